@@ -7,6 +7,7 @@ import errno
 import ipaddress
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -16,7 +17,10 @@ from typing import Any, Protocol
 from .control import ControlServer
 from .ledger import Ledger
 
-__all__ = ["ConfigurationError", "Service", "check_bind_address", "run"]
+__all__ = ["LIFELINE", "ConfigurationError", "Service", "check_bind_address", "end_with_parent", "run"]
+
+LIFELINE = "DC_SERVER_LIFELINE"
+"""Environment variable with the read end of a pipe whose other end only the parent holds."""
 
 
 class ConfigurationError(Exception):
@@ -65,11 +69,25 @@ def run(name: str, make: Callable[[], Service], *, control: Path | None = None) 
     return 0
 
 
+def end_with_parent(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
+    """Call `stop` when the process that started this one is gone, even by kill -9: its pipe closes."""
+    lifeline = os.environ.pop(LIFELINE, None)
+    if lifeline is not None:
+        descriptor = int(lifeline)
+
+        def closed() -> None:
+            loop.remove_reader(descriptor)
+            stop()
+
+        loop.add_reader(descriptor, closed)
+
+
 async def _serve(make: Callable[[], Service], control: Path | None) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    end_with_parent(loop, stopping.set)
     service = make()
     control_server: ControlServer | None = None
     try:
