@@ -1,0 +1,174 @@
+"""What a check finds, and the registry that says which checks there are.
+
+A check is a plain function `(target, devices...) -> Outcome` with the decorator `@check`. The decorator adds the
+clock, the capabilities and the recording; it turns an exception into verdict `error`, because a crash of ours is
+no finding about the target.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Concatenate, ParamSpec
+
+from ..report.records import Record, Verdict
+from ..targets import Target
+from ..waiting import WaitTimeout
+
+__all__ = ["CHECKS", "Check", "Outcome", "check", "recording"]
+
+log = logging.getLogger(__name__)
+P = ParamSpec("P")
+
+
+@dataclass
+class Outcome:
+    """Collects expectations, measurements and notes. It is true when the check passed."""
+
+    verdict: Verdict = Verdict.PASSED
+    reasons: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    measurements: dict[str, Any] = field(default_factory=dict)
+    paths: dict[str, str] = field(default_factory=dict)
+    clients: dict[str, str] = field(default_factory=dict)
+
+    def expect(self, condition: object, sentence: str) -> Outcome:
+        """If the condition does not hold, the target failed, and `sentence` says how."""
+        if not condition:
+            self.verdict = Verdict.FAILED
+            self.reasons.append(sentence)
+        return self
+
+    @contextmanager
+    def expect_to_arrive(self, *failures: type[Exception]) -> Iterator[None]:
+        """What ends by deadline inside this block is a failure of the target, with the wait's own words.
+
+        `failures` are further exceptions that mean the same: a refused connection, a protocol error.
+        """
+        expected: tuple[type[Exception], ...] = (WaitTimeout, *failures)
+        try:
+            yield
+        except expected as error:
+            self.expect(False, str(error))
+
+    def note(self, text: str) -> Outcome:
+        self.notes.append(text)
+        return self
+
+    def include(self, other: Outcome) -> Outcome:
+        """Take over what another outcome found; the worse verdict stays."""
+        if not other:
+            order = [Verdict.PASSED, Verdict.SKIPPED, Verdict.UNSUPPORTED, Verdict.FAILED, Verdict.ERROR]
+            self.verdict = max(self.verdict, other.verdict, key=order.index)
+        self.reasons += other.reasons
+        self.notes += other.notes
+        self.measurements.update(other.measurements)
+        self.paths.update(other.paths)
+        self.clients.update(other.clients)
+        return self
+
+    @property
+    def reason(self) -> str:
+        return "; ".join(self.reasons)
+
+    def __bool__(self) -> bool:
+        return self.verdict is Verdict.PASSED
+
+    def __repr__(self) -> str:
+        return f"<{self.verdict}{': ' if self.reasons else ''}{self.reason}>"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One entry of the registry."""
+
+    name: str
+    requirements: tuple[str, ...]
+    needs: frozenset[str]
+    sentence: str
+    run: Callable[..., Outcome]
+
+    def record(self, target: Target, outcome: Outcome, started: float, duration: float) -> None:
+        """Give what was found to whoever is recording."""
+        run, door = _door.get()
+        record = Record(
+            run=run,
+            check=self.name,
+            verdict=outcome.verdict,
+            time=started,
+            duration=duration,
+            target=target.name,
+            requirements=self.requirements,
+            reason=outcome.reason,
+            notes=tuple(outcome.notes),
+            clients=dict(outcome.clients),
+            paths=dict(outcome.paths),
+            measurements=dict(outcome.measurements),
+            door=door,
+        )
+        for sink in _sinks.get():
+            sink(record)
+
+
+CHECKS: dict[str, Check] = {}
+"""Every check by name, for example `mail.idle_reports_new_mail`."""
+
+_sinks: ContextVar[tuple[Callable[[Record], None], ...]] = ContextVar("sinks", default=())
+_door: ContextVar[tuple[str, str]] = ContextVar("door", default=("", ""))
+
+
+@contextmanager
+def recording(sink: Callable[[Record], None], *, run: str, door: str) -> Iterator[None]:
+    """Give the record of every check that ends inside this block to `sink`."""
+    sinks = _sinks.set((*_sinks.get(), sink))
+    named = _door.set((run, door))
+    try:
+        yield
+    finally:
+        _sinks.reset(sinks)
+        _door.reset(named)
+
+
+def check(
+    *requirements: str, needs: tuple[str, ...] = ()
+) -> Callable[[Callable[Concatenate[Target, P], Outcome]], Callable[Concatenate[Target, P], Outcome]]:
+    """Register a check that proves `requirements` on a target with the capabilities `needs`."""
+
+    def register(
+        function: Callable[Concatenate[Target, P], Outcome],
+    ) -> Callable[Concatenate[Target, P], Outcome]:
+        name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+
+        @functools.wraps(function)
+        def run(target: Target, /, *args: P.args, **kwargs: P.kwargs) -> Outcome:
+            started, clock = time.time(), time.monotonic()
+            missing = sorted(set(needs) - target.capabilities)
+            if missing:
+                outcome = Outcome(Verdict.UNSUPPORTED, [f"{target.name} has no {', '.join(missing)}"])
+            else:
+                outcome = _guarded(lambda: function(target, *args, **kwargs), name)
+            entry.record(target, outcome, started, time.monotonic() - clock)
+            return outcome
+
+        entry = Check(name, requirements, frozenset(needs), _first_line(function.__doc__), run)
+        CHECKS[name] = entry
+        return run
+
+    return register
+
+
+def _guarded(function: Callable[[], Outcome], name: str) -> Outcome:
+    try:
+        return function()
+    except Exception as error:
+        log.exception("%s could not come to a verdict", name)
+        return Outcome(Verdict.ERROR, [f"{type(error).__name__}: {error}"])
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().partition("\n")[0]
