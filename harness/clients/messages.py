@@ -1,0 +1,70 @@
+"""Mails as a Delta Chat client puts them on the wire, without a client: for checks that need a mail only.
+
+The encrypted ones have the structure that chatmail servers insist on (RFC 3156, RFC 9580): a session-key packet
+and one integrity-protected data packet. What is inside is random: a server cannot see more, and nobody reads it.
+"""
+
+from __future__ import annotations
+
+import base64
+import email.message
+import email.policy
+import email.utils
+import os
+
+__all__ = ["encrypted_message", "message_id", "plain_message"]
+
+PKESK = 1
+SEIPD = 18
+
+
+def encrypted_message(sender: str, recipient: str, *, marker: str, size: int = 256) -> bytes:
+    """A PGP/MIME mail of about `size` bytes of ciphertext; `marker` becomes its Message-ID's local part."""
+    message = _envelope(sender, recipient, marker)
+    message["Subject"] = "[...]"
+    message["Chat-Version"] = "1.0"
+    message["Content-Type"] = 'multipart/encrypted; protocol="application/pgp-encrypted"'
+    version = email.message.EmailMessage(policy=email.policy.SMTP)
+    version["Content-Type"] = "application/pgp-encrypted"
+    version.set_payload("Version: 1\r\n")
+    body = email.message.EmailMessage(policy=email.policy.SMTP)
+    body["Content-Type"] = 'application/octet-stream; name="encrypted.asc"'
+    body.set_payload(
+        _armour(_packet(PKESK, b"\x03" + os.urandom(93)) + _packet(SEIPD, b"\x01" + os.urandom(size)))
+    )
+    message.attach(version)
+    message.attach(body)
+    return message.as_bytes(policy=email.policy.SMTP)
+
+
+def plain_message(sender: str, recipient: str, *, marker: str, text: str) -> bytes:
+    """A mail that everybody on the way can read."""
+    message = _envelope(sender, recipient, marker)
+    message["Subject"] = "plain"
+    message.set_content(text)
+    return message.as_bytes(policy=email.policy.SMTP)
+
+
+def message_id(marker: str, sender: str) -> str:
+    """The Message-ID of the mail with this marker."""
+    return f"<{marker}@{sender.partition('@')[2].strip('[]')}>"
+
+
+def _envelope(sender: str, recipient: str, marker: str) -> email.message.EmailMessage:
+    message = email.message.EmailMessage(policy=email.policy.SMTP)
+    message["From"] = f"<{sender}>"
+    message["To"] = f"<{recipient}>"
+    message["Date"] = email.utils.formatdate()
+    message["Message-ID"] = message_id(marker, sender)
+    message["MIME-Version"] = "1.0"
+    return message
+
+
+def _packet(tag: int, body: bytes) -> bytes:
+    """One OpenPGP packet in the current format with a five-octet length (RFC 9580, section 4.2.1)."""
+    return bytes([0xC0 | tag, 0xFF]) + len(body).to_bytes(4, "big") + body
+
+
+def _armour(packets: bytes) -> str:
+    text = base64.encodebytes(packets).decode().replace("\n", "\r\n")
+    return f"-----BEGIN PGP MESSAGE-----\r\n\r\n{text}-----END PGP MESSAGE-----\r\n"
