@@ -1,0 +1,75 @@
+"""The picture in docs/architecture.md, as a test: who may import whom."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FORBIDDEN = {
+    "harness": {"reference_server", "mutants", "tests", "benchmarks"},
+    "reference_server": {"harness", "mutants", "tests", "benchmarks"},
+    "mutants": {"harness", "tests", "benchmarks"},
+    "scenarios": {"reference_server", "mutants"},
+    "tests/deltachat-test": {"reference_server", "mutants"},
+}
+
+
+def imported_packages(file: Path) -> Iterator[str]:
+    """The top-level packages that a file imports, also inside functions."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.partition(".")[0]
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_arrows_run_downward_only(package):
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    wrong = {
+        f"{file.relative_to(ROOT)} imports {name}"
+        for file in files
+        for name in imported_packages(file)
+        if name in FORBIDDEN[package]
+    }
+    assert not wrong
+
+
+def test_the_walk_finds_a_forbidden_import(tmp_path):
+    file = tmp_path / "sneaky.py"
+    file.write_text("def f():\n    from reference_server.iroh_relay import frames\n")
+    assert set(imported_packages(file)) & FORBIDDEN["harness"] == {"reference_server"}
+
+
+def test_only_hosts_start_processes_and_open_sockets():
+    """Later hosts are network namespaces; a socket made elsewhere would be in the wrong one."""
+    wrong = []
+    for file in sorted((ROOT / "harness").rglob("*.py")):
+        if file.name == "hosts.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                name = f"{node.value.id}.{node.attr}"
+                called = {"subprocess.run", "subprocess.call", "subprocess.check_output", "os.fork"}
+                if name in {"socket.create_connection", *called}:
+                    wrong.append(f"{file.relative_to(ROOT)}:{node.lineno} uses {name}")
+            if isinstance(node, ast.Call):
+                text = ast.unparse(node.func)
+                if text in {"subprocess.Popen", "socket.socket", "Popen"}:
+                    wrong.append(f"{file.relative_to(ROOT)}:{node.lineno} calls {text}")
+    assert not wrong
+
+
+def test_no_file_is_two_rooms():
+    long = {
+        str(file.relative_to(ROOT)): lines
+        for package in (*FORBIDDEN, "benchmarks")
+        for file in (ROOT / package).rglob("*.py")
+        if (lines := len(file.read_text().splitlines())) > 500
+    }
+    assert not long
