@@ -267,7 +267,10 @@ class Supervisor:
 
     async def _logs(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         service = self._named(fields)
-        return {"path": str(service.log_file), "lines": service.tail(int(fields.get("lines", LOG_LINES)))}
+        lines = fields.get("lines", LOG_LINES)
+        if not isinstance(lines, int) or lines < 1:
+            raise ControlError("lines is a positive number")
+        return {"path": str(service.log_file), "lines": service.tail(lines)}
 
     async def _restart(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         service = self._named(fields)

@@ -1,0 +1,203 @@
+"""The supervisor as a program, over services that do nothing: processes, signals and verbs are real."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.waiting import wait_until
+from reference_server import control
+from reference_server.addresses import STUN_PORT, claim_any_address
+from reference_server.control import ControlError
+
+FAKE_SERVER = Path(__file__).with_name("fake_server.py")
+
+
+class Server:
+    """A started supervisor; `ready` is its ready line."""
+
+    def __init__(self, *arguments, **environment):
+        self.process = subprocess.Popen(
+            [sys.executable, FAKE_SERVER, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **environment},
+        )
+
+    def ready(self):
+        line = self.process.stdout.readline()
+        assert line, self.process.stderr.read().decode()
+        return json.loads(line)["endpoints"]
+
+    def close(self):
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def start(tmp_path):
+    servers = []
+
+    def start(*arguments, **environment):
+        servers.append(Server("--state", str(tmp_path / "state"), *arguments, **environment))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+def ask(endpoints, verb, **fields):
+    return asyncio.run(control.request(Path(endpoints["control"]), verb, **fields))
+
+
+def started(endpoints, service):
+    """The event that a fake service writes when it starts."""
+    return ask(endpoints, "ledger")[service]["events"][-1]
+
+
+def alive(pid):
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def gone(*pids):
+    wait_until(lambda: not any(map(alive, pids)), f"processes {pids} to end", within=10)
+
+
+def test_one_ready_line_for_all_services_and_a_clean_end(start):
+    server = start("--ephemeral-ports", "--ledger")
+    endpoints = server.ready()
+    pids = endpoints["mail_pid"], endpoints["iroh_relay_pid"]
+    assert all(map(alive, pids))
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(10) == 0
+    gone(*pids)
+    assert not Path(endpoints["control"]).parent.exists()
+
+
+def test_the_mail_service_is_told_the_relay_that_really_runs(start):
+    endpoints = start("--ephemeral-ports", "--ledger").ready()
+    mail = started(endpoints, "mail")["arguments"]
+    relay = started(endpoints, "iroh_relay")["arguments"]
+    file = Path(relay[relay.index("--config-path") + 1]).read_text()
+    url = mail[mail.index("--iroh-relay-url") + 1]
+    assert f'http_bind_addr = "{url.removeprefix("http://")}"' in file
+    assert "enable_stun = true" in file
+
+
+def test_parallel_servers_choose_different_addresses(start, tmp_path):
+    servers = [start("--ephemeral-ports", "--state", str(tmp_path / str(n)), "--ledger") for n in range(3)]
+    hosts = set()
+    for server in servers:
+        mail = started(server.ready(), "mail")["arguments"]
+        hosts.add(mail[mail.index("--host") + 1])
+    assert len(hosts) == 3
+
+
+def test_an_address_that_is_taken_is_a_clear_error(start):
+    host, claim = claim_any_address()
+    with claim:
+        server = start("--host", host)
+        _out, err = server.process.communicate(timeout=20)
+    assert server.process.returncode == 2
+    assert f"UDP port {STUN_PORT} of {host} is in use" in err.decode()
+
+
+def test_the_claim_ends_with_the_server(start):
+    server = start("--ephemeral-ports", "--ledger")
+    mail = started(server.ready(), "mail")["arguments"]
+    host = mail[mail.index("--host") + 1]
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(10) == 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+        again.bind((host, STUN_PORT))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "8.8.8.8", "::"])
+def test_a_public_address_needs_a_word(start, host):
+    server = start("--host", host)
+    _out, err = server.process.communicate(timeout=20)
+    assert server.process.returncode == 2
+    assert "--public" in err.decode()
+
+
+def test_a_service_that_cannot_start_ends_the_server_with_its_own_words(start):
+    server = start("--ephemeral-ports", FAKE_FAILURE="mail")
+    out, err = server.process.communicate(timeout=20)
+    assert (server.process.returncode, out) == (2, b"")
+    assert "the moon is in the wrong house" in err.decode()
+
+
+@pytest.mark.parametrize("name", ["TERM", "KILL"])
+def test_restart_replaces_one_service_and_leaves_the_other(start, name):
+    endpoints = start("--ephemeral-ports", "--ledger").ready()
+    before = started(endpoints, "mail")["arguments"]
+    pid = ask(endpoints, "restart", service="mail", signal=name)["pid"]
+    after = started(endpoints, "mail")
+    assert pid == after["pid"] != endpoints["mail_pid"]
+    assert after["arguments"] == before
+    assert started(endpoints, "iroh_relay")["pid"] == endpoints["iroh_relay_pid"]
+
+
+def test_a_service_that_dies_unasked_is_reported_and_the_other_lives(start):
+    server = start("--ephemeral-ports", "--ledger")
+    endpoints = server.ready()
+    os.kill(endpoints["mail_pid"], signal.SIGKILL)
+    gone(endpoints["mail_pid"])
+    ledgers = ask(endpoints, "ledger")
+    assert "error" in ledgers["mail"]
+    assert ledgers["iroh_relay"]["events"]
+    server.process.send_signal(signal.SIGTERM)
+    assert "mail ended by itself" in server.process.communicate(timeout=10)[1].decode()
+
+
+def test_a_paused_service_stands_still_and_goes_on(start):
+    endpoints = start("--ephemeral-ports", "--ledger").ready()
+    status = Path(f"/proc/{endpoints['mail_pid']}/status")
+    ask(endpoints, "pause", service="mail", paused=True)
+    wait_until(lambda: "State:\tT" in status.read_text(), "mail to stand still", within=10)
+    ask(endpoints, "pause", service="mail", paused=False)
+    wait_until(lambda: "State:\tT" not in status.read_text(), "mail to go on", within=10)
+
+
+def test_a_paused_service_ends_with_the_server(start):
+    server = start("--ephemeral-ports", "--ledger")
+    endpoints = server.ready()
+    ask(endpoints, "pause", service="mail", paused=True)
+    ask(endpoints, "stop")
+    assert server.process.wait(20) == 0
+    gone(endpoints["mail_pid"])
+
+
+def test_services_end_when_the_supervisor_is_killed(start):
+    server = start("--ephemeral-ports", "--ledger")
+    endpoints = server.ready()
+    server.process.kill()
+    gone(endpoints["mail_pid"], endpoints["iroh_relay_pid"])
+
+
+@pytest.mark.parametrize(
+    ("verb", "fields", "sentence"),
+    [
+        ("restart", {"service": "turn"}, "unknown service"),
+        ("restart", {"service": "mail", "signal": "USR1"}, "TERM or KILL"),
+        ("logs", {}, "unknown service"),
+        ("logs", {"service": "mail", "lines": "many"}, "number"),
+        ("set_policy", {}, "unknown verb"),
+    ],
+)
+def test_bad_requests_get_sentences(start, verb, fields, sentence):
+    endpoints = start("--ephemeral-ports", "--ledger").ready()
+    with pytest.raises(ControlError, match=sentence):
+        ask(endpoints, verb, **fields)
