@@ -1,0 +1,6 @@
+"""What is tested: a chatmail server, described by what a client may know about it."""
+
+from .reference import ReferenceServer, ServerError
+from .target import Credentials, Target
+
+__all__ = ["Credentials", "ReferenceServer", "ServerError", "Target"]

@@ -1,0 +1,89 @@
+"""Where programs run and sockets live.
+
+Everything in `harness` that starts a process or opens a socket takes a `Host`. `LocalHost` is this machine
+as it is; later hosts are network namespaces, where a process or a socket must be made inside. Nothing else in
+`harness` may call `subprocess.Popen` or `socket.socket`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Host", "LocalHost", "end_process"]
+
+Socket = socket.socket  # inside a class with a method `socket`, that name means the method
+
+
+class Host(ABC):
+    """A machine, or a part of one, with its own view of the network."""
+
+    name: str
+    address: str
+    """The IP address that programs on this host are reached at."""
+
+    @abstractmethod
+    def popen(self, args: Sequence[str | Path], **kwargs: Any) -> subprocess.Popen[bytes]:
+        """Start a program here; `kwargs` are those of `subprocess.Popen`."""
+
+    @abstractmethod
+    def socket(self, family: socket.AddressFamily, kind: socket.SocketKind) -> Socket:
+        """A new socket that belongs to this host's network."""
+
+    def connect(self, name: str, port: int, *, within: float) -> Socket:
+        """A TCP connection to `name`, an address or a name that resolves.
+
+        Each address gets `within` seconds. Raises the `OSError` of the last one when none answers.
+        """
+        failure: OSError | None = None
+        for family, kind, _proto, _canonical, address in socket.getaddrinfo(
+            name, port, type=socket.SOCK_STREAM
+        ):
+            connection = self.socket(family, kind)
+            try:
+                connection.settimeout(within)
+                connection.connect(address)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return connection
+            except OSError as error:
+                connection.close()
+                failure = error
+        raise failure or OSError(f"{name} has no address")
+
+
+class LocalHost(Host):
+    """This machine, in the network namespace that the harness itself runs in."""
+
+    def __init__(self, address: str = "127.0.0.1", name: str = "local") -> None:
+        self.address = address
+        self.name = name
+
+    def popen(self, args: Sequence[str | Path], **kwargs: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(args, **kwargs)
+
+    def socket(self, family: socket.AddressFamily, kind: socket.SocketKind) -> Socket:
+        return socket.socket(family, kind)
+
+
+def end_process(process: subprocess.Popen[bytes], *, patience: float) -> int:
+    """End one process and reap it: SIGTERM, and SIGKILL when it is still there after `patience` seconds.
+
+    A process that leads a group of its own is killed with its group, so that its children do not outlive it.
+    Returns its exit code. A process that has ended already is only reaped.
+    """
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(patience)
+        if os.getpgid(process.pid) == process.pid:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    return process.wait()

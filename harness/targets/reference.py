@@ -1,0 +1,144 @@
+"""The embedded server as a target: a program known only by its ready line and its control socket."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..clients.control import ControlClient, Ledgers, ServiceLog
+from ..hosts import Host, LocalHost, end_process
+from ..waiting import WaitTimeout, wait_until
+from .target import Target
+
+__all__ = ["ReferenceServer", "ServerError"]
+
+REFERENCE_COMMAND = (sys.executable, "-m", "reference_server")
+CAPABILITIES = frozenset({"iroh_relay", "ledger", "logs", "faults"})
+STOP_PATIENCE = 10.0
+"""Seconds that the supervisor gets to end its services before all of them are killed."""
+TAIL_LINES = 20
+
+
+class ServerError(Exception):
+    """The server did not start. The text has the end of what it wrote on stderr."""
+
+
+class ReferenceServer:
+    """A running server; `with ReferenceServer(...) as server:` ends it whatever happens.
+
+    `command` is how it is started: `[sys.executable, "-m", "mutants", NAME]` takes the same arguments.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        logs: Path,
+        *,
+        host: Host | None = None,
+        command: Sequence[str] = REFERENCE_COMMAND,
+        arguments: Sequence[str] = (),
+        name: str = "reference",
+        within: float = 30.0,
+    ) -> None:
+        """`state`: directory of its database; `logs`: directory of its output; `within`: seconds to start."""
+        self._host = host or LocalHost()
+        self._stdout_path = logs / f"{name}.stdout.log"
+        self.stderr_path = logs / f"{name}.stderr.log"
+        logs.mkdir(parents=True, exist_ok=True)
+        with self._stdout_path.open("wb") as stdout, self.stderr_path.open("wb") as stderr:
+            self._process = self._host.popen(
+                [*command, "--ephemeral-ports", "--ledger", "--state", str(state), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                process_group=0,  # Ctrl-C in the terminal is for the harness, which then ends the server
+            )
+        try:
+            self.endpoints = self._read_ready_line(within)
+            self.target = self._describe(name)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ledger(self) -> Ledgers:
+        """What the services have seen."""
+        return self._control.ledger()
+
+    def logs(self, service: str, *, lines: int = 200) -> ServiceLog:
+        """The end of one service's log (`mail` or `iroh_relay`)."""
+        return self._control.logs(service, lines=lines)
+
+    def restart(self, service: str, *, kill: bool = False) -> int:
+        """Restart one service, by SIGKILL if asked; returns when it is ready on the same ports."""
+        return self._control.restart(service, kill=kill)
+
+    def pause(self, service: str, paused: bool) -> None:
+        """Let a service's process stand still, or go on."""
+        self._control.pause(service, paused=paused)
+
+    def close(self) -> None:
+        """End the server, its services with it, and reap it. A second call does nothing."""
+        end_process(self._process, patience=STOP_PATIENCE)
+
+    def __enter__(self) -> ReferenceServer:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read_ready_line(self, within: float) -> Mapping[str, Any]:
+        try:
+            line = wait_until(self._first_line, "the server's ready line", within=within)
+        except WaitTimeout:
+            raise ServerError(self._explain(f"was not ready within {within:g} s")) from None
+        try:
+            ready = json.loads(line)
+            if ready["ready"] is True and isinstance(ready["endpoints"], dict):
+                return ready["endpoints"]
+        except (ValueError, KeyError, TypeError):
+            pass  # said below, together with the other ways to be wrong
+        raise ServerError(self._explain(f"printed {line[:200]!r} instead of a ready line"))
+
+    def _first_line(self) -> bytes:
+        code = self._process.poll()  # before reading: whatever an ended process wrote is there to read
+        line, newline, _ = self._stdout_path.read_bytes().partition(b"\n")
+        if not newline and code is not None:
+            raise ServerError(self._explain(f"ended with exit code {code} before it was ready"))
+        return line if newline else b""
+
+    def _describe(self, name: str) -> Target:
+        endpoints = self.endpoints
+        try:
+            self._control = ControlClient(Path(endpoints["control"]), self._host)
+            return Target(
+                name=name,
+                host=str(endpoints["host"]),
+                domain=str(endpoints["domain"]),
+                imaps=int(endpoints["imaps"]),
+                imap=int(endpoints["imap"]),
+                submissions=int(endpoints["submissions"]),
+                submission=int(endpoints["submission"]),
+                https=int(endpoints["https"]),
+                ca_file=Path(endpoints["ca_file"]),
+                dialect=str(endpoints["dialect"]),
+                capabilities=CAPABILITIES,
+                control=self._control,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ServerError(self._explain(f"has a ready line without a usable {error}")) from error
+
+    def _explain(self, what: str) -> str:
+        tail = self.stderr_path.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+        said = "\n  ".join(tail) if tail else "(nothing)"
+        return f"the server {what}. The end of {self.stderr_path}:\n  {said}"

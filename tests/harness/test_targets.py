@@ -1,0 +1,127 @@
+import json
+import os
+import ssl
+import sys
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from harness.targets import Credentials, ReferenceServer, ServerError, Target
+
+ENDPOINTS = {
+    "host": "127.77.1.2",
+    "domain": "chatmail.test",
+    "dialect": "madmail",
+    "imaps": 2993,
+    "imap": 2143,
+    "submissions": 2465,
+    "submission": 2587,
+    "https": 2443,
+    "iroh_relay": "http://127.77.1.2:3340",
+    "stun": 3478,
+    "ca_file": "/path/ca.pem",
+    "control": "/path/control.sock",
+}
+READY = {"ready": True, "endpoints": ENDPOINTS}
+
+
+def a_target() -> Target:
+    return Target(
+        name="test",
+        host="127.77.1.2",
+        domain="chatmail.test",
+        imaps=2993,
+        imap=2143,
+        submissions=2465,
+        submission=2587,
+        https=2443,
+        ca_file=None,
+        dialect="madmail",
+    )
+
+
+def server_that(script: str, tmp_path: Path, **options) -> ReferenceServer:
+    return ReferenceServer(
+        tmp_path / "state", tmp_path / "logs", command=[sys.executable, "-c", script], **options
+    )
+
+
+def test_each_account_is_new_and_fits_the_policy():
+    target = a_target()
+    accounts = [target.new_account() for _ in range(50)]
+    assert len({each.address for each in accounts}) == 50
+    for each in accounts:
+        localpart, domain = each.address.split("@")
+        assert (len(localpart), domain) == (9, "chatmail.test")
+        assert localpart.isalnum()
+        assert len(each.password) >= 9
+
+
+def test_a_password_is_not_printed():
+    credentials = Credentials("someone12@chatmail.test", "geheim-geheim")
+    assert "geheim" not in repr(credentials)
+    assert "geheim" not in f"{credentials}"
+
+
+def test_dclogin_carries_every_character_of_the_password():
+    credentials = Credentials("someone12@chatmail.test", "ä &=%+?#/:")
+    url = urlsplit(credentials.dclogin(a_target()))
+    assert (url.scheme, url.path) == ("dclogin", "someone12@chatmail.test")
+    settings = {key: value for key, [value] in parse_qs(url.query, strict_parsing=True).items()}
+    assert settings == {
+        "p": "ä &=%+?#/:",
+        "v": "1",
+        "ih": "127.77.1.2",
+        "ip": "2993",
+        "is": "ssl",
+        "sh": "127.77.1.2",
+        "sp": "2465",
+        "ss": "ssl",
+        "ic": "3",
+    }
+
+
+def test_tls_is_verified():
+    context = a_target().ssl_context()
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+
+
+def test_a_server_is_described_by_its_ready_line_and_ended(tmp_path):
+    script = f"import signal; print({json.dumps(READY)!r}, flush=True); signal.pause()"
+    with server_that(script, tmp_path) as server:
+        pid = server.pid
+        assert (server.target.host, server.target.imaps, server.target.dialect) == (
+            "127.77.1.2",
+            2993,
+            "madmail",
+        )
+        assert {"ledger", "faults"} <= server.target.capabilities
+        assert server.target.control is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_server_that_ends_says_why(tmp_path):
+    script = "import sys; sys.stderr.write('mail: unknown key foo\\n'); sys.exit(2)"
+    with pytest.raises(ServerError, match=r"(?s)exit code 2 before it was ready.*unknown key foo"):
+        server_that(script, tmp_path)
+
+
+def test_a_server_that_is_never_ready_is_ended(tmp_path):
+    with pytest.raises(ServerError, match=r"(?s)not ready within 0\.5 s.*\(nothing\)"):
+        server_that("import signal; signal.pause()", tmp_path, within=0.5)
+
+
+@pytest.mark.parametrize("line", ["hello", "[]", '{"ready": false}', '{"ready": true}', "null"])
+def test_another_line_is_shown_as_it_is(line, tmp_path):
+    with pytest.raises(ServerError, match="instead of a ready line"):
+        server_that(f"print({line!r}, flush=True)", tmp_path)
+
+
+def test_a_missing_endpoint_is_named(tmp_path):
+    endpoints = {key: value for key, value in ENDPOINTS.items() if key != "imaps"}
+    line = json.dumps({"ready": True, "endpoints": endpoints})
+    with pytest.raises(ServerError, match="without a usable 'imaps'"):
+        server_that(f"print({line!r}, flush=True)", tmp_path)
