@@ -1,8 +1,8 @@
 """What a check finds, and the registry that says which checks there are.
 
-A check is a plain function `(target, devices...) -> Outcome` with the decorator `@check`. The decorator adds the
-clock, the capabilities and the recording; it turns an exception into verdict `error`, because a crash of ours is
-no finding about the target.
+A check is a plain function `(target, devices...) -> Outcome` with the decorator `@check`. The decorator adds
+the clock, the capabilities and the recording; it turns an exception into verdict `error`, because a crash of
+ours is no finding about the target.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ from ..report.records import Record, Verdict
 from ..targets import Target
 from ..waiting import WaitTimeout
 
-__all__ = ["CHECKS", "Check", "Outcome", "check", "recording"]
+__all__ = ["CHECKS", "Check", "Outcome", "PromiseBroken", "check", "recording"]
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
+
+
+class PromiseBroken(Exception):
+    """Ends a check with verdict `failed`: without this promise, nothing that follows can be tried."""
 
 
 @dataclass
@@ -165,6 +169,8 @@ def check(
 def _guarded(function: Callable[[], Outcome], name: str) -> Outcome:
     try:
         return function()
+    except PromiseBroken as broken:
+        return Outcome(Verdict.FAILED, [str(broken)])
     except Exception as error:
         log.exception("%s could not come to a verdict", name)
         return Outcome(Verdict.ERROR, [f"{type(error).__name__}: {error}"])

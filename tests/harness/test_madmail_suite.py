@@ -1,0 +1,144 @@
+"""The drop-in's command line and console: what madmail's wrappers rely on (peers.md, 1.1 to 1.7)."""
+
+from __future__ import annotations
+
+import io
+import logging
+from pathlib import Path
+
+import pytest
+
+from harness.madmail_suite.arguments import parse
+from harness.madmail_suite.console import Console, Result
+from harness.madmail_suite.tests import NAMES, in_order, select
+from harness.report.records import Verdict
+
+PASSED = Result(15, Verdict.PASSED, "", ("no ledger",), 0.5)
+FAILED = Result(16, Verdict.FAILED, "nothing arrived " + "x" * 200, (), 1.5)
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    monkeypatch.delenv("REMOTE1", raising=False)
+    monkeypatch.delenv("RPC_SERVER_PATH", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("named", "everything", "without", "expected"),
+    [
+        ([15, 16], False, [], [15, 16]),
+        ([16, 22, 3, 20], False, [], [20, 22, 3, 16]),
+        ([], False, [], [22, *range(1, 20), 23]),
+        ([], True, [22, 1], [*range(2, 20), 23]),
+        ([21], True, [], [21, 22, *range(1, 20), 23]),
+        ([15], False, [15, 99], []),
+    ],
+)
+def test_selection_and_order(named, everything, without, expected):
+    assert select(named, everything=everything, without=without) == expected
+
+
+def test_exchangers_and_mx_come_first():
+    assert in_order(NAMES)[:5] == [20, 21, 22, 1, 2]
+
+
+def test_flags():
+    options = parse(["--test-16", "--test-15", "--cool", "--color", "--domain", "mail.example.org"])
+    assert options.tests == (15, 16)
+    assert (options.domain, options.cool, options.color) == ("mail.example.org", True, False)
+
+
+def test_no_test_takes_lists_and_repeats():
+    assert parse(["--test-15", "--test-16", "--test-2", "--no-test", "2,15", "--no-test", "7"]).tests == (16,)
+
+
+def test_environment(monkeypatch, tmp_path):
+    binary = tmp_path / "core"
+    binary.touch(mode=0o755)
+    monkeypatch.setenv("REMOTE1", "10.0.3.10")
+    monkeypatch.setenv("RPC_SERVER_PATH", str(binary))
+    options = parse(["--test-15"])
+    assert (options.domain, options.rpc_server) == ("10.0.3.10", binary)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--test-0"], "--test-0"),
+        (["--test-24"], "--test-24"),
+        (["--no-test", "seven"], "no list of numbers"),
+        (["--lxc"], "not available in this version"),
+        (["--stress"], "not available in this version"),
+        (["--ca-file", "/nowhere/ca.pem"], "there is no file"),
+    ],
+)
+def test_usage_errors_end_with_2(arguments, sentence, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments)
+    assert ended.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_core_that_cannot_be_run_is_a_usage_error(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("RPC_SERVER_PATH", str(tmp_path / "nothing"))
+    with pytest.raises(SystemExit) as ended:
+        parse([])
+    assert ended.value.code == 2
+    assert "RPC_SERVER_PATH" in capsys.readouterr().err
+
+
+def shown(results, *, selected=(15, 16), cool=False, color=False):
+    output = io.StringIO()
+    console = Console(output, cool=cool, color=color)
+    for result in results:
+        console.starts(result.number)
+        logging.getLogger("harness.progress").info("half way through %d", result.number)
+        console.ended(result)
+    console.summary(selected, results, Path("reports/runs/r"))
+    console.close()
+    return output.getvalue()
+
+
+def test_sentences():
+    text = shown([PASSED])
+    assert "✓ TEST #15 PASSED: Iroh Discovery (0.50 s)" in text
+    assert "half way through 15" in text
+    assert "note: no ledger" in text
+    assert "SELECTED TESTS PASSED" in text
+    assert text.endswith("Test finished. Results in reports/runs/r\n21 of 23 not available\n")
+    assert "\x1b" not in text
+
+
+def test_a_failure_is_named():
+    text = shown([PASSED, FAILED])
+    assert "❌ TEST FAILED: #16 WebXDC Realtime: nothing arrived" in text
+    assert "SELECTED TESTS PASSED" not in text
+
+
+def test_cool_is_one_symbol_per_test_and_one_line_per_failure():
+    text = shown([PASSED, FAILED], cool=True)
+    assert text.startswith("✓ ✗ \n1 passed, 1 failed, 21 skipped\n")
+    assert "half way" not in text
+    failure = next(line for line in text.splitlines() if line.startswith("#16"))
+    assert len(failure) == 120
+    assert "| FAIL |" in text
+
+
+def test_nothing_ran_is_no_pass():
+    assert "NOTHING RAN" in shown([], selected=(3,))
+    assert "| FAIL |" in shown([], selected=(3,), cool=True)
+
+
+def test_colour_only_where_asked():
+    assert "\x1b[32m✓" in shown([PASSED], color=True)
+
+
+def test_the_list_says_what_is_not_there():
+    output = io.StringIO()
+    Console(output, cool=False, color=False).listing()
+    lines = output.getvalue().splitlines()
+    assert len(lines) == 23
+    assert [line for line in lines if "not available" not in line] == [
+        "--test-15  Iroh Discovery",
+        "--test-16  WebXDC Realtime",
+    ]
