@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
-__all__ = ["Peer", "scripted_server"]
+__all__ = ["Peer", "Tls", "scripted_server"]
+
+
+@dataclass(frozen=True)
+class Tls:
+    """A certificate for 127.0.0.1: what clients trust, and what a server shows."""
+
+    ca_file: Path
+    context: ssl.SSLContext
 
 
 class Peer:
@@ -43,7 +54,7 @@ class Peer:
 
 
 @contextmanager
-def scripted_server(*scripts: Callable[[Peer], None]) -> Iterator[int]:
+def scripted_server(*scripts: Callable[[Peer], None], tls: Tls | None = None) -> Iterator[int]:
     """Accepts one connection for each script, in order; gives the port. A script's failure fails the test."""
     failures: list[BaseException] = []
     listener = socket.create_server(("127.0.0.1", 0))
@@ -52,7 +63,8 @@ def scripted_server(*scripts: Callable[[Peer], None]) -> Iterator[int]:
     def serve() -> None:
         for script in scripts:
             try:
-                peer = Peer(listener.accept()[0])
+                connection = listener.accept()[0]
+                peer = Peer(tls.context.wrap_socket(connection, server_side=True) if tls else connection)
             except OSError as error:
                 failures.append(error)
                 return
