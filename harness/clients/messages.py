@@ -1,7 +1,8 @@
 """Mails as a Delta Chat client puts them on the wire, without a client: for checks that need a mail only.
 
-The encrypted ones have the structure that chatmail servers insist on (RFC 3156, RFC 9580): a session-key packet
-and one integrity-protected data packet. What is inside is random: a server cannot see more, and nobody reads it.
+The encrypted ones have the structure that chatmail servers insist on (RFC 3156, RFC 9580): a session-key
+packet and one integrity-protected data packet. What is inside is random: a server cannot see more, and
+nobody reads it.
 """
 
 from __future__ import annotations
@@ -12,29 +13,31 @@ import email.policy
 import email.utils
 import os
 
-__all__ = ["encrypted_message", "message_id", "plain_message"]
+__all__ = ["encrypted_message", "message_id", "plain_message", "pretended_messages"]
 
 PKESK = 1
 SEIPD = 18
+LITERAL_DATA = 11
 
 
 def encrypted_message(sender: str, recipient: str, *, marker: str, size: int = 256) -> bytes:
     """A PGP/MIME mail of about `size` bytes of ciphertext; `marker` becomes its Message-ID's local part."""
-    message = _envelope(sender, recipient, marker)
-    message["Subject"] = "[...]"
-    message["Chat-Version"] = "1.0"
-    message["Content-Type"] = 'multipart/encrypted; protocol="application/pgp-encrypted"'
-    version = email.message.EmailMessage(policy=email.policy.SMTP)
-    version["Content-Type"] = "application/pgp-encrypted"
-    version.set_payload("Version: 1\r\n")
-    body = email.message.EmailMessage(policy=email.policy.SMTP)
-    body["Content-Type"] = 'application/octet-stream; name="encrypted.asc"'
-    body.set_payload(
-        _armour(_packet(PKESK, b"\x03" + os.urandom(93)) + _packet(SEIPD, b"\x01" + os.urandom(size)))
-    )
-    message.attach(version)
-    message.attach(body)
-    return message.as_bytes(policy=email.policy.SMTP)
+    packets = _packet(PKESK, b"\x03" + os.urandom(93)) + _packet(SEIPD, b"\x01" + os.urandom(size))
+    return _pgp_mime(sender, recipient, marker, _armour(packets))
+
+
+def pretended_messages(sender: str, recipient: str) -> dict[str, bytes]:
+    """Readable mails that look encrypted at first sight; the key says in which way they pretend."""
+    text = b"everybody can read this"
+    literal_data = _packet(LITERAL_DATA, b"b\x00\x00\x00\x00\x00" + text)
+    session_key = _packet(PKESK, b"\x03" + os.urandom(93))
+    bodies = {
+        "encrypted-type-with-text": text.decode() + "\r\n",
+        "armour-around-text": _armour(text),
+        "armour-around-literal-data": _armour(literal_data),
+        "session-key-before-literal-data": _armour(session_key + literal_data),
+    }
+    return {kind: _pgp_mime(sender, recipient, kind, body) for kind, body in bodies.items()}
 
 
 def plain_message(sender: str, recipient: str, *, marker: str, text: str) -> bytes:
@@ -48,6 +51,23 @@ def plain_message(sender: str, recipient: str, *, marker: str, text: str) -> byt
 def message_id(marker: str, sender: str) -> str:
     """The Message-ID of the mail with this marker."""
     return f"<{marker}@{sender.partition('@')[2].strip('[]')}>"
+
+
+def _pgp_mime(sender: str, recipient: str, marker: str, encrypted: str) -> bytes:
+    """A multipart/encrypted mail (RFC 3156, section 4) whose second part is `encrypted` as it is."""
+    message = _envelope(sender, recipient, marker)
+    message["Subject"] = "[...]"
+    message["Chat-Version"] = "1.0"
+    message["Content-Type"] = 'multipart/encrypted; protocol="application/pgp-encrypted"'
+    version = email.message.EmailMessage(policy=email.policy.SMTP)
+    version["Content-Type"] = "application/pgp-encrypted"
+    version.set_payload("Version: 1\r\n")
+    body = email.message.EmailMessage(policy=email.policy.SMTP)
+    body["Content-Type"] = 'application/octet-stream; name="encrypted.asc"'
+    body.set_payload(encrypted)
+    message.attach(version)
+    message.attach(body)
+    return message.as_bytes(policy=email.policy.SMTP)
 
 
 def _envelope(sender: str, recipient: str, marker: str) -> email.message.EmailMessage:

@@ -40,15 +40,18 @@ class Reply:
 
 
 class SmtpClient:
-    """One submission connection over implicit TLS, verified."""
+    """One submission connection over verified TLS: implicit, or after STARTTLS."""
 
-    def __init__(self, host: Host, target: Target, *, within: float = 30.0) -> None:
+    def __init__(self, host: Host, target: Target, *, starttls: bool = False, within: float = 30.0) -> None:
         """Connect and say EHLO. `within`: seconds for each reply."""
+        port = target.submission if starttls else target.submissions
         try:
-            self._session = _Session(host, target, within)
+            self._session = _Session(host, target, port, within, implicit_tls=not starttls)
+            if starttls:
+                self._session.starttls(context=target.ssl_context())
             self._session.ehlo()
         except (OSError, smtplib.SMTPException) as error:
-            raise SmtpError(f"no SMTP at {target.host}:{target.submissions}: {error}") from error
+            raise SmtpError(f"no SMTP at {target.host}:{port}: {error}") from error
 
     def login(self, credentials: Credentials) -> None:
         """Log in; the first log-in creates the account. Raises `SmtpRefused`."""
@@ -99,15 +102,17 @@ class SmtpClient:
 class _Session(smtplib.SMTP):
     """smtplib on a socket of a `Host`."""
 
-    def __init__(self, host: Host, target: Target, within: float) -> None:
+    def __init__(self, host: Host, target: Target, port: int, within: float, *, implicit_tls: bool) -> None:
         self._network = host
-        self._target = target
-        super().__init__(target.host, target.submissions, local_hostname=f"[{host.address}]", timeout=within)
+        self._context = target.ssl_context() if implicit_tls else None
+        super().__init__(target.host, port, local_hostname=f"[{host.address}]", timeout=within)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         connection = self._network.connect(host, port, within=timeout)
+        if self._context is None:
+            return connection
         try:
-            return self._target.ssl_context().wrap_socket(connection, server_hostname=host)
+            return self._context.wrap_socket(connection, server_hostname=host)
         except OSError:
             connection.close()
             raise

@@ -1,0 +1,113 @@
+"""What a server's METADATA offers to Delta Chat clients (RFC 5464).
+
+`offered` stands before everything that starts a Delta Chat core: without a usable value, core silently uses
+public servers of somebody else, and a test of this server would test theirs.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+from ..clients.imap import ImapClient, ImapError
+from ..clients.relay import RelayError, RelayUrl
+from ..hosts import Host
+from ..targets import Target
+from .outcome import Outcome, PromiseBroken, check
+
+__all__ = ["IROH_RELAY_KEY", "Offer", "metadata_needs_login", "metadata_offers_a_relay", "offered"]
+
+IROH_RELAY_KEY = "/shared/vendor/deltachat/irohrelay"
+VALUE_FORMS = {"chatmail": "literal", "madmail": "quoted"}
+"""How each dialect writes a METADATA value."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What METADATA promises: services of this very target."""
+
+    iroh_relay: RelayUrl
+
+
+def offered(target: Target, host: Host) -> Offer:
+    """Read METADATA with our own client. Raises `PromiseBroken` for a missing, unusable or foreign value."""
+    with ImapClient(host, target) as imap:
+        imap.login(target.new_account())
+        return _offer(target, imap)
+
+
+def _offer(target: Target, imap: ImapClient) -> Offer:
+    if "METADATA" not in imap.capabilities():
+        raise PromiseBroken("the server does not advertise the IMAP capability METADATA after login")
+    try:
+        value = imap.get_metadata(IROH_RELAY_KEY).get(IROH_RELAY_KEY)
+    except ImapError as error:
+        raise PromiseBroken(f"METADATA cannot be read: {error}") from error
+    if value is None or not value.value:
+        raise PromiseBroken(
+            f"METADATA has no value for {IROH_RELAY_KEY}: clients would use public relays of others"
+        )
+    try:
+        url = RelayUrl.parse(value.value)
+    except RelayError as error:
+        raise PromiseBroken(f"METADATA offers an unusable relay: {error}") from error
+    if not _belongs_to(target, url.host):
+        raise PromiseBroken(
+            f"METADATA offers the relay of somebody else: {url} is not on {target.host} ({target.domain})"
+        )
+    return Offer(url)
+
+
+def _belongs_to(target: Target, name: str) -> bool:
+    if name in (target.host, target.domain):
+        return True
+    return bool(_addresses(name) & _addresses(target.host))
+
+
+def _addresses(name: str) -> set[str]:
+    try:
+        return {str(entry[4][0]) for entry in socket.getaddrinfo(name, None)}
+    except OSError:
+        return set()
+
+
+@check("DISC-1", "DISC-2", "IROH-6", needs=("iroh_relay",))
+def metadata_offers_a_relay(target: Target, host: Host) -> Outcome:
+    """After login, METADATA gives the URL of the target's own relay, in both request forms, as its dialect writes."""
+    outcome = Outcome()
+    with ImapClient(host, target) as imap:
+        imap.login(target.new_account())
+        offer = _offer(target, imap)
+        outcome.measurements["iroh_relay"] = str(offer.iroh_relay)
+        single = imap.get_metadata(IROH_RELAY_KEY, form="single").get(IROH_RELAY_KEY)
+        parenthesised = imap.get_metadata(IROH_RELAY_KEY, form="list").get(IROH_RELAY_KEY)
+    outcome.expect(
+        single == parenthesised,
+        f"GETMETADATA answers {single} to the single form and {parenthesised} to the parenthesised one",
+    )
+    form = VALUE_FORMS.get(target.dialect)
+    if form is None:
+        return outcome.note(f"the form of values was not checked: unknown dialect {target.dialect!r}")
+    return outcome.expect(
+        parenthesised is not None and parenthesised.form == form,
+        f"the value should be written as a {form} in the dialect {target.dialect}, it is {parenthesised}",
+    )
+
+
+@check("DISC-7", needs=("iroh_relay",))
+def metadata_needs_login(target: Target, host: Host) -> Outcome:
+    """Before login, GETMETADATA is refused in both forms, and the refusal leaks no value."""
+    offer = offered(target, host)
+    outcome = Outcome()
+    for request in (IROH_RELAY_KEY, f"({IROH_RELAY_KEY})"):
+        with ImapClient(host, target) as imap:
+            answer = imap.command(f'GETMETADATA "" {request}')
+        said = b" ".join(answer.untagged).decode("utf-8", "replace") + answer.text
+        outcome.expect(
+            answer.status in ("NO", "BAD"), f"GETMETADATA before login was answered with {answer.status}"
+        )
+        outcome.expect(
+            str(offer.iroh_relay).rstrip("/") not in said and IROH_RELAY_KEY not in said,
+            "GETMETADATA before login told a value to a stranger",
+        )
+    return outcome
