@@ -1,0 +1,136 @@
+"""Accounts: created at first login or over the web, with a first password that stays."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import string
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
+
+from reference_server.ledger import Ledger
+
+from .settings import MailSettings, PasswordHashCost
+from .store import Account, Store, StoreThread
+
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
+
+T = TypeVar("T")
+
+__all__ = ["Accounts", "PasswordVerifier", "verify_password"]
+
+_LOCAL_PART = re.compile(r"[a-z0-9._-]+")
+_ALPHABET = string.ascii_lowercase + string.digits
+RANDOM_ATTEMPTS = 3
+"""A name that is taken by chance is tried again; 36 ** 9 names make that rare."""
+HASHING_THREADS = 2
+"""A bound on memory too: at normal cost each hash takes 64 MiB."""
+
+PasswordVerifier = Callable[[str, str], bool]
+"""Gets the stored hash and the password that a client sent; runs in a thread."""
+
+
+@cache
+def _hasher(cost: PasswordHashCost) -> PasswordHasher:
+    from argon2 import PasswordHasher, profiles  # noqa: PLC0415 - start-up is quicker without
+
+    if cost is PasswordHashCost.LOW:
+        return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    return PasswordHasher.from_parameters(profiles.RFC_9106_LOW_MEMORY)
+
+
+def verify_password(password_hash: str, password: str) -> bool:
+    """Compares in constant time; the cost is written in the hash."""
+    from argon2.exceptions import VerifyMismatchError  # noqa: PLC0415
+
+    try:
+        return _hasher(PasswordHashCost.NORMAL).verify(password_hash, password)
+    except VerifyMismatchError:
+        return False
+
+
+class Accounts:
+    """Who may come in, and who is new here."""
+
+    def __init__(
+        self, settings: MailSettings, store: StoreThread, ledger: Ledger, verify: PasswordVerifier
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._ledger = ledger
+        self._verify = verify
+        self._threads = ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="password")
+
+    def close(self) -> None:
+        self._threads.shutdown(cancel_futures=True)
+
+    async def find(self, address: str) -> Account | None:
+        return await self._store.run(Store.account, address.lower())
+
+    async def log_in(self, address: str, password: str, *, protocol: str) -> Account | None:
+        """The account, created where the rules allow it; None for every reason to refuse.
+
+        An unknown user and a wrong password take the same time and look the same.
+        """
+        account = None
+        if len(password.encode()) <= self._settings.limits.password:
+            account = await self._check(address.lower(), password)
+        if account is None:
+            self._ledger.event("login_refused", protocol=protocol)
+        else:
+            self._ledger.event("login", user=address.lower(), protocol=protocol)
+        return account
+
+    async def create_random(self) -> tuple[str, str] | None:
+        """A new account's address and password; None when there are too many accounts."""
+        size = self._settings.local_part_max
+        for _attempt in range(RANDOM_ATTEMPTS):
+            address = f"{_random(size)}@{self._settings.domain}"
+            password = _random(max(22, self._settings.password_min))
+            if await self._create(address, password, by="web"):
+                return address, password
+        return None
+
+    async def _check(self, address: str, password: str) -> Account | None:
+        account = await self.find(address)
+        if account is None and self._may_be_created(address, password):
+            if await self._create(address, password, by="login"):
+                return await self.find(address)
+            account = await self.find(address)  # another first login was quicker: its password counts
+        if account is None:
+            await self._in_thread(self._hash, password)  # takes the time that a comparison takes
+            return None
+        right = await self._in_thread(self._verify, account.password_hash, password)
+        return account if right else None
+
+    def _may_be_created(self, address: str, password: str) -> bool:
+        settings = self._settings
+        local_part, _, domain = address.rpartition("@")
+        return (
+            domain == settings.domain.lower()
+            and settings.local_part_min <= len(local_part) <= settings.local_part_max
+            and _LOCAL_PART.fullmatch(local_part) is not None
+            and len(password) >= settings.password_min
+        )
+
+    async def _create(self, address: str, password: str, *, by: str) -> bool:
+        password_hash = await self._in_thread(self._hash, password)
+        limit = self._settings.limits.accounts
+        if not await self._store.run(Store.create_account, address, password_hash, limit=limit):
+            return False
+        self._ledger.event("account_created", user=address, by=by)
+        return True
+
+    def _hash(self, password: str) -> str:
+        return _hasher(self._settings.password_hash_cost).hash(password)
+
+    async def _in_thread(self, call: Callable[..., T], *arguments: str) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+
+
+def _random(size: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(size))

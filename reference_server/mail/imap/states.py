@@ -1,0 +1,37 @@
+"""Which command is allowed when (RFC 3501 section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+__all__ = ["ALLOWED_COMMANDS", "AllowedCommands", "State"]
+
+
+class State(Enum):
+    PLAINTEXT = "before STARTTLS"
+    NOT_AUTHENTICATED = "before LOGIN"
+    AUTHENTICATED = "without a selected mailbox"
+    SELECTED = "with a selected mailbox"
+
+
+AllowedCommands = Mapping[State, frozenset[str]]
+
+_ANY_STATE = frozenset({"CAPABILITY", "NOOP", "LOGOUT", "ID"})
+_AUTHENTICATED = _ANY_STATE | {
+    "SELECT",
+    "EXAMINE",
+    "STATUS",
+    "LIST",
+    "GETMETADATA",
+    "GETQUOTAROOT",
+    "IDLE",
+}
+ALLOWED_COMMANDS: AllowedCommands = {
+    State.PLAINTEXT: _ANY_STATE | {"STARTTLS"},
+    State.NOT_AUTHENTICATED: _ANY_STATE | {"LOGIN"},
+    State.AUTHENTICATED: _AUTHENTICATED,
+    State.SELECTED: _AUTHENTICATED
+    | {"CHECK", "CLOSE", "UNSELECT", "EXPUNGE"}
+    | {"FETCH", "STORE", "SEARCH", "UID FETCH", "UID STORE", "UID SEARCH"},
+}

@@ -1,0 +1,83 @@
+"""What one client was told about its mailbox: the UIDs behind its sequence numbers, and their flags."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+
+from reference_server.mail.mailbox import Mailbox, MessageFlags
+
+from .fetch import flag_list
+from .parser import SequenceSet
+
+__all__ = ["View"]
+
+
+class View:
+    """Updates return the untagged responses that bring the client's picture up to date, without line ends."""
+
+    def __init__(self, mailbox: Mailbox, *, read_only: bool) -> None:
+        self.mailbox = mailbox.id
+        self.read_only = read_only
+        self._uids = [message.uid for message in mailbox.messages]
+        self._flags = {message.uid: message.flags for message in mailbox.messages}
+
+    def __len__(self) -> int:
+        return len(self._uids)
+
+    def sequence_number(self, uid: int) -> int:
+        return bisect_left(self._uids, uid) + 1
+
+    def flags(self, uid: int) -> frozenset[str]:
+        return self._flags[uid]
+
+    def __contains__(self, uid: int) -> bool:
+        return uid in self._flags
+
+    def uids(self) -> Sequence[int]:
+        return self._uids
+
+    def select(self, chosen: SequenceSet, *, uid: bool) -> list[int]:
+        """The UIDs that a set of UIDs, or of sequence numbers, stands for."""
+        if uid:
+            return chosen.select(self._uids)
+        return [self._uids[number - 1] for number in chosen.select(range(1, len(self._uids) + 1))]
+
+    def first_unseen(self) -> int | None:
+        """A sequence number."""
+        unseen = (uid for uid in self._uids if "\\Seen" not in self._flags[uid])
+        return next((self.sequence_number(uid) for uid in unseen), None)
+
+    def set_flags(self, uid: int, flags: frozenset[str]) -> bytes:
+        self._flags[uid] = flags
+        return b"* %d FETCH (UID %d FLAGS %b)" % (self.sequence_number(uid), uid, flag_list(flags))
+
+    def note_flags(self, uid: int, flags: frozenset[str]) -> None:
+        """The client is told by other words."""
+        self._flags[uid] = flags
+
+    def remove(self, uids: Iterable[int]) -> list[bytes]:
+        """EXPUNGE responses, from the end on, so that no number changes before it is named."""
+        responses = []
+        for uid in sorted(uids, reverse=True):
+            if uid in self._flags:
+                number = self.sequence_number(uid)
+                del self._uids[number - 1], self._flags[uid]
+                responses.append(b"* %d EXPUNGE" % number)
+        return responses
+
+    def update(self, messages: Sequence[MessageFlags], *, may_expunge: bool) -> tuple[list[bytes], bool]:
+        """Catch up with the store. False: expunged messages are left to be told another time."""
+        present = {message.uid for message in messages}
+        gone = [uid for uid in self._uids if uid not in present]
+        responses = self.remove(gone) if may_expunge else []
+        known = len(self._uids)
+        for message in messages:
+            if message.uid not in self._flags:
+                self._uids.append(message.uid)
+                self._flags[message.uid] = message.flags
+            elif self._flags[message.uid] != message.flags:
+                responses.append(self.set_flags(message.uid, message.flags))
+        if len(self._uids) > known:
+            responses.append(b"* %d EXISTS" % len(self._uids))
+        return responses, may_expunge or not gone

@@ -1,0 +1,114 @@
+"""The mail service: five listeners around one store."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from reference_server.ledger import ConnectionRecord, Ledger
+from reference_server.service import ConfigurationError
+
+from .accounts import Accounts
+from .delivery import Delivery
+from .imap.server import ImapConnection, ImapServices
+from .listener import Admission, Connection, Listener
+from .policy import PolicyRules
+from .settings import MailSettings
+from .smtp import SmtpConnection, SmtpServices
+from .store import StoreThread
+from .strategies import Strategies
+from .web import WebConnection
+
+__all__ = ["MailService"]
+
+log = logging.getLogger(__name__)
+
+
+class MailService:
+    """Implements `reference_server.service.Service`."""
+
+    def __init__(
+        self, settings: MailSettings, *, strategies: Strategies | None = None, ledger: Ledger | None = None
+    ) -> None:
+        self.settings = settings
+        self.ledger = ledger or Ledger("mail", enabled=False)
+        self._strategies = strategies or Strategies()
+        self._listeners: list[Listener] = []
+        self._store: StoreThread | None = None
+        self._accounts: Accounts | None = None
+        self._delivery: Delivery | None = None
+
+    async def start(self) -> Mapping[str, Any]:
+        """Open the store and every listener. Raises `ConfigurationError`, or `OSError` that names the port."""
+        settings = self.settings
+        tls = _tls_context(settings)
+        self._store = store = StoreThread(settings.database)
+        self._accounts = accounts = Accounts(settings, store, self.ledger, self._strategies.verify_password)
+        notifier = self._strategies.make_notifier()
+        self._delivery = delivery = self._strategies.make_delivery(store, notifier)
+        imap = ImapServices(
+            settings, tls, accounts, store, notifier, self.ledger, self._strategies.allowed_commands
+        )
+        rules = PolicyRules(settings.dialect, settings.passthrough_senders, settings.passthrough_recipients)
+        smtp = SmtpServices(
+            settings, tls, accounts, store, delivery, self._strategies.submission_policy, rules, self.ledger
+        )
+        admission = Admission(settings.limits)
+
+        def listen(
+            name: str,
+            port: int,
+            make: Callable[[ConnectionRecord], Connection],
+            tls: ssl.SSLContext | None = None,
+        ) -> int:
+            listener = Listener(
+                name, make, tls=tls, admission=admission, limits=settings.limits, ledger=self.ledger
+            )
+            self._listeners.append(listener)
+            return listener.open(settings.host, port)
+
+        endpoints: dict[str, Any] = {
+            "host": settings.host,
+            "domain": settings.domain,
+            "dialect": str(settings.dialect),
+            "imaps": listen("imaps", settings.imaps_port, lambda r: ImapConnection(imap, r, tls=True), tls),
+            "imap": listen("imap", settings.imap_port, lambda r: ImapConnection(imap, r, tls=False)),
+            "submissions": listen(
+                "submissions", settings.submissions_port, lambda r: SmtpConnection(smtp, r, tls=True), tls
+            ),
+            "submission": listen(
+                "submission", settings.submission_port, lambda r: SmtpConnection(smtp, r, tls=False)
+            ),
+            "https": listen(
+                "https", settings.https_port, lambda r: WebConnection(accounts, settings.limits, r), tls
+            ),
+        }
+        if settings.ca_file is not None:
+            endpoints["ca_file"] = str(settings.ca_file)
+        log.info("a test server: it creates accounts for everybody; listening on %s", endpoints)
+        return endpoints
+
+    async def close(self) -> None:
+        """Cut the connections, then finish what is on its way to the disk."""
+        for listener in self._listeners:
+            await listener.close()
+        if self._delivery is not None:
+            await self._delivery.close()
+        if self._accounts is not None:
+            self._accounts.close()
+        if self._store is not None:
+            self._store.close()
+
+
+def _tls_context(settings: MailSettings) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.certificate_file, settings.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"cannot use the certificate {settings.certificate_file} with the key {settings.key_file}: {error}"
+        ) from error
+    return context

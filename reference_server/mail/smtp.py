@@ -1,0 +1,220 @@
+"""Submission over SMTP (RFC 6409): aiosmtpd speaks, this module decides.
+
+This server sends no mail to other hosts: a recipient who has no account here is refused with 550 at RCPT. (Chatmail
+accepts unknown local recipients and bounces later; the sender hears the same from us, only sooner.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from dataclasses import dataclass
+from typing import cast
+
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from reference_server.ledger import ConnectionRecord, Ledger
+
+from .accounts import Accounts
+from .delivery import Delivery
+from .policy import PolicyRules, Refuse, Submission, SubmissionPolicy
+from .settings import MailSettings
+from .store import Account, Store, StoreThread, StoreUnavailable
+
+__all__ = ["SmtpConnection", "SmtpServices"]
+
+TRY_LATER = "451 4.3.0 The store does not answer, try again later"
+
+log = logging.getLogger(__name__)
+logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd logs every command that it gets
+
+
+@dataclass(frozen=True)
+class SmtpServices:
+    """What all SMTP connections of a server share."""
+
+    settings: MailSettings
+    tls: ssl.SSLContext
+    accounts: Accounts
+    store: StoreThread
+    delivery: Delivery
+    policy: SubmissionPolicy
+    rules: PolicyRules
+    ledger: Ledger
+
+
+class SmtpConnection(SMTP):
+    """One client. `tls` says whether the connection is encrypted from its first byte on."""
+
+    def __init__(self, services: SmtpServices, record: ConnectionRecord, *, tls: bool) -> None:
+        limits = services.settings.limits
+        super().__init__(
+            _Handler(services),
+            data_size_limit=limits.message,
+            enable_SMTPUTF8=True,
+            hostname=services.settings.domain,
+            ident="ESMTP",
+            tls_context=None if tls else services.tls,
+            require_starttls=not tls,
+            auth_require_tls=not tls,  # aiosmtpd does not see TLS that was there before it
+            authenticator=_collect,
+            timeout=limits.smtp_idle,
+            loop=asyncio.get_running_loop(),
+        )
+        self._services = services
+        self._record = record
+        self._closed = asyncio.Event()
+        self._login_failures = 0
+        self._data_end: int | None = None
+        """How much may have come from the client at the end of the DATA that is being read."""
+        self._login_deadline = self.loop.call_later(limits.before_login, self._hang_up)
+
+    # asyncio.Protocol
+
+    def data_received(self, data: bytes) -> None:
+        self._record.bytes_in += len(data)
+        if self._data_end is not None and self._record.bytes_in > self._data_end:
+            self._hang_up()  # aiosmtpd would keep a line without an end for ever
+            return
+        super().data_received(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._login_deadline.cancel()
+        if self.transport is not None:  # aiosmtpd comes here twice when STARTTLS fails
+            super().connection_lost(error)
+        self._closed.set()
+
+    async def wait_closed(self) -> None:
+        await self._closed.wait()
+
+    # aiosmtpd.SMTP
+
+    async def push(self, status: str | bytes) -> None:
+        raw = status.encode() if isinstance(status, str) else status
+        self._record.bytes_out += len(raw) + 2
+        await super().push(raw)
+
+    async def smtp_DATA(self, arg: str) -> None:
+        self._data_end = self._record.bytes_in + 2 * self._services.settings.limits.message
+        try:
+            await super().smtp_DATA(arg)
+        finally:
+            self._data_end = None
+
+    async def auth_PLAIN(self, _server: SMTP, args: list[str]) -> AuthResult:
+        return await self._log_in(await super().auth_PLAIN(self, args))
+
+    async def auth_LOGIN(self, _server: SMTP, args: list[str]) -> AuthResult:
+        return await self._log_in(await super().auth_LOGIN(self, args))
+
+    async def _log_in(self, collected: AuthResult) -> AuthResult:
+        """Check what aiosmtpd has read from the client; its own check cannot wait for a thread."""
+        if not collected.success:
+            return collected
+        try:
+            credentials = cast(LoginPassword, collected.auth_data)
+            user, password = credentials.login.decode(), credentials.password.decode()
+            account = await self._services.accounts.log_in(user, password, protocol="smtp")
+        except UnicodeDecodeError:
+            account = None
+        except StoreUnavailable:
+            return AuthResult(success=False, handled=False, message="454 4.7.0 Temporary failure")
+        if account is None:
+            return await self._refuse_login()
+        self._login_deadline.cancel()
+        self._record.identity = user.lower()
+        return AuthResult(success=True, auth_data=_User(user.lower()))
+
+    async def _refuse_login(self) -> AuthResult:
+        self._login_failures += 1
+        if self._login_failures < self._services.settings.limits.login_failures:
+            return AuthResult(success=False, handled=False, message="535 5.7.8 Error: authentication failed")
+        await self.push("421 4.7.0 Too many failed logins")
+        self._hang_up()
+        return AuthResult(success=False, handled=True)
+
+    def _hang_up(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+
+@dataclass(frozen=True)
+class _User:
+    login: str
+
+
+def _collect(
+    _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, auth_data: LoginPassword
+) -> AuthResult:
+    return AuthResult(success=True, auth_data=auth_data)
+
+
+class _Handler:
+    """The hooks of aiosmtpd: one method per command, which returns the reply."""
+
+    def __init__(self, services: SmtpServices) -> None:
+        self._services = services
+
+    async def handle_MAIL(
+        self, _server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if not session.authenticated:
+            return "530 5.7.0 Authentication required"
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 2.1.0 Ok"
+
+    async def handle_RCPT(
+        self, _server: SMTP, session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        limits = self._services.settings.limits
+        if str(envelope.mail_from).lower() != session.login_data:
+            return (
+                f"553 5.7.1 <{envelope.mail_from}>: Sender address rejected:"
+                f" not owned by user {session.login_data}"
+            )
+        if len(envelope.rcpt_tos) >= limits.recipients:
+            return "452 4.5.3 Error: too many recipients"
+        try:
+            account = await self._services.accounts.find(address)
+            if account is None:
+                return f"550 5.1.1 <{address}>: Recipient address rejected: User unknown on this server"
+            if await self._services.store.run(Store.used_bytes, account.id) >= limits.quota:
+                return f"552 5.2.2 <{address}>: The mailbox is full"
+        except StoreUnavailable:
+            return TRY_LATER
+        envelope.rcpt_tos.append(address.lower())
+        return "250 2.1.5 Ok"
+
+    async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:
+        services, sender = self._services, session.login_data
+        submission = Submission(sender, tuple(envelope.rcpt_tos), envelope.original_content or b"")
+        verdict = await asyncio.to_thread(services.policy, submission, services.rules)
+        if isinstance(verdict, Refuse):
+            services.ledger.event("message_refused", sender=sender, code=verdict.code)
+            return f"{verdict.code} {verdict.text}"
+        try:
+            accounts = [await services.accounts.find(recipient) for recipient in submission.recipients]
+            await services.delivery.deliver(_inboxes(accounts), submission.content)
+        except StoreUnavailable:
+            services.ledger.event("message_refused", sender=sender, code=451)
+            return TRY_LATER
+        services.ledger.event(
+            "message_accepted",
+            sender=sender,
+            recipients=list(submission.recipients),
+            size=len(submission.content),
+        )
+        return "250 2.0.0 Ok: stored"
+
+    async def handle_VRFY(self, _server: SMTP, _session: Session, _envelope: Envelope, address: str) -> str:
+        return f"252 2.0.0 {address}"
+
+    async def handle_exception(self, error: Exception) -> str:
+        log.warning("SMTP command failed: %r", error)
+        return "451 4.3.0 Requested action aborted"
+
+
+def _inboxes(accounts: list[Account | None]) -> list[int]:
+    return [account.inbox for account in accounts if account is not None]

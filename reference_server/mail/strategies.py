@@ -1,0 +1,26 @@
+"""What right servers may do in different ways, and a mutant does in a wrong one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .accounts import PasswordVerifier, verify_password
+from .delivery import Delivery, DurableDelivery, Notifier
+from .imap.states import ALLOWED_COMMANDS, AllowedCommands
+from .policy import SubmissionPolicy, encrypted_only
+from .store import StoreThread
+
+__all__ = ["Strategies"]
+
+
+@dataclass(frozen=True)
+class Strategies:
+    allowed_commands: AllowedCommands = field(default_factory=lambda: ALLOWED_COMMANDS)
+    """IMAP commands by state; those of a state that are missing are refused."""
+    make_notifier: Callable[[], Notifier] = Notifier
+    """Wakes the sessions that are in IDLE."""
+    make_delivery: Callable[[StoreThread, Notifier], Delivery] = DurableDelivery
+    """Decides when a message may be answered with 250."""
+    submission_policy: SubmissionPolicy = encrypted_only
+    verify_password: PasswordVerifier = verify_password
