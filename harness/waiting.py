@@ -43,7 +43,7 @@ class Deadline:
 
 
 def wait_until(
-    condition: Callable[[], T],
+    condition: Callable[[], T | None],
     what: str,
     *,
     within: float,

@@ -1,0 +1,81 @@
+"""A device: what one person holds. A name, a host, and a Delta Chat account in a core process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from .clients.core import Account, Core
+from .hosts import Host, LocalHost
+from .targets import Target
+
+__all__ = ["Device", "devices_online"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """An account that is online on a host."""
+
+    name: str
+    host: Host
+    core: Core
+    account: Account
+
+    @classmethod
+    def start(
+        cls,
+        name: str,
+        target: Target,
+        logs: Path,
+        *,
+        host: Host | None = None,
+        binary: Path | None = None,
+        bot: bool = True,
+        within: float = 60.0,
+    ) -> Device:
+        """Start a core, create an account on the target and wait until its inbox is watched.
+
+        The target must advertise a relay of its own before: core would else use public ones.
+        """
+        host = host or LocalHost()
+        core = Core(logs, name=name, host=host, binary=binary, within=within)
+        try:
+            account = core.new_account(target, bot=bot)
+            account.bring_online(within=within)
+        except BaseException:
+            core.close()
+            raise
+        return cls(name, host, core, account)
+
+    def close(self) -> None:
+        """End the core process; its log stays."""
+        self.core.close()
+
+
+@contextlib.contextmanager
+def devices_online(
+    names: Sequence[str],
+    target: Target,
+    logs: Path,
+    *,
+    host: Host | None = None,
+    binary: Path | None = None,
+    bot: bool = True,
+    within: float = 60.0,
+) -> Iterator[tuple[Device, ...]]:
+    """Devices that start together and are all closed at the end, also when one of them does not start."""
+
+    def start(name: str) -> Device:
+        return Device.start(name, target, logs, host=host, binary=binary, bot=bot, within=within)
+
+    with ThreadPoolExecutor(max_workers=max(len(names), 1)) as pool:
+        starting: list[Future[Device]] = [pool.submit(start, name) for name in names]
+        try:
+            yield tuple(each.result() for each in starting)
+        finally:
+            started = [each.result() for each in starting if each.exception() is None]
+            for closing in [pool.submit(device.close) for device in started]:
+                closing.result()

@@ -1,0 +1,174 @@
+"""What was sent and what arrived, as a truth table: one row for each ordered pair of devices. Does no IO."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from typing import Any
+
+__all__ = ["Arrival", "Direction", "Kind", "Payload", "Sent", "TruthTable", "tabulate"]
+
+LAYOUT = struct.Struct("!8sBBI")
+
+
+class Kind(IntEnum):
+    """What a message is for. Only `NUMBERED` ones are counted."""
+
+    WARM_UP = 0
+    NUMBERED = 1
+    LAST = 2
+
+
+@dataclass(frozen=True)
+class Payload:
+    """The 14 bytes of a message: 8 bytes that are the same in one run only, sender, kind, number."""
+
+    run: bytes
+    sender: int
+    kind: Kind
+    sequence: int
+
+    def encode(self) -> bytes:
+        return LAYOUT.pack(self.run, self.sender, self.kind, self.sequence)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Payload | None:
+        """None for bytes that no harness has sent."""
+        try:
+            run, sender, kind, sequence = LAYOUT.unpack(data)
+            return cls(run, sender, Kind(kind), sequence)
+        except (struct.error, ValueError):
+            return None
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A numbered message that was handed to core; unix seconds."""
+
+    sender: str
+    sequence: int
+    time: float
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A numbered message that core reported; unix seconds."""
+
+    receiver: str
+    sender: str
+    sequence: int
+    time: float
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One row: what a sender sent and what a receiver got of it."""
+
+    sender: str
+    receiver: str
+    sent: int
+    delivered: int
+    """Different messages that arrived at least once."""
+    duplicates: int
+    """Arrivals beyond the first of each message."""
+    out_of_order: int
+    """First arrivals after a message that was sent later."""
+    never_sent: int
+    """Arrivals of numbers that were not sent."""
+    missing: tuple[int, ...]
+    """Numbers that did not arrive."""
+    latencies: tuple[float, ...]
+    """Seconds from handing to core to core's event, first arrivals in order of arrival."""
+
+    @property
+    def is_right(self) -> bool:
+        """Everything arrived once, in order, and nothing else did."""
+        wrong = self.duplicates or self.out_of_order or self.never_sent
+        return self.delivered == self.sent and not wrong
+
+    def __str__(self) -> str:
+        faults = [f"{self.delivered} of {self.sent} delivered"]
+        if self.missing:
+            faults.append(f"missing {_some(self.missing)}")
+        for count, name in (
+            (self.duplicates, "duplicates"),
+            (self.out_of_order, "out of order"),
+            (self.never_sent, "never sent"),
+        ):
+            if count:
+                faults.append(f"{count} {name}")
+        return f"{self.sender} -> {self.receiver}: {', '.join(faults)}"
+
+
+@dataclass(frozen=True)
+class TruthTable:
+    """All rows of one exchange."""
+
+    directions: tuple[Direction, ...]
+
+    def between(self, sender: str, receiver: str) -> Direction:
+        return next(each for each in self.directions if (each.sender, each.receiver) == (sender, receiver))
+
+    @property
+    def all_right(self) -> bool:
+        """Every row is right, and there was something to be right about."""
+        return bool(self.directions) and all(each.is_right and each.sent for each in self.directions)
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """The rows as JSON data."""
+        return [asdict(each) for each in self.directions]
+
+    def __str__(self) -> str:
+        return "; ".join(str(each) for each in self.directions)
+
+
+def tabulate(names: Sequence[str], sent: Iterable[Sent], arrivals: Iterable[Arrival]) -> TruthTable:
+    """The table of an exchange between devices with these names. `arrivals` are in order of arrival."""
+    sent = list(sent)
+    arrivals = list(arrivals)
+    return TruthTable(
+        tuple(
+            _direction(
+                sender,
+                receiver,
+                {each.sequence: each.time for each in sent if each.sender == sender},
+                [each for each in arrivals if (each.sender, each.receiver) == (sender, receiver)],
+            )
+            for sender in names
+            for receiver in names
+            if sender != receiver
+        )
+    )
+
+
+def _direction(sender: str, receiver: str, sent: dict[int, float], arrivals: list[Arrival]) -> Direction:
+    latencies: list[float] = []
+    seen: set[int] = set()
+    duplicates = out_of_order = never_sent = 0
+    for arrival in arrivals:
+        if arrival.sequence not in sent:
+            never_sent += 1
+        elif arrival.sequence in seen:
+            duplicates += 1
+        else:
+            out_of_order += bool(seen) and arrival.sequence < max(seen)
+            seen.add(arrival.sequence)
+            latencies.append(arrival.time - sent[arrival.sequence])
+    return Direction(
+        sender=sender,
+        receiver=receiver,
+        sent=len(sent),
+        delivered=len(seen),
+        duplicates=duplicates,
+        out_of_order=out_of_order,
+        never_sent=never_sent,
+        missing=tuple(sorted(sent.keys() - seen)),
+        latencies=tuple(latencies),
+    )
+
+
+def _some(numbers: Sequence[int]) -> str:
+    shown = ", ".join(str(number) for number in numbers[:5])
+    return f"{shown}, ..." if len(numbers) > 5 else shown

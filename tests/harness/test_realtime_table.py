@@ -1,0 +1,115 @@
+import random
+
+from harness.clients.core import CoreEvent
+from harness.realtime.swarm import arrivals
+from harness.realtime.table import Arrival, Kind, Payload, Sent, tabulate
+
+NAMES = ("alice", "bob")
+RUN = b"this run"
+
+
+def a_perfect_run(count: int = 10) -> tuple[list[Sent], list[Arrival]]:
+    sent = [Sent(name, number, 100 + number) for number in range(count) for name in NAMES]
+    other = {"alice": "bob", "bob": "alice"}
+    return sent, [Arrival(other[each.sender], each.sender, each.sequence, each.time + 0.5) for each in sent]
+
+
+def test_a_perfect_run_is_right_in_every_direction():
+    sent, arrived = a_perfect_run()
+    table = tabulate(NAMES, sent, arrived)
+    assert table.all_right
+    row = table.between("alice", "bob")
+    assert (row.sent, row.delivered, row.duplicates, row.out_of_order, row.missing) == (10, 10, 0, 0, ())
+    assert row.latencies == (0.5,) * 10
+    assert str(table) == "alice -> bob: 10 of 10 delivered; bob -> alice: 10 of 10 delivered"
+
+
+def test_each_removed_arrival_is_missed():
+    sent, arrived = a_perfect_run()
+    for lost in range(len(arrived)):
+        table = tabulate(NAMES, sent, arrived[:lost] + arrived[lost + 1 :])
+        assert not table.all_right
+        gone = arrived[lost]
+        row = table.between(gone.sender, gone.receiver)
+        assert (row.delivered, row.missing) == (9, (gone.sequence,))
+        assert str(row) == f"{gone.sender} -> {gone.receiver}: 9 of 10 delivered, missing {gone.sequence}"
+        assert table.between(gone.receiver, gone.sender).is_right
+
+
+def test_each_doubled_arrival_is_a_duplicate_wherever_it_comes():
+    sent, arrived = a_perfect_run()
+    for doubled in range(len(arrived)):
+        for position in (doubled, len(arrived)):
+            again = arrived[doubled]
+            table = tabulate(NAMES, sent, [*arrived[:position], again, *arrived[position:]])
+            row = table.between(again.sender, again.receiver)
+            assert (row.delivered, row.duplicates, row.out_of_order) == (10, 1, 0)
+            assert not table.all_right
+
+
+def test_order_counts_only_late_first_arrivals():
+    sent, arrived = a_perfect_run(4)
+    swapped = [arrived[4], arrived[2], arrived[0], arrived[6], *arrived[1::2]]
+    row = tabulate(NAMES, sent, swapped).between("alice", "bob")
+    assert (row.delivered, row.out_of_order, row.is_right) == (4, 2, False)
+
+
+def test_an_arrival_that_nobody_sent_is_no_delivery():
+    sent, arrived = a_perfect_run(2)
+    table = tabulate(NAMES, sent, [*arrived, Arrival("bob", "alice", 77, 1.0)])
+    assert str(table.between("alice", "bob")) == "alice -> bob: 2 of 2 delivered, 1 never sent"
+    assert not table.all_right
+
+
+def test_nothing_at_all_is_not_right():
+    assert not tabulate(NAMES, [], []).all_right
+    assert not tabulate((), [], []).all_right
+
+
+def test_three_devices_make_six_rows():
+    table = tabulate(("a", "b", "c"), [Sent("a", 0, 1.0)], [Arrival("b", "a", 0, 1.0)])
+    assert len(table.directions) == 6
+    assert table.between("a", "b").is_right
+    assert table.between("a", "c").missing == (0,)
+
+
+def test_the_table_is_json():
+    sent, arrived = a_perfect_run(1)
+    [row, _] = tabulate(NAMES, sent, arrived).as_json()
+    assert row["sender"] == "alice"
+    assert row["delivered"] == 1
+
+
+def test_payloads_survive_the_channel():
+    payload = Payload(RUN, 1, Kind.NUMBERED, 4_000_000_000)
+    assert Payload.decode(payload.encode()) == payload
+    assert len(payload.encode()) == 14
+
+
+def test_bytes_of_others_are_no_payload():
+    good = Payload(RUN, 0, Kind.NUMBERED, 1).encode()
+    randomness = random.Random(15)
+    for data in (
+        b"",
+        b"Hello Iroh P2P",
+        good[:-1],
+        good + b"x",
+        good[:9] + b"\xff" + good[10:],
+        randomness.randbytes(14),
+    ):
+        payload = Payload.decode(data)
+        assert payload is None or payload.run != RUN
+
+
+def test_only_numbered_messages_of_this_run_are_counted():
+    def event(data: bytes) -> CoreEvent:
+        return CoreEvent(5.0, "WebxdcRealtimeData", {"msg_id": 12, "data": data})
+
+    events = [
+        event(Payload(RUN, 0, Kind.WARM_UP, 0).encode()),
+        event(Payload(b"other ru", 0, Kind.NUMBERED, 0).encode()),
+        event(b"Hello Iroh P2P"),
+        event(Payload(RUN, 9, Kind.NUMBERED, 0).encode()),
+        event(Payload(RUN, 0, Kind.NUMBERED, 3).encode()),
+    ]
+    assert arrivals(events, "bob", NAMES, RUN, Kind.NUMBERED) == [Arrival("bob", "alice", 3, 5.0)]
