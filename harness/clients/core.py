@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from deltachat_rpc_client import Account as ClientAccount
-from deltachat_rpc_client import Chat, DeltaChat, Message
+from deltachat_rpc_client import AttrDict, Chat, DeltaChat, Message
 
 from ..hosts import Host, LocalHost
 from ..targets import Credentials, Target
@@ -168,17 +168,18 @@ class Core:
     def _take(self, batch: Sequence[Mapping[str, Any]], time: float) -> None:
         with self.changed:
             for each in batch:
-                self._keep(int(each["contextId"]), dict(each["event"]), time)
+                self._keep(int(each["contextId"]), each["event"], time)
             self._ended = not batch
             self.changed.notify_all()
 
-    def _keep(self, account: int, fields: dict[str, Any], time: float) -> None:
-        kind = fields.pop("kind")
+    def _keep(self, account: int, event: Mapping[str, Any], time: float) -> None:
+        kind = event["kind"]
         if kind in LOG_LEVELS:
-            self._log.append(LogLine(time, account, kind, fields["msg"]))
+            self._log.append(LogLine(time, account, kind, event["msg"]))
             return
-        if "data" in fields:
-            fields["data"] = bytes(fields["data"])
+        # First the data: AttrDict, which makes msgId to msg_id, would look into each of its numbers.
+        data = {"data": bytes(event["data"])} if "data" in event else {}
+        fields = AttrDict({**event, **data})
         self._events.setdefault(account, []).append(CoreEvent(time, kind, fields))
 
 
