@@ -64,7 +64,7 @@ class SmtpConnection(SMTP):
         )
         self._services = services
         self._record = record
-        self._closed = asyncio.Event()
+        self._over = asyncio.Event()
         self._login_failures = 0
         self._data_end: int | None = None
         """How much may have come from the client at the end of the DATA that is being read."""
@@ -83,10 +83,10 @@ class SmtpConnection(SMTP):
         self._login_deadline.cancel()
         if self.transport is not None:  # aiosmtpd comes here twice when STARTTLS fails
             super().connection_lost(error)
-        self._closed.set()
+        self._over.set()
 
     async def wait_closed(self) -> None:
-        await self._closed.wait()
+        await self._over.wait()
 
     # aiosmtpd.SMTP
 
