@@ -10,17 +10,18 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 from ..report.records import Record, Verdict
 from ..targets import Target
 from ..waiting import WaitTimeout
 
-__all__ = ["CHECKS", "Check", "Outcome", "PromiseBroken", "check", "recording"]
+__all__ = ["CHECKS", "Check", "Outcome", "PromiseBroken", "Sink", "check", "recording"]
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -40,6 +41,8 @@ class Outcome:
     measurements: dict[str, Any] = field(default_factory=dict)
     paths: dict[str, str] = field(default_factory=dict)
     clients: dict[str, str] = field(default_factory=dict)
+    evidence: list[Path] = field(default_factory=list)
+    """Finished files that back what was found."""
 
     def expect(self, condition: object, sentence: str) -> Outcome:
         """If the condition does not hold, the target failed, and `sentence` says how."""
@@ -74,6 +77,7 @@ class Outcome:
         self.measurements.update(other.measurements)
         self.paths.update(other.paths)
         self.clients.update(other.clients)
+        self.evidence += other.evidence
         return self
 
     @property
@@ -116,18 +120,21 @@ class Check:
             door=door,
         )
         for sink in _sinks.get():
-            sink(record)
+            sink(record, outcome.evidence)
 
 
 CHECKS: dict[str, Check] = {}
 """Every check by name, for example `mail.idle_reports_new_mail`."""
 
-_sinks: ContextVar[tuple[Callable[[Record], None], ...]] = ContextVar("sinks", default=())
+Sink = Callable[[Record, Sequence[Path]], None]
+"""Gets a record whose `evidence` is still empty, and the files that belong there."""
+
+_sinks: ContextVar[tuple[Sink, ...]] = ContextVar("sinks", default=())
 _door: ContextVar[tuple[str, str]] = ContextVar("door", default=("", ""))
 
 
 @contextmanager
-def recording(sink: Callable[[Record], None], *, run: str, door: str) -> Iterator[None]:
+def recording(sink: Sink, *, run: str, door: str) -> Iterator[None]:
     """Give the record of every check that ends inside this block to `sink`."""
     sinks = _sinks.set((*_sinks.get(), sink))
     named = _door.set((run, door))

@@ -35,13 +35,15 @@ class Redactor:
             text = text.replace(secret, REDACTED).replace(quote(secret, safe=""), REDACTED)
         return _DCLOGIN_PASSWORD.sub(rf"\1{REDACTED}", text)
 
+    def file(self, file: Path) -> None:
+        """Redact a file in place, whatever bytes it has."""
+        before = file.read_bytes()
+        after = self.text(before.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        if after != before:
+            file.write_bytes(after)
+
     def tree(self, directory: Path) -> None:
         """Redact every file below a directory in place (logs that other programs wrote)."""
         for file in directory.rglob("*"):
             if file.is_file() and not file.is_symlink():
-                before = file.read_bytes()
-                after = self.text(before.decode("utf-8", "surrogateescape")).encode(
-                    "utf-8", "surrogateescape"
-                )
-                if after != before:
-                    file.write_bytes(after)
+                self.file(file)

@@ -4,40 +4,52 @@ from __future__ import annotations
 
 import datetime
 import secrets
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .junit import render_junit
-from .records import Record
+from .records import Record, evidence
 from .redaction import Redactor
 from .summary import render_markdown
 
-__all__ = ["Run"]
+__all__ = ["Run", "new_run_directory"]
+
+
+def new_run_directory(parent: Path) -> Path:
+    """The name of a new run's directory; the random end keeps runs of the same second apart."""
+    stamp = datetime.datetime.now().astimezone().strftime("%Y%m%d_%H%M%S")
+    return parent / f"test_run_{stamp}-{secrets.token_hex(2)}"
 
 
 class Run:
     """A directory `test_run_YYYYmmdd_HHMMSS-xxxx` and the only writer of its `results.jsonl`."""
 
-    def __init__(self, directory: Path, redactor: Redactor) -> None:
+    def __init__(self, directory: Path, redactor: Redactor | None = None) -> None:
         self.directory = directory
         self.name = directory.name
-        self.redactor = redactor
+        self.redactor = redactor or Redactor()
         self.records: list[Record] = []
         directory.mkdir(parents=True, exist_ok=True)
         self.logs = directory / "logs"
         self.logs.mkdir(exist_ok=True)
 
-    @staticmethod
-    def below(parent: Path, redactor: Redactor | None = None) -> Run:
-        """A new directory below `parent`; the random end keeps runs of the same second apart."""
-        stamp = datetime.datetime.now().astimezone().strftime("%Y%m%d_%H%M%S")
-        return Run(parent / f"test_run_{stamp}-{secrets.token_hex(2)}", redactor or Redactor())
+    def add(self, record: Record, files: Sequence[Path] = ()) -> None:
+        """Append a record with the files that back it; whatever is written has passed the redactor."""
+        self.append(self.complete(record, files))
 
-    def add(self, record: Record) -> None:
-        """Append a record; what is written has passed the redactor."""
-        line = self.redactor.text(record.to_json())
-        self.records.append(Record.from_json(line))
+    def complete(self, record: Record, files: Sequence[Path]) -> Record:
+        """The record as it is kept: redacted, its evidence redacted and named with digests."""
+        for file in files:
+            self.redactor.file(file)
+        named = replace(record, evidence=tuple(evidence(file, self.directory) for file in files))
+        return Record.from_json(self.redactor.text(named.to_json()))
+
+    def append(self, record: Record) -> None:
+        """Append a record that is complete, from this process or from a worker of it."""
+        self.records.append(record)
         with (self.directory / "results.jsonl").open("a", encoding="utf-8") as output:
-            output.write(line + "\n")
+            output.write(record.to_json() + "\n")
 
     def finish(self) -> None:
         """Redact the logs and write the reports. Safe to call again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import ssl
 import string
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -69,10 +70,15 @@ class Target:
     control: ControlClient | None = field(default=None, repr=False, compare=False)
     """The server's own account of a run, where it has one."""
 
+    on_secret: Callable[[str], object] = field(default=str, repr=False, compare=False)
+    """Told each password that is made up for this target, so that a run can keep it out of its files."""
+
     def new_account(self) -> Credentials:
         """Credentials that nobody has used yet. The server creates the account at the first login."""
         localpart = "".join(secrets.choice(LOCALPART_CHARACTERS) for _ in range(LOCALPART_LENGTH))
-        return Credentials(f"{localpart}@{self.domain}", secrets.token_urlsafe(24))
+        password = secrets.token_urlsafe(24)
+        self.on_secret(password)
+        return Credentials(f"{localpart}@{self.domain}", password)
 
     def ssl_context(self) -> ssl.SSLContext:
         """TLS settings that verify this target's certificate and name."""

@@ -10,7 +10,7 @@ import pytest
 from harness.report.junit import render_junit
 from harness.report.records import Record, Verdict, evidence, read_records
 from harness.report.redaction import REDACTED, Redactor
-from harness.report.run import Run
+from harness.report.run import Run, new_run_directory
 from harness.report.summary import counts, render_markdown
 
 PASSED = Record(
@@ -31,7 +31,7 @@ ALL = [PASSED, FAILED, SKIPPED, ERROR]
 
 
 def test_a_record_survives_the_file(tmp_path):
-    run = Run.below(tmp_path)
+    run = Run(new_run_directory(tmp_path))
     for record in ALL:
         run.add(record)
     assert list(read_records(run.directory / "results.jsonl")) == ALL == run.records
@@ -45,7 +45,7 @@ def test_a_bad_line_is_named(tmp_path):
 
 
 def test_two_runs_of_one_second_have_two_directories(tmp_path):
-    assert len({Run.below(tmp_path).directory for _ in range(5)}) == 5
+    assert len({new_run_directory(tmp_path) for _ in range(5)}) == 5
 
 
 def test_junit_counts_each_kind_and_keeps_the_reason():
@@ -91,7 +91,7 @@ def test_secrets_are_taken_out_in_every_form(text):
 
 
 def test_a_run_directory_keeps_no_secret(tmp_path):
-    run = Run.below(tmp_path, Redactor(["correct horse battery"]))
+    run = Run(new_run_directory(tmp_path), Redactor(["correct horse battery"]))
     (run.logs / "core.log").write_bytes(b"\xff\x00 login correct horse battery \xfe")
     run.add(replace(FAILED, reason="login with correct horse battery was accepted"))
     run.finish()

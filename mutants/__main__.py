@@ -1,0 +1,33 @@
+"""`python -m mutants NAME [arguments of reference_server]`: a server with one named wrong behaviour."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from reference_server.__main__ import main as serve
+from reference_server.supervisor import standard_command
+
+from .registry import MUTANTS
+
+
+def main(argv: Sequence[str]) -> int:
+    """Exit codes are those of the server; 2 without the name of a mutant."""
+    mutant = MUTANTS.get(argv[0]) if argv else None
+    if mutant is None:
+        names = "\n".join(f"  {known.name:36} {known.wrong}" for known in MUTANTS.values())
+        sys.stderr.write(
+            f"usage: python -m mutants NAME [arguments of reference_server]; the names are:\n{names}\n"
+        )
+        return 2
+
+    def command(service: str, arguments: Sequence[str]) -> list[str]:
+        if service == mutant.service:
+            return [sys.executable, "-m", "mutants.service", mutant.name, *arguments]
+        return standard_command(service, arguments)
+
+    return serve(argv[1:], command)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

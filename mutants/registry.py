@@ -1,0 +1,138 @@
+"""Every mutant: its name, what is wrong with it, and which check must kill it with which words.
+
+The declaration comes before the run. A kill counts only if the named check ends with verdict `failed` and its
+reason contains the phrase; errors, crashes and unexplained time-outs are no kills.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from . import mail, relay
+
+__all__ = ["MUTANTS", "Kill", "Mutant"]
+
+Run = Callable[[Sequence[str]], int]
+"""Runs one service of the server with its usual arguments until a signal, and returns the exit code."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """The check that must fail, by its registered name, and words that its reason must contain."""
+
+    check: str
+    phrase: str
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A reference server with one wrong behaviour in one service."""
+
+    name: str
+    kind: Literal["settings", "wire", "strategy"]
+    service: Literal["mail", "iroh_relay"]
+    run: Run
+    wrong: str
+    killed_by: tuple[Kill, ...]
+
+
+_ALL = (
+    Mutant(
+        "irohrelay_missing",
+        "settings",
+        "mail",
+        mail.without_relay_url,
+        "METADATA has no iroh relay, so clients use public ones",
+        (Kill("discovery.metadata_offers_a_relay", "METADATA has no value for"),),
+    ),
+    Mutant(
+        "irohrelay_dead_port",
+        "settings",
+        "mail",
+        mail.with_dead_relay_url,
+        "METADATA names a port where nothing listens",
+        (
+            Kill("relay.relay_answers_http", "nothing answers at the relay URL"),
+            Kill("relay.relay_forwards_each_frame_once", "nothing answers at the relay URL"),
+        ),
+    ),
+    Mutant(
+        "relay_answers_200_without_upgrade",
+        "wire",
+        "iroh_relay",
+        relay.behind_proxy_without_upgrade,
+        "a proxy in front of the relay answers the upgrade itself",
+        (
+            Kill("relay.relay_forwards_each_frame_once", "answered 200 instead of 101"),
+            Kill("realtime.two_devices_exchange_messages", "realtime"),
+        ),
+    ),
+    Mutant(
+        "relay_drops_frames_to_second_client",
+        "strategy",
+        "iroh_relay",
+        relay.dropping_for_second_client,
+        "one of two clients receives nothing",
+        (Kill("relay.relay_forwards_each_frame_once", "the last never arrived"),),
+    ),
+    Mutant(
+        "relay_delivers_twice",
+        "strategy",
+        "iroh_relay",
+        relay.delivering_twice,
+        "each frame is forwarded two times",
+        (Kill("relay.relay_forwards_each_frame_once", "delivered twice"),),
+    ),
+    Mutant(
+        "relay_accepts_bad_signature",
+        "strategy",
+        "iroh_relay",
+        relay.accepting_every_signature,
+        "anybody can log in as any node ID",
+        (Kill("relay.relay_refuses_bad_signatures", "accepted a log-in with a bad signature"),),
+    ),
+    Mutant(
+        "getmetadata_answered_before_login",
+        "strategy",
+        "mail",
+        mail.answering_metadata_to_strangers,
+        "METADATA is told to everybody who connects",
+        (Kill("discovery.metadata_needs_login", "GETMETADATA before login"),),
+    ),
+    Mutant(
+        "idle_never_wakes",
+        "strategy",
+        "mail",
+        mail.never_waking_idle,
+        "a client in IDLE does not hear of new mail",
+        (Kill("mail.idle_reports_new_mail", "EXISTS during IDLE"),),
+    ),
+    Mutant(
+        "mail_lost_after_250",
+        "strategy",
+        "mail",
+        mail.answering_before_storing,
+        "a mail is answered with 250 before it is on the disk",
+        (Kill("durability.accepted_mail_survives_a_kill", "answered with 250 are lost"),),
+    ),
+    Mutant(
+        "unencrypted_mail_accepted",
+        "strategy",
+        "mail",
+        mail.accepting_readable_mail,
+        "mail that everybody can read is delivered",
+        (Kill("mail.unencrypted_mail_is_refused", "unencrypted mail"),),
+    ),
+    Mutant(
+        "any_password_accepted",
+        "strategy",
+        "mail",
+        mail.accepting_any_password,
+        "the password of an account is not checked after its first log-in",
+        (Kill("mail.mailboxes_are_private", "accepted another password"),),
+    ),
+)
+
+MUTANTS = {mutant.name: mutant for mutant in _ALL}

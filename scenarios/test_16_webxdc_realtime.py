@@ -1,0 +1,15 @@
+"""Test 16: two real Delta Chat cores exchange realtime messages of a WebXDC app."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.checks import realtime
+from harness.hosts import Host
+from harness.session import DeviceFactory
+from harness.targets import Target
+
+
+@pytest.mark.requirement("E2E-16", "DISC-5", "IROH-2", "IROH-4")
+def test_two_devices_exchange_messages(target: Target, host: Host, devices: DeviceFactory) -> None:
+    assert realtime.two_devices_exchange_messages(target, host, devices)
