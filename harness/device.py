@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .clients.core import Account, Core
+from .clients.sockets import tcp_connections
 from .hosts import Host, LocalHost
 from .targets import Target
 
@@ -49,6 +50,15 @@ class Device:
             core.close()
             raise
         return cls(name, host, core, account)
+
+    def foreign_hosts(self, target: Target) -> frozenset[str]:
+        """Hosts outside the target that this device's core dealt with, as far as the core itself shows.
+
+        Two weak witnesses: relays and probes in iroh's trace, and the TCP connections that are open now.
+        """
+        allowed = {target.host, *self.host.addresses_of(target.host)}
+        connected = {each.remote_address for each in tcp_connections(self.core.pid)}
+        return self.core.iroh_trace().foreign(allowed) | (connected - allowed)
 
     def close(self) -> None:
         """End the core process; its log stays."""

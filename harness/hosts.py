@@ -37,6 +37,10 @@ class Host(ABC):
     def socket(self, family: socket.AddressFamily, kind: socket.SocketKind) -> Socket:
         """A new socket that belongs to this host's network."""
 
+    def addresses_of(self, name: str) -> frozenset[str]:
+        """The addresses that a name (or an address) stands for, as this host sees it."""
+        return frozenset(str(each[4][0]) for each in socket.getaddrinfo(name, None))
+
     def connect(self, name: str, port: int, *, within: float) -> Socket:
         """A TCP connection to `name`, an address or a name that resolves.
 

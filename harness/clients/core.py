@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import re
 import shutil
 import tempfile
 import threading
@@ -25,6 +26,7 @@ from deltachat_rpc_client import AttrDict, Chat, DeltaChat, Message
 from ..hosts import Host, LocalHost
 from ..targets import Credentials, Target
 from ..waiting import Deadline, wait_until
+from . import iroh_trace
 from .rpc import CoreDied, CoreError, CoreRpc, bundled_binary
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
 ]
 
 LOG_LEVELS = ("Info", "Warning", "Error")
+ANNOUNCED = re.compile(r"Adding iroh peer with node id ([0-9a-f]{64}) to the topic of Msg#(\d+)\b")
 DONE = 1000
 """Progress of a secure join that is complete."""
 
@@ -96,14 +99,15 @@ class Core:
         self._ended = False
         logs.mkdir(parents=True, exist_ok=True)
         self._directory = Path(tempfile.mkdtemp(prefix="dc-harness-core-"))
+        self._stderr = logs / f"{name}.stderr.log"
         self.rpc = CoreRpc(
             self.host,
             self.binary,
             accounts=self._directory / "accounts",
-            stderr=logs / f"{name}.stderr.log",
+            stderr=self._stderr,
             sink=self._take,
             within=within,
-            environment=environment or {},
+            environment={"RUST_LOG": iroh_trace.FILTER, **(environment or {})},
         )
         try:
             self.rpc.start()
@@ -121,6 +125,10 @@ class Core:
         """Core's own log so far."""
         with self.changed:
             return tuple(self._log)
+
+    def iroh_trace(self) -> iroh_trace.IrohTrace:
+        """What the iroh endpoints of this process say that they did so far."""
+        return iroh_trace.IrohTrace.parse(self._stderr.read_text(errors="replace"))
 
     def new_account(
         self, target: Target, credentials: Credentials | None = None, *, bot: bool = True
@@ -343,6 +351,11 @@ class Webxdc:
     def leave(self) -> None:
         """Leave the swarm."""
         self.account.core.rpc.leave_webxdc_realtime(self.account.id, self.msg_id)
+
+    def announced_node_ids(self) -> frozenset[str]:
+        """The node IDs (64 hex digits) that others announced to this account for this app, from core's log."""
+        found = (ANNOUNCED.search(line.text) for line in self.account.log)
+        return frozenset(match[1] for match in found if match and int(match[2]) == self.msg_id)
 
     def received(self) -> tuple[CoreEvent, ...]:
         """Everything that arrived over the channel so far; `event["data"]` is bytes."""

@@ -12,16 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..clients.core import CoreEvent, Webxdc
+from ..clients.iroh_trace import OWN_ID_DIGITS
 from ..clients.rpc import now
 from ..device import Device
 from ..waiting import Deadline, WaitTimeout, wait_until
 from .app import build_app
 from .table import Arrival, Kind, Payload, Sent, TruthTable, tabulate
 
-__all__ = ["Swarm", "join"]
+__all__ = ["NodeIdUnknown", "Swarm", "join"]
 
 WARM_UP_INTERVAL = 0.05
 """Seconds between two warm-up messages of a device: what is sent before the swarm is up is lost by design."""
+
+
+class NodeIdUnknown(Exception):
+    """What the clients say does not tie a node ID to a device. The text has what they say."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,24 @@ class Swarm:
             )
         arrivals = [each for each in self._arrivals(Kind.NUMBERED) if each.sequence >= first]
         return tabulate(self._names, sent, arrivals)
+
+    def node_id(self, device: Device) -> str:
+        """The node ID (64 hex digits) of a device, from clients alone: never from a server's ledger.
+
+        It is what all others learnt from an announcement and the device itself did not; and the device's own iroh
+        endpoint must say that it begins like this. Raises `NodeIdUnknown` if the two do not agree on one.
+        """
+        [member] = [each for each in self._members if each.device is device]
+        others = [each.app.announced_node_ids() for each in self._members if each is not member]
+        learnt = frozenset.intersection(*others) - member.app.announced_node_ids()
+        own = device.core.iroh_trace().own_ids
+        agreed = [node_id for node_id in learnt if node_id[:OWN_ID_DIGITS] in own]
+        if len(agreed) != 1:
+            raise NodeIdUnknown(
+                f"the node ID of {device.name} is not known: its peers learnt {sorted(learnt) or 'none'}, "
+                f"its own endpoint names itself {sorted(own) or 'nothing'}"
+            )
+        return agreed[0]
 
     def _send_all(self, kind: Kind) -> list[Sent]:
         """One message of this kind from every device, all with the same new number."""
