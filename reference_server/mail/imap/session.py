@@ -67,6 +67,7 @@ __all__ = ["ImapSession"]
 
 _NO_EXPUNGE_DURING = frozenset({"FETCH", "STORE", "SEARCH"})
 """RFC 3501 section 7.4.1: their numbers must not move under the client."""
+_WRITES = frozenset({"STORE", "UID STORE", "EXPUNGE"})
 _ALWAYS_REFRESH = frozenset({"NOOP", "CHECK", "EXPUNGE"})
 
 
@@ -176,6 +177,8 @@ class ImapSession:
             self._write(f"{command.tag} NO [PRIVACYREQUIRED] Log in after STARTTLS")
         elif command.name not in self._allowed[self.state]:
             self._bad(command.tag, f"{command.name} is not allowed {self.state.value}")
+        elif command.name in _WRITES and self._selected().read_only:
+            self._write(f"{command.tag} NO [READ-ONLY] The mailbox was opened with EXAMINE")
         else:
             self._last_keepalive = now
             try:
@@ -263,7 +266,7 @@ class ImapSession:
         self._finish("UNSELECT completed")
 
     def _expunge(self, _arguments: Sequence[Argument]) -> None:
-        view = self._writable()
+        view = self._selected()
         self._ask(Expunge(view.mailbox))
 
     def _fetch_command(self, arguments: Sequence[Argument]) -> None:
@@ -278,7 +281,7 @@ class ImapSession:
         if len(arguments) < 3:
             raise BadSyntax("STORE needs a set, an item and flags")
         chosen, item, *flags = arguments
-        view = self._writable()
+        view = self._selected()
         uids = tuple(view.select(SequenceSet(text_of(chosen)), uid=self._by_uid))
         self._ask(ChangeFlags(view.mailbox, uids, store_item(item)[0], known_flags(flags)))
 
@@ -427,12 +430,6 @@ class ImapSession:
     def _selected(self) -> View:
         assert self._view is not None  # State.SELECTED, and so allowed
         return self._view
-
-    def _writable(self) -> View:
-        view = self._selected()
-        if view.read_only:
-            raise BadSyntax("The mailbox is open read-only")
-        return view
 
     def _unselect(self) -> None:
         self._view = None
