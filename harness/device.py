@@ -51,6 +51,16 @@ class Device:
             raise
         return cls(name, host, core, account)
 
+    @property
+    def description(self) -> str:
+        """Which client this is, for records."""
+        return f"core {self.core.version}, bot={int(self.account.bot)}"
+
+    @property
+    def log_files(self) -> tuple[Path, ...]:
+        """Core's own log and its stderr with iroh's trace; complete once the device is closed."""
+        return self.core.log_files
+
     def foreign_hosts(self, target: Target) -> frozenset[str]:
         """Hosts outside the target that this device's core dealt with, as far as the core itself shows.
 

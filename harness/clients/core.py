@@ -91,7 +91,6 @@ class Core:
         self.name = name
         self.host = host or LocalHost()
         self.binary = binary or bundled_binary()
-        self._logs = logs
         self.changed = threading.Condition()
         """Notified at each event; guards the events of the accounts and the log."""
         self._events: dict[int, list[CoreEvent]] = {}
@@ -100,6 +99,7 @@ class Core:
         logs.mkdir(parents=True, exist_ok=True)
         self._directory = Path(tempfile.mkdtemp(prefix="dc-harness-core-"))
         self._stderr = logs / f"{name}.stderr.log"
+        self._log_file = logs / f"{name}.core.log"
         self.rpc = CoreRpc(
             self.host,
             self.binary,
@@ -125,6 +125,11 @@ class Core:
         """Core's own log so far."""
         with self.changed:
             return tuple(self._log)
+
+    @property
+    def log_files(self) -> tuple[Path, Path]:
+        """Core's own log, written at close, and its stderr."""
+        return self._log_file, self._stderr
 
     def iroh_trace(self) -> iroh_trace.IrohTrace:
         """What the iroh endpoints of this process say that they did so far."""
@@ -161,7 +166,7 @@ class Core:
                 self.rpc.close()
         finally:
             shutil.rmtree(self._directory, ignore_errors=True)
-            with (self._logs / f"{self.name}.core.log").open("w") as file:
+            with self._log_file.open("w") as file:
                 for line in self.log:
                     file.write(f"{line.time:.6f} account={line.account} {line.level} {line.text}\n")
 
