@@ -247,7 +247,10 @@ class Account:
 
     def chat_with(self, friend: Account) -> Chat:
         """The chat with an account that we are befriended with."""
-        return self._chats[friend.address]
+        try:
+            return self._chats[friend.address]
+        except KeyError:
+            raise CoreError(f"{self.address} is not befriended with {friend.address}") from None
 
     def send_text(self, friend: Account, text: str) -> Message:
         """Queue a text message; `wait_until_sent` waits for the server's word."""

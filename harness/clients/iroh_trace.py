@@ -17,8 +17,11 @@ __all__ = ["FILTER", "OWN_ID_DIGITS", "IrohTrace"]
 OWN_ID_DIGITS = 10
 """Of a node ID's 64 digits, iroh's trace shows these."""
 
-FILTER = "iroh::magicsock=info,iroh::net_report::reportgen=debug,iroh_relay::client::tls=debug"
-"""RUST_LOG for these lines: some thirty for an endpoint that lives for a minute."""
+FILTER = "iroh=info,iroh::net_report::reportgen=debug,iroh_relay::client::tls=debug"
+"""RUST_LOG for these lines, some thirty for an endpoint that lives for a minute.
+
+`iroh=info` as a whole, because the span that names the endpoint is not of the module that writes the line.
+"""
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 OWN_ID = re.compile(r'\bme="?([0-9a-f]{10})\b')

@@ -108,10 +108,12 @@ class CoreRpc(Rpc):
 
     def events_loop(self) -> None:
         """Hand over events as they come, until the process ends."""
-        with contextlib.suppress(CoreDied):
-            while batch := self.get_next_event_batch():
-                self._sink(batch, now())
-        self._sink([], now())
+        try:
+            with contextlib.suppress(CoreDied):
+                while batch := self.get_next_event_batch():
+                    self._sink(batch, now())
+        finally:
+            self._sink([], now())
 
     def close(self) -> None:
         """End the process and reap it, within a few times `CLOSE_PATIENCE` whatever state it is in.
@@ -142,10 +144,9 @@ class CoreRpc(Rpc):
             self.process.wait(CLOSE_PATIENCE)  # its pipes end a moment before the process does
         tail = self._stderr.read_text(errors="replace").splitlines()[-TAIL_LINES:]
         said = "\n  ".join(tail) if tail else "(nothing)"
-        return CoreDied(
-            f"the core process {self.process.pid} ended with exit code {self.process.returncode}. "
-            f"The end of {self._stderr}:\n  {said}"
-        )
+        code = self.process.returncode
+        what = "reports no more events" if code is None else f"ended with exit code {code}"
+        return CoreDied(f"the core process {self.process.pid} {what}. The end of {self._stderr}:\n  {said}")
 
     def __getattr__(self, attr: str) -> Any:
         return _Method(self, attr)
