@@ -1,0 +1,97 @@
+"""Who may use the relay: everybody, an allowlist, a denylist, or whom an HTTP service names."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import h11
+
+__all__ = ["Access", "Allowlist", "Denylist", "Everyone", "HttpAccess"]
+
+log = logging.getLogger(__name__)
+MAX_ANSWER = 4096
+
+
+class Access(Protocol):
+    async def allows(self, key: bytes, /) -> bool:
+        """Whether the owner of this node ID (32 bytes, already proved) may use the relay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Everyone:
+    async def allows(self, _key: bytes, /) -> bool:
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Allowlist:
+    keys: frozenset[bytes]
+
+    async def allows(self, key: bytes, /) -> bool:
+        return key in self.keys
+
+
+@dataclass(frozen=True, slots=True)
+class Denylist:
+    keys: frozenset[bytes]
+
+    async def allows(self, key: bytes, /) -> bool:
+        return key not in self.keys
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAccess:
+    """POST with `X-Iroh-NodeId`; status 200 and a body of exactly `true` is a yes, anything else a no."""
+
+    url: str
+    bearer_token: str | None = None
+    timeout: float = 5.0
+
+    def __repr__(self) -> str:
+        return f"HttpAccess({self.url!r})"  # the token is a secret
+
+    async def allows(self, key: bytes, /) -> bool:
+        try:
+            async with asyncio.timeout(self.timeout):
+                return await self._ask(key.hex())
+        except (OSError, TimeoutError, h11.ProtocolError) as error:
+            log.warning("access service %s: %s; access denied", self.url, str(error) or "no answer in time")
+            return False
+
+    async def _ask(self, node_id: str) -> bool:
+        url = urlsplit(self.url)
+        tls = ssl.create_default_context() if url.scheme == "https" else None
+        port = url.port or (443 if tls else 80)
+        reader, writer = await asyncio.open_connection(url.hostname, port, ssl=tls)
+        try:
+            connection = h11.Connection(h11.CLIENT)
+            headers = [("Host", url.netloc.rpartition("@")[2]), ("X-Iroh-NodeId", node_id)]
+            headers += [("Content-Length", "0"), ("Connection", "close")]
+            if self.bearer_token is not None:
+                headers.append(("Authorization", f"Bearer {self.bearer_token}"))
+            target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+            writer.write(connection.send(h11.Request(method="POST", target=target, headers=headers)) or b"")
+            writer.write(connection.send(h11.EndOfMessage()) or b"")
+            return await _is_yes(connection, reader)
+        finally:
+            writer.close()
+
+
+async def _is_yes(connection: h11.Connection, reader: asyncio.StreamReader) -> bool:
+    status, body = 0, b""
+    while len(body) <= MAX_ANSWER:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await reader.read(MAX_ANSWER))
+        elif isinstance(event, h11.Response):
+            status = event.status_code
+        elif isinstance(event, h11.Data):
+            body += event.data
+        elif not isinstance(event, h11.InformationalResponse):
+            break
+    return status == 200 and body == b"true"

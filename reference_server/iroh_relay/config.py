@@ -1,0 +1,292 @@
+"""iroh-relay.toml: the file of iroh-relay 0.35, read into frozen settings.
+
+Unlike upstream, an unknown key or a value of the wrong kind is an error. Of upstream's settings two are not served:
+a certificate from Let's Encrypt (an error: nothing would work without it), and QUIC address discovery and limits on
+accepting (a warning: everything else works). The table `[reference_server]` is our own; upstream ignores it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+from ..service import ConfigurationError
+from .access import Access, Allowlist, Denylist, Everyone, HttpAccess
+from .keys import parse_node_id
+from .limits import RateLimit, RelayLimits
+
+__all__ = ["RelayConfig", "SocketAddress", "TlsConfig", "load"]
+
+log = logging.getLogger(__name__)
+
+TOKEN_VARIABLE = "IROH_RELAY_HTTP_BEARER_TOKEN"  # noqa: S105
+KEY_CACHE = 65_536
+"""Upstream's default is 1 048 576 keys, which would be some 200 MB here."""
+T = TypeVar("T")
+
+
+class SocketAddress(NamedTuple):
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+DEFAULT_ADDRESS = SocketAddress("127.0.0.1", 3340)
+"""Upstream listens on [::]:80 unless it is started with `--dev`; a test server has no business there."""
+DEFAULT_STUN_ADDRESS = SocketAddress(DEFAULT_ADDRESS.host, 3478)
+DEFAULT_METRICS_ADDRESS = SocketAddress(DEFAULT_ADDRESS.host, 9090)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """Two PEM files for the listener on `https_bind_addr`."""
+
+    https_bind_addr: SocketAddress
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class RelayConfig:
+    http_bind_addr: SocketAddress = DEFAULT_ADDRESS
+    enable_relay: bool = True
+    enable_stun: bool = True
+    stun_bind_addr: SocketAddress = DEFAULT_STUN_ADDRESS
+    enable_metrics: bool = True
+    metrics_bind_addr: SocketAddress = DEFAULT_METRICS_ADDRESS
+    access: Access = field(default_factory=Everyone)
+    rate_limit: RateLimit | None = None
+    tls: TlsConfig | None = None
+    key_cache_capacity: int = KEY_CACHE
+    send_node_gone: bool = False
+    limits: RelayLimits = field(default_factory=RelayLimits)
+
+
+def load(path: Path | None, *, dev: bool = False, environ: Mapping[str, str] = os.environ) -> RelayConfig:
+    """Read the file; without one the defaults. Raises `ConfigurationError` naming file, key and what is expected.
+
+    `dev` is upstream's `--dev`: plain HTTP, whatever the file says about TLS.
+    """
+    if path is None:
+        return RelayConfig()
+    try:
+        values = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: this is not TOML: {error}") from error
+    return _relay(_Table(str(path), "", values), dev, environ)
+
+
+class _Unexpected(Exception):
+    """A value that does not fit; the text says what is expected."""
+
+
+class _Table:
+    """One table of the file. Keys are taken out of it; what is left at the end is unknown."""
+
+    def __init__(self, source: str, name: str, values: Mapping[str, Any]) -> None:
+        self._source = source
+        self._name = name
+        self._values = dict(values)
+        self._known: list[str] = []
+
+    def error(self, key: str, problem: str) -> ConfigurationError:
+        return ConfigurationError(f"{self._source}: {self._name}{key}: {problem}")
+
+    def take(self, key: str, parse: Callable[[Any], T], default: T) -> T:
+        """`parse` raises `_Unexpected` with what is expected."""
+        self._known.append(key)
+        if key not in self._values:
+            return default
+        value = self._values.pop(key)
+        try:
+            return parse(value)
+        except _Unexpected as error:
+            raise self.error(key, f"expected {error}, found {value!r}") from None
+
+    def has(self, key: str) -> bool:
+        return key in self._values
+
+    def table(self, key: str, scalar: str | None = None) -> _Table:
+        """A table inside this one, empty if it is absent; `scalar` is a string that may stand for an empty one."""
+
+        def parse(value: Any) -> Mapping[str, Any]:
+            if value == scalar and scalar is not None:
+                return {}
+            if not isinstance(value, dict) or not value:
+                raise _Unexpected("a table" if scalar is None else f"{scalar!r} or a table")
+            return value
+
+        return _Table(self._source, f"{self._name}{key}.", self.take(key, parse, {}))
+
+    def ignore(self, key: str) -> None:
+        self._known.append(key)
+        self._values.pop(key, None)
+
+    def warn(self, key: str) -> None:
+        """A key of upstream that changes nothing here."""
+        self._known.append(key)
+        if self._values.pop(key, False) is not False:
+            log.warning("%s: %s%s is not served by this test server", self._source, self._name, key)
+
+    def finish(self) -> None:
+        for key in self._values:
+            raise self.error(key, f"unknown key; known here are {', '.join(sorted(self._known))}")
+
+
+def _relay(top: _Table, dev: bool, environ: Mapping[str, str]) -> RelayConfig:
+    http = top.take("http_bind_addr", _address, DEFAULT_ADDRESS)
+    top.warn("enable_quic_addr_discovery")
+    own = top.table("reference_server")
+    send_node_gone = own.take("send_node_gone", _flag, False)
+    limits = _limits(own)
+    own.finish()
+    config = RelayConfig(
+        http_bind_addr=http,
+        enable_relay=top.take("enable_relay", _flag, True),
+        enable_stun=top.take("enable_stun", _flag, True),
+        stun_bind_addr=top.take("stun_bind_addr", _address, SocketAddress(http.host, 3478)),
+        enable_metrics=top.take("enable_metrics", _flag, True),
+        metrics_bind_addr=top.take("metrics_bind_addr", _address, SocketAddress(http.host, 9090)),
+        access=_access(top, limits.access_timeout, environ),
+        rate_limit=_rate_limit(top.table("limits")),
+        tls=_tls(top, http.host, dev),
+        key_cache_capacity=top.take("key_cache_capacity", _positive, KEY_CACHE),
+        send_node_gone=send_node_gone,
+        limits=limits,
+    )
+    top.finish()
+    return config
+
+
+def _access(top: _Table, timeout: float, environ: Mapping[str, str]) -> Access:
+    rules = top.table("access", scalar="everyone")
+    keys = {kind: rules.take(kind, _node_ids, None) for kind in ("allowlist", "denylist")}
+    service = rules.table("http")
+    url = service.take("url", _url, None)
+    token = environ.get(TOKEN_VARIABLE) or service.take("bearer_token", _text, None)
+    service.finish()
+    rules.finish()
+    chosen: list[Access] = [HttpAccess(url, token, timeout)] if url else []
+    chosen += [Allowlist(keys["allowlist"])] if keys["allowlist"] is not None else []
+    chosen += [Denylist(keys["denylist"])] if keys["denylist"] is not None else []
+    if len(chosen) > 1:
+        raise top.error("access", "choose one of allowlist, denylist and http")
+    return chosen[0] if chosen else Everyone()
+
+
+def _rate_limit(limits: _Table) -> RateLimit | None:
+    limits.warn("accept_conn_limit")
+    limits.warn("accept_conn_burst")
+    client = limits.table("client")
+    rx = client.table("rx")
+    rate = rx.take("bytes_per_second", _positive, None)
+    burst = rx.take("max_burst_bytes", _positive, None)
+    for table in (rx, client, limits):
+        table.finish()
+    if rate is None:
+        if burst is not None:
+            raise rx.error("max_burst_bytes", "needs bytes_per_second beside it")
+        return None
+    return RateLimit(rate, burst or rate)
+
+
+def _tls(top: _Table, host: str, dev: bool) -> TlsConfig | None:
+    if not top.has("tls"):
+        return None
+    table = top.table("tls")
+    mode = table.take("cert_mode", _text, "LetsEncrypt")
+    directory = table.take("cert_dir", _path, Path())
+    config = TlsConfig(
+        table.take("https_bind_addr", _address, SocketAddress(host, 443)),
+        table.take("manual_cert_path", _path, directory / "default.crt"),
+        table.take("manual_key_path", _path, directory / "default.key"),
+    )
+    http_only = table.take("dangerous_http_only", _flag, False)
+    for key in ("hostname", "contact", "prod_tls", "quic_bind_addr"):
+        table.ignore(key)  # they matter to Let's Encrypt and QUIC only
+    table.finish()
+    if dev or http_only:
+        return None
+    if mode != "Manual":
+        raise table.error(
+            "cert_mode", f'expected "Manual", the only one this test server has, found {mode!r}'
+        )
+    return config
+
+
+def _limits(own: _Table) -> RelayLimits:
+    """Every field of `RelayLimits` is a key; its default says whether it is a time or a whole number."""
+    defaults = RelayLimits()
+    values: dict[str, Any] = {}
+    for setting in fields(RelayLimits):
+        default = getattr(defaults, setting.name)
+        values[setting.name] = own.take(
+            setting.name, _seconds if isinstance(default, float) else _positive, default
+        )
+    return RelayLimits(**values)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _Unexpected("true or false")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise _Unexpected("a string")
+    return value
+
+
+def _path(value: Any) -> Path:
+    return Path(_text(value))
+
+
+def _positive(value: Any) -> int:
+    if type(value) is not int or not 0 < value < 2**32:
+        raise _Unexpected(f"a whole number from 1 to {2**32 - 1}")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 < value < float("inf"):
+        raise _Unexpected("a time in seconds, more than 0")
+    return float(value)
+
+
+def _address(value: Any) -> SocketAddress:
+    try:
+        host, _, port = _text(value).rpartition(":")
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+        if (address.version == 6) != host.startswith("[") or not 0 <= int(port) < 65_536:
+            raise ValueError
+    except (ValueError, _Unexpected):
+        raise _Unexpected('an IP address and a port like "127.0.0.1:3340" or "[::1]:3340"') from None
+    return SocketAddress(str(address), int(port))
+
+
+def _url(value: Any) -> str:
+    url = urlsplit(_text(value))
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise _Unexpected("an http or https URL")
+    return url.geturl()
+
+
+def _node_ids(value: Any) -> frozenset[bytes]:
+    try:
+        if not isinstance(value, list):
+            raise _Unexpected
+        return frozenset(parse_node_id(_text(node_id)) for node_id in value)
+    except (ValueError, _Unexpected):
+        raise _Unexpected("a list of node IDs, each 64 hex digits of an ed25519 public key") from None

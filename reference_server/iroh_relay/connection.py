@@ -1,0 +1,171 @@
+"""One accepted TCP connection: moves bytes between its transport and the sans-IO parts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from .client import Client
+from .frames import FrameError
+from .http import MAX_HEAD, HttpConnection, Output, Responder, Transport
+from .websocket import WebSocket
+
+if TYPE_CHECKING:
+    from ..ledger import ConnectionRecord
+    from .shell import Shell
+
+__all__ = ["Connection"]
+
+
+class Connection(asyncio.BufferedProtocol):
+    """HTTP first, then derp frames or WebSocket messages.
+
+    All connections read into the one buffer of the shell: asyncio calls `get_buffer`, reads and calls
+    `buffer_updated` without anything in between, so that only an incomplete frame has to be kept per connection.
+    """
+
+    def __init__(self, shell: Shell, listener: str, responder: Responder) -> None:
+        self._shell = shell
+        self._listener = listener
+        self._http: HttpConnection | None = HttpConnection(responder)
+        self._websocket: WebSocket | None = None
+        self._rest = b""
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing = False
+        self.client: Client | None = None
+        self.address = ""
+        self.record: ConnectionRecord
+        self.transport: asyncio.Transport
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        host, port = (transport.get_extra_info("peername") or ("unknown", 0))[:2]
+        self.address = host
+        self.record = self._shell.ledger.connection(self._listener, f"{host}:{port}")
+        # pause_writing as soon as the kernel takes no more. (0 would make a TLS transport pause with nothing to send.)
+        transport.set_write_buffer_limits(high=1, low=0)
+        if self._shell.accept(self):
+            self._wait(self._shell.limits.request_timeout)
+        else:
+            self.abort()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # the buffer is what it is
+        buffer = self._shell.view
+        if self._http is not None:
+            return buffer[:MAX_HEAD]
+        kept = len(self._rest)
+        buffer[:kept] = self._rest
+        return buffer[kept:]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.record.bytes_in += nbytes
+        if self._closing:
+            return
+        if self._http is not None:
+            self._speak_http(self._http.receive(bytes(self._shell.view[:nbytes]), time.time()))
+        elif self._websocket is not None:
+            self._unwrap(self._websocket, bytes(self._shell.view[len(self._rest) :][:nbytes]))
+        else:
+            self._take(self._shell.buffer, len(self._rest) + nbytes)
+
+    def pause_writing(self) -> None:
+        if self.client is None:
+            self.transport.pause_reading()  # of somebody who sends requests and does not read the answers
+        else:
+            self._shell.blocked(self.client, self.unsent())
+
+    def resume_writing(self) -> None:
+        if self.client is None:
+            self.transport.resume_reading()
+        elif not self._closing:
+            self._shell.drain(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._shell.lost(self, str(exc) if exc else "closed by the client")
+
+    # The shell's side
+
+    def write(self, data: bytes) -> None:
+        """Send derp frames, translated where the client speaks WebSocket."""
+        self._send(data if self._websocket is None else self._websocket.send(data))
+
+    def unsent(self) -> int:
+        return self.transport.get_write_buffer_size()
+
+    def resume(self) -> None:
+        """Take what was held back, and read on unless that was too much again."""
+        self.transport.resume_reading()
+        if self._rest:
+            self._take(bytearray(self._rest), len(self._rest))
+
+    def close(self) -> None:
+        """End after what was written has gone out, at the latest when a write would time out."""
+        if not self._closing:
+            self._closing = True
+            self._rest = b""
+            self._wait(self._shell.limits.write_timeout)
+            self.transport.close()
+
+    def abort(self) -> None:
+        self._closing = True
+        self.record.bytes_out -= self.unsent()
+        self.transport.abort()
+
+    # Bytes
+
+    def _speak_http(self, output: Output) -> None:
+        if output.data:
+            self._send(bytes(output.data))
+        if output.close:
+            self.close()
+        elif output.upgrade is not None:
+            self._upgrade(output.upgrade, output.trailing)
+        elif output.requests:
+            self._wait(self._shell.limits.request_timeout)
+
+    def _upgrade(self, transport: Transport, trailing: bytes) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._http = None
+        self.client = self._shell.upgraded(self, transport)
+        if transport is Transport.WEBSOCKET:
+            self._websocket = WebSocket()
+            self._unwrap(self._websocket, trailing)
+        else:
+            self._take(bytearray(trailing), len(trailing))
+
+    def _unwrap(self, websocket: WebSocket, data: bytes) -> None:
+        try:
+            frames, reply = websocket.receive(data)
+        except FrameError:
+            self.close()
+            return
+        if reply:
+            self._send(reply)
+        frames[:0] = self._rest
+        if frames:
+            self._take(frames, len(frames))
+        if websocket.closed:
+            self.close()
+
+    def _take(self, data: bytearray, end: int) -> None:
+        assert self.client is not None
+        taken, actions = self._shell.hub.receive(self.client, data, end, self._shell.now())
+        self._rest = bytes(memoryview(data)[taken:end]) if taken < end else b""
+        self._shell.perform(actions)
+
+    def _send(self, data: bytes) -> None:
+        self.record.bytes_out += len(data)
+        self.transport.write(data)
+
+    def _wait(self, seconds: float) -> None:
+        """End the connection if nothing cancels this in time."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._shell.loop.call_later(seconds, self.abort)

@@ -1,0 +1,411 @@
+"""Who is logged in, and which frame goes where: the core of the relay. Does no IO and reads no clock.
+
+`Hub` gets the derp frames that arrived on a connection and `now` (seconds of any steady clock), and returns actions
+for the shell that owns the sockets. Packets are rewritten in place: in the buffer that they arrived in, the type
+becomes RecvPacket and the destination's key the source's. A run of packets for one destination is copied out once.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import struct
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import count
+from typing import TypeAlias
+
+from ..ledger import ConnectionRecord, Ledger, PairRecord
+from .actions import Action, AskAccess, Close, PauseReading, ResumeReading, Write
+from .client import Client, Lane, State
+from .frames import (
+    HEADER,
+    MAX_PAYLOAD,
+    ClientInfo,
+    Frame,
+    FrameError,
+    FrameType,
+    Health,
+    NodeGone,
+    Ping,
+    Pong,
+    decode,
+    encode,
+    frame_end,
+    frame_spans,
+)
+from .handshake import PROTOCOL_VERSION, Ed25519Signatures, LoginRefused, SignaturePolicy, verify
+from .keys import KEY_LENGTH, is_point
+from .limits import Meter, RelayLimits, Unlimited
+from .metrics import RelayCounters
+
+__all__ = ["Delivery", "Hub", "exactly_once"]
+
+PACKET_HEAD = struct.Struct(">BI32s")
+"""Header and key. Both packet types look alike, which is why one can become the other in place."""
+DISCO_MAGIC = "TS💬".encode()
+DISCO_LENGTH = 38
+"""Bytes of the shortest disco packet. Packets of real 0.35 nodes never count as one: a length stands before them."""
+PEEK = struct.Struct(">BI32s6s")
+"""PACKET_HEAD and the place of DISCO_MAGIC."""
+SHORTEST_PEEKED = KEY_LENGTH + len(DISCO_MAGIC)
+LONGEST_PACKET = KEY_LENGTH + MAX_PAYLOAD
+SEND, RECV = int(FrameType.SEND_PACKET), int(FrameType.RECV_PACKET)
+
+Delivery: TypeAlias = Callable[[bytes, bytes, memoryview], bytes]
+"""(source key, destination key, run of whole RecvPacket frames) -> the frames that the destination gets.
+
+The run lies in a buffer that will be overwritten, so the result has to be a copy.
+"""
+
+
+def exactly_once(_source: bytes, _destination: bytes, run: memoryview) -> bytes:
+    """Every packet once, unchanged, in order."""
+    return bytes(run)
+
+
+class Hub:
+    """The registry of one relay and its forwarding."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        limits: RelayLimits,
+        signatures: SignaturePolicy | None = None,
+        delivery: Delivery = exactly_once,
+        meter: Callable[[], Meter] = Unlimited,
+        send_node_gone: bool = False,
+        key_cache_capacity: int = 65_536,
+    ) -> None:
+        self.counters = RelayCounters()
+        self._ledger = ledger
+        self._limits = limits
+        self._signatures = signatures or Ed25519Signatures()
+        self._delivery = delivery
+        self._meter = meter
+        self._send_node_gone = send_node_gone
+        self._valid_key = lru_cache(maxsize=key_cache_capacity)(is_point)
+        self._random = random.SystemRandom()
+        self._registered: dict[bytes, Client] = {}
+        self._deadlines: list[tuple[float, int, Client]] = []
+        self._ticket = count()
+        self._actions: list[Action] = []
+        self._written: list[Client] = []
+
+    # What the shell reports
+
+    def connect(self, record: ConnectionRecord, now: float) -> Client:
+        """A connection was upgraded; its first frame has to be a ClientInfo."""
+        client = Client(record, self._meter(), self._limits, now + self._limits.handshake_timeout)
+        self._schedule(client)
+        return client
+
+    def receive(self, client: Client, data: bytearray, end: int, now: float) -> tuple[int, list[Action]]:
+        """Take whole frames from the front of data[:end], which is overwritten.
+
+        Returns how many bytes were taken, and actions. The rest has to be handed over again: with more behind it, or
+        after `ResumeReading`. While reading is not paused the rest is shorter than one frame.
+        """
+        limit = client.meter.admit(data, end, now) if client.state is State.READY else end
+        view = memoryview(data)
+        position = 0
+        try:
+            while client.takes_frames:
+                after = self._forward(client, view, position, limit)
+                after = after or self._take_one(client, view, position, limit, now)
+                if not after:
+                    break
+                position = after
+        except (FrameError, LoginRefused) as error:
+            self._end(client, str(error))
+        if position:
+            client.last_received = now
+        if limit < end and client.state is State.READY:
+            self._hold_back(client)
+        return position, self._take_actions()
+
+    def decide(self, client: Client, allowed: bool, now: float) -> list[Action]:
+        """The access list's answer for a client that has proved its key."""
+        if client.state is not State.ASKING:
+            return []
+        if not allowed:
+            self._enqueue(client, Lane.REPLY, encode(Health("not authenticated")), 1)
+            self._end(client, "access denied")
+        elif client.version != PROTOCOL_VERSION:
+            self._end(client, f"protocol version {client.version} is not spoken here")
+        else:
+            self._register(client, now)
+            self._actions.append(ResumeReading(client))
+        return self._take_actions()
+
+    def blocked(self, client: Client, unsent: int, now: float) -> None:
+        """The connection's socket takes no more for now; `unsent` bytes wait in front of it."""
+        client.blocked = True
+        client.unsent = unsent
+        client.stalled_at = now + self._limits.write_timeout
+        self._schedule(client)
+
+    def drain(self, client: Client) -> bytes:
+        """What to write next, now that the socket takes bytes again; empty when nothing waits any longer."""
+        data, frames = client.next_batch()
+        client.record.frames_out += frames
+        client.blocked = bool(data)
+        return data
+
+    def disconnected(self, client: Client, reason: str) -> list[Action]:
+        """The connection has ended."""
+        self._forget(client, reason)
+        return self._take_actions()
+
+    def next_deadline(self) -> float | None:
+        """When `expire` wants to be called; it may find then that nothing is due."""
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def expire(self, now: float, unsent: Callable[[Client], int]) -> list[Action]:
+        """Do what is due. `unsent` tells how many bytes wait in front of a blocked client's socket."""
+        while self._deadlines and self._deadlines[0][0] <= now:
+            when, _, client = heapq.heappop(self._deadlines)
+            if when != client.scheduled:
+                continue  # a nearer deadline took its place
+            client.scheduled = float("inf")
+            if client.state is not State.GONE:
+                self._expire(client, now, unsent)
+            if client.state is not State.GONE:
+                self._schedule(client)
+        return self._take_actions()
+
+    # Frames
+
+    def _forward(self, client: Client, data: memoryview, start: int, end: int) -> int:
+        """Forward the packets from `start` on that have one destination, and return where they end.
+
+        Returns 0 where the first one is not simple, that is whole, not disco, for somebody who is logged in.
+        """
+        if client.state is not State.READY or end - start < PEEK.size:
+            return 0
+        wanted = PEEK.unpack_from(data, start)[2]
+        destination = self._registered.get(wanted)
+        if destination is None:
+            return 0
+        peek, rewrite, source = PEEK.unpack_from, PACKET_HEAD.pack_into, client.key
+        position, last, frames = start, end - PEEK.size, 0
+        while position <= last:
+            kind, length, key, beginning = peek(data, position)
+            after = position + 5 + length
+            if kind != SEND or key != wanted or after > end or beginning == DISCO_MAGIC:
+                break
+            if not SHORTEST_PEEKED <= length <= LONGEST_PACKET:
+                break
+            rewrite(data, position, RECV, length, source)
+            position = after
+            frames += 1
+        if not frames:
+            return 0
+        self._deliver(client, destination, Lane.PACKET, data[start:position], frames)
+        client.record.frames_in += frames
+        return position
+
+    def _take_one(self, client: Client, data: memoryview, start: int, end: int, now: float) -> int:
+        """Take the frame at `start`, whatever it is, and return where it ends; 0 while it is incomplete."""
+        stop = frame_end(data, start, end)
+        if stop is None:
+            return 0
+        client.record.frames_in += 1
+        if data[start] == SEND and client.state is State.READY:
+            self._forward_one(client, data[start:stop])
+        else:
+            body = bytes(data[start + HEADER.size : stop])
+            self._handle(client, decode(data[start], body, valid_key=self._valid_key), now)
+        return stop
+
+    def _forward_one(self, client: Client, frame: memoryview) -> None:
+        if len(frame) < PACKET_HEAD.size:
+            raise FrameError("frame is too short for its key")
+        _, length, key = PACKET_HEAD.unpack_from(frame)
+        payload = frame[PACKET_HEAD.size :]
+        disco = len(payload) >= DISCO_LENGTH and payload[: len(DISCO_MAGIC)] == DISCO_MAGIC
+        lane = Lane.DISCO if disco else Lane.PACKET
+        destination = self._registered.get(key)
+        if destination is None:
+            self._drop(client, key, lane, len(payload))
+        else:
+            PACKET_HEAD.pack_into(frame, 0, RECV, length, client.key)
+            self._deliver(client, destination, lane, frame, 1)
+
+    def _deliver(self, client: Client, destination: Client, lane: Lane, run: memoryview, frames: int) -> None:
+        """Hand a run of whole RecvPacket frames to its destination, as often as the delivery strategy says."""
+        pair = client.sent_to.get(destination) or self._meet(client, destination)
+        data = self._delivery(client.key, destination.key, run)
+        offered = frames if len(data) == len(run) else sum(1 for _ in frame_spans(data))
+        kept, size = self._enqueue(destination, lane, data, offered)
+        payload = size - kept * PACKET_HEAD.size
+        pair.frames += kept
+        pair.bytes += payload
+        pair.frames_dropped += offered - kept
+        self.counters.count_received(lane is Lane.DISCO, frames, len(run) - frames * PACKET_HEAD.size)
+        self.counters.count_sent(lane is Lane.DISCO, kept, payload)
+
+    def _drop(self, client: Client, key: bytes, lane: Lane, size: int) -> None:
+        """A packet for somebody who is not here: nobody is told, the counters know."""
+        pair = client.strangers.get(key)
+        if pair is None:
+            if not self._valid_key(key):
+                raise FrameError("these 32 bytes are not an ed25519 public key")
+            if len(client.strangers) >= self._limits.max_strangers:
+                client.strangers.clear()
+            pair = client.strangers[key] = self._ledger.pair(client.key.hex(), key.hex())
+        pair.frames_dropped += 1
+        self.counters.count_received(lane is Lane.DISCO, 1, size)
+        self.counters.count_dropped(lane is Lane.DISCO, 1)
+
+    def _handle(self, client: Client, frame: Frame, now: float) -> None:
+        if client.state is State.WAITING:
+            self._log_in(client, frame)
+            return
+        match frame:
+            case Ping(data):
+                self.counters.got_ping += 1
+                self.counters.sent_pong += 1
+                self._enqueue(client, Lane.REPLY, encode(Pong(data)), 1)
+            case Pong(data):
+                if data == client.ping:
+                    client.ping = None
+                    client.last_received = now
+            case Health():
+                raise FrameError("Health is for the relay to send")
+            case _:
+                self.counters.unknown_frames += 1
+
+    def _enqueue(self, client: Client, lane: Lane, data: bytes, frames: int) -> tuple[int, int]:
+        """Write at the end of this turn, or queue while the socket is full; returns frames and bytes kept."""
+        if client.blocked:
+            return client.lanes[lane].push(data, frames)
+        if not client.outgoing:
+            self._written.append(client)
+        client.outgoing.append(data)
+        client.record.frames_out += frames
+        return frames, len(data)
+
+    # Coming and going
+
+    def _log_in(self, client: Client, frame: Frame) -> None:
+        if not isinstance(frame, ClientInfo):
+            raise LoginRefused("the first frame is not ClientInfo")
+        client.version = verify(frame, self._signatures)
+        client.key = frame.key
+        client.state = State.ASKING
+        self._actions.append(AskAccess(client))
+
+    def _register(self, client: Client, now: float) -> None:
+        """The newest connection of a key wins; the older one is closed without a notice."""
+        older = self._registered.get(client.key)
+        self._registered[client.key] = client
+        client.state = State.READY
+        if older is not None:
+            self._end(older, "replaced by a newer connection")
+        record = client.record
+        record.identity = client.key.hex()
+        client.last_received = now
+        self._choose_ping_time(client)
+        self._schedule(client)
+        self.counters.accepts += 1
+        self.counters.unique_client_keys += 1
+        self._ledger.event("login", node_id=record.identity, remote=record.remote, connection=record.id)
+
+    def _meet(self, source: Client, destination: Client) -> PairRecord:
+        pair = source.sent_to[destination] = self._ledger.pair(source.key.hex(), destination.key.hex())
+        destination.heard_from.add(source)
+        return pair
+
+    def _end(self, client: Client, reason: str, *, flush: bool = True) -> None:
+        if client.state is not State.GONE:
+            self._actions.append(Close(client, flush))
+            self._forget(client, reason)
+
+    def _forget(self, client: Client, reason: str) -> None:
+        was_ready, record = client.state is State.READY, client.record
+        if client.state is State.GONE:
+            return
+        client.state = State.GONE
+        if not was_ready:
+            self._ledger.event("login_refused", remote=record.remote, reason=reason)
+            return
+        self.counters.disconnects += 1
+        self._ledger.event("disconnect", node_id=record.identity, connection=record.id, reason=reason)
+        if self._registered.get(client.key) is client:
+            del self._registered[client.key]
+            self._tell_gone(client)
+        for destination in client.sent_to:
+            destination.heard_from.discard(client)
+        for source in client.heard_from:
+            source.sent_to.pop(client, None)
+
+    def _tell_gone(self, client: Client) -> None:
+        """What upstream means to do; up to 0.97 the notice goes to the dying client itself, that is to nobody."""
+        if self._send_node_gone:
+            for destination in client.sent_to:
+                if destination.state is State.READY:
+                    self._enqueue(destination, Lane.GONE, encode(NodeGone(client.key)), 1)
+
+    # Time
+
+    def _schedule(self, client: Client) -> None:
+        """See to it that `expire` looks at the client in time; an entry that turns out too early does no harm."""
+        when = client.next_deadline()
+        if when < client.scheduled:
+            client.scheduled = when
+            heapq.heappush(self._deadlines, (when, next(self._ticket), client))
+
+    def _expire(self, client: Client, now: float, unsent: Callable[[Client], int]) -> None:
+        limits = self._limits
+        if client.blocked and client.stalled_at <= now:
+            left = unsent(client)
+            if left >= client.unsent:
+                self._end(client, f"took no bytes for {limits.write_timeout:g} s", flush=False)
+                return
+            client.unsent, client.stalled_at = left, now + limits.write_timeout
+        if client.state is not State.READY:
+            if client.login_until <= now:
+                self._end(client, f"no log-in within {limits.handshake_timeout:g} s")
+        elif client.rate_limited:
+            if client.meter.resume_at <= now:
+                client.rate_limited = False
+                client.last_received = now
+                client.pong_until = now + limits.pong_timeout  # its answer may be among what we did not read
+                self._actions.append(ResumeReading(client))
+        elif client.ping is not None:
+            if client.pong_until <= now:
+                self._end(client, f"no pong within {limits.pong_timeout:g} s", flush=False)
+        elif client.last_received + client.ping_after <= now:
+            self._ping(client, now)
+
+    def _ping(self, client: Client, now: float) -> None:
+        client.ping = self._random.randbytes(8)
+        client.pong_until = now + self._limits.pong_timeout
+        self._enqueue(client, Lane.REPLY, encode(Ping(client.ping)), 1)
+        self._choose_ping_time(client)
+
+    def _choose_ping_time(self, client: Client) -> None:
+        jitter = self._limits.ping_jitter
+        client.ping_after = self._limits.ping_interval + self._random.uniform(jitter / 5, jitter)
+
+    def _hold_back(self, client: Client) -> None:
+        self.counters.frames_rx_ratelimited_total += 1
+        if not client.was_rate_limited:
+            client.was_rate_limited = True
+            self.counters.conns_rx_ratelimited_total += 1
+        client.rate_limited = True
+        self._schedule(client)
+        self._actions.append(PauseReading(client))
+
+    def _take_actions(self) -> list[Action]:
+        """One write per client, then the rest, so that a last word goes out before its connection closes."""
+        actions: list[Action] = []
+        for client in self._written:
+            actions.append(Write(client, b"".join(client.outgoing)))
+            client.outgoing.clear()
+        self._written.clear()
+        actions += self._actions
+        self._actions.clear()
+        return actions

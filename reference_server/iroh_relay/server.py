@@ -1,0 +1,179 @@
+"""The relay as a service: listeners for HTTP, HTTPS, metrics and STUN."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from ..ledger import Ledger
+from ..service import ConfigurationError, check_bind_address
+from . import http, metrics, stun
+from .config import RelayConfig, SocketAddress, TlsConfig
+from .connection import Connection
+from .handshake import SignaturePolicy
+from .hub import Delivery, Hub, exactly_once
+from .limits import Meter, TokenBucket, Unlimited
+from .shell import Shell
+
+__all__ = ["RelayService"]
+
+log = logging.getLogger(__name__)
+
+
+class RelayService:
+    """One iroh relay of generation 0.35 (`reference_server.service.Service`).
+
+    `stun_socket` is a bound UDP socket to answer STUN on, in place of `stun_bind_addr`.
+    """
+
+    def __init__(
+        self,
+        config: RelayConfig,
+        ledger: Ledger,
+        *,
+        public: bool = False,
+        stun_socket: socket.socket | None = None,
+        signatures: SignaturePolicy | None = None,
+        delivery: Delivery = exactly_once,
+    ) -> None:
+        _check(config, public, stun_socket)
+        self.ledger = ledger
+        self.stun_counters = stun.StunCounters()
+        self._config = config
+        self._stun_socket = stun_socket
+        self._hub = Hub(
+            ledger,
+            limits=config.limits,
+            signatures=signatures,
+            delivery=delivery,
+            meter=_meter(config),
+            send_node_gone=config.send_node_gone,
+            key_cache_capacity=config.key_cache_capacity,
+        )
+        self._servers: list[asyncio.Server] = []
+        self._stun: asyncio.DatagramTransport | None = None
+        self._shell: Shell | None = None
+
+    async def start(self) -> Mapping[str, Any]:
+        config = self._config
+        self._shell = Shell(self._hub, config.access, config.limits, self.ledger)
+        endpoints: dict[str, Any] = {}
+        if config.enable_relay:
+            endpoints["iroh_relay"] = await self._start_relay()
+        if config.enable_metrics:
+            await self._listen(
+                config.metrics_bind_addr, "metrics", metrics.responder(self._hub.counters, self.stun_counters)
+            )
+        if config.enable_stun:
+            endpoints["stun"] = await self._start_stun()
+        return endpoints
+
+    async def close(self) -> None:
+        for server in self._servers:
+            server.close()
+        if self._stun is not None:
+            self._stun.close()
+        if self._shell is not None:
+            await self._shell.close()
+
+    async def _start_relay(self) -> str:
+        config = self._config
+        if config.tls is None:
+            address = await self._listen(config.http_bind_addr, "relay", http.relay(tls=False))
+            return f"http://{address}"
+        context = _tls_context(config.tls)
+        await self._listen(config.http_bind_addr, "captive_portal", http.captive_portal)
+        address = await self._listen(config.tls.https_bind_addr, "relay_tls", http.relay(tls=True), context)
+        return f"https://{address}"
+
+    async def _listen(
+        self,
+        address: SocketAddress,
+        listener: str,
+        responder: http.Responder,
+        tls: ssl.SSLContext | None = None,
+    ) -> SocketAddress:
+        """Returns the address with the port that it really has."""
+        assert self._shell is not None
+        server = await self._shell.loop.create_server(
+            partial(Connection, self._shell, listener, responder),
+            address.host,
+            address.port,
+            ssl=tls,
+            ssl_handshake_timeout=self._config.limits.tls_handshake_timeout if tls else None,
+        )
+        self._servers.append(server)
+        return SocketAddress(address.host, server.sockets[0].getsockname()[1])
+
+    async def _start_stun(self) -> int:
+        loop = asyncio.get_running_loop()
+        make = partial(_StunProtocol, self.stun_counters)
+        address = self._config.stun_bind_addr
+        try:
+            if self._stun_socket is None:
+                self._stun, _ = await loop.create_datagram_endpoint(
+                    make, local_addr=(address.host, address.port)
+                )
+            else:
+                self._stun, _ = await loop.create_datagram_endpoint(make, sock=self._stun_socket)
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}: STUN on UDP {address}") from error
+        port: int = self._stun.get_extra_info("sockname")[1]
+        return port
+
+
+class _StunProtocol(asyncio.DatagramProtocol):
+    def __init__(self, counters: stun.StunCounters) -> None:
+        self._counters = counters
+        self._transport: asyncio.DatagramTransport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        host, port = addr[:2]
+        self._counters.requests += 1
+        reply = stun.answer(data, host, port)
+        if reply is None:
+            self._counters.bad_requests += 1
+            return
+        if ":" in host:
+            self._counters.ipv6_success += 1
+        else:
+            self._counters.ipv4_success += 1
+        self._transport.sendto(reply, addr)
+
+
+def _check(config: RelayConfig, public: bool, stun_socket: socket.socket | None) -> None:
+    if not config.enable_relay and not config.enable_stun:
+        raise ConfigurationError("enable_relay and enable_stun are both false: there is nothing to serve")
+    if stun_socket is not None and not config.enable_stun:
+        raise ConfigurationError("a socket for STUN was passed, but enable_stun is false")
+    used = [config.http_bind_addr] if config.enable_relay else []
+    used += [config.tls.https_bind_addr] if config.enable_relay and config.tls else []
+    used += [config.stun_bind_addr] if config.enable_stun and stun_socket is None else []
+    used += [config.metrics_bind_addr] if config.enable_metrics else []
+    for address in used:
+        check_bind_address(address.host, public=public)
+
+
+def _meter(config: RelayConfig) -> Callable[[], Meter]:
+    return Unlimited if config.rate_limit is None else partial(TokenBucket, config.rate_limit)
+
+
+def _tls_context(config: TlsConfig) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(config.certificate, config.key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"tls: cannot use the certificate {config.certificate} with the key {config.key}: {error}"
+        ) from error
+    return context
