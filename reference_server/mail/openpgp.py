@@ -13,16 +13,16 @@ PKESK, SKESK, SEIPD = 1, 3, 18
 _ARMOR = re.compile(
     rb"-----BEGIN PGP MESSAGE-----\r\n"
     rb"(?P<comment>Version: [^\r\n]*\r\n)?"
-    rb"(?:\r\n)*"
-    rb"(?P<base64>(?:[A-Za-z0-9+/]+={0,2}\r\n)+)"
+    rb"(?:\r\n){1,8}"
+    rb"(?P<base64>[A-Za-z0-9+/\r\n]+={0,2}\r\n)"
     rb"(?:=[A-Za-z0-9+/]{4}\r\n)?"  # CRC24: optional since RFC 9580, and not secret
-    rb"-----END PGP MESSAGE-----(?:\r\n)*"
+    rb"-----END PGP MESSAGE-----\r\n"
 )
 
 
 def is_armored_encrypted_message(armor: bytes, *, may_have_version: bool) -> bool:
     """ASCII armour with CRLF line ends, nothing before and nothing after it."""
-    match = _ARMOR.fullmatch(armor)
+    match = _ARMOR.fullmatch(armor.rstrip(b"\r\n") + b"\r\n")
     if match is None or (match["comment"] and not may_have_version):
         return False
     try:

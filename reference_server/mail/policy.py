@@ -6,26 +6,25 @@ The OpenPGP check is structural: it keeps clients honest, it cannot know that a 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.message import Message
-from email.parser import BytesParser
-from email.policy import compat32
-from email.utils import getaddresses, parseaddr
+from email.utils import getaddresses
 
+from .mime import MAX_HEADER, parse_header, split_parts
 from .openpgp import is_armored_encrypted_message
 from .settings import Dialect
 
 __all__ = ["Accept", "PolicyRules", "Refuse", "Submission", "SubmissionPolicy", "Verdict", "encrypted_only"]
 
-MAX_HEADER = 1024 * 1024
 ENCRYPTION_NEEDED = {
     Dialect.CHATMAIL: "Encryption Needed: Invalid Unencrypted Mail",
     Dialect.MADMAIL: "5.7.1 Encryption Needed",
 }
+MAX_FROM = 2000
 _SECUREJOIN_REQUESTS = ("vc-request", "vg-request")
-_SECUREJOIN_BODY = re.compile(r"secure-join: v[cg]-request", re.IGNORECASE)
+_SECUREJOIN_BODY = re.compile(rb"secure-join: v[cg]-request", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -58,73 +57,78 @@ class Refuse:
 
 
 Verdict = Accept | Refuse
+Parts = Sequence[tuple[Message, bytes]]
 SubmissionPolicy = Callable[[Submission, PolicyRules], Verdict]
 
 
 def encrypted_only(submission: Submission, rules: PolicyRules) -> Verdict:
     """`From` is the sender, and the content is encrypted or one of the exemptions."""
-    if submission.content.find(b"\r\n\r\n", 0, MAX_HEADER) < 0 and len(submission.content) > MAX_HEADER:
-        return Refuse(552, f"5.3.4 The header is larger than {MAX_HEADER} bytes")
-    message = BytesParser(policy=compat32).parsebytes(submission.content)
-    written_by = _from_address(message)
+    parsed = parse_header(submission.content)
+    if parsed is None:
+        return Refuse(552, f"5.3.4 The header has no end within {MAX_HEADER} bytes")
+    header, body = parsed
+    written_by = _from_address(header)
     if written_by is None:
         return Refuse(500, "Invalid FROM header: there must be exactly one address")
     if written_by != submission.sender:
         return Refuse(500, f"Invalid FROM <{written_by}> for <{submission.sender}>")
+    parts = split_parts(header, body)
     if (
-        _is_encrypted(message)
-        or _is_securejoin_request(message)
-        or _is_setup_message(message, submission)
+        _is_encrypted(header, parts)
+        or _is_securejoin_request(header, parts)
+        or _is_setup_message(header, submission)
         or _passes_through(submission, rules)
     ):
         return Accept()
     return Refuse(523, ENCRYPTION_NEEDED[rules.dialect])
 
 
-def _from_address(message: Message) -> str | None:
+def _from_address(header: Message) -> str | None:
     """In lower case. None unless the header names exactly one address, once."""
-    headers = message.get_all("From", [])
+    fields = [str(field) for field in header.get_all("From", [])]
+    if len(fields) != 1 or len(fields[0]) > MAX_FROM:
+        return None
     try:
-        addresses = getaddresses([str(header) for header in headers])
-    except (HeaderParseError, ValueError, IndexError):
+        addresses = getaddresses(fields)
+    except (HeaderParseError, ValueError, IndexError, RecursionError):
+        return None  # the last one: comments in comments
+    if len(addresses) != 1:
         return None
-    if len(headers) != 1 or len(addresses) != 1:
-        return None
-    address = parseaddr(str(headers[0]))[1].lower()
+    address = addresses[0][1].lower()
     return address if "@" in address and not re.search(r"[\s<>\x00-\x1f]", address) else None
 
 
-def _is_encrypted(message: Message) -> bool:
+def _is_encrypted(header: Message, parts: Parts) -> bool:
     """PGP/MIME (RFC 3156 section 4), to the letter."""
-    parts = _parts(message, "multipart/encrypted")
-    if len(parts) != 2:
+    if header.get_content_type() != "multipart/encrypted" or len(parts) != 2:
         return False
-    version, encrypted = parts
+    (version, version_body), (encrypted, armor) = parts
     return (
         version.get_content_type() == "application/pgp-encrypted"
-        and _body(version).strip() == b"Version: 1"
+        and version_body.strip() == b"Version: 1"
         and encrypted.get_content_type() == "application/octet-stream"
-        and is_armored_encrypted_message(_body(encrypted), may_have_version=False)
+        and is_armored_encrypted_message(armor, may_have_version=False)
     )
 
 
-def _is_securejoin_request(message: Message) -> bool:
-    """The first message of secure join, sent before there is a key, by cores older than 2.x."""
-    parts = _parts(message, "multipart/mixed")
+def _is_securejoin_request(header: Message, parts: Parts) -> bool:
+    """The first message of secure join, sent before there is a key, by old cores."""
+    if header.get_content_type() != "multipart/mixed" or len(parts) != 1:
+        return False
+    part, body = parts[0]
     return (
-        str(message.get("Secure-Join", "")).strip().lower() in _SECUREJOIN_REQUESTS
-        and len(parts) == 1
-        and parts[0].get_content_type() == "text/plain"
-        and _SECUREJOIN_BODY.fullmatch(_body(parts[0]).decode("utf-8", "replace").strip()) is not None
+        str(header.get("Secure-Join", "")).strip().lower() in _SECUREJOIN_REQUESTS
+        and part.get_content_type() == "text/plain"
+        and _SECUREJOIN_BODY.fullmatch(body.strip()) is not None
     )
 
 
-def _is_setup_message(message: Message, submission: Submission) -> bool:
+def _is_setup_message(header: Message, submission: Submission) -> bool:
     """An Autocrypt Setup Message that a user sends to nobody but themselves."""
     return (
         submission.recipients == (submission.sender,)
-        and message.get_content_type() == "multipart/mixed"
-        and str(message.get("Subject", "")).strip() == "Autocrypt Setup Message"
+        and header.get_content_type() == "multipart/mixed"
+        and str(header.get("Subject", "")).strip() == "Autocrypt Setup Message"
     )
 
 
@@ -134,17 +138,3 @@ def _passes_through(submission: Submission, rules: PolicyRules) -> bool:
         return bool({recipient, f"@{domain}"} & rules.passthrough_recipients)
 
     return submission.sender in rules.passthrough_senders or all(map(passes, submission.recipients))
-
-
-def _parts(message: Message, content_type: str) -> list[Message]:
-    """The parts of a multipart message of that type; none if it is something else or has defects."""
-    payload = message.get_payload()
-    if message.get_content_type() != content_type or not isinstance(payload, list):
-        return []
-    return [part for part in payload if isinstance(part, Message)]
-
-
-def _body(part: Message) -> bytes:
-    """A leaf's body as it was sent, without transfer decoding: armour is 7 bit."""
-    payload = part.get_payload()
-    return payload.encode("utf-8", "surrogateescape") if isinstance(payload, str) else b""

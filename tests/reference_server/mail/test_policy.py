@@ -117,6 +117,8 @@ def test_passthrough() -> None:
         ("From: ", "Invalid FROM header"),
         ("From: nobody", "Invalid FROM header"),
         ("X: y", "Invalid FROM header"),
+        ("From: " + "(" * 1900, "Invalid FROM header"),
+        (f"From: {ALICE}" + " " * 2000, "Invalid FROM header"),
         (f"From: =?utf-8?q?{BOB}?= <", "Invalid FROM header"),
     ],
 )
