@@ -21,6 +21,8 @@ from .mailbox import FLAGS, INBOX, FlagChange, Mailbox, MailboxStatus, Message, 
 
 __all__ = ["Account", "NewMessage", "Store", "StoreThread", "StoreUnavailable"]
 
+BUSY_TIMEOUT = 1.0
+"""Seconds to wait for another program that has locked the file."""
 SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE accounts (
@@ -70,7 +72,7 @@ class Store:
     """One connection to the file, made where it does not exist. Raises `sqlite3.Error`."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         with self._transaction():
