@@ -7,14 +7,15 @@ import statistics
 
 from ..clients.control import ServiceLedger
 from ..clients.core import SendFailed, befriend
+from ..clients.sockets import tcp_connections
 from ..device import Device
 from ..hosts import Host
-from ..realtime.swarm import join
+from ..realtime.swarm import NodeIdUnknown, Swarm, join
 from ..realtime.table import TruthTable
 from ..session import DeviceFactory
 from ..targets import Target
 from .discovery import offered
-from .outcome import Outcome, Verdict, check
+from .outcome import Outcome, check
 
 __all__ = ["two_devices_exchange_messages"]
 
@@ -47,7 +48,7 @@ def two_devices_exchange_messages(target: Target, host: Host, devices: DeviceFac
             progress.info("the swarm is up, through the relay %s", offer.iroh_relay)
             table = swarm.exchange(MESSAGES)
             _judge_messages(outcome, table)
-            _ask_witnesses(outcome, target, alice, bob)
+            _ask_witnesses(outcome, target, swarm, alice, bob)
     finally:
         outcome.evidence += [file for device in started for file in device.log_files]
     return outcome
@@ -67,32 +68,38 @@ def _judge_messages(outcome: Outcome, table: TruthTable) -> None:
     }
 
 
-def _ask_witnesses(outcome: Outcome, target: Target, alice: Device, bob: Device) -> None:
-    """Who says that the target's relay was used? The cores' logs say who they are, the ledger what it carried."""
-    outcome.paths["established"] = "not proven"
+def _ask_witnesses(outcome: Outcome, target: Target, swarm: Swarm, alice: Device, bob: Device) -> None:
+    """Who says that the target's relay was used? The cores say who they are, the ledger what it carried."""
+    outcome.paths |= {"joining": "not proven", "established": "not proven"}
+    for device in (alice, bob):
+        foreign = sorted(device.foreign_hosts(target))
+        outcome.expect(not foreign, f"{device.name} dealt with hosts outside the test: {', '.join(foreign)}")
     if target.control is None:
-        outcome.paths["joining"] = "not proven"
         outcome.note("the target keeps no ledger: only the cores themselves say that its relay was used")
         return
+    # An unknown ID, or one that the kernel does not tie to a core, is an error of ours and no finding.
+    ids = {device.name: swarm.node_id(device) for device in (alice, bob)}
     ledger = target.control.ledger().iroh_relay
-    ids = {
-        device.name: _identify(outcome, device, friend, ledger)
-        for device, friend in ((alice, bob), (bob, alice))
-    }
-    if None in ids.values():
-        return
-    frames = {}
+    for device in (alice, bob):
+        _tie(device, ids[device.name], ledger)
     for sender, receiver in ((alice, bob), (bob, alice)):
-        pair = ledger.pair(str(ids[sender.name]), str(ids[receiver.name]))
-        frames[f"{sender.name} to {receiver.name}"] = pair.frames
+        pair = ledger.pair(ids[sender.name], ids[receiver.name])
+        outcome.measurements[f"relay_frames_{sender.name}_to_{receiver.name}"] = pair.frames
         outcome.expect(
-            pair.frames > 0,
+            pair.frames,
             f"the relay carried no frame from {sender.name} to {receiver.name}: they met in another way",
         )
-    outcome.measurements["relay_frames"] = frames
-    outcome.paths["joining"] = f"relayed({target.name})" if outcome else "none"
+    if outcome:
+        outcome.paths["joining"] = f"relayed({target.name})"
     outcome.note(NOT_PROVEN)
 
 
-def _identify(outcome: Outcome, device: Device, friend: Device, ledger: ServiceLedger) -> str | None:
-    """The device's node ID, as its friend learnt it, tied to the device's process by the ports it holds."""
+def _tie(device: Device, node_id: str, ledger: ServiceLedger) -> None:
+    """Make sure that the node ID in the ledger belongs to the device's process: the kernel shows its sockets."""
+    ports = {connection.local for connection in tcp_connections(device.core.pid)}
+    logged_in = {connection.remote for connection in ledger.connections_of(node_id)}
+    if not ports & logged_in:
+        raise NodeIdUnknown(
+            f"the relay saw {node_id[:10]}... log in from {sorted(logged_in) or 'nowhere'}, but the core of "
+            f"{device.name} has connections from {sorted(ports) or 'nowhere'}"
+        )

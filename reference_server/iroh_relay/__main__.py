@@ -5,23 +5,24 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..ledger import Ledger
-from ..service import ConfigurationError, run
+from ..service import ConfigurationError, Service, run
 from .config import load
 from .server import RelayService
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, service: Callable[..., Service] = RelayService) -> int:
+    """Serve until a signal; returns the exit code. `service` is made with the arguments of `RelayService`."""
     options = _parser().parse_args(arguments)
 
-    def make() -> RelayService:
+    def make() -> Service:
         config = load(options.config_path, dev=options.dev)
         ledger = Ledger("iroh_relay", enabled=options.ledger)
         stun_socket = None if options.stun_fd is None else _adopt(options.stun_fd)
-        return RelayService(config, ledger, public=options.public, stun_socket=stun_socket)
+        return service(config, ledger, public=options.public, stun_socket=stun_socket)
 
     return run("iroh-relay", make, control=options.control)
 

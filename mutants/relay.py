@@ -1,0 +1,84 @@
+"""Iroh relays that are wrong in one way. Each function runs one until a signal."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from reference_server.iroh_relay.__main__ import main
+from reference_server.iroh_relay.config import RelayConfig
+from reference_server.iroh_relay.server import RelayService
+from reference_server.ledger import Ledger
+
+from .wire import ProxyWithoutUpgrade
+
+__all__ = [
+    "accepting_every_signature",
+    "behind_proxy_without_upgrade",
+    "delivering_twice",
+    "dropping_for_second_client",
+]
+
+
+def delivering_twice(arguments: Sequence[str]) -> int:
+    def twice(_source: bytes, _destination: bytes, run: memoryview) -> bytes:
+        return bytes(run) * 2
+
+    return main(arguments, partial(RelayService, delivery=twice))
+
+
+class DropForEverySecond:
+    """The first node that is sent something gets it, the second gets nothing, and so on in turn."""
+
+    def __init__(self) -> None:
+        self._order: dict[bytes, int] = {}
+
+    def __call__(self, _source: bytes, destination: bytes, run: memoryview) -> bytes:
+        place = self._order.setdefault(destination, len(self._order))
+        return b"" if place % 2 else bytes(run)
+
+
+def dropping_for_second_client(arguments: Sequence[str]) -> int:
+    return main(arguments, partial(RelayService, delivery=DropForEverySecond()))
+
+
+class AnySignature:
+    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        del public_key, message, signature
+        return True
+
+
+def accepting_every_signature(arguments: Sequence[str]) -> int:
+    return main(arguments, partial(RelayService, signatures=AnySignature()))
+
+
+class RelayBehindProxy:
+    """A right relay on a port that nobody is told, and a wrong proxy on the advertised one."""
+
+    def __init__(
+        self, config: RelayConfig, ledger: Ledger, *, public: bool, stun_socket: socket.socket | None
+    ) -> None:
+        self.ledger = ledger
+        self._advertised = config.http_bind_addr
+        hidden = replace(config, http_bind_addr=config.http_bind_addr._replace(port=0))
+        self._relay = RelayService(hidden, ledger, public=public, stun_socket=stun_socket)
+        self._proxy: ProxyWithoutUpgrade | None = None
+
+    async def start(self) -> Mapping[str, Any]:
+        endpoints = await self._relay.start()
+        hidden_port = int(endpoints["iroh_relay"].rpartition(":")[2])
+        self._proxy = ProxyWithoutUpgrade((self._advertised.host, hidden_port))
+        await self._proxy.listen(*self._advertised)
+        return {**endpoints, "iroh_relay": f"http://{self._advertised}"}
+
+    async def close(self) -> None:
+        if self._proxy is not None:
+            self._proxy.close()
+        await self._relay.close()
+
+
+def behind_proxy_without_upgrade(arguments: Sequence[str]) -> int:
+    return main(arguments, RelayBehindProxy)

@@ -1,0 +1,51 @@
+"""Shims at the socket: what stands between clients and a right service, and spoils it."""
+
+from __future__ import annotations
+
+import asyncio
+
+__all__ = ["ProxyWithoutUpgrade"]
+
+MAX_HEAD = 16 * 1024
+HEAD_WITHIN = 30.0
+PAGE = b"<html><body>It works!</body></html>\n"
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+    % len(PAGE)
+) + PAGE
+
+
+class ProxyWithoutUpgrade:
+    """A reverse proxy that was not told to pass on `Upgrade`: such requests get a page, others pass."""
+
+    def __init__(self, upstream: tuple[str, int]) -> None:
+        self._upstream = upstream
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, host: str, port: int) -> None:
+        self._server = await asyncio.start_server(self._serve, host, port, limit=MAX_HEAD)
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(HEAD_WITHIN):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(ANSWER if b"\r\nupgrade:" in head.lower() else await self._ask_upstream(head))
+                await writer.drain()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # the client has gone, or sent no HTTP: like any proxy, close
+        finally:
+            writer.close()
+
+    async def _ask_upstream(self, head: bytes) -> bytes:
+        """One request and its whole answer; a request line is all that a probe has."""
+        request_line = head.partition(b"\r\n")[0]
+        reader, writer = await asyncio.open_connection(*self._upstream)
+        try:
+            writer.write(request_line + b"\r\nHost: relay\r\nConnection: close\r\n\r\n")
+            return await reader.read()
+        finally:
+            writer.close()
