@@ -1,0 +1,175 @@
+"""Real Delta Chat cores against the embedded server, through the API that checks use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from harness.clients.core import Core, CoreError, befriend
+from harness.clients.imap import ImapClient, ImapRefused
+from harness.clients.messages import encrypted_message
+from harness.clients.relay import RelayClient, RelayUrl
+from harness.clients.smtp import SmtpClient
+from harness.clients.sockets import tcp_connections
+from harness.clients.stun import probe
+from harness.device import Device, devices_online
+from harness.hosts import LocalHost
+from harness.realtime.swarm import join
+from harness.targets import Credentials, ReferenceServer, Target
+
+IROH = "/shared/vendor/deltachat/irohrelay"
+HOST = LocalHost()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReferenceServer]:
+    directory = tmp_path_factory.mktemp("server")
+    with ReferenceServer(directory / "state", directory / "logs") as server:
+        # Without a relay of its own, the cores below would contact public ones.
+        with ImapClient(HOST, server.target) as imap:
+            imap.login(server.target.new_account())
+            [value] = imap.get_metadata(IROH).values()
+        assert RelayUrl.parse(str(value.value)).host == server.target.host
+        yield server
+
+
+@pytest.fixture
+def target(server: ReferenceServer) -> Target:
+    return server.target
+
+
+@pytest.fixture(scope="module")
+def friends(
+    server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Device, Device]]:
+    logs = tmp_path_factory.mktemp("devices")
+    with devices_online(("alice", "bob"), server.target, logs) as (alice, bob):
+        befriend(alice.account, bob.account)
+        yield alice, bob
+
+
+def test_text_goes_both_ways(friends):
+    alice, bob = (device.account for device in friends)
+    alice.wait_until_sent(alice.send_text(bob, "hello bob"))
+    assert bob.wait_for_message("hello bob").sender == alice.address
+    bob.send_text(alice, "hello alice")
+    assert alice.wait_for_message("hello alice").sender == bob.address
+
+
+def test_a_file_arrives_as_it_was(friends, tmp_path):
+    alice, bob = (device.account for device in friends)
+    file = tmp_path / "random.bin"
+    file.write_bytes(os.urandom(200_000))
+    alice.send_file(bob, file, text="a file")
+    received = bob.wait_for_message("a file")
+    assert received.file is not None
+    assert received.file.read_bytes() == file.read_bytes()
+
+
+def test_realtime_with_every_witness(friends, server):
+    alice, bob = friends
+    swarm = join(alice, bob)
+    table = swarm.exchange(20)
+    assert table.all_right, table
+    relay = server.ledger().iroh_relay
+    ids = {device.name: swarm.node_id(device) for device in friends}
+    assert relay.pair(ids["alice"], ids["bob"]).frames > 0
+    assert relay.pair(ids["bob"], ids["alice"]).frames > 0
+    for device in friends:
+        # The kernel's list of sockets, iroh's trace and the relay's ledger agree on who has which connection.
+        [local] = [
+            each.local
+            for each in tcp_connections(device.core.pid)
+            if (seen := relay.connection_from(each.local)) and seen.identity == ids[device.name]
+        ]
+        assert local in device.core.iroh_trace().relay_sockets
+        assert device.foreign_hosts(server.target) == frozenset()
+
+
+def test_strangers_have_no_chat(friends, target, tmp_path):
+    alice, _bob = friends
+    with Core(tmp_path) as core, pytest.raises(CoreError, match="not befriended with"):
+        core.new_account(target).send_text(alice.account, "hello")
+
+
+def test_no_password_is_in_any_log(target, tmp_path):
+    credentials = target.new_account()
+    with Core(tmp_path) as core:
+        core.new_account(target, credentials).bring_online()
+        with pytest.raises(CoreError, match="AUTHENTICATIONFAILED"):
+            core.new_account(target, Credentials(credentials.address, "another password"))
+    for path in core.log_files:
+        assert credentials.password not in path.read_text()
+
+
+def test_devices_end_together_when_one_does_not_start(target, tmp_path, monkeypatch):
+    pids = []
+    start = Device.start
+
+    def start_one(name: str, *args, **kwargs):
+        if name == "bob":
+            raise CoreError("no bob")
+        device = start(name, *args, **kwargs)
+        pids.append(device.core.pid)
+        return device
+
+    monkeypatch.setattr(Device, "start", start_one)
+    with pytest.raises(CoreError, match="no bob"), devices_online(("alice", "bob"), target, tmp_path):
+        pass
+    [pid] = pids
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_idle_wakes_for_a_mail_and_the_mail_is_there(target):
+    alice, bob = target.new_account(), target.new_account()
+    with ImapClient(HOST, target) as imap, SmtpClient(HOST, target) as smtp:
+        imap.login(bob)
+        assert imap.select() == 0
+        smtp.login(alice)
+        message = encrypted_message(alice.address, bob.address, marker="idle")
+        with imap.idle() as idle:
+            assert smtp.submit(alice.address, [bob.address], message).accepted
+            assert idle.wait_for_exists(within=30) == 1
+        [stored] = imap.fetch_all()
+        assert b"-----BEGIN PGP MESSAGE-----" in stored.data
+
+
+def test_metadata_before_login_is_refused(target):
+    with ImapClient(HOST, target) as imap, pytest.raises(ImapRefused) as refusal:
+        imap.get_metadata(IROH)
+    assert refusal.value.answer.untagged == ()
+
+
+def test_the_relays_host_answers_stun(target):
+    assert probe(HOST, target.host)[0] == "127.0.0.1"
+
+
+def test_services_restart_on_their_ports(tmp_path):
+    with ReferenceServer(tmp_path / "state", tmp_path / "logs") as server:
+        account = server.target.new_account()
+        with ImapClient(HOST, server.target) as imap:
+            imap.login(account)
+        before = server.restart("mail")
+        assert server.restart("mail", kill=True) != before
+        with ImapClient(HOST, server.target) as imap:
+            imap.login(account)
+        server.restart("iroh_relay", kill=True)
+        url = RelayUrl.parse(server.endpoints["iroh_relay"])
+        with RelayClient(HOST, url) as client:
+            client.ping()
+            server.pause("iroh_relay", True)
+            server.pause("iroh_relay", False)
+            client.ping()
+        assert server.logs("mail").lines
+        pid = server.pid
+    assert children_of(pid) == []
+
+
+def children_of(pid: int) -> list[int]:
+    """Processes of the group that the server led."""
+    found = subprocess.run(["pgrep", "-g", str(pid)], capture_output=True, text=True, check=False)
+    return [int(line) for line in found.stdout.split()]

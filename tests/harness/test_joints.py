@@ -1,0 +1,41 @@
+"""What `harness` does in one place only, so that later hosts and deadlines hold everywhere."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import harness
+
+PACKAGE = Path(harness.__file__).parent
+ONLY_IN = {
+    "subprocess.Popen": "hosts.py",
+    "subprocess.run": "hosts.py",
+    "subprocess.check_output": "hosts.py",
+    "socket.socket": "hosts.py",
+    "socket.create_connection": "hosts.py",
+    "socket.create_server": "hosts.py",
+    "time.sleep": "waiting.py",
+}
+
+
+def calls(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+
+
+@pytest.mark.parametrize("name", ONLY_IN)
+def test_it_is_called_in_one_file_only(name):
+    users = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if name in set(calls(path.read_text()))
+    }
+    assert users <= {ONLY_IN[name]}
+
+
+def test_the_harness_is_synchronous():
+    users = [path for path in PACKAGE.rglob("*.py") if "asyncio" in path.read_text()]
+    assert users == []
