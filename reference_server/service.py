@@ -41,7 +41,10 @@ class Service(Protocol):
 
 def check_bind_address(host: str, *, public: bool) -> None:
     """Refuse an address that the whole internet could reach, unless the operator asked for it."""
-    address = ipaddress.ip_address(host)
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise ConfigurationError(f"{host} is not an IP address to listen on, such as 127.0.0.1") from None
     if public or address.is_loopback or (address.is_private and not address.is_unspecified):
         return
     raise ConfigurationError(
