@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -44,7 +45,7 @@ class MailService:
         """Open the store and every listener. Raises `ConfigurationError`, or `OSError` that names the port."""
         settings = self.settings
         tls = _tls_context(settings)
-        self._store = store = StoreThread(settings.database)
+        self._store = store = _open_store(settings)
         self._accounts = accounts = Accounts(settings, store, self.ledger, self._strategies.verify_password)
         notifier = self._strategies.make_notifier()
         self._delivery = delivery = self._strategies.make_delivery(store, notifier)
@@ -100,6 +101,13 @@ class MailService:
             self._accounts.close()
         if self._store is not None:
             self._store.close()
+
+
+def _open_store(settings: MailSettings) -> StoreThread:
+    try:
+        return StoreThread(settings.database)
+    except sqlite3.Error as error:
+        raise ConfigurationError(f"cannot keep mail in {settings.database}: {error}") from error
 
 
 def _tls_context(settings: MailSettings) -> ssl.SSLContext:
