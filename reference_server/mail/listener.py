@@ -96,7 +96,7 @@ class Listener:
         return cast(int, listening.getsockname()[1])
 
     async def close(self) -> None:
-        """Stop accepting and cut every connection."""
+        """Stop accepting, cut every connection, and return when none is left."""
         tasks = [task for task in (self._accepting, *self._connections) if task is not None]
         for task in tasks:
             task.cancel()
@@ -147,3 +147,4 @@ class Listener:
             await connection.wait_closed()
         finally:
             transport.abort()
+            await connection.wait_closed()

@@ -367,6 +367,24 @@ def test_starttls_that_stops_in_the_middle_ends(start_mail: StartMail) -> None:
             read_all(sock)
 
 
+def test_stopping_ends_connections_in_every_state(mail: RunningMail) -> None:
+    mail.create(ALICE)
+    names = ("imaps", "submissions", "https", "imap", "submission")
+    socks = [mail.socket(name, tls=False) for name in names]
+    socks += [mail.socket(name, tls=True) for name in names[:3]]
+    starttls = mail.socket("imap", tls=False)
+    starttls.sendall(b"a STARTTLS\r\n")
+    read_until(starttls, b"a OK Begin TLS negotiation now\r\n")
+    idle = mail.socket("imaps", tls=True)
+    idle.sendall(f'a LOGIN {ALICE} "{PASSWORD}"\r\nb SELECT INBOX\r\nc IDLE\r\n'.encode())
+    read_until(idle, b"+ idling\r\n")
+    mail.stop()
+    for sock in (*socks, starttls, idle):
+        read_all(sock)
+        sock.close()
+    assert all(record["closed"] for record in mail.ledger.snapshot()["connections"])
+
+
 def test_a_reader_that_reads_nothing_is_cut_off(start_mail: StartMail) -> None:
     mail = start_mail(limits=Limits(stalled_write=0.5, quota=10**9))
     mail.create(ALICE)
