@@ -22,7 +22,7 @@ class WaitTimeout(Exception):
         self.what = what
         self.within = within
         self.seen = seen
-        text = f"waited {within:g} s for {what}"
+        text = f"waited {within:.3g} s for {what}"
         super().__init__(text if seen is None else f"{text}; seen instead: {seen}")
 
 

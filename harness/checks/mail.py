@@ -16,7 +16,7 @@ from .outcome import Outcome, check
 
 __all__ = ["idle_reports_new_mail", "mailboxes_are_private", "unencrypted_mail_is_refused"]
 
-WITHIN = 20.0
+WITHIN = 10.0
 ENCRYPTION_NEEDED = 523
 IDLE_ROUNDS = 10
 

@@ -52,16 +52,17 @@ class Outcome:
         return self
 
     @contextmanager
-    def expect_to_arrive(self, *failures: type[Exception]) -> Iterator[None]:
+    def expect_to_arrive(self, *failures: type[Exception], what: str = "") -> Iterator[None]:
         """What ends by deadline inside this block is a failure of the target, with the wait's own words.
 
-        `failures` are further exceptions that mean the same: a refused connection, a protocol error.
+        `failures` are further exceptions that mean the same: a refused connection, a protocol error. `what`
+        says what the block was about, where the words of a wait alone would not tell an operator.
         """
         expected: tuple[type[Exception], ...] = (WaitTimeout, *failures)
         try:
             yield
         except expected as error:
-            self.expect(False, str(error))
+            self.expect(False, f"{what}: {error}" if what else str(error))
 
     def note(self, text: str) -> Outcome:
         self.notes.append(text)

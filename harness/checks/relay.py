@@ -27,7 +27,7 @@ PAYLOAD_SIZES = (1, 38, 1200, 1201, 14_000, 65_000)
 """Bytes: the smallest, one as short as a disco header, two of a datagram's size, a batch, nearly the largest."""
 ROUNDS = 4
 END = b"end of this direction"
-WITHIN = 20.0
+WITHIN = 10.0
 
 
 @check("IROH-1", "DISC-6", needs=("iroh_relay",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,8 @@ __all__ = ["ReferenceServer", "ServerError"]
 
 REFERENCE_COMMAND = (sys.executable, "-m", "reference_server")
 CAPABILITIES = frozenset({"iroh_relay", "ledger", "logs", "faults"})
+LIFELINE = "DC_SERVER_LIFELINE"
+"""Names the read end of a pipe that we hold: when we are gone, even by kill -9, the server ends itself."""
 STOP_PATIENCE = 10.0
 """Seconds that the supervisor gets to end its services before all of them are killed."""
 TAIL_LINES = 20
@@ -50,14 +53,18 @@ class ReferenceServer:
         self._stdout_path = logs / f"{name}.stdout.log"
         self.stderr_path = logs / f"{name}.stderr.log"
         logs.mkdir(parents=True, exist_ok=True)
+        lifeline, self._lifeline = os.pipe()
         with self._stdout_path.open("wb") as stdout, self.stderr_path.open("wb") as stderr:
             self._process = self._host.popen(
                 [*command, "--ephemeral-ports", "--ledger", "--state", str(state), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
+                pass_fds=[lifeline],
+                env={**os.environ, LIFELINE: str(lifeline)},
                 process_group=0,  # Ctrl-C in the terminal is for the harness, which then ends the server
             )
+        os.close(lifeline)
         try:
             self.endpoints = self._read_ready_line(within)
             self.target = self._describe(name)
@@ -88,6 +95,9 @@ class ReferenceServer:
     def close(self) -> None:
         """End the server, its services with it, and reap it. A second call does nothing."""
         end_process(self._process, patience=STOP_PATIENCE)
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
 
     def __enter__(self) -> ReferenceServer:
         return self
