@@ -54,17 +54,22 @@ class ReferenceServer:
         self.stderr_path = logs / f"{name}.stderr.log"
         logs.mkdir(parents=True, exist_ok=True)
         lifeline, self._lifeline = os.pipe()
-        with self._stdout_path.open("wb") as stdout, self.stderr_path.open("wb") as stderr:
-            self._process = self._host.popen(
-                [*command, "--ephemeral-ports", "--ledger", "--state", str(state), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                pass_fds=[lifeline],
-                env={**os.environ, LIFELINE: str(lifeline)},
-                process_group=0,  # Ctrl-C in the terminal is for the harness, which then ends the server
-            )
-        os.close(lifeline)
+        try:
+            with self._stdout_path.open("wb") as stdout, self.stderr_path.open("wb") as stderr:
+                self._process = self._host.popen(
+                    [*command, "--ephemeral-ports", "--ledger", "--state", str(state), *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    pass_fds=[lifeline],
+                    env={**os.environ, LIFELINE: str(lifeline)},
+                    process_group=0,  # Ctrl-C in the terminal is for the harness, which then ends the server
+                )
+        except OSError as error:
+            os.close(self._lifeline)
+            raise ServerError(f"the server does not start: {error}") from error
+        finally:
+            os.close(lifeline)
         try:
             self.endpoints = self._read_ready_line(within)
             self.target = self._describe(name)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +23,7 @@ from harness.device import Device, devices_online
 from harness.hosts import LocalHost
 from harness.realtime.swarm import join
 from harness.targets import Credentials, ReferenceServer, Target
+from harness.waiting import wait_until
 
 IROH = "/shared/vendor/deltachat/irohrelay"
 HOST = LocalHost()
@@ -167,6 +172,40 @@ def test_services_restart_on_their_ports(tmp_path):
         assert server.logs("mail").lines
         pid = server.pid
     assert children_of(pid) == []
+
+
+HARNESS_THAT_IS_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from harness.targets import ReferenceServer
+server = ReferenceServer(Path(sys.argv[1]) / "state", Path(sys.argv[1]) / "logs")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_server_ends_when_its_harness_is_killed(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", HARNESS_THAT_IS_KILLED, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    [line] = (tmp_path / "logs" / "reference.stdout.log").read_text().splitlines()
+    control = Path(json.loads(line)["endpoints"]["control"])
+    wait_until(lambda: not control.exists(), "the server to end and remove its control socket", within=30)
+
+
+def test_services_end_with_a_supervisor_that_hangs(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.targets.reference.STOP_PATIENCE", 0.1)
+    server = ReferenceServer(tmp_path / "state", tmp_path / "logs")
+    os.kill(server.pid, signal.SIGSTOP)
+    server.close()
+    relay = RelayUrl.parse(server.endpoints["iroh_relay"])
+
+    def answers() -> bool:
+        try:
+            HOST.connect(relay.host, relay.port, within=10).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    wait_until(lambda: not answers(), "the relay to end", within=30)
 
 
 def children_of(pid: int) -> list[int]:

@@ -109,6 +109,11 @@ def test_a_server_that_ends_says_why(tmp_path):
         server_that(script, tmp_path)
 
 
+def test_a_command_that_is_none_is_named(tmp_path):
+    with pytest.raises(ServerError, match=r"does not start: .*/nowhere/server"):
+        ReferenceServer(tmp_path / "state", tmp_path / "logs", command=["/nowhere/server"])
+
+
 def test_a_server_that_is_never_ready_is_ended(tmp_path):
     with pytest.raises(ServerError, match=r"(?s)not ready within 0\.5 s.*\(nothing\)"):
         server_that("import signal; signal.pause()", tmp_path, within=0.5)
