@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 STATUS_ITEMS = ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN")
+_LINE_END = re.compile(r"[\r\n\0]")
 _STORE = re.compile(r"([+-]?)FLAGS(\.SILENT)?", re.IGNORECASE)
 
 
@@ -38,9 +39,12 @@ def text_of(argument: Argument) -> str:
     if isinstance(argument, tuple):
         raise BadSyntax("Expected a string, not a list")
     try:
-        return argument.decode()
+        text = argument.decode()
     except UnicodeDecodeError:
         raise BadSyntax("A string is not UTF-8") from None
+    if _LINE_END.search(text):  # a literal may have them; our answers could not repeat it
+        raise BadSyntax("A string has a line end or a NUL")
+    return text
 
 
 def mailbox_name(argument: Argument) -> str:

@@ -87,7 +87,9 @@ class Expunge:
 
 @dataclass(frozen=True)
 class GetQuota:
-    """Answer: `quota`."""
+    """Of the user, whatever mailbox was named. Answer: `quota`."""
+
+    mailbox: str
 
 
 @dataclass(frozen=True)

@@ -235,8 +235,8 @@ class ImapSession:
         self._ask(GetMetadata(text_of(mailbox), metadata_keys(entries)))
 
     def _getquotaroot(self, arguments: Sequence[Argument]) -> None:
-        expect(1, arguments)
-        self._ask(GetQuota())
+        (name,) = expect(1, arguments)
+        self._ask(GetQuota(text_of(name)))
 
     def _idle(self, _arguments: Sequence[Argument]) -> None:
         self._write("+ idling")

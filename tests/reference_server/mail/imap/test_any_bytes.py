@@ -19,7 +19,7 @@ from tests.reference_server.mail.imap.dialogue import LOGIN, Dialogue, World
 WORDS = (
     b'a |b |\r\n|\n|LOGIN |UID |FETCH |STORE |SELECT |INBOX|IDLE|DONE|1:*|*| |(|)|"|{3}|{3+}|{0}\r\n|BODY[|]|+'
     b'|BODY.PEEK[] |FLAGS|GETMETADATA |"" |/shared/comment|SEARCH ALL|CLOSE|EXPUNGE|NOOP|\\Seen|LOGOUT\r\n'
-    b"|a SELECT INBOX\r\n|a IDLE\r\n|STARTTLS\r\n|\x00|\xff\xfe|4294967296"
+    b"|a SELECT INBOX\r\n|a IDLE\r\n|STARTTLS\r\n|\x00|\xff\xfe|4294967296|GETQUOTAROOT |STATUS |(UIDNEXT)|LIST "
 ).split(b"|")
 STREAMS = st.lists(st.sampled_from(WORDS) | st.binary(max_size=8), max_size=60).map(b"".join)
 SMALL = Limits(imap_line=200, imap_literal=100, imap_literal_before_login=50)

@@ -445,6 +445,16 @@ def test_what_is_too_large_ends_the_connection(world: World, data: bytes, answer
     assert dialogue.session.closed
 
 
+def test_a_literal_with_line_ends_does_not_get_into_an_answer(world: World) -> None:
+    logged_in(world).run("""
+        C: a GETQUOTAROOT {9}
+        S: + OK
+        C: x
+        C: * BYE
+        S: a BAD ...
+    """)
+
+
 def test_many_small_literals_are_too_large_together(world: World) -> None:
     dialogue = Dialogue(world)
     dialogue.sent = b""
