@@ -215,8 +215,8 @@ class Store:
             ).fetchall()
             self._db.execute("DELETE FROM messages WHERE mailbox = ? AND flags & ?", doomed)
             self._db.executemany(
-                "DELETE FROM contents WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM messages WHERE content = ?1)",
-                [(content,) for _uid, content in rows],
+                "DELETE FROM contents WHERE id = ? AND NOT EXISTS (SELECT 1 FROM messages WHERE content = ?)",
+                [(content, content) for _uid, content in rows],
             )
         return [uid for uid, _content in rows]
 
