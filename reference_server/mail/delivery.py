@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
@@ -13,8 +12,6 @@ from .store import NewMessage, Store, StoreThread
 __all__ = ["Delivery", "DurableDelivery", "Notifier"]
 
 MAX_BATCH = 64
-
-log = logging.getLogger(__name__)
 
 
 class Notifier:
