@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -52,11 +53,14 @@ def open_session(
     if domain is not None:
         yield _session(run, remote_target(domain, ca_file=ca_file), host, logs, binary)
         return
-    with (
-        tempfile.TemporaryDirectory(prefix="dc-harness-state-") as state,
-        ReferenceServer(Path(state), logs, host=host, command=command) as server,
-    ):
-        yield _session(run, server.target, host, logs, binary)
+    with tempfile.TemporaryDirectory(prefix="dc-harness-state-") as directory:
+        state = Path(directory)
+        try:
+            with ReferenceServer(state, logs, host=host, command=command) as server:
+                yield _session(run, server.target, host, logs, binary)
+        finally:
+            for log in state.glob("logs/*.log"):  # what the services wrote is evidence; their state is not
+                shutil.copy(log, logs / f"server.{log.name}")
 
 
 def _session(run: Run, target: Target, host: Host, logs: Path, binary: Path | None) -> Session:

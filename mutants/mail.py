@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from reference_server.mail.__main__ import main
@@ -19,6 +19,8 @@ __all__ = [
     "answering_metadata_to_strangers",
     "never_waking_idle",
     "with_dead_relay_url",
+    "with_foreign_relay_url",
+    "with_unusable_relay_url",
     "without_relay_url",
 ]
 
@@ -35,10 +37,21 @@ def without_relay_url(arguments: Sequence[str]) -> int:
     return main([*arguments[:position], *arguments[position + 2 :]])
 
 
-def with_dead_relay_url(arguments: Sequence[str]) -> int:
+def _with_relay_url(arguments: Sequence[str], change: Callable[[str], str]) -> int:
     position = arguments.index(RELAY_URL) + 1
-    host = arguments[position].rpartition(":")[0]
-    return main([*arguments[:position], f"{host}:{DISCARD_PORT}", *arguments[position + 1 :]])
+    return main([*arguments[:position], change(arguments[position]), *arguments[position + 1 :]])
+
+
+def with_dead_relay_url(arguments: Sequence[str]) -> int:
+    return _with_relay_url(arguments, lambda url: f"{url.rpartition(':')[0]}:{DISCARD_PORT}")
+
+
+def with_foreign_relay_url(arguments: Sequence[str]) -> int:
+    return _with_relay_url(arguments, lambda _url: "http://203.0.113.7:3340")  # RFC 5737: nobody lives there
+
+
+def with_unusable_relay_url(arguments: Sequence[str]) -> int:
+    return _with_relay_url(arguments, lambda url: url.removeprefix("http://"))
 
 
 def answering_metadata_to_strangers(arguments: Sequence[str]) -> int:

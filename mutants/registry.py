@@ -59,6 +59,25 @@ _ALL = (
         ),
     ),
     Mutant(
+        "irohrelay_foreign",
+        "settings",
+        "mail",
+        mail.with_foreign_relay_url,
+        "METADATA names the relay of somebody else",
+        (
+            Kill("discovery.metadata_offers_a_relay", "offers the relay of somebody else"),
+            Kill("realtime.two_devices_exchange_messages", "offers the relay of somebody else"),
+        ),
+    ),
+    Mutant(
+        "irohrelay_unusable",
+        "settings",
+        "mail",
+        mail.with_unusable_relay_url,
+        "METADATA has a value that is no URL",
+        (Kill("discovery.metadata_offers_a_relay", "offers an unusable relay"),),
+    ),
+    Mutant(
         "relay_answers_200_without_upgrade",
         "wire",
         "iroh_relay",

@@ -9,9 +9,11 @@ import pytest
 
 from harness.checks.catalogue import all_checks, run_check
 from harness.checks.outcome import CHECKS
+from harness.checks.realtime import two_devices_exchange_messages
 from harness.report.records import Verdict
 from harness.report.run import Run
 from harness.session import open_session
+from harness.targets import ReferenceServer
 from mutants.registry import MUTANTS
 
 KILLS = [(mutant, kill) for mutant in MUTANTS.values() for kill in mutant.killed_by]
@@ -41,3 +43,27 @@ def test_without_a_name_it_says_which_there_are(arguments):
     found = subprocess.run(command, check=False, capture_output=True, text=True)
     assert found.returncode == 2
     assert all(name in found.stderr for name in MUTANTS)
+
+
+@pytest.mark.parametrize("name", ["irohrelay_missing", "irohrelay_foreign", "irohrelay_unusable"])
+def test_no_core_starts_without_an_offer_of_the_targets_own(name, tmp_path):
+    """Core would silently use public servers: the run must end before that."""
+
+    def devices(names):
+        raise AssertionError(f"cores were started for {names}")
+
+    with open_session(Run(tmp_path / "run"), command=[sys.executable, "-m", "mutants", name]) as session:
+        outcome = two_devices_exchange_messages(session.target, session.host, devices)
+    assert outcome.verdict is Verdict.FAILED, outcome
+    assert "METADATA" in outcome.reason
+
+
+def test_a_mutant_looks_like_the_clean_server(tmp_path):
+    """What the harness is told at start has nothing of the mutant in it."""
+    shapes = set()
+    for name in [None, *MUTANTS]:
+        command = [sys.executable, "-m", *(["mutants", name] if name else ["reference_server"])]
+        with ReferenceServer(tmp_path / f"{name}", tmp_path / "logs", command=command) as server:
+            assert name is None or name not in repr(server.endpoints).replace(str(tmp_path / name), "")
+            shapes.add((tuple(server.endpoints), server.target.name, server.target.capabilities))
+    assert len(shapes) == 1
