@@ -172,10 +172,14 @@ def _relay(top: _Table, dev: bool, environ: Mapping[str, str]) -> RelayConfig:
 def _access(top: _Table, timeout: float, environ: Mapping[str, str]) -> Access:
     rules = top.table("access", scalar="everyone")
     keys = {kind: rules.take(kind, _node_ids, None) for kind in ("allowlist", "denylist")}
+    asks_service = rules.has("http")
     service = rules.table("http")
     url = service.take("url", _url, None)
-    token = environ.get(TOKEN_VARIABLE) or service.take("bearer_token", _text, None)
+    token = service.take("bearer_token", _text, None)
     service.finish()
+    if asks_service and url is None:
+        raise service.error("url", "is missing")
+    token = environ.get(TOKEN_VARIABLE) or token
     rules.finish()
     chosen: list[Access] = [HttpAccess(url, token, timeout)] if url else []
     chosen += [Allowlist(keys["allowlist"])] if keys["allowlist"] is not None else []

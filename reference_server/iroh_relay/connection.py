@@ -46,8 +46,6 @@ class Connection(asyncio.BufferedProtocol):
         host, port = (transport.get_extra_info("peername") or ("unknown", 0))[:2]
         self.address = host
         self.record = self._shell.ledger.connection(self._listener, f"{host}:{port}")
-        # pause_writing as soon as the kernel takes no more. (0 would make a TLS transport pause with nothing to send.)
-        transport.set_write_buffer_limits(high=1, low=0)
         if self._shell.accept(self):
             self._wait(self._shell.limits.request_timeout)
         else:
@@ -74,14 +72,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         if self.client is None:
-            self.transport.pause_reading()  # of somebody who sends requests and does not read the answers
+            self.abort()  # somebody sends requests and does not read the answers
         else:
             self._shell.blocked(self.client, self.unsent())
 
     def resume_writing(self) -> None:
-        if self.client is None:
-            self.transport.resume_reading()
-        elif not self._closing:
+        if self.client is not None and not self._closing:
             self._shell.drain(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -134,6 +130,8 @@ class Connection(asyncio.BufferedProtocol):
             self._timer.cancel()
         self._http = None
         self.client = self._shell.upgraded(self, transport)
+        # pause_writing as soon as the kernel takes no more. (0 would make a TLS transport pause with nothing to send.)
+        self.transport.set_write_buffer_limits(high=1, low=0)
         if transport is Transport.WEBSOCKET:
             self._websocket = WebSocket()
             self._unwrap(self._websocket, trailing)

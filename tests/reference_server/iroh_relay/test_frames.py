@@ -5,6 +5,7 @@ import pytest
 
 from reference_server.iroh_relay.frames import (
     ClientInfo,
+    Frame,
     FrameError,
     Health,
     KeepAlive,
@@ -26,7 +27,7 @@ from tests.reference_server.iroh_relay.support import Node
 VECTORS = json.loads((Path(__file__).parents[2] / "fixtures" / "iroh-relay.json").read_text())["vectors"]
 RELAY_VECTORS = [vector for vector in VECTORS if vector["gen"] == "0.35" and "framing" in vector]
 NODE = Node(0x2A)
-FRAMES = {
+FRAMES: dict[str, Frame] = {
     "health('Hello? Yes this is dog.')": Health("Hello? Yes this is dog."),
     "keep_alive": KeepAlive(),
     "note_preferred(true)": NotePreferred(True),
