@@ -33,6 +33,7 @@ class Server:
         )
 
     def ready(self):
+        assert self.process.stdout is not None and self.process.stderr is not None
         line = self.process.stdout.readline()
         assert line, self.process.stderr.read().decode()
         return json.loads(line)["endpoints"]

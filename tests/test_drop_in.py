@@ -1,0 +1,206 @@
+"""tests/deltachat-test/main.py as madmail's wrappers start it: a program with flags, files and exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from harness.report.records import Verdict, read_records
+from reference_server.addresses import claim_any_address
+
+FOLDER = Path(__file__).parent / "deltachat-test"
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in ("REMOTE1", "RPC_SERVER_PATH")}
+
+
+def run_main(*arguments, cwd, folder=FOLDER, interpreter=(sys.executable,), **environment):
+    return subprocess.run(
+        [*interpreter, folder / "main.py", *map(str, arguments)],
+        cwd=cwd,
+        env={**ENVIRONMENT, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """One run of tests 15 and 16, from a copy of the folder: the result and the run's directory."""
+    place = tmp_path_factory.mktemp("elsewhere")
+    folder = shutil.copytree(FOLDER, place / "copied", ignore=shutil.ignore_patterns("__pycache__"))
+    return run_main("--test-15", "--test-16", "--out", place / "out", cwd=place, folder=folder), place / "out"
+
+
+def test_it_passes_on_the_embedded_server_from_wherever_it_is(both):
+    result, _directory = both
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "✓ TEST #15 PASSED: Iroh Discovery" in result.stdout
+    assert "✓ TEST #16 PASSED: WebXDC Realtime" in result.stdout
+    assert "relay used for set-up, data path not proven" in result.stdout
+    assert result.stdout.endswith("21 of 23 not available\n")
+
+
+def test_records_junit_and_logs_lie_in_one_directory(both):
+    _result, directory = both
+    records = list(read_records(directory / "results.jsonl"))
+    assert len(records) == 6
+    assert {record.verdict for record in records} == {Verdict.PASSED}
+    [suite] = ET.parse(directory / "junit.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("6", "0")
+    [realtime] = [record for record in records if record.check.startswith("realtime")]
+    assert realtime.clients == {"alice": "core v2.65.0, bot=1", "bob": "core v2.65.0, bot=1"}
+    assert realtime.paths == {"joining": "relayed(reference)", "established": "not proven"}
+    assert all((directory / item.path).is_file() for item in realtime.evidence)
+    assert (directory / "logs" / "server.mail.log").is_file()
+
+
+def test_a_clean_run_logs_no_error_and_no_secret(both):
+    _result, directory = both
+    for log in directory.rglob("*.log"):
+        text = log.read_text(errors="replace")
+        assert "Traceback" not in text, log
+        assert "dclogin:" not in text, log
+    server_logs = [log.read_text() for log in directory.rglob("server.*.log")]
+    assert server_logs
+    assert not [line for text in server_logs for line in text.splitlines() if "ERROR" in line]
+
+
+def test_the_relays_host_answered_stun(both):
+    _result, directory = both
+    [http] = [r for r in read_records(directory / "results.jsonl") if r.check == "relay.relay_answers_http"]
+    assert http.measurements["stun"] is True
+
+
+def test_without_the_distribution_it_says_how_to_install_it(tmp_path):
+    result = run_main("--test-15", cwd=tmp_path, interpreter=(sys.executable, "-I", "-S"))
+    assert result.returncode == 2
+    assert f"{sys.executable} -m pip install" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--test-3"], 5, "NOTHING RAN"),
+        (["--test-15", "--no-test", "15"], 5, "NOTHING RAN"),
+        (["--no-such-flag"], 2, ""),
+        (["--list"], 0, "--test-15  Iroh Discovery"),
+    ],
+)
+def test_exit_codes_without_a_run(arguments, code, words, tmp_path):
+    result = run_main(*arguments, cwd=tmp_path)
+    assert (result.returncode, "Traceback" in result.stderr) == (code, False)
+    assert words in result.stdout
+
+
+def test_a_core_that_does_not_start_is_no_pass(tmp_path):
+    broken = tmp_path / "core"
+    broken.write_text("#!/bin/sh\necho 'no such core' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    result = run_main("--test-16", cwd=tmp_path, RPC_SERVER_PATH=str(broken))
+    assert result.returncode == 1
+    assert "no such core" in result.stdout
+
+
+def may_use_low_ports() -> bool:
+    with socket.socket() as probe, contextlib.suppress(PermissionError):
+        probe.bind(("127.9.9.1", 993))
+        return True
+    return False
+
+
+needs_low_ports = pytest.mark.skipif(
+    not may_use_low_ports(), reason="capability low_ports: this user may not bind ports below 1024"
+)
+
+
+@pytest.fixture
+def address():
+    """An address of this machine on which no server listens, also when tests run in parallel."""
+    host, claim = claim_any_address()
+    claim.close()
+    return host
+
+
+@contextlib.contextmanager
+def server_at(host, state, *command):
+    """A server on the standard ports of a loopback address, which `--domain` reaches like any other."""
+    arguments = ["--host", host, "--domain", f"[{host}]", "--standard-ports", "--state", str(state)]
+    with subprocess.Popen([sys.executable, "-m", *command, *arguments], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())["endpoints"]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+
+
+@needs_low_ports
+def test_domain_tests_a_server_that_somebody_else_runs(tmp_path, address):
+    with server_at(address, tmp_path / "state", "reference_server") as endpoints:
+        options = ["--domain", address, "--ca-file", endpoints["ca_file"], "--out", tmp_path / "out"]
+        result = run_main("--test-15", "--test-16", *options, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "the target keeps no ledger" in result.stdout
+
+
+@needs_low_ports
+def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path, address):
+    with server_at(address, tmp_path / "state", "reference_server"):
+        result = run_main("--test-15", cwd=tmp_path, REMOTE1=address)
+    assert result.returncode == 1
+    assert "CERTIFICATE_VERIFY_FAILED" in result.stdout
+
+
+@needs_low_ports
+@pytest.mark.parametrize("flags", [[], ["--cool"]])
+def test_a_broken_server_fails_the_run(flags, tmp_path, address):
+    with server_at(address, tmp_path / "state", "mutants", "irohrelay_missing") as endpoints:
+        options = ["--domain", address, "--ca-file", endpoints["ca_file"]]
+        result = run_main("--test-15", "--test-16", *options, *flags, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "METADATA has no value for" in result.stdout
+    assert ("| FAIL |" in result.stdout) == bool(flags)
+    assert "--test-16" not in result.stdout
+    [runs] = (tmp_path / "reports" / "runs").iterdir()
+    assert Verdict.FAILED in {record.verdict for record in read_records(runs / "results.jsonl")}
+
+
+@needs_low_ports
+def test_scenario_modules_can_be_imported_as_before(tmp_path, address):
+    """stress.py and others call `run(dc, domain)` and use the accounts that it returns."""
+    program = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from deltachat_rpc_client import DeltaChat, Rpc
+from harness.clients.rpc import bundled_binary
+from scenarios import test_15_iroh_discovery, test_16_webxdc_realtime
+with Rpc(accounts_dir=sys.argv[2], rpc_server_path=str(bundled_binary())) as rpc:
+    dc = DeltaChat(rpc)
+    account = test_15_iroh_discovery.run(dc, sys.argv[3])
+    pair = test_16_webxdc_realtime.run(dc, sys.argv[3])
+    print([each.is_configured() for each in (account, *pair)])
+"""
+    with server_at(address, tmp_path / "state", "reference_server") as endpoints:
+        result = subprocess.run(
+            [sys.executable, "-c", program, FOLDER, tmp_path / "accounts", address],
+            cwd=tmp_path,
+            env={**ENVIRONMENT, "SSL_CERT_FILE": endpoints["ca_file"]},
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+    assert result.stdout.strip() == "[True, True, True]", result.stderr
