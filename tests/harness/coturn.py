@@ -1,0 +1,92 @@
+"""Debian's coturn on loopback: a TURN server that none of us wrote, for tests of clients."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.clients.turn import TurnClient, TurnClosed, TurnCredentials, TurnUrl
+from harness.hosts import LocalHost, end_process
+from harness.waiting import WaitTimeout, wait_until
+
+from .scripted import Tls
+
+__all__ = ["REALM", "SECRET", "Coturn", "coturn", "needs_coturn"]
+
+SECRET = "north"
+REALM = "chatmail.test"
+BINARY = shutil.which("turnserver")
+needs_coturn = pytest.mark.skipif(BINARY is None, reason="this machine has no coturn (capability coturn)")
+
+
+@dataclass(frozen=True)
+class Coturn:
+    """A running server; `url` is where it listens by UDP and TCP, `tls_url` by TLS."""
+
+    url: TurnUrl
+    tls_url: TurnUrl
+    log: Path
+
+    @property
+    def tcp_url(self) -> TurnUrl:
+        return TurnUrl("tcp", self.url.host, self.url.port)
+
+    def credentials(self, *, valid_for: int = 3600) -> TurnCredentials:
+        return TurnCredentials.from_secret(SECRET, int(time.time()) + valid_for)
+
+
+@contextmanager
+def coturn(directory: Path, *options: str, tls: Tls | None = None) -> Iterator[Coturn]:
+    """Starts coturn on ports that were free a moment ago, and ends it."""
+    port, tls_port = _free_port(), _free_port()
+    server = Coturn(
+        TurnUrl("udp", "127.0.0.1", port),
+        TurnUrl("tls", "127.0.0.1", tls_port, "turns"),
+        directory / "coturn.log",
+    )
+    certificate = (
+        ("--cert", str(tls.ca_file), "--pkey", str(tls.ca_file.with_name("key.pem")))
+        if tls
+        else ("--no-tls",)
+    )
+    arguments = [
+        *("-n", "--no-cli", "--no-dtls", "--no-rfc5780", "--allow-loopback-peers", "--simple-log", "-v"),
+        *("--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", f"--listening-port={port}"),
+        *(f"--tls-listening-port={tls_port}", f"--realm={REALM}"),
+        *("--use-auth-secret", f"--static-auth-secret={SECRET}"),
+        *(f"--userdb={directory / 'turndb'}", f"--pidfile={directory / 'pid'}", f"--log-file={server.log}"),
+        *certificate,
+        *options,
+    ]
+    with (directory / "coturn.stdout").open("wb") as output:
+        process = LocalHost().popen(
+            [str(BINARY), *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    try:
+        wait_until(lambda: _answers(server), "coturn to answer STUN", within=30)
+        yield server
+    finally:
+        end_process(process, patience=5)
+
+
+def _answers(server: Coturn) -> bool:
+    try:
+        with TurnClient(LocalHost(), server.url, server.credentials(), within=0.2) as client:
+            client.binding()
+    except (TurnClosed, WaitTimeout):
+        return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
