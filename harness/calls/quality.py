@@ -21,10 +21,10 @@ __all__ = [
     "Gap",
     "Jump",
     "MachineTooSlow",
+    "Pace",
     "Picture",
     "SequenceCounter",
     "VideoFindings",
-    "check_pace",
     "judge_audio",
     "judge_video",
 ]
@@ -45,18 +45,34 @@ LONGEST_RECORDING = 900
 NUMBERS = 1 << 16
 SLOWEST_PACE = 0.9
 """Part of its frames that a sender must have sent for its call to be judged."""
+LONGEST_PAUSE = 0.250
+"""Seconds without a frame at the sender, above which pauses at the receiver say nothing about the way there."""
 
 
 class MachineTooSlow(Exception):
     """The sender did not keep its pace: what arrived says nothing about the way there."""
 
 
-def check_pace(what: str, sent: int, seconds: float, per_second: float) -> None:
-    """Raise `MachineTooSlow` if fewer than nine tenths of the frames were sent."""
-    if sent < SLOWEST_PACE * per_second * seconds:
-        raise MachineTooSlow(
-            f"machine too slow ({what}: sent {sent / seconds:.0f} of {per_second:.0f} per second)"
-        )
+@dataclass(frozen=True)
+class Pace:
+    """How a sender kept its own pace: frames that it sent in `seconds`, and its longest pause."""
+
+    sent: int
+    seconds: float
+    per_second: float
+    longest_pause: float
+
+    def check(self, what: str) -> None:
+        """Raise `MachineTooSlow` if fewer than nine tenths of the frames were sent, or none for too long."""
+        if self.sent < SLOWEST_PACE * self.per_second * self.seconds:
+            rate = self.sent / self.seconds
+            raise MachineTooSlow(
+                f"machine too slow ({what}: sent {rate:.0f} of {self.per_second:.0f} per second)"
+            )
+        if self.longest_pause > LONGEST_PAUSE:
+            raise MachineTooSlow(
+                f"machine too slow ({what}: sent nothing for {self.longest_pause * 1000:.0f} ms)"
+            )
 
 
 @dataclass(frozen=True)

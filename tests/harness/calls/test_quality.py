@@ -13,9 +13,9 @@ from harness.calls.quality import (
     AudioFindings,
     AudioRecording,
     MachineTooSlow,
+    Pace,
     Picture,
     SequenceCounter,
-    check_pace,
     judge_audio,
     judge_video,
 )
@@ -296,9 +296,11 @@ def test_sequence_numbers_of_a_long_call():
 
 
 def test_a_starved_sender_is_an_error_and_no_verdict():
-    check_pace("audio", 96, 2.0, 50)
+    Pace(sent=96, seconds=2.0, per_second=50, longest_pause=0.2).check("audio")
     with pytest.raises(MachineTooSlow, match=r"machine too slow \(audio: sent 31 of 50 per second\)"):
-        check_pace("audio", 62, 2.0, 50)
+        Pace(62, 2.0, 50, 0.1).check("audio")
+    with pytest.raises(MachineTooSlow, match=r"machine too slow \(audio: sent nothing for 700 ms\)"):
+        Pace(100, 2.0, 50, 0.7).check("audio")
 
 
 def test_findings_are_plain_data(alice):

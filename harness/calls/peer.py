@@ -1,0 +1,356 @@
+"""The program of a call agent: one aiortc peer. `python -P -m harness.calls.peer`, driven by JSON lines.
+
+stdin takes `{"id": N, "command": NAME, ...}`, stdout gives `{"id": N, "ok": true, "result": ...}` or
+`{"id": N, "ok": false, "kind": CLASS, "error": "a sentence"}`, and in between events `{"event": KIND, "time": unix
+seconds, ...}`. The end of stdin closes the call and ends the program. stderr has aioice's log.
+
+| command      | fields                    | result                                                              |
+|--------------|---------------------------|---------------------------------------------------------------------|
+| `offer`      | `settings`                | `{"sdp"}`, candidates gathered; error `NoRelayCandidate`             |
+| `answer`     | `settings`, `sdp`         | `{"sdp"}`, likewise                                                  |
+| `set_answer` | `sdp`                     | `{}`                                                                 |
+| `mute`       | `audio`, `video` (bools)  | `{}`: what is muted is silent or black, and the other side is told   |
+| `pause`      | `paused`                  | `{}`: the sources send nothing                                       |
+| `send`       | `count`                   | `{}`: numbered messages over the harness's own data channel          |
+| `stats`      |                           | what the transport carried, selected pair, states, pace: see `stats` |
+| `sent`       |                           | when each frame was sent, by kind of media, monotonic seconds        |
+| `report`     | `sent` of the other side  | findings about what arrived: see `report`                            |
+| `close`      |                           | `{}`; `stats` may still be asked                                     |
+
+Events: `ice`, `connection` (`state`), `channel` (`label`), `first` (`media`), `muted` (`audioEnabled`, `videoEnabled`).
+`settings` are the fields of `harness.calls.agent.Settings`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import dataclasses
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+import aioice.ice
+import aioice.stun
+import aiortc.rtcrtpreceiver
+from aiortc import (
+    RTCConfiguration,
+    RTCIceServer,
+    RTCIceTransportPolicy,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.sdp import candidate_from_sdp
+
+from ..clients.turn import TurnUrl
+from .media import SAMPLE_RATE, Mute, Noise
+from .quality import SequenceCounter, judge_audio, judge_video
+from .tracks import AudioSource, Sink, Source, VideoSource, jitter_buffer, tap
+
+LINE_LIMIT = 1 << 24
+TRICKLING, MUTED_STATE, NUMBERS = ("iceTrickling", 1), ("mutedState", 3), ("harness", 5)
+"""Data channels, negotiated by number: the first two are those of Delta Chat's call UI."""
+
+relay_errors: list[str] = []
+"""Why a TURN server gave no relay candidate; aioice itself keeps quiet about it."""
+
+
+class NoRelayCandidate(Exception):
+    """A TURN server was given, and the offer or answer has no candidate of type relay."""
+
+
+class Peer:
+    """One call: a peer connection, its sources and its sinks."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._urls = [TurnUrl.parse(url) for each in settings["ice_servers"] for url in each["urls"]]
+        self._noise = Noise(settings["stream"])
+        self.sources: dict[str, Source] = {}
+        self._counters: dict[int, SequenceCounter] = {}
+        self._transports: dict[int, Any] = {}
+        self._numbers: list[int] = []
+        self._sent_numbers = 0
+        self.sink = Sink()
+        policy = RTCIceTransportPolicy(settings["policy"])
+        self.connection = RTCPeerConnection(
+            RTCConfiguration(iceServers=self._ice_servers(), iceTransportPolicy=policy)
+        )
+        self._open()
+
+    def _ice_servers(self) -> list[RTCIceServer]:
+        """The servers as given, and as libwebrtc does, each TURN server over UDP as a STUN server too."""
+        servers = [
+            RTCIceServer(each["urls"], each.get("username"), each.get("credential"))
+            for each in self._settings["ice_servers"]
+        ]
+        stun = [
+            RTCIceServer([str(dataclasses.replace(url, scheme="stun"))])
+            for url in self._urls
+            if url.scheme == "turn" and url.transport == "udp"
+        ]
+        return servers + stun
+
+    def _open(self) -> None:
+        """Tracks first, then channels: the other order breaks aiortc's bundling."""
+        connection, settings = self.connection, self._settings
+        connection.on("track", self._on_track)
+        connection.on("iceconnectionstatechange", lambda: emit("ice", state=connection.iceConnectionState))
+        connection.on("connectionstatechange", lambda: emit("connection", state=connection.connectionState))
+        if settings["audio"]:
+            mutes = [
+                Mute(round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)) for start, end in settings["mutes"]
+            ]
+            self.sources["audio"] = AudioSource(self._noise, mutes)
+        if settings["video"]:
+            self.sources["video"] = VideoSource(settings["stream"], *settings["video"])
+        for source in self.sources.values():
+            connection.addTrack(source)
+        self._trickling, self._muted, self._harness = (
+            connection.createDataChannel(label, negotiated=True, id=number)
+            for label, number in (TRICKLING, MUTED_STATE, NUMBERS)
+        )
+        self._trickling.on("open", lambda: self._trickling.send("null"))  # all are in the SDP
+        self._trickling.on("message", self._on_candidate)
+        self._muted.on("message", lambda text: emit("muted", **json.loads(text)))
+        self._harness.on("message", lambda text: self._numbers.append(int(text)))
+        for channel in (self._trickling, self._muted, self._harness):
+            channel.on("open", lambda label=channel.label: emit("channel", label=label))
+
+    async def offer(self) -> dict[str, Any]:
+        await self._describe(self.connection.createOffer)
+        return {"sdp": self.connection.localDescription.sdp}
+
+    async def answer(self, sdp: str) -> dict[str, Any]:
+        await self.connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+        await self._describe(self.connection.createAnswer)
+        return {"sdp": self.connection.localDescription.sdp}
+
+    async def set_answer(self, sdp: str) -> dict[str, Any]:
+        await self.connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+        self._keep_transports()
+        return {}
+
+    async def _describe(self, create: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """Gather candidates. What has no relay candidate although it should fails here, not half a minute later."""
+        relay_errors.clear()
+        await self.connection.setLocalDescription(await create())
+        self._keep_transports()
+        turn = [url for url in self._urls if url.scheme != "stun"]
+        if turn and " typ relay" not in self.connection.localDescription.sdp:
+            await self.connection.close()
+            reasons = sorted(set(relay_errors)) or ["aioice did not say why"]
+            raise NoRelayCandidate(
+                f"no relay candidate from {', '.join(map(str, turn))}: {'; '.join(reasons)}"
+            )
+
+    def _keep_transports(self) -> None:
+        """An offerer has one for each section, all but one are dropped at the answer: count them all."""
+        ends = [end for each in self.connection.getTransceivers() for end in (each.sender, each.receiver)]
+        for end in [*ends, self.connection.sctp]:
+            if end is not None and end.transport is not None:
+                self._transports[id(end.transport)] = end.transport
+
+    def mute(self, audio: bool, video: bool) -> None:
+        for kind, muted in (("audio", audio), ("video", video)):
+            if kind in self.sources:
+                self.sources[kind].muted = muted
+        self._muted.send(json.dumps({"audioEnabled": not audio, "videoEnabled": not video}))
+
+    def pause(self, paused: bool) -> None:
+        for source in self.sources.values():
+            source.pause(paused)
+
+    def send(self, count: int) -> None:
+        for _ in range(count):
+            self._harness.send(str(self._sent_numbers))
+            self._sent_numbers += 1
+
+    def stats(self) -> dict[str, Any]:
+        """`transport`: DTLS, RTP and RTCP as sent and received, packets and encrypted bytes, all transports."""
+        totals = dict.fromkeys(("packetsSent", "bytesSent", "packetsReceived", "bytesReceived"), 0)
+        for transport in self._transports.values():
+            for entry in transport._get_stats().values():
+                for name in totals:
+                    totals[name] += getattr(entry, name)
+        return {
+            "transport": totals,
+            "pair": self._selected_pair(),
+            "ice": self.connection.iceConnectionState,
+            "connection": self.connection.connectionState,
+            "pace": {kind: dataclasses.asdict(source.pace()) for kind, source in self.sources.items()},
+            "numbers_sent": self._sent_numbers,
+            "numbers_received": len(set(self._numbers)),
+            "numbers_in_order": self._numbers == sorted(set(self._numbers)),
+            "first": self.sink.first,
+        }
+
+    def _selected_pair(self) -> dict[str, Any] | None:
+        """aiortc has no statistics of candidate pairs: the one look into its private parts is here."""
+        for transport in self._transports.values():
+            nominated = transport.transport._connection._nominated.get(1)
+            if nominated is not None:
+                return {
+                    "local": nominated.local_candidate.type,
+                    "local_address": list(nominated.local_addr),
+                    "remote": nominated.remote_candidate.type,
+                    "remote_address": list(nominated.remote_addr),
+                }
+        return None
+
+    async def report(self, sent: Mapping[str, list[float]]) -> dict[str, Any]:
+        """Findings, as the fields of `AudioFindings` and `VideoFindings`; None for what was not to come.
+
+        `sent`: for each kind of media when the other side sent each frame, on the machine's monotonic clock.
+        """
+        expected = self._settings["expect"]
+        findings: dict[str, Any] = {"audio": None, "video": None}
+        if "audio" in sent:
+            audio = await asyncio.to_thread(
+                judge_audio,
+                copy.deepcopy(self.sink.audio),
+                Noise(expected),
+                others=[self._noise],
+                sent=sent["audio"],
+            )
+            findings["audio"] = dataclasses.asdict(audio)
+        if frames := sent.get("video"):
+            video = judge_video(self.sink.pictures, expected, last_sent=len(frames) - 1, until=frames[-1])
+            findings["video"] = dataclasses.asdict(video)
+        counters = self._counters.values()
+        findings["rtp"] = {
+            name: sum(getattr(each, name) for each in counters)
+            for name in ("received", "lost", "duplicates", "reordered")
+        }
+        return findings
+
+    def _on_track(self, track: Any) -> None:
+        for transceiver in self.connection.getTransceivers():
+            if transceiver.receiver.track is track:
+                tap(transceiver.receiver, self._counters)
+        self.sink.listen(track)
+
+    async def _on_candidate(self, text: str) -> None:
+        """As Delta Chat's call UI sends them: RTCIceCandidateInit as JSON, null at the end."""
+        init = json.loads(text)
+        if init is None or not init["candidate"]:
+            await self.connection.addIceCandidate(None)
+            return
+        candidate = candidate_from_sdp(init["candidate"].removeprefix("candidate:"))
+        candidate.sdpMid = init.get("sdpMid")
+        candidate.sdpMLineIndex = init.get("sdpMLineIndex")
+        await self.connection.addIceCandidate(candidate)
+
+
+class Program:
+    """Takes commands one after the other."""
+
+    def __init__(self) -> None:
+        self._peer: Peer | None = None
+
+    async def run(self, command: str, fields: Mapping[str, Any]) -> Any:
+        """The result of one command."""
+        if command in ("offer", "answer"):
+            settings = fields["settings"]
+            aioice.stun.RETRY_RTO = settings["retry_after"]
+            offer_addresses(settings["addresses"])
+            self._peer = Peer(settings)
+            return await (self._peer.offer() if command == "offer" else self._peer.answer(fields["sdp"]))
+        if self._peer is None:
+            raise ValueError(f"{command} before offer or answer")
+        peer = self._peer
+        if command == "set_answer":
+            return await peer.set_answer(fields["sdp"])
+        if command == "report":
+            return await peer.report(fields["sent"])
+        if command == "stats":
+            return peer.stats()
+        if command == "sent":
+            return {kind: source.sent for kind, source in peer.sources.items()}
+        if command == "close":
+            await peer.connection.close()
+        elif command == "mute":
+            peer.mute(fields["audio"], fields["video"])
+        elif command == "pause":
+            peer.pause(fields["paused"])
+        elif command == "send":
+            peer.send(fields["count"])
+        else:
+            raise ValueError(f"no such command: {command}")
+        return {}
+
+    async def close(self) -> None:
+        if self._peer is not None:
+            await self._peer.connection.close()
+
+
+def offer_addresses(addresses: list[str]) -> None:
+    """Host candidates are those of the host that we stand for: an address without a way back costs five seconds."""
+
+    def get_host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+        return [each for each in addresses if (use_ipv6 if ":" in each else use_ipv4)]
+
+    aioice.ice.get_host_addresses = get_host_addresses
+
+
+def keep_relay_errors() -> None:
+    """Remember what aioice would swallow."""
+    original = aioice.ice.relayed_candidate
+
+    async def relayed_candidate(**kwargs: Any) -> Any:
+        server = ":".join(map(str, kwargs["turn_server"]))
+        try:
+            return await original(**kwargs)
+        except asyncio.CancelledError:
+            relay_errors.append(f"{server} did not answer in 5 s")
+            raise
+        except Exception as error:
+            relay_errors.append(f"{server}: {error or type(error).__name__}")
+            raise
+
+    aioice.ice.relayed_candidate = relayed_candidate
+
+
+def emit(event: str, **fields: Any) -> None:
+    _write({"event": event, "time": time.time(), **fields})
+
+
+def _write(message: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+async def main() -> None:
+    """Serve commands until stdin ends."""
+    loop = asyncio.get_running_loop()
+    lines = asyncio.StreamReader(limit=LINE_LIMIT)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    program = Program()
+    try:
+        while line := await lines.readline():
+            request = json.loads(line)
+            try:
+                result = await program.run(request["command"], request)
+                _write({"id": request["id"], "ok": True, "result": result})
+            except Exception as error:
+                logging.exception("%s failed", request["command"])
+                _write(
+                    {
+                        "id": request["id"],
+                        "ok": False,
+                        "kind": type(error).__name__,
+                        "error": str(error) or repr(error),
+                    }
+                )
+    finally:
+        await program.close()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    aiortc.rtcrtpreceiver.JitterBuffer = jitter_buffer  # type: ignore[assignment, attr-defined]
+    keep_relay_errors()
+    asyncio.run(main())
