@@ -127,8 +127,11 @@ class Stats:
     numbers_sent: int
     numbers_received: int
     numbers_in_order: bool
-    first: Mapping[str, float]
-    """When the first frame of each kind arrived, unix seconds."""
+
+    @property
+    def played(self) -> float:
+        """Seconds that the sources have played, pauses not counted."""
+        return max((each.seconds for each in self.pace.values()), default=0.0)
 
     def check_pace(self, name: str) -> None:
         """Raise `MachineTooSlow` if this agent did not send what it should have."""
@@ -239,7 +242,6 @@ class Agent:
             numbers_sent=found["numbers_sent"],
             numbers_received=found["numbers_received"],
             numbers_in_order=found["numbers_in_order"],
-            first=found["first"],
         )
 
     def report(self, other: Agent) -> Report:

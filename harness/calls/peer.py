@@ -74,7 +74,7 @@ class Peer:
         self._transports: dict[int, Any] = {}
         self._numbers: list[int] = []
         self._sent_numbers = 0
-        self.sink = Sink()
+        self.sink = Sink(on_first=lambda kind: emit("first", media=kind))
         policy = RTCIceTransportPolicy(settings["policy"])
         self.connection = RTCPeerConnection(
             RTCConfiguration(iceServers=self._ice_servers(), iceTransportPolicy=policy)
@@ -185,7 +185,6 @@ class Peer:
             "numbers_sent": self._sent_numbers,
             "numbers_received": len(set(self._numbers)),
             "numbers_in_order": self._numbers == sorted(set(self._numbers)),
-            "first": self.sink.first,
         }
 
     def _selected_pair(self) -> dict[str, Any] | None:

@@ -130,11 +130,11 @@ class VideoSource(Source):
 class Sink:
     """Everything that arrives on the peer's tracks."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_first: Callable[[str], None]) -> None:
+        """`on_first`: told the kind of media when its first frame arrives."""
         self.audio = AudioRecording()
         self.pictures: list[Picture] = []
-        self.first: dict[str, float] = {}
-        """When the first frame of each kind arrived, unix seconds."""
+        self._on_first = on_first
         self._tasks: set[asyncio.Task[None]] = set()
 
     def listen(self, track: MediaStreamTrack) -> None:
@@ -144,13 +144,16 @@ class Sink:
         task.add_done_callback(self._tasks.discard)
 
     async def _read(self, track: MediaStreamTrack) -> None:
+        first = True
         while True:
             try:
                 frame = await track.recv()
             except MediaStreamError:
                 return
             arrival = time.monotonic()
-            self.first.setdefault(track.kind, time.time())
+            if first:
+                self._on_first(track.kind)
+                first = False
             if isinstance(frame, av.AudioFrame):
                 channels = len(frame.layout.channels)
                 samples = bytes(frame.planes[0])[: frame.samples * channels * 2]

@@ -31,6 +31,7 @@ from .rpc import CoreDied, CoreError, CoreRpc, bundled_binary
 
 __all__ = [
     "Account",
+    "CallMessage",
     "Core",
     "CoreDied",
     "CoreError",
@@ -290,6 +291,10 @@ class Account:
         """Wait for an app that a friend sent with this text."""
         return Webxdc(self, self.wait_for_message(text, within=within).id)
 
+    def place_call(self, friend: Account, offer: str, *, has_video: bool) -> CallMessage:
+        """Call a friend, with the SDP of our offer."""
+        return CallMessage(self, self.chat_with(friend).place_outgoing_call(offer, has_video).id)
+
     def _complete(self, message: Message, deadline: Deadline) -> ReceivedMessage:
         """Core reports a message when its first part is here; its file may still be on the way."""
 
@@ -372,6 +377,36 @@ class Webxdc:
     @property
     def _message(self) -> Message:
         return self.account.client.get_message_by_id(self.msg_id)
+
+
+@dataclass(frozen=True)
+class CallMessage:
+    """A call as one account has it: the message that rings."""
+
+    account: Account
+    msg_id: int
+
+    def accept(self, answer: str) -> None:
+        """Take an incoming call, with the SDP of our answer."""
+        self.account.core.rpc.accept_incoming_call(self.account.id, self.msg_id, answer)
+
+    def end(self) -> None:
+        """Hang up; before the call is taken: decline it, or as the caller give up."""
+        self.account.core.rpc.end_call(self.account.id, self.msg_id)
+
+    def wait_for_answer(self, *, within: float) -> CoreEvent:
+        """The event that the call was taken; `event["accept_call_info"]` is the SDP of the answer."""
+        which = {"msg_id": self.msg_id}
+        return self.account.wait_for("OutgoingCallAccepted", "the call to be taken", within=within, **which)
+
+    def wait_for_end(self, *, within: float) -> CoreEvent:
+        """The event that somebody ended the call."""
+        return self.account.wait_for("CallEnded", "the call to end", within=within, msg_id=self.msg_id)
+
+    @property
+    def state(self) -> str:
+        """What the user sees: Alerting, Active, Completed, Declined, Canceled or Missed."""
+        return str(self.account.core.rpc.call_info(self.account.id, self.msg_id)["state"]["kind"])
 
 
 def befriend(inviter: Account, joiner: Account, *, within: float = 60.0) -> None:

@@ -1,0 +1,114 @@
+"""The account of a call: what each side sent, what the TURN server carried, and what the other side received.
+
+The unit is the UDP payload at the ICE component: DTLS, RTP and RTCP. What is relayed must be equal in all three
+columns; of a direct call the server carries nothing. An account that does not balance is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from .agent import SelectedPair, Stats
+
+__all__ = ["Account", "Count", "Direction", "account", "path_of"]
+
+SLACK = 3
+"""Packets that may be on their way at the moment of counting."""
+MOST_BYTES_OF_A_DIRECT_CALL = 1000
+"""Bytes at the server: checks of pairs that were not selected."""
+
+
+@dataclass(frozen=True)
+class Count:
+    packets: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Direction:
+    """From one side to the other. `server`: what the TURN server carried that way; None without a ledger."""
+
+    sender: str
+    receiver: str
+    sent: Count
+    server: Count | None
+    received: Count
+
+    def problems(self, path: str) -> list[str]:
+        """Sentences about columns that are not as a call of this path (`direct`, `relayed`) must have them."""
+        where = f"from {self.sender} to {self.receiver}"
+        found = []
+        if abs(self.sent.packets - self.received.packets) > SLACK:
+            found.append(f"{where} {self.sent.packets} packets were sent and {self.received.packets} arrived")
+        if self.sent.packets == 0:
+            found.append(f"{where} nothing was sent")
+        if self.server is None:
+            return found
+        if path == "direct":
+            if self.server.bytes > MOST_BYTES_OF_A_DIRECT_CALL:
+                found.append(f"{where} the call is direct, but the server carried {self.server.bytes} bytes")
+        elif abs(self.sent.packets - self.server.packets) > SLACK:
+            found.append(
+                f"{where} {self.sent.packets} packets were sent and the server carried {self.server.packets}"
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Account:
+    """Both directions of a call; it is true when it balances."""
+
+    path: str
+    directions: tuple[Direction, ...]
+
+    @property
+    def problems(self) -> list[str]:
+        return [problem for each in self.directions for problem in each.problems(self.path)]
+
+    def __bool__(self) -> bool:
+        return not self.problems
+
+    def __str__(self) -> str:
+        """The columns, one line for each direction."""
+        lines = [f"{self.path}: packets/bytes sent, carried by the server, received"]
+        lines += [
+            f"  {each.sender} to {each.receiver}: {_show(each.sent)}, {_show(each.server)}, {_show(each.received)}"
+            for each in self.directions
+        ]
+        return "\n".join(lines)
+
+
+def account(stats: Mapping[str, Stats], path: str, carried: Mapping[str, Count] | None = None) -> Account:
+    """The account of the two sides of a call, by name.
+
+    `path`: what the call is expected to be, `direct` or `relayed`. `carried`: by the name of the sender, what the
+    server's ledger says that it took over from that side, without control messages; a forward between two
+    allocations of one server is one. None: there is no ledger.
+    """
+    alice, bob = stats
+    return Account(
+        path,
+        tuple(
+            Direction(
+                sender,
+                receiver,
+                Count(stats[sender].traffic.packets_sent, stats[sender].traffic.bytes_sent),
+                None if carried is None else carried.get(sender, Count(0, 0)),
+                Count(stats[receiver].traffic.packets_received, stats[receiver].traffic.bytes_received),
+            )
+            for sender, receiver in ((alice, bob), (bob, alice))
+        ),
+    )
+
+
+def path_of(pairs: Iterable[SelectedPair | None]) -> str:
+    """The way that a call took by its selected pairs: one side with an allocation is enough to be relayed."""
+    found = list(pairs)
+    if any(pair is None for pair in found):
+        return "none"
+    return "relayed" if any(pair.is_relayed for pair in found if pair is not None) else "direct"
+
+
+def _show(count: Count | None) -> str:
+    return "no ledger" if count is None else f"{count.packets}/{count.bytes}"

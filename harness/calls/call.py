@@ -1,0 +1,280 @@
+"""Calls between two devices: signalled by their cores in encrypted messages, carried by an agent on each side."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from ..clients.core import CallMessage
+from ..clients.rpc import now
+from ..device import Device
+from ..waiting import Deadline, WaitTimeout, wait_until
+from .agent import Agent, IceServer, Report, Settings, Stats
+from .balance import path_of
+
+__all__ = ["Call", "Media", "Party", "Phases", "Ringing", "Talked", "parties", "place"]
+
+LONGEST_SETTLE = 2.0
+"""Seconds until what was sent and has not arrived counts as lost."""
+
+
+@dataclass(frozen=True)
+class Media:
+    """What both sides play: `video` is width, height and pictures per second; `mutes` are the caller's."""
+
+    audio: bool = True
+    video: tuple[int, int, float] | None = None
+    mutes: Sequence[tuple[float, float]] = ()
+    policy: Literal["all", "relay"] = "all"
+
+
+@dataclass(frozen=True)
+class Party:
+    """A device with what its call window would be: an agent, and the ICE servers that its core gave."""
+
+    device: Device
+    agent: Agent
+    ice_servers: Sequence[IceServer]
+    stream: int
+    """What it plays, as the other side recognises it."""
+
+    @property
+    def name(self) -> str:
+        return self.device.name
+
+    def settings(self, media: Media, other: Party) -> Settings:
+        return Settings(
+            self.ice_servers,
+            self.stream,
+            other.stream,
+            policy=media.policy,
+            audio=media.audio,
+            video=media.video,
+            mutes=media.mutes,
+        )
+
+
+@dataclass
+class Phases:
+    """When each step of setting a call up was done: seconds after the click. None: not yet."""
+
+    clicked: float
+    """Unix seconds."""
+    offer: float | None = None
+    ring: float | None = None
+    answer: float | None = None
+    accepted: float | None = None
+    connected: float | None = None
+    first_audio: float | None = None
+
+    def reach(self, phase: str, at: float) -> None:
+        """Note that a phase was reached, in unix seconds."""
+        setattr(self, phase, at - self.clicked)
+
+
+@dataclass
+class Talked:
+    """What became of a while of talking. Both mappings are by the name of the side."""
+
+    stats: Mapping[str, Stats]
+    reports: Mapping[str, Report]
+    """What each side heard and saw of the other."""
+    path: str
+    """`direct`, `relayed` or `none`."""
+
+    def check_pace(self) -> None:
+        """Raise `MachineTooSlow` if a side did not send what it should have: come to no verdict then."""
+        for name, stats in self.stats.items():
+            stats.check_pace(name)
+
+
+@dataclass(frozen=True)
+class Ringing:
+    """A call that rings: the message that is the call at the caller's, and at the callee's."""
+
+    caller: Party
+    callee: Party
+    media: Media
+    outgoing: CallMessage
+    incoming: CallMessage
+    offer: str = field(repr=False)
+    phases: Phases
+
+    def accept(self, *, within: float = 60.0) -> Call:
+        """The callee takes the call. Returns when both agents are connected, and raises what they met otherwise."""
+        deadline = Deadline(within)
+        answer = self.callee.agent.answer(
+            replace(self.callee.settings(self.media, self.caller), mutes=()), self.offer
+        )
+        self.phases.reach("answer", now())
+        self.incoming.accept(answer)
+        accepted = self.outgoing.wait_for_answer(within=deadline.remaining())
+        self.phases.reach("accepted", accepted.time)
+        self.caller.agent.set_answer(accepted["accept_call_info"])
+        agents = (self.caller.agent, self.callee.agent)
+        connected = [
+            each.wait_for(
+                "connection", "the call to be connected", within=deadline.remaining(), state="connected"
+            )
+            for each in agents
+        ]
+        self.phases.reach("connected", max(each.time for each in connected))
+        for each, label in itertools.product(agents, ("mutedState", "harness")):
+            each.wait_for("channel", "the data channels", within=deadline.remaining(), label=label)
+        if self.media.audio:
+            heard = [
+                each.wait_for("first", "audio to arrive", within=deadline.remaining(), media="audio")
+                for each in agents
+            ]
+            self.phases.reach("first_audio", max(each.time for each in heard))
+        return Call(self)
+
+    def decline(self, *, within: float = 60.0) -> None:
+        """The callee refuses; returns when the caller's phone knows."""
+        self.incoming.end()
+        self.outgoing.wait_for_end(within=within)
+
+    def cancel(self, *, within: float = 60.0) -> None:
+        """The caller gives up; returns when the callee's phone stops ringing: to it, the call is missed."""
+        self.outgoing.end()
+        self.incoming.wait_for_end(within=within)
+
+    @property
+    def states(self) -> dict[str, str]:
+        """What the user of each device sees, see `CallMessage.state`."""
+        return {self.caller.name: self.outgoing.state, self.callee.name: self.incoming.state}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that is up."""
+
+    ringing: Ringing
+
+    @property
+    def sides(self) -> tuple[Party, Party]:
+        return self.ringing.caller, self.ringing.callee
+
+    def talk(self, seconds: float, *, numbers: int = 0) -> Talked:
+        """Let both sides play for so long and send `numbers` data messages each; then stop, count and judge.
+
+        All counts and findings are about the whole call so far.
+        """
+        agents = {side.name: side.agent for side in self.sides}
+        wanted = {name: agent.stats().played + seconds for name, agent in agents.items()}
+        for agent in agents.values():
+            agent.pause(False)
+            agent.send_numbers(numbers)
+        for name, agent in agents.items():
+            wait_until(
+                functools.partial(_has_played, agent, wanted[name]),
+                f"{name} to play for {seconds:g} s",
+                within=seconds * 10 + 10,
+            )
+        for agent in agents.values():
+            agent.pause()
+        stats = self._settled()
+        caller, callee = agents
+        reports = {
+            caller: agents[caller].report(agents[callee]),
+            callee: agents[callee].report(agents[caller]),
+        }
+        return Talked(stats, reports, path_of(each.pair for each in stats.values()))
+
+    def mute(self, side: Party, *, audio: bool, video: bool = False, within: float = 30.0) -> None:
+        """One side mutes itself; returns when the other side was told."""
+        [other] = [each for each in self.sides if each is not side]
+        told = len(other.agent.events("muted"))
+        side.agent.mute(audio=audio, video=video)
+        wait_until(
+            lambda: len(other.agent.events("muted")) > told,
+            f"{other.name} to be told that {side.name} changed its mutes",
+            within=within,
+        )
+
+    def hang_up(self, side: Party | None = None, *, within: float = 60.0) -> None:
+        """One side, by default the caller, ends the call; returns when the other side's phone knows."""
+        side = side or self.ringing.caller
+        ours, theirs = self.ringing.outgoing, self.ringing.incoming
+        if side is not self.ringing.caller:
+            ours, theirs = theirs, ours
+        ours.end()
+        for each in self.sides:
+            each.agent.hang_up()
+        theirs.wait_for_end(within=within)
+
+    def _settled(self) -> dict[str, Stats]:
+        """What both sides count when everything that was sent has arrived, or does not come any more."""
+
+        def counted() -> dict[str, Stats]:
+            return {side.name: side.agent.stats() for side in self.sides}
+
+        def arrived() -> dict[str, Stats] | None:
+            stats = counted()
+            one, other = stats.values()
+            return stats if _all_arrived(one, other) and _all_arrived(other, one) else None
+
+        try:
+            return wait_until(arrived, "everything to arrive", within=LONGEST_SETTLE)
+        except WaitTimeout:
+            return counted()
+
+
+@contextlib.contextmanager
+def parties(
+    caller: Device,
+    callee: Device,
+    servers: Mapping[str, Sequence[IceServer]],
+    logs: Path,
+    *,
+    ca_file: Path | None = None,
+) -> Iterator[tuple[Party, Party]]:
+    """Two devices with an agent each, for one call. `servers`: by the name of the device, what its core gave."""
+    with contextlib.ExitStack() as stack:
+        one, other = (
+            Party(
+                device,
+                stack.enter_context(Agent(logs, device.name, host=device.host, ca_file=ca_file)),
+                servers[device.name],
+                stream,
+            )
+            for stream, device in enumerate((caller, callee), start=1)
+        )
+        yield one, other
+
+
+def place(caller: Party, callee: Party, media: Media | None = None, *, within: float = 60.0) -> Ringing:
+    """The caller calls; returns when the callee's phone rings.
+
+    The two must be befriended. Raises `NoRelayCandidate` when the caller's TURN server gives it nothing, and
+    `WaitTimeout` when it does not ring.
+    """
+    deadline = Deadline(within)
+    media = media or Media()
+    phases = Phases(clicked=now())
+    offer = caller.agent.offer(caller.settings(media, callee))
+    phases.reach("offer", now())
+    outgoing = caller.device.account.place_call(
+        callee.device.account, offer, has_video=media.video is not None
+    )
+    ring = callee.device.account.wait_for(
+        "IncomingCall", "the call to ring", within=deadline.remaining(), place_call_info=offer
+    )
+    phases.reach("ring", ring.time)
+    incoming = CallMessage(callee.device.account, ring["msg_id"])
+    return Ringing(caller, callee, media, outgoing, incoming, offer, phases)
+
+
+def _has_played(agent: Agent, seconds: float) -> bool:
+    stats = agent.stats()
+    return not stats.pace or stats.played >= seconds
+
+
+def _all_arrived(sender: Stats, receiver: Stats) -> bool:
+    packets = sender.traffic.packets_sent == receiver.traffic.packets_received
+    return packets and sender.numbers_sent == receiver.numbers_received

@@ -1,0 +1,134 @@
+"""Which TURN servers a call may use: those that the target's own METADATA names, and nobody else's.
+
+Core silently falls back to public servers when METADATA offers none that it can use. So what core gives to its user
+interface is compared with METADATA before any agent sees it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from ..clients.core import Account
+from ..clients.turn import TurnCredentials, TurnError, TurnUrl
+from ..hosts import Host
+from .agent import IceServer
+
+__all__ = [
+    "TURN_KEY",
+    "ForeignIceServer",
+    "IceServerError",
+    "NoIceServer",
+    "TurnOffer",
+    "ice_servers",
+    "judge_ice_servers",
+    "transport_override",
+]
+
+TURN_KEY = "/shared/vendor/deltachat/turn"
+VALUE = re.compile(r"(?P<host>[^:]+):(?P<port>\d{1,5}):(?P<username>\d{1,20}):(?P<password>.+)")
+METADATA_WORDS = re.compile(r"metadata|ice.server|turn", re.IGNORECASE)
+MOST_LINES = 5
+
+
+class IceServerError(Exception):
+    """What core would use for a call is not what the target offers."""
+
+
+class NoIceServer(IceServerError):
+    """Core gives its user interface no server at all."""
+
+
+class ForeignIceServer(IceServerError):
+    """Core would use a server of somebody else. The text names it."""
+
+
+@dataclass(frozen=True)
+class TurnOffer:
+    """The value of the METADATA key: `host:port:expiry:password`. Whoever prints it sees no password."""
+
+    host: str
+    port: int
+    username: str
+    """The unix second at which the credentials expire."""
+    password: str = field(repr=False)
+
+    @classmethod
+    def parse(cls, value: str) -> TurnOffer:
+        """Raises `TurnError`. The host ends at the first colon, as in core, so it is never a plain IPv6 address."""
+        match = VALUE.fullmatch(value)
+        if match is None or not 0 < int(match["port"]) < 1 << 16:
+            shown = value.rpartition(":")[0]  # the password is behind the last colon
+            raise TurnError(f"the value of {TURN_KEY} must be HOST:PORT:EXPIRY:PASSWORD, it begins {shown!r}")
+        return cls(match["host"], int(match["port"]), match["username"], match["password"])
+
+    @property
+    def credentials(self) -> TurnCredentials:
+        return TurnCredentials(self.username, self.password)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}:{self.username}:..."
+
+
+def ice_servers(
+    account: Account, offer: TurnOffer, host: Host, *, within: float = 60.0
+) -> tuple[IceServer, ...]:
+    """What core gives its user interface for a call, asked for when METADATA has been read.
+
+    Never ask a core whose server offers no TURN: it would resolve the names of public servers. `offer` is what
+    METADATA gave to our own client. Raises `NoIceServer` and `ForeignIceServer`.
+    """
+    account.wait_for("ImapInboxIdle", "METADATA to be read, which is before IDLE", within=within)
+    servers = [
+        IceServer(tuple(each["urls"]), each.get("username"), each.get("credential"))
+        for each in account.client.ice_servers()
+    ]
+    said = [line.text for line in account.log if METADATA_WORDS.search(line.text)][-MOST_LINES:]
+    judge_ice_servers(servers, offer, host.addresses_of(offer.host), said)
+    return tuple(servers)
+
+
+def judge_ice_servers(
+    servers: Sequence[IceServer], offer: TurnOffer, addresses: Collection[str], log: Sequence[str] = ()
+) -> None:
+    """Raise if there is none, or one that is not at one of `addresses` (those of the offered host) and its port."""
+    if not any(each.urls for each in servers):
+        said = "; ".join(log) or "nothing about it"
+        raise NoIceServer(f"core has no ICE server: METADATA gave {offer}, core's log says {said}")
+    urls = [url for each in servers for url in each.urls]
+    if foreign := [url for url in urls if not _is_own(url, offer, addresses)]:
+        raise ForeignIceServer(
+            f"core would use servers that METADATA does not name: {', '.join(foreign)} (foreign); "
+            f"METADATA gave {offer}, which is {', '.join(sorted(addresses)) or 'no address'}"
+        )
+    for each in servers:
+        if (each.username, each.credential) != (offer.username, offer.password):
+            raise ForeignIceServer(
+                f"core has credentials for {', '.join(each.urls)} that METADATA did not give: "
+                f"username {each.username} instead of {offer.username}, or another password"
+            )
+
+
+def transport_override(
+    servers: Sequence[IceServer], transport: Literal["tcp", "tls"], port: int | None = None
+) -> tuple[IceServer, ...]:
+    """The same servers and credentials over TCP or TLS: an ability of servers that no Delta Chat client uses yet."""
+    return tuple(
+        replace(each, urls=tuple(_over(TurnUrl.parse(url), transport, port) for url in each.urls))
+        for each in servers
+    )
+
+
+def _over(url: TurnUrl, transport: Literal["tcp", "tls"], port: int | None) -> str:
+    scheme = "turns" if transport == "tls" else "turn"
+    return f"{scheme}:{url.host}:{port or url.port}?transport=tcp"
+
+
+def _is_own(text: str, offer: TurnOffer, addresses: Collection[str]) -> bool:
+    try:
+        url = TurnUrl.parse(text)
+    except TurnError:
+        return False
+    return url.host in addresses and url.port == offer.port

@@ -1,0 +1,127 @@
+"""The guard between core's ICE servers and an agent. No core is asked here: without TURN it would ask public DNS."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness.calls.agent import IceServer
+from harness.calls.servers import (
+    ForeignIceServer,
+    NoIceServer,
+    TurnOffer,
+    ice_servers,
+    judge_ice_servers,
+    transport_override,
+)
+from harness.clients.core import Account
+from harness.clients.turn import TurnError
+from harness.hosts import LocalHost
+
+OFFER = TurnOffer.parse("127.0.0.1:3478:1758650868:nkfvRIGUcx0N/jq/StNLPajpLZE=")
+OWN = IceServer(("turn:127.0.0.1:3478",), OFFER.username, OFFER.password)
+ADDRESSES = {"127.0.0.1"}
+
+
+def test_the_value_of_metadata():
+    assert (OFFER.host, OFFER.port, OFFER.username) == ("127.0.0.1", 3478, "1758650868")
+    assert OFFER.credentials.password == "nkfvRIGUcx0N/jq/StNLPajpLZE="
+    assert "nkfv" not in f"{OFFER} {OFFER!r} {OWN!r}"
+
+
+@pytest.mark.parametrize(
+    "value", ["", "host:3478:1758650868", "host:0:1:x", "host:99999:1:x", "[::1]:3478:1:x", "host:3478:bob:x"]
+)
+def test_other_values_are_refused(value):
+    with pytest.raises(TurnError, match="HOST:PORT:EXPIRY:PASSWORD"):
+        TurnOffer.parse(value)
+
+
+def test_a_refused_value_keeps_its_password():
+    with pytest.raises(TurnError) as refused:
+        TurnOffer.parse("host:3478:bob:the password")
+    assert "the password" not in str(refused.value)
+
+
+def test_the_targets_own_server_is_right():
+    judge_ice_servers([OWN], OFFER, ADDRESSES)
+    several = IceServer(("turn:127.0.0.1:3478", "turn:127.0.0.2:3478"), OWN.username, OWN.credential)
+    judge_ice_servers([several], OFFER, {"127.0.0.1", "127.0.0.2"})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "turn:turn.delta.chat:3478",
+        "stun:nine.testrun.org:3478",
+        "turn:116.202.233.236:3478",
+        "turn:127.0.0.2:3478",
+        "turn:127.0.0.1:3479",
+        "no url at all",
+    ],
+)
+def test_anybody_elses_server_is_foreign_and_named(url):
+    with pytest.raises(ForeignIceServer, match=f"{url} \\(foreign\\)"):
+        judge_ice_servers([OWN, IceServer((url,), OWN.username, OWN.credential)], OFFER, ADDRESSES)
+
+
+def test_other_credentials_are_not_those_of_metadata():
+    with pytest.raises(ForeignIceServer, match="username public instead of 1758650868"):
+        judge_ice_servers([IceServer(OWN.urls, "public", "public")], OFFER, ADDRESSES)
+
+
+@pytest.mark.parametrize("servers", [[], [IceServer(())]])
+def test_no_server_at_all_is_a_failure_of_its_own(servers):
+    words = r"METADATA gave 127.0.0.1:3478:1758650868:\.\.\., core's log says failed to parse TURN"
+    with pytest.raises(NoIceServer, match=words):
+        judge_ice_servers(servers, OFFER, ADDRESSES, ["failed to parse TURN"])
+
+
+def an_account(servers: list[dict[str, Any]], *log: str) -> tuple[Account, list[str]]:
+    """An account that keeps the order in which it was used."""
+    order: list[str] = []
+
+    def wait_for(kind: str, *_args: Any, **_fields: Any) -> None:
+        order.append(kind)
+
+    def asked() -> list[dict[str, Any]]:
+        order.append("ice_servers")
+        return servers
+
+    account = SimpleNamespace(
+        core=SimpleNamespace(changed=threading.Condition()),
+        wait_for=wait_for,
+        client=SimpleNamespace(ice_servers=asked),
+        log=[SimpleNamespace(text=text) for text in log],
+    )
+    return cast(Account, account), order
+
+
+def test_core_is_asked_after_idle():
+    entry = {"urls": ["turn:127.0.0.1:3478"], "username": OFFER.username, "credential": OFFER.password}
+    account, order = an_account([entry])
+    assert ice_servers(account, OFFER, LocalHost()) == (OWN,)
+    assert order == ["ImapInboxIdle", "ice_servers"]
+
+
+def test_what_core_falls_back_to_never_comes_back():
+    entry = {"urls": ["turn:turn.delta.chat:3478"], "username": "public", "credential": "public"}
+    account, _ = an_account([entry])
+    with pytest.raises(ForeignIceServer, match=r"turn:turn\.delta\.chat:3478"):
+        ice_servers(account, OFFER, LocalHost())
+
+
+def test_the_lines_of_cores_log_that_matter_are_shown():
+    account, _ = an_account([], "opened inbox", "failed to fetch METADATA: timeout")
+    with pytest.raises(NoIceServer, match=r"log says failed to fetch METADATA: timeout$"):
+        ice_servers(account, OFFER, LocalHost())
+
+
+def test_the_same_credentials_over_another_transport():
+    [tcp] = transport_override([OWN], "tcp")
+    assert (tcp.urls, tcp.credential) == (("turn:127.0.0.1:3478?transport=tcp",), OWN.credential)
+    [tls] = transport_override([OWN], "tls", 5349)
+    assert tls.urls == ("turns:127.0.0.1:5349?transport=tcp",)
