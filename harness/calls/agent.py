@@ -73,6 +73,8 @@ class Settings:
     audio: bool = True
     video: tuple[int, int, float] | None = None
     mutes: Sequence[tuple[float, float]] = ()
+    trickle: bool = False
+    """Send only relayed candidates in the SDP, and the others over the channel, as Delta Chat's call UI may."""
     retry_after: float = 0.05
     """Seconds until aioice repeats a check: with the 0.5 of the RFC most calls start half a second late."""
 
@@ -214,7 +216,7 @@ class Agent:
         self._ask("pause", paused=paused)
 
     def send_numbers(self, count: int) -> None:
-        """Send messages over the harness's own data channel; `stats` says what arrived."""
+        """Begin to send messages, 100 a second, over the harness's own data channel; `stats` says how many."""
         self._ask("send", count=count)
 
     def stats(self) -> Stats:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .agent import SelectedPair, Stats
 
-__all__ = ["Account", "Count", "Direction", "account", "path_of"]
+__all__ = ["CallAccount", "Count", "Direction", "account", "path_of"]
 
 SLACK = 3
 """Packets that may be on their way at the moment of counting."""
@@ -56,7 +56,7 @@ class Direction:
 
 
 @dataclass(frozen=True)
-class Account:
+class CallAccount:
     """Both directions of a call; it is true when it balances."""
 
     path: str
@@ -79,7 +79,7 @@ class Account:
         return "\n".join(lines)
 
 
-def account(stats: Mapping[str, Stats], path: str, carried: Mapping[str, Count] | None = None) -> Account:
+def account(stats: Mapping[str, Stats], path: str, carried: Mapping[str, Count] | None = None) -> CallAccount:
     """The account of the two sides of a call, by name.
 
     `path`: what the call is expected to be, `direct` or `relayed`. `carried`: by the name of the sender, what the
@@ -87,7 +87,7 @@ def account(stats: Mapping[str, Stats], path: str, carried: Mapping[str, Count] 
     allocations of one server is one. None: there is no ledger.
     """
     alice, bob = stats
-    return Account(
+    return CallAccount(
         path,
         tuple(
             Direction(

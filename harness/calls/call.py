@@ -15,7 +15,7 @@ from ..clients.rpc import now
 from ..device import Device
 from ..waiting import Deadline, WaitTimeout, wait_until
 from .agent import Agent, IceServer, Report, Settings, Stats
-from .balance import path_of
+from .balance import CallAccount, Count, account, path_of
 
 __all__ = ["Call", "Media", "Party", "Phases", "Ringing", "Talked", "parties", "place"]
 
@@ -77,7 +77,7 @@ class Phases:
         setattr(self, phase, at - self.clicked)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Talked:
     """What became of a while of talking. Both mappings are by the name of the side."""
 
@@ -86,6 +86,10 @@ class Talked:
     """What each side heard and saw of the other."""
     path: str
     """`direct`, `relayed` or `none`."""
+
+    def account(self, path: str, carried: Mapping[str, Count] | None = None) -> CallAccount:
+        """The account of the call as one of this path; see `balance.account`."""
+        return account(self.stats, path, carried)
 
     def check_pace(self) -> None:
         """Raise `MachineTooSlow` if a side did not send what it should have: come to no verdict then."""
@@ -166,15 +170,15 @@ class Call:
         All counts and findings are about the whole call so far.
         """
         agents = {side.name: side.agent for side in self.sides}
-        wanted = {name: agent.stats().played + seconds for name, agent in agents.items()}
+        before = {name: agent.stats() for name, agent in agents.items()}
         for agent in agents.values():
             agent.pause(False)
             agent.send_numbers(numbers)
         for name, agent in agents.items():
             wait_until(
-                functools.partial(_has_played, agent, wanted[name]),
-                f"{name} to play for {seconds:g} s",
-                within=seconds * 10 + 10,
+                functools.partial(_has_talked, agent, before[name], seconds, numbers),
+                f"{name} to play for {seconds:g} s and to send {numbers} messages",
+                within=seconds * 10 + 30,
             )
         for agent in agents.values():
             agent.pause()
@@ -270,9 +274,10 @@ def place(caller: Party, callee: Party, media: Media | None = None, *, within: f
     return Ringing(caller, callee, media, outgoing, incoming, offer, phases)
 
 
-def _has_played(agent: Agent, seconds: float) -> bool:
+def _has_talked(agent: Agent, before: Stats, seconds: float, numbers: int) -> bool:
     stats = agent.stats()
-    return not stats.pace or stats.played >= seconds
+    played = not stats.pace or stats.played >= before.played + seconds
+    return played and stats.numbers_sent >= before.numbers_sent + numbers
 
 
 def _all_arrived(sender: Stats, receiver: Stats) -> bool:

@@ -11,13 +11,14 @@ seconds, ...}`. The end of stdin closes the call and ends the program. stderr ha
 | `set_answer` | `sdp`                     | `{}`                                                                 |
 | `mute`       | `audio`, `video` (bools)  | `{}`: what is muted is silent or black, and the other side is told   |
 | `pause`      | `paused`                  | `{}`: the sources send nothing                                       |
-| `send`       | `count`                   | `{}`: numbered messages over the harness's own data channel          |
+| `send`       | `count`                   | `{}`: from now on numbered messages, 100 a second, over a channel    |
 | `stats`      |                           | what the transport carried, selected pair, states, pace: see `stats` |
 | `sent`       |                           | when each frame was sent, by kind of media, monotonic seconds        |
 | `report`     | `sent` of the other side  | findings about what arrived: see `report`                            |
 | `close`      |                           | `{}`; `stats` may still be asked                                     |
 
-Events: `ice`, `connection` (`state`), `channel` (`label`), `first` (`media`), `muted` (`audioEnabled`, `videoEnabled`).
+Events: `ice`, `connection` (`state`), `channel` (`label`), `first` (`media`), `muted` (`audioEnabled`, `videoEnabled`),
+`candidate` (`candidate`, null at the end).
 `settings` are the fields of `harness.calls.agent.Settings`.
 """
 
@@ -54,6 +55,9 @@ LINE_LIMIT = 1 << 24
 TRICKLING, MUTED_STATE, NUMBERS = ("iceTrickling", 1), ("mutedState", 3), ("harness", 5)
 """Data channels, negotiated by number: the first two are those of Delta Chat's call UI."""
 
+NUMBER_INTERVAL = 0.01
+"""Seconds between two messages over the harness's own channel."""
+
 relay_errors: list[str] = []
 """Why a TURN server gave no relay candidate; aioice itself keeps quiet about it."""
 
@@ -74,6 +78,8 @@ class Peer:
         self._transports: dict[int, Any] = {}
         self._numbers: list[int] = []
         self._sent_numbers = 0
+        self._sending: asyncio.Future[None] | None = None
+        self._later: list[dict[str, Any]] = []
         self.sink = Sink(on_first=lambda kind: emit("first", media=kind))
         policy = RTCIceTransportPolicy(settings["policy"])
         self.connection = RTCPeerConnection(
@@ -113,7 +119,7 @@ class Peer:
             connection.createDataChannel(label, negotiated=True, id=number)
             for label, number in (TRICKLING, MUTED_STATE, NUMBERS)
         )
-        self._trickling.on("open", lambda: self._trickling.send("null"))  # all are in the SDP
+        self._trickling.on("open", self._trickle)
         self._trickling.on("message", self._on_candidate)
         self._muted.on("message", lambda text: emit("muted", **json.loads(text)))
         self._harness.on("message", lambda text: self._numbers.append(int(text)))
@@ -122,12 +128,25 @@ class Peer:
 
     async def offer(self) -> dict[str, Any]:
         await self._describe(self.connection.createOffer)
-        return {"sdp": self.connection.localDescription.sdp}
+        return {"sdp": self._sdp()}
 
     async def answer(self, sdp: str) -> dict[str, Any]:
         await self.connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
         await self._describe(self.connection.createAnswer)
-        return {"sdp": self.connection.localDescription.sdp}
+        return {"sdp": self._sdp()}
+
+    def _sdp(self) -> str:
+        """Our description: all candidates, or only the relayed ones, and the others later over the channel."""
+        sdp = str(self.connection.localDescription.sdp)
+        if not self._settings["trickle"]:
+            return sdp
+        sdp, self._later = split_candidates(sdp)
+        return sdp
+
+    def _trickle(self) -> None:
+        for candidate in self._later:
+            self._trickling.send(json.dumps(candidate))
+        self._trickling.send("null")
 
     async def set_answer(self, sdp: str) -> dict[str, Any]:
         await self.connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
@@ -165,9 +184,14 @@ class Peer:
             source.pause(paused)
 
     def send(self, count: int) -> None:
+        self._sending = asyncio.ensure_future(self._send_numbers(count))
+
+    async def _send_numbers(self, count: int) -> None:
+        """Not all at once: a burst overflows the buffers of sockets, which says nothing about the way."""
         for _ in range(count):
             self._harness.send(str(self._sent_numbers))
             self._sent_numbers += 1
+            await asyncio.sleep(NUMBER_INTERVAL)
 
     def stats(self) -> dict[str, Any]:
         """`transport`: DTLS, RTP and RTCP as sent and received, packets and encrypted bytes, all transports."""
@@ -235,6 +259,7 @@ class Peer:
     async def _on_candidate(self, text: str) -> None:
         """As Delta Chat's call UI sends them: RTCIceCandidateInit as JSON, null at the end."""
         init = json.loads(text)
+        emit("candidate", candidate=init and init["candidate"])
         if init is None or not init["candidate"]:
             await self.connection.addIceCandidate(None)
             return
@@ -284,6 +309,23 @@ class Program:
     async def close(self) -> None:
         if self._peer is not None:
             await self._peer.connection.close()
+
+
+def split_candidates(sdp: str) -> tuple[str, list[dict[str, Any]]]:
+    """A description with relayed candidates alone, and the others as RTCIceCandidateInit."""
+    kept, later = [], []
+    section = -1
+    for line in sdp.splitlines():
+        section += line.startswith("m=")
+        if line == "a=end-of-candidates":
+            continue
+        if line.startswith("a=candidate:") and " typ relay" not in line:
+            later.append(
+                {"candidate": line.removeprefix("a="), "sdpMid": str(section), "sdpMLineIndex": section}
+            )
+        else:
+            kept.append(line)
+    return "".join(f"{line}\r\n" for line in kept), later
 
 
 def offer_addresses(addresses: list[str]) -> None:

@@ -78,15 +78,20 @@ def ice_servers(
     """What core gives its user interface for a call, asked for when METADATA has been read.
 
     Never ask a core whose server offers no TURN: it would resolve the names of public servers. `offer` is what
-    METADATA gave to our own client. Raises `NoIceServer` and `ForeignIceServer`.
+    METADATA gave to our own client. Raises `NoIceServer`, `ForeignIceServer`, and `IceServerError` when the
+    offered name does not resolve.
     """
+    try:
+        addresses = host.addresses_of(offer.host)
+    except OSError as error:
+        raise IceServerError(f"METADATA gave {offer}, and {offer.host} is no name here: {error}") from error
     account.wait_for("ImapInboxIdle", "METADATA to be read, which is before IDLE", within=within)
     servers = [
         IceServer(tuple(each["urls"]), each.get("username"), each.get("credential"))
         for each in account.client.ice_servers()
     ]
     said = [line.text for line in account.log if METADATA_WORDS.search(line.text)][-MOST_LINES:]
-    judge_ice_servers(servers, offer, host.addresses_of(offer.host), said)
+    judge_ice_servers(servers, offer, addresses, said)
     return tuple(servers)
 
 

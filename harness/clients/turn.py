@@ -439,7 +439,10 @@ class TurnClient:
         value = answer.get(attribute)
         if value is None:
             raise TurnError(f"the success answer of {self.server} has no {attribute.name.replace('_', '-')}")
-        return read_address(value, answer.transaction)
+        try:
+            return read_address(value, answer.transaction)
+        except FormatError as error:
+            raise TurnError(f"{self.server} answers with {error} as {attribute.name}") from error
 
     def _lifetime(self, answer: Message) -> int:
         value = answer.get(Attribute.LIFETIME)

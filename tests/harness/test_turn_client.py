@@ -379,11 +379,18 @@ def test_what_is_wrong_with_a_server_is_said(answers, words):
         client.allocate()
 
 
-def test_an_answer_without_an_address_is_said():
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ((), "no XOR-MAPPED-ADDRESS"),
+        (((Attribute.XOR_MAPPED_ADDRESS, b"\x00\x03\x01\x01\x7f\x00\x00\x01"),), "no address: 0003"),
+    ],
+)
+def test_an_answer_without_a_usable_address_is_said(attributes, words):
     with (
-        a_server_that(lambda request: answer(request, Kind.SUCCESS)) as url,
+        a_server_that(lambda request: answer(request, Kind.SUCCESS, *attributes)) as url,
         TurnClient(HOST, url, TurnCredentials("u", "p"), within=20) as client,
-        pytest.raises(TurnError, match="no XOR-MAPPED-ADDRESS"),
+        pytest.raises(TurnError, match=words),
     ):
         client.binding()
 

@@ -64,6 +64,7 @@ def talk(alice: Agent, bob: Agent, *, frames: int) -> None:
     wait_until(
         lambda: all(
             abs(one.stats().traffic.packets_sent - other.stats().traffic.packets_received) <= SLACK
+            and one.stats().numbers_sent == other.stats().numbers_received
             for one, other in ((alice, bob), (bob, alice))
         ),
         "what was sent to arrive",
@@ -88,6 +89,8 @@ def test_a_relayed_call_with_audio_video_and_data(server, tls, tmp_path, transpo
             assert abs(mine.traffic.packets_sent - theirs.traffic.packets_received) <= SLACK
             assert str(mine.pair) == "relay to relay"
             assert mine.pair is not None and mine.pair.is_relayed
+        for agent in (alice, bob):
+            assert str(servers[0].credential) not in agent.log_file.read_text()
         assert (stats["alice"].numbers_received, stats["bob"].numbers_received) == (30, 20)
         assert stats["alice"].numbers_in_order and stats["bob"].numbers_in_order
 
@@ -186,6 +189,19 @@ def test_a_silent_turn_server_is_said_to_be_silent(tmp_path):
             pytest.raises(NoRelayCandidate, match=f"127.0.0.1:{url.port}"),
         ):
             alice.offer(Settings([ice_server(url, TurnCredentials("1", "x"))], 1, 2))
+
+
+@needs_coturn
+def test_candidates_are_trickled_over_the_channel(server, tmp_path):
+    with two_agents(tmp_path) as (alice, bob):
+        connect(alice, bob, [ice_server(server.url, server.credentials())], policy="all", trickle=True)
+        for agent in (alice, bob):
+            agent.wait_for("candidate", "the end of the candidates", within=30, candidate=None)
+            *candidates, _end = [str(each.fields["candidate"]) for each in agent.events("candidate")]
+            assert candidates
+            assert all(each.startswith("candidate:") and " typ relay" not in each for each in candidates)
+            pair = agent.stats().pair
+            assert pair is not None and pair.is_relayed
 
 
 def test_without_servers_nobody_is_asked(tmp_path):

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import pytest
 
 from harness.calls.agent import IceServer, NoRelayCandidate
-from harness.calls.balance import account
 from harness.calls.call import Media, parties, place
 from harness.clients.core import befriend
 from harness.clients.turn import TurnCredentials
@@ -63,7 +62,7 @@ def test_a_relayed_call(friends: Friends, turn, tmp_path, callers):
         assert set(ringing.states.values()) == {"Completed"}
     talked.check_pace()
     assert talked.path == "relayed"
-    balance = account(talked.stats, talked.path)
+    balance = talked.account(talked.path)
     assert balance, f"{balance.problems}\n{balance}"
     for name, report in talked.reports.items():
         assert report.audio is not None and report.video is not None
@@ -106,7 +105,8 @@ def test_a_call_that_carries_data_alone(friends: Friends, turn, tmp_path):
         assert talked.stats[name].numbers_received == 200
         assert talked.stats[name].numbers_in_order
         assert (talked.reports[name].audio, talked.reports[name].video) == (None, None)
-    assert account(talked.stats, "relayed")
+    balance = talked.account("relayed")
+    assert balance, f"{balance.problems}\n{balance}"
 
 
 def test_declined_and_cancelled_calls(friends: Friends, tmp_path):
@@ -127,7 +127,7 @@ def test_a_direct_call_on_one_host_is_said_to_be_direct(friends: Friends, tmp_pa
         talked = call.talk(1.0)
         call.hang_up()
     assert talked.path == "direct"
-    assert account(talked.stats, "direct", {})
+    assert talked.account("direct", {})
 
 
 @needs_coturn

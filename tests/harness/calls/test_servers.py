@@ -11,6 +11,7 @@ import pytest
 from harness.calls.agent import IceServer
 from harness.calls.servers import (
     ForeignIceServer,
+    IceServerError,
     NoIceServer,
     TurnOffer,
     ice_servers,
@@ -118,6 +119,19 @@ def test_the_lines_of_cores_log_that_matter_are_shown():
     account, _ = an_account([], "opened inbox", "failed to fetch METADATA: timeout")
     with pytest.raises(NoIceServer, match=r"log says failed to fetch METADATA: timeout$"):
         ice_servers(account, OFFER, LocalHost())
+
+
+def test_a_name_that_does_not_resolve_is_said_before_core_is_asked():
+    account, order = an_account([])
+    offer = TurnOffer.parse("no-such-name.invalid:3478:1758650868:x")
+    with pytest.raises(IceServerError, match=r"no-such-name\.invalid is no name here"):
+        ice_servers(account, offer, Unresolving())
+    assert order == []
+
+
+class Unresolving(LocalHost):
+    def addresses_of(self, name: str) -> frozenset[str]:
+        raise OSError(f"{name}: unknown")
 
 
 def test_the_same_credentials_over_another_transport():
