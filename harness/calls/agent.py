@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 import os
@@ -30,6 +31,7 @@ __all__ = [
     "Settings",
     "Stats",
     "Traffic",
+    "calls_are_possible",
 ]
 
 PEER_COMMAND = (sys.executable, "-P", "-m", "harness.calls.peer")
@@ -165,7 +167,9 @@ class Agent:
         ca_file: Path | None = None,
         within: float = 30.0,
     ) -> None:
-        """`ca_file`: verifies TURN servers over TLS."""
+        """`ca_file`: verifies TURN servers over TLS. Raises `AgentError` where aiortc is not installed."""
+        if not calls_are_possible():
+            raise AgentError("calls need aiortc: pip install 'dc-harness[calls]'")
         self.name = name
         self.within = within
         self._host = host or LocalHost()
@@ -366,6 +370,11 @@ class Agent:
         tail = self.log_file.read_text(errors="replace").splitlines()[-TAIL_LINES:]
         said = "\n  ".join(tail) if tail else "(nothing)"
         return AgentDied(f"the agent {self.name} has ended. The end of {self.log_file}:\n  {said}")
+
+
+def calls_are_possible() -> bool:
+    """Whether this machine has the capability `calls`: the optional package aiortc."""
+    return importlib.util.find_spec("aiortc") is not None
 
 
 def _audio_findings(found: Mapping[str, Any]) -> AudioFindings:

@@ -19,6 +19,8 @@ from .balance import CallAccount, Count, account, path_of
 
 __all__ = ["Call", "Media", "Party", "Phases", "Ringing", "Talked", "parties", "place"]
 
+START_WITHIN = 30.0
+"""Seconds for an agent's program to start."""
 LONGEST_SETTLE = 2.0
 """Seconds until what was sent and has not arrived counts as lost."""
 
@@ -249,6 +251,8 @@ def parties(
             )
             for stream, device in enumerate((caller, callee), start=1)
         )
+        for each in (one, other):  # so that a call's phases do not begin with the start of a program
+            each.agent.wait_for("ready", within=START_WITHIN)
         yield one, other
 
 

@@ -17,7 +17,7 @@ seconds, ...}`. The end of stdin closes the call and ends the program. stderr ha
 | `report`     | `sent` of the other side  | findings about what arrived: see `report`                            |
 | `close`      |                           | `{}`; `stats` may still be asked                                     |
 
-Events: `ice`, `connection` (`state`), `channel` (`label`), `first` (`media`), `muted` (`audioEnabled`, `videoEnabled`),
+Events: `ready`, `ice`, `connection` (`state`), `channel` (`label`), `first` (`media`), `muted` (`audioEnabled`, `videoEnabled`),
 `candidate` (`candidate`, null at the end).
 `settings` are the fields of `harness.calls.agent.Settings`.
 """
@@ -370,6 +370,7 @@ async def main() -> None:
     lines = asyncio.StreamReader(limit=LINE_LIMIT)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     program = Program()
+    emit("ready")
     try:
         while line := await lines.readline():
             request = json.loads(line)

@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -230,6 +232,36 @@ def test_an_agent_that_dies_is_said_to_be_dead(tmp_path):
             alice.wait_for("connection", within=600)
         with pytest.raises(AgentDied):
             alice.stats()
+
+
+def test_an_agent_ends_by_itself_when_nobody_drives_it_any_more(tmp_path):
+    agent = Agent(tmp_path, "alice")
+    agent.wait_for("ready", within=30)
+    agent.close()
+    assert agent._process.returncode == 0
+    agent.close()
+
+
+WITHOUT_AIORTC = """
+import sys
+from pathlib import Path
+sys.modules["av"] = None
+import importlib.util
+importlib.util.find_spec = lambda name: None
+from harness.calls import balance, call, quality, servers
+from harness.calls.agent import Agent, AgentError
+try:
+    Agent(Path(sys.argv[1]), "alice")
+except AgentError as error:
+    print(error)
+"""
+
+
+def test_without_aiortc_everything_but_a_call_works(tmp_path):
+    said = subprocess.run(
+        [sys.executable, "-c", WITHOUT_AIORTC, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == "calls need aiortc: pip install 'dc-harness[calls]'"
 
 
 def test_wrong_commands_are_answered(tmp_path):
