@@ -17,8 +17,8 @@ seconds, ...}`. The end of stdin closes the call and ends the program. stderr ha
 | `report`     | `sent` of the other side  | findings about what arrived: see `report`                            |
 | `close`      |                           | `{}`; `stats` may still be asked                                     |
 
-Events: `ready`, `ice`, `connection` (`state`), `channel` (`label`), `first` (`media`), `muted` (`audioEnabled`, `videoEnabled`),
-`candidate` (`candidate`, null at the end).
+Events: `ready`, `ice`, `connection` (`state`), `channel` (`label`), `first` (`media`), `muted` (`audioEnabled`,
+`videoEnabled`), `candidate` (`candidate`, null at the end).
 `settings` are the fields of `harness.calls.agent.Settings`.
 """
 
