@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from ..clients.imap import ImapClient, ImapError, ImapRefused
 from ..clients.messages import encrypted_message, plain_message, pretended_messages
-from ..clients.smtp import SmtpClient, SmtpError, SmtpRefused
+from ..clients.smtp import SmtpClient, SmtpError
 from ..hosts import Host
 from ..targets import Credentials, Target
 from .outcome import Outcome, check
@@ -161,8 +161,6 @@ def _smtp_lets_in(target: Target, host: Host, account: Credentials) -> bool:
     with SmtpClient(host, target) as smtp:
         try:
             smtp.login(account)
-        except SmtpRefused:
-            return False
         except SmtpError:
             return False
         return True

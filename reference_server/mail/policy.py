@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from email.errors import HeaderParseError
+from email.errors import HeaderParseError, InvalidHeaderDefect
+from email.headerregistry import AddressHeader, HeaderRegistry
 from email.message import Message
-from email.utils import getaddresses
+from typing import cast
 
 from .mime import MAX_HEADER, parse_header, split_parts
 from .openpgp import is_armored_encrypted_message
@@ -89,12 +90,15 @@ def _from_address(header: Message) -> str | None:
     if len(fields) != 1 or len(fields[0]) > MAX_FROM:
         return None
     try:
-        addresses = getaddresses(fields)
+        # Not email.utils.getaddresses: since its security fix of 2024 it refuses `user@[127.0.0.1]`.
+        field = HeaderRegistry()("From", fields[0])
     except (HeaderParseError, ValueError, IndexError, RecursionError):
         return None  # the last one: comments in comments
-    if len(addresses) != 1:
+    # What this parser has to guess, another may read as somebody else's address.
+    addresses = cast(AddressHeader, field).addresses
+    if len(addresses) != 1 or any(isinstance(each, InvalidHeaderDefect) for each in field.defects):
         return None
-    address = addresses[0][1].lower()
+    address = addresses[0].addr_spec.lower()
     return address if "@" in address and not re.search(r"[\s<>\x00-\x1f]", address) else None
 
 

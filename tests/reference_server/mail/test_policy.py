@@ -116,6 +116,8 @@ def test_passthrough() -> None:
         (f"From: {ALICE}\r\nFrom: {BOB}", "Invalid FROM header"),
         ("From: ", "Invalid FROM header"),
         ("From: nobody", "Invalid FROM header"),
+        (f"From: x <{ALICE}> <{BOB}>", "Invalid FROM header"),
+        (f"From: {ALICE} {BOB}", "Invalid FROM header"),
         ("X: y", "Invalid FROM header"),
         ("From: " + "(" * 1900, "Invalid FROM header"),
         (f"From: {ALICE}" + " " * 2000, "Invalid FROM header"),
@@ -163,3 +165,13 @@ def test_every_length_form_of_a_packet(size: int) -> None:
 )
 def test_not_an_encrypted_message(packets: bytes) -> None:
     assert not is_encrypted_message(packets)
+
+
+@pytest.mark.parametrize(
+    "sender", ["abcdefghi@[127.0.0.1]", "abcdefghi@[IPv6:::1]", "abcdefghi@chatmail.test"]
+)
+@pytest.mark.parametrize("written", ["{}", "<{}>", '"A. B." <{}>', "=?utf-8?q?=C3=A4?= <{}>"])
+def test_the_sender_may_live_at_an_address(sender, written):
+    """madmail's users do; the standard library's getaddresses refuses them in some versions of Python."""
+    content = encrypted_message(sender).replace(f"<{sender}>".encode(), written.format(sender).encode(), 1)
+    assert encrypted_only(Submission(sender.lower(), (BOB,), content), PolicyRules()) == Accept()

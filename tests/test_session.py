@@ -1,0 +1,75 @@
+"""A whole session in this process: what it leaves behind, and what it keeps to itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.checks.catalogue import all_checks, run_check
+from harness.checks.outcome import recording
+from harness.report.records import Verdict
+from harness.report.run import Run
+from harness.session import open_session
+from harness.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory):
+    """Every check once on the clean server: the run and the process IDs of everything that it started."""
+    run = Run(tmp_path_factory.mktemp("run") / "run")
+    with open_session(run) as session, recording(run.add, run=run.name, door="test"):
+        server = children()
+        for check in all_checks():
+            run_check(check, session)
+    run.finish()
+    return run, server
+
+
+def children() -> set[int]:
+    """Process IDs of what this process started, and of what those started."""
+    found: set[int] = set()
+    waiting = {int(Path("/proc/self").resolve().name)}
+    while waiting:
+        pid = waiting.pop()
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            started = {int(word) for word in task.read_text().split()}
+            waiting |= started - found
+            found |= started
+    return found
+
+
+def test_the_clean_server_passes_every_check(finished):
+    run, _server = finished
+    assert [record.reason for record in run.records if record.verdict is not Verdict.PASSED] == []
+    assert [record.check for record in run.records] == [check.name for check in all_checks()]
+
+
+def test_no_secret_that_the_run_used_is_in_its_files(finished):
+    run, _server = finished
+    assert len(run.redactor.secrets) > 10
+    leaks = [
+        f"{file}: {secret[:4]}..."
+        for file in run.directory.rglob("*")
+        if file.is_file()
+        for secret in run.redactor.secrets
+        if secret.encode() in file.read_bytes()
+    ]
+    assert leaks == []
+
+
+def test_no_process_is_left(finished):
+    _run, server = finished
+    assert len(server) >= 3, "the server is a supervisor and two services"
+    wait_until(lambda: not server & children(), "the server's processes to end", within=10)
+
+
+def test_each_record_says_what_was_found(finished):
+    run, _server = finished
+    by_name = {record.check: record for record in run.records}
+    assert by_name["durability.accepted_mail_survives_a_kill"].measurements["answered_250"] >= 20
+    assert by_name["relay.relay_forwards_each_frame_once"].measurements["frames_each_way"] == 25
+    realtime = by_name["realtime.two_devices_exchange_messages"]
+    assert [row["delivered"] for row in realtime.measurements["messages"]] == [50, 50]
+    assert realtime.measurements["relay_frames_alice_to_bob"] > 0
+    assert any("data path not proven" in note for note in realtime.notes)
