@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from .addresses import DEFAULT_PORTS, STANDARD_PORTS, claim_address, claim_any_address, free_ports
+from .config import check_config
 from .service import ConfigurationError, check_bind_address, end_with_parent
 from .supervisor import Command, ServerSettings, Supervisor, standard_command
 
@@ -81,7 +82,10 @@ async def serve(arguments: argparse.Namespace, state: Path, command: Command) ->
 
 def main(argv: Sequence[str] | None = None, command: Command = standard_command) -> int:
     """Run the server until a signal; 0 afterwards, 2 for settings that cannot work."""
-    arguments = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["check-config"]:
+        return check_config.main(words[1:])
+    arguments = parser().parse_args(words)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s server %(levelname)s %(message)s"
     )
