@@ -44,16 +44,11 @@ def consistency(maddy: MaddyConfig | None, relay: RelayFile | None) -> list[Find
 
 
 def _mail(maddy: MaddyConfig) -> Iterator[Finding]:
-    files = [
-        endpoint.tls for endpoint in (maddy.imap, maddy.submission, maddy.web) if endpoint and endpoint.tls
-    ]
-    files += [maddy.tls] if maddy.tls else []
+    files = maddy.mail_certificates
     for each in files:
         yield from _missing(each.place, each.certificate, each.key)
     if len({(each.certificate, each.key) for each in files}) > 1:
-        yield warning(
-            files[0].place, "mail has several certificates; this server uses the first one for all of it"
-        )
+        yield warning(files[0].place, "mail has several certificates; this one is used for all of it")
     for endpoint in (maddy.imap, maddy.submission, maddy.web):
         for listener in endpoint.listeners if endpoint else ():
             if not is_unspecified(listener.host) and listener.host != maddy.public_ip:

@@ -91,6 +91,13 @@ class MaddyConfig:
     turn: Turn | None = None
     findings: tuple[Finding, ...] = ()
 
+    @property
+    def mail_certificates(self) -> tuple[CertificateFiles, ...]:
+        """The mail service has one certificate, the first of these."""
+        endpoints = (self.imap, self.submission, self.web)
+        stated = [endpoint.tls for endpoint in endpoints if endpoint is not None]
+        return tuple(tls for tls in (*stated, self.tls) if tls is not None)
+
 
 def load(path: Path, *, public_ip: str | None = None) -> MaddyConfig:
     """Read a file as UTF-8. Raises `ConfigurationError` as `read` does, and `OSError` when there is nothing to read."""

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..addresses import STUN_PORT
 from ..iroh_relay.config import RelayConfig, SocketAddress
 from ..iroh_relay.config import load as load_relay
 from ..service import ConfigurationError
@@ -41,10 +42,18 @@ class RelayFile:
         config = self.config
         if not config.enable_relay:
             return None
-        scheme, address = (
-            ("https", config.tls.https_bind_addr) if config.tls else ("http", config.http_bind_addr)
-        )
-        return f"{scheme}://{SocketAddress(host if is_unspecified(address.host) else address.host, address.port)}"
+        if config.tls is not None:
+            return f"https://{_on(host, config.tls.https_bind_addr)}"
+        return f"http://{_on(host, config.http_bind_addr)}"
+
+    def answers_stun_on(self, host: str) -> bool:
+        """Whether it answers where iroh 0.35 asks: on UDP 3478 of the server's address."""
+        address = _on(host, self.config.stun_bind_addr)
+        return self.config.enable_stun and address == SocketAddress(host, STUN_PORT)
+
+
+def _on(host: str, address: SocketAddress) -> SocketAddress:
+    return address._replace(host=host) if is_unspecified(address.host) else address
 
 
 def is_unspecified(host: str) -> bool:
