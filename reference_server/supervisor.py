@@ -25,7 +25,7 @@ from .control import ControlError, ControlServer
 from .service import LIFELINE, ConfigurationError
 from .settings import ServerSettings
 
-__all__ = ["Command", "Supervisor", "standard_command"]
+__all__ = ["Command", "ServiceProcess", "Supervisor", "standard_command"]
 
 READY_TIMEOUT = 30.0
 STOP_TIMEOUT = 5.0
@@ -191,6 +191,10 @@ class Supervisor:
         if self._claim is not None:
             self._claim.close()
         shutil.rmtree(self._runtime, ignore_errors=True)
+
+    @property
+    def services(self) -> tuple[ServiceProcess, ...]:
+        return tuple(self._services.values())
 
     async def restart(self, service: ServiceProcess, first: signal.Signals) -> None:
         """Replace one service's process, and touch no other."""
