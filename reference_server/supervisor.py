@@ -126,6 +126,8 @@ class ServiceProcess:
             with suppress(TimeoutError):
                 async with asyncio.timeout(STOP_TIMEOUT):
                     await process.wait()
+                    if self._watcher is not None:
+                        await self._watcher  # it writes the last line of the log
                     return
 
     def tail(self, lines: int) -> list[str]:
