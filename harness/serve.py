@@ -11,7 +11,7 @@ from pathlib import Path
 import segno
 
 from .clients.control import ControlError, ServiceLedger
-from .console import complain, say
+from .console import complain, printable, say
 from .report.events import event_line
 from .targets import ReferenceServer, ServerError
 from .waiting import watch
@@ -87,6 +87,9 @@ def _introduce(server: ReferenceServer) -> None:
         f"  CA file       {target.ca_file or 'none: the certificate is the configured one'}\n"
         f"  control       {endpoints['control']}\n"
     )
+    for line in server.stderr_path.read_text(errors="replace").splitlines():
+        if " WARNING " in line:  # about the configuration, in the words of check-config
+            say(printable(line))
     _hand_out_account(server)
     say("What happens from now on; Ctrl-C ends the server.")
 

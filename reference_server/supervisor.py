@@ -97,8 +97,11 @@ class ServiceProcess:
             log.error("%s ended by itself with exit code %s; its log is %s", self.name, code, self.log_file)
 
     def _note(self, text: str) -> None:
-        """Write into the service's own log, so that whoever follows it sees starts and ends."""
-        with self.log_file.open("a") as output:
+        """Write into the service's own log, so that whoever follows it sees starts and ends.
+
+        A full disk is no reason to end a service, or not to.
+        """
+        with suppress(OSError), self.log_file.open("a") as output:
             output.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} supervisor INFO {text}\n")
 
     @property

@@ -29,8 +29,10 @@ class ConfigFiles:
 
     def findings(self) -> list[Finding]:
         """Everything that is wrong, in the order of files and lines."""
-        single = self.maddy.findings if self.maddy else ()
-        return sorted([*single, *consistency(self.maddy, self.relay)], key=lambda finding: finding.place)
+        found = consistency(self.maddy, self.relay)
+        for file in (self.maddy, self.relay):
+            found += file.findings if file else ()
+        return sorted(found, key=lambda finding: finding.place)
 
 
 def load(paths: Sequence[Path], *, public_ip: str | None = None) -> ConfigFiles:

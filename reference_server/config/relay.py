@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..addresses import STUN_PORT
 from ..iroh_relay.config import RelayConfig, SocketAddress
 from ..iroh_relay.config import load as load_relay
 from ..service import ConfigurationError
-from .findings import Place, error
+from .findings import Finding, Place, error, warning
 
 __all__ = ["RelayFile", "load"]
 
 UNSPECIFIED = re.compile(
     r"""\b((?:http|https|stun|metrics|quic)_bind_addr\s*=\s*["'])(?:\[::\]|0\.0\.0\.0)(?=:\d)"""
 )
+SECRET = ("bearer_token", "shared_token")
 AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 
 
@@ -25,8 +29,9 @@ class RelayFile:
     """One iroh-relay.toml: the text as it stands, and what the relay makes of it."""
 
     file: str
-    text: str
+    text: str = field(repr=False)
     config: RelayConfig
+    findings: tuple[Finding, ...] = ()
 
     def place(self, key: str) -> Place:
         """Where a key stands; the file's first line where it does not."""
@@ -63,20 +68,40 @@ def is_unspecified(host: str) -> bool:
 def load(path: Path) -> RelayFile:
     """Raises `ConfigurationError` with `file:line`, and `OSError` when there is nothing to read."""
     raw = path.read_bytes()
+    text = raw.decode(errors="replace")
     try:
-        config = load_relay(path)
+        with _warnings() as warned:
+            config = load_relay(path)
     except ConfigurationError as wrong:
-        sentence = str(wrong).removeprefix(f"{path}: ")
-        raise ConfigurationError(str(error(_place(path, raw, sentence), sentence))) from None
-    return RelayFile(str(path), raw.decode(), config)
+        raise ConfigurationError(str(error(*_located(str(wrong), path, text)))) from None
+    return RelayFile(str(path), text, config, tuple(warning(*_located(each, path, text)) for each in warned))
 
 
-def _place(path: Path, raw: bytes, sentence: str) -> Place:
-    """The relay's reader names a line where the file is no TOML, and a key (`access.http.url: ...`) where it is."""
+@contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """The relay's reader logs its warnings; here they are findings like any other."""
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger(load_relay.__module__)
+    logger.addHandler(handler)
+    propagate, logger.propagate = logger.propagate, False
+    try:
+        yield messages
+    finally:
+        logger.propagate = propagate
+        logger.removeHandler(handler)
+
+
+def _located(message: str, path: Path, text: str) -> tuple[Place, str]:
+    """The relay's reader names a line where the file is no TOML, and a key (`access.http.url ...`) where it is."""
+    sentence = message.removeprefix(f"{path}: ")
     if at := AT_LINE.search(sentence):
-        return Place(str(path), int(at[1]))
-    key = sentence.partition(":")[0].rpartition(".")[2]
-    return Place(str(path), _line(raw.decode(errors="replace"), key))
+        return Place(str(path), int(at[1])), sentence
+    key = re.split(r"[:\s]", sentence, maxsplit=1)[0].rpartition(".")[2]
+    if key in SECRET:
+        sentence = sentence.partition(", found")[0]
+    return Place(str(path), _line(text, key)), sentence
 
 
 def _line(text: str, key: str) -> int:

@@ -165,11 +165,14 @@ def test_into_a_pipe_it_writes_no_password(host, temporary):
 
 def test_it_serves_what_configuration_files_say(host, temporary, tmp_path):
     excerpts = Path(__file__).parents[1] / "fixtures" / "config"
-    files = ["--config", excerpts / "iroh.maddy.conf", "--config", excerpts / "iroh-relay.toml"]
+    conf = tmp_path / "maddy.conf"
+    conf.write_text((excerpts / "iroh.maddy.conf").read_text() + "state_dir /var/lib/maddy\n")
+    files = ["--config", conf, "--config", excerpts / "iroh-relay.toml"]
     with program("serve", "--host", host, *files, TMPDIR=temporary) as serve:
         text = serve.wait_for("What happens from now on")
         assert f"iroh relay    http://{host}:3340\n" in text
         assert "STUN          none\n" in text
+        assert f"WARNING {conf}:5: warning: state_dir is not served" in text
         assert serve.end() == 0
 
 

@@ -170,6 +170,16 @@ def test_warnings_alone_are_no_failure(check):
         ),
         (
             None,
+            RELAY + "[limits]\naccept_conn_burst = 5\n",
+            "iroh-relay.toml:5: warning: limits.accept_conn_burst is not served by this test server",
+        ),
+        (
+            None,
+            '[access.http]\nurl = "http://127.0.0.1:1"\nbearer_token = 7777777\n',
+            "iroh-relay.toml:3: error: access.http.bearer_token: expected a string",
+        ),
+        (
+            None,
             "\nenable_relay = yes\n",
             "iroh-relay.toml:2: error: this is not TOML: Invalid value (at line 2, column 16)",
         ),
