@@ -27,7 +27,7 @@ class _Bound:
     def collides(self, other: _Bound) -> bool:
         same_port = (self.transport, self.port) == (other.transport, other.port)
         hosts = {self.host, other.host}
-        return same_port and (len(hosts) == 1 or any(map(is_unspecified, hosts)))
+        return same_port and self.port != 0 and (len(hosts) == 1 or any(map(is_unspecified, hosts)))
 
 
 def consistency(maddy: MaddyConfig | None, relay: RelayFile | None) -> list[Finding]:

@@ -101,7 +101,9 @@ def expand(
             kept.append(_expand(directive, macros, findings))
             continue
         name, values = _definition(directive)
-        macros.setdefault(name, _arguments(values, directive.place, macros, findings))
+        values = _arguments(values, directive.place, macros, findings)
+        if name not in given:
+            macros[name] = values  # the last definition stands, for what comes after it
     return tuple(kept), macros
 
 

@@ -51,6 +51,8 @@ def test_files_that_fit_are_clean(check):
     assert check(IROH, RELAY) == (0, [])
     assert check(IROH.replace("127.0.0.1", "$(public_ip)"), RELAY) == (0, [])
     assert check(toml=RELAY) == (0, [])
+    free = 'http_bind_addr = "127.0.0.1:0"\nmetrics_bind_addr = "127.0.0.1:0"\nenable_stun = false\n'
+    assert check(toml=free) == (0, [])
 
 
 def test_warnings_alone_are_no_failure(check):

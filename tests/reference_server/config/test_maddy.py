@@ -123,6 +123,7 @@ def url_of(text, **options):
         "imap { iroh_relay_url http://$(public_ip):1 }",
         "$(port) = 1\n$(url) = http://$(public_ip):$(port)\nimap { iroh_relay_url $(url) }",
         '$(port) = 1\nimap { iroh_relay_url "http://127.0.0.1:$(port)" }',
+        "$(port) = 2\n$(port) = 1\nimap { iroh_relay_url http://127.0.0.1:$(port) }\n$(port) = 3",
     ],
 )
 def test_ways_to_write_the_same(text):
@@ -201,6 +202,7 @@ def test_addresses_certificates_and_domain():
         ("storage.imapsql local { driver x }", "1: warning: storage.imapsql is not served by this test server"),
         ("imap {\n auth &local_authdb\n}", "2: warning: auth is not served by this test server"),
         ("imap {\n" * (MAX_NESTING + 2) + "}\n" * (MAX_NESTING + 2), "34: error: blocks are nested more than 32 deep"),
+        ("a {\n" * 40_000 + "}\n" * 40_000, "34: error: blocks are nested more than 32 deep"),
         ("$(a) = " + "x" * MAX_ARGUMENT + "\n$(b) = $(a)$(a)", "2: error: a word has more than 8192 characters"),
         ("$(a) = " + "x " * 600 + "\n$(b) = $(a) $(a)", "2: error: more than 1000 arguments"),
         ("# " + "x" * 300_000, "1: error: the file has more than 262144 characters"),
