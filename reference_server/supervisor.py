@@ -107,36 +107,46 @@ class ServiceProcess:
     @property
     def pid(self) -> int | None:
         """The process ID while the service runs."""
-        if self._process is None or self._process.returncode is not None:
-            return None
-        return self._process.pid
+        return None if self._process is None or _has_ended(self._process) else self._process.pid
 
     def send_signal(self, number: signal.Signals) -> None:
-        if self._process is None or self._process.returncode is not None:
+        if (pid := self.pid) is None:
             raise ControlError(f"{self.name} is not running")
-        self._process.send_signal(number)
+        os.kill(pid, number)
 
     async def stop(self, first: signal.Signals = signal.SIGTERM) -> None:
-        """End the process, by force if it does not listen, and wait until it is gone."""
+        """End the process, by force if it does not listen, and wait until it is gone and its end is in the log."""
         process = self._process
-        if process is None or process.returncode is not None:
+        if process is None:
             return
-        self.stopping = True
         for number in (first, signal.SIGKILL):
-            with suppress(ProcessLookupError):
-                process.send_signal(number)
-                process.send_signal(signal.SIGCONT)  # a paused process would not hear the first
+            if not _has_ended(process):
+                self.stopping = True
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, number)
+                    os.kill(process.pid, signal.SIGCONT)  # a paused process would not hear the first
             with suppress(TimeoutError):
                 async with asyncio.timeout(STOP_TIMEOUT):
                     await process.wait()
-                    if self._watcher is not None:
-                        await self._watcher  # it writes the last line of the log
-                    return
+                    break
+        if self._watcher is not None and process.returncode is not None:
+            await self._watcher
 
     def tail(self, lines: int) -> list[str]:
         with suppress(FileNotFoundError):
             return self.log_file.read_text(errors="replace").splitlines()[-lines:]
         return []
+
+
+def _has_ended(process: asyncio.subprocess.Process) -> bool:
+    """Ask the kernel, and leave the exit code for asyncio to collect.
+
+    `Process.send_signal` would collect it in passing, and asyncio would then report an unknown process and code 255.
+    """
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True  # collected already
 
 
 class Supervisor:
