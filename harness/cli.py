@@ -1,4 +1,7 @@
-"""`dc-harness`: the door for a person. `check` runs checks, `list` names them."""
+"""`dc-harness`: the door for a person.
+
+`check` runs checks, `list` names them, `serve` runs a server to try things with, `logs` shows what it writes.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from . import logs, serve
 from .checks.catalogue import all_checks, run_check
 from .checks.outcome import Check, recording
 from .report.records import Record, Verdict
@@ -26,6 +30,8 @@ RUNS = Path("reports/runs")
 def main(argv: Sequence[str] | None = None) -> int:
     """0: passed, 1: failed or in error, 2: usage, 5: nothing ran."""
     arguments = _parser().parse_args(argv)
+    if "run" in arguments:
+        return int(arguments.run(arguments))
     chosen = [check for check in all_checks() if _wanted(check, arguments.names)]
     if arguments.command == "list":
         for check in chosen:
@@ -51,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--out", type=Path, metavar="DIR", help="directory for results (default: reports/runs/...)"
     )
+    serve.add_command(commands)
+    logs.add_command(commands)
     return parser
 
 

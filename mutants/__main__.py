@@ -21,6 +21,9 @@ def main(argv: Sequence[str]) -> int:
         )
         return 2
 
+    if mutant.service == "supervisor":
+        return mutant.run(argv[1:])
+
     def command(service: str, arguments: Sequence[str]) -> list[str]:
         if service == mutant.service:
             return [sys.executable, "-m", "mutants.service", mutant.name, *arguments]

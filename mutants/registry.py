@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from . import mail, relay
+from . import mail, relay, supervisor
 
 __all__ = ["MUTANTS", "Kill", "Mutant"]
 
 Run = Callable[[Sequence[str]], int]
-"""Runs one service of the server with its usual arguments until a signal, and returns the exit code."""
+"""Runs one service of the server, or the supervisor, with its usual arguments until a signal; returns the exit code."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Kill:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A reference server with one wrong behaviour in one service."""
+    """A reference server with one wrong behaviour in one service, or in the supervisor of all."""
 
     name: str
     kind: Literal["settings", "wire", "strategy"]
-    service: Literal["mail", "iroh_relay"]
+    service: Literal["mail", "iroh_relay", "supervisor"]
     run: Run
     wrong: str
     killed_by: tuple[Kill, ...]
@@ -151,6 +151,19 @@ _ALL = (
         mail.accepting_any_password,
         "the password of an account is not checked after its first log-in",
         (Kill("mail.mailboxes_are_private", "accepted another password"),),
+    ),
+    Mutant(
+        "relay_restart_ends_mail",
+        "strategy",
+        "supervisor",
+        supervisor.restarting_everything_together,
+        "restarting the relay restarts mail with it",
+        (
+            Kill(
+                "services.relay_restarts_without_touching_mail",
+                "connections to mail did not live on while the relay was restarted",
+            ),
+        ),
     ),
 )
 
