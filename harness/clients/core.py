@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-import re
 import shutil
 import tempfile
 import threading
@@ -27,6 +26,7 @@ from ..hosts import Host, LocalHost
 from ..targets import Credentials, Target
 from ..waiting import Deadline, wait_until
 from . import iroh_trace
+from .eras import ANNOUNCED, Era
 from .rpc import CoreDied, CoreError, CoreRpc, bundled_binary
 
 __all__ = [
@@ -43,7 +43,6 @@ __all__ = [
 ]
 
 LOG_LEVELS = ("Info", "Warning", "Error")
-ANNOUNCED = re.compile(r"Adding iroh peer with node id ([0-9a-f]{64}) to the topic of Msg#(\d+)\b")
 DONE = 1000
 """Progress of a secure join that is complete."""
 
@@ -111,7 +110,6 @@ class Core:
         )
         try:
             self.rpc.start()
-            self.version = str(self.rpc.get_system_info()["deltachat_core_version"])
         except BaseException:
             self.close()
             raise
@@ -119,6 +117,16 @@ class Core:
     @property
     def pid(self) -> int:
         return int(self.rpc.process.pid)
+
+    @property
+    def version(self) -> str:
+        """As core writes it: `v2.65.0`."""
+        return self.rpc.version
+
+    @property
+    def era(self) -> Era:
+        """What this version does in its own way."""
+        return self.rpc.era
 
     @property
     def log(self) -> tuple[LogLine, ...]:
