@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -61,6 +62,19 @@ class Device:
             core.close()
             raise
         return cls(name, host, core, account, binary.origin)
+
+    def second_device(self, name: str, *, within: float = 60.0) -> Device:
+        """Another device of the same account, set up from a backup, with the same core; the caller closes it."""
+        core = Core(self.core.logs, name=name, host=self.host, binary=self.core.binary, within=within)
+        try:
+            with tempfile.TemporaryDirectory(prefix="dc-harness-backup-") as directory:
+                backup = self.account.export_backup(Path(directory), within=within)
+                account = core.import_account(backup, like=self.account)
+            account.bring_online(within=within)
+        except BaseException:
+            core.close()
+            raise
+        return Device(name, self.host, core, account, self.origin)
 
     @property
     def description(self) -> str:
