@@ -34,7 +34,7 @@ SYMBOLS = {
     Verdict.UNSUPPORTED: "u",
     Verdict.ERROR: "E",
 }
-RIGHT_SERVER = "(the right server)"
+RIGHT_SERVER = "the right server"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Cell:
         ):
             return f"{self.check} does not kill {self.mutant} with {self.declared!r}: {self.verdict} {self.reason}"
         if self.mutant == RIGHT_SERVER and self.verdict in (Verdict.FAILED, Verdict.ERROR):
-            return f"{self.check} on the right server: {self.verdict} {self.reason}"
+            return f"{self.check} on {self.mutant}: {self.verdict} {self.reason}"
         return ""
 
 
@@ -96,7 +96,7 @@ def run_table(rows: Sequence[Row], checks: Sequence[str], directory: Path, jobs:
 def _run_cell(row: Row, check: str, directory: Path) -> Cell:
     all_checks()  # a new process: importing them registers them
     started = time.monotonic()
-    run = Run(directory / row.name.strip("()").replace(" ", "_") / check)
+    run = Run(directory / row.name.replace(" ", "_") / check)
     with open_session(run, command=row.command) as session:
         outcome = run_check(CHECKS[check], session)
     run.finish()

@@ -44,7 +44,7 @@ class Era:
     """The events that are there come in one answer, and not each with a request of its own."""
     needs_turn: bool
     """Where METADATA offers no TURN, core looks up the public name nine.testrun.org before it watches its inbox, and
-    does not watch it when that name has no address."""
+    does not watch it when that name has no address. (Others, 2.20.0 among them, look it up and go on without.)"""
 
     def next_events(self, source: EventSource) -> Sequence[Mapping[str, Any]]:
         """Wait for the next events; empty when there will be none."""

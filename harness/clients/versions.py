@@ -166,7 +166,7 @@ def _download(version: str, directory: Path, host: Host) -> Path:
 def _pip() -> list[str]:
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
-    if uv := shutil.which("uv"):
+    if uv := shutil.which("uv") or shutil.which("uv", path=Path(sys.executable).parent):
         return [uv, "tool", "run", "pip"]
     raise MissingCapability("package_index", "neither pip nor uv is installed")
 
