@@ -62,6 +62,9 @@ class AccountSource(Protocol):
     def new(self, target: Target) -> Credentials:
         """Credentials for one account."""
 
+    def any(self, target: Target) -> Credentials:
+        """Credentials to look around with: whatever is done with them disturbs no other use of the account."""
+
 
 class FirstLogin:
     """Makes credentials up; the server creates the account at the first log-in, as chatmail servers do."""
@@ -76,6 +79,8 @@ class FirstLogin:
         localpart = "".join(secrets.choice(LOCALPART_CHARACTERS) for _ in range(LOCALPART_LENGTH))
         self.left_behind += 1
         return Credentials(f"{localpart}@{target.domain}", secrets.token_urlsafe(24))
+
+    any = new
 
 
 class WebAccounts:
@@ -93,6 +98,8 @@ class WebAccounts:
         address, password = request_account(self._host, target.host, target.https, target.ssl_context())
         self.left_behind += 1
         return Credentials(address, password)
+
+    any = new
 
 
 class GivenAccounts:
@@ -115,3 +122,6 @@ class GivenAccounts:
             )
         self._used += 1
         return self._accounts[self._used - 1]
+
+    def any(self, target: Target) -> Credentials:
+        return self._accounts[0] if self._accounts else self.new(target)

@@ -65,7 +65,13 @@ class Target:
 
     def new_account(self) -> Credentials:
         """Credentials that no other part of the check uses. Raises `MissingCapability` when there are no more."""
-        credentials = self.accounts.new(self)
+        return self._told(self.accounts.new(self))
+
+    def any_account(self) -> Credentials:
+        """Credentials to read what every user may read; the account may be one that `new_account` gives as well."""
+        return self._told(self.accounts.any(self))
+
+    def _told(self, credentials: Credentials) -> Credentials:
         self.on_secret(credentials.password)
         return credentials
 

@@ -158,3 +158,8 @@ def test_accounts_are_counted_and_given_ones_run_out(registry):
         record = recorded(two_accounts, enough)
         assert (record.verdict, record.measurements) == (Verdict.PASSED, {"accounts_left": 0})
     assert accounts_left([record]) == ""
+
+
+def test_looking_around_uses_no_given_account_up():
+    target = a_target(accounts=GivenAccounts([Credentials("a@x.example", "geheim-geheim")]))
+    assert target.any_account() == target.any_account() == target.new_account()
