@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from reference_server import tls
 from reference_server.mail.__main__ import main
 from reference_server.mail.delivery import DurableDelivery, Notifier
 from reference_server.mail.imap.states import ALLOWED_COMMANDS, State
@@ -18,6 +20,7 @@ __all__ = [
     "answering_before_storing",
     "answering_metadata_to_strangers",
     "never_waking_idle",
+    "with_certificate_of_another_name",
     "with_dead_relay_url",
     "with_foreign_relay_url",
     "with_unusable_relay_url",
@@ -52,6 +55,17 @@ def with_foreign_relay_url(arguments: Sequence[str]) -> int:
 
 def with_unusable_relay_url(arguments: Sequence[str]) -> int:
     return _with_relay_url(arguments, lambda url: url.removeprefix("http://"))
+
+
+def with_certificate_of_another_name(arguments: Sequence[str]) -> int:
+    issue = tls.issue_development_certificate
+
+    def for_another_name(directory: Path, names: Sequence[str]) -> tls.DevelopmentCertificate:
+        del names
+        return issue(directory, ["mail.example.org"])
+
+    tls.issue_development_certificate = for_another_name
+    return main(arguments)
 
 
 def answering_metadata_to_strangers(arguments: Sequence[str]) -> int:

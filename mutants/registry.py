@@ -113,6 +113,33 @@ _ALL = (
         (Kill("relay.relay_refuses_bad_signatures", "accepted a log-in with a bad signature"),),
     ),
     Mutant(
+        "relay_never_frees_places",
+        "strategy",
+        "iroh_relay",
+        relay.never_freeing_places,
+        "a client that leaves keeps its place, so that the third log-in is refused",
+        (
+            Kill("realtime.a_device_rejoins", "bob does not get back into the channel after he was offline"),
+            Kill("realtime.two_devices_of_one_account", "each device of the swarm to hear each other"),
+        ),
+    ),
+    Mutant(
+        "relay_refuses_second_login",
+        "strategy",
+        "iroh_relay",
+        relay.refusing_second_login,
+        "a node ID can log in once and never again",
+        (Kill("realtime.devices_survive_a_relay_restart", "did not log in again"),),
+    ),
+    Mutant(
+        "certificate_of_another_name",
+        "settings",
+        "mail",
+        mail.with_certificate_of_another_name,
+        "the certificate is for another host name",
+        (Kill("tls.certificates_are_trusted", "is not trusted"),),
+    ),
+    Mutant(
         "getmetadata_answered_before_login",
         "strategy",
         "mail",

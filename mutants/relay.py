@@ -6,10 +6,12 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from reference_server.iroh_relay.__main__ import main
 from reference_server.iroh_relay.config import RelayConfig
+from reference_server.iroh_relay.handshake import Ed25519Signatures
 from reference_server.iroh_relay.server import RelayService
 from reference_server.ledger import Ledger
 
@@ -20,7 +22,12 @@ __all__ = [
     "behind_proxy_without_upgrade",
     "delivering_twice",
     "dropping_for_second_client",
+    "never_freeing_places",
+    "refusing_second_login",
 ]
+
+PLACES = 2
+RIGHT_SIGNATURES = Ed25519Signatures()
 
 
 def delivering_twice(arguments: Sequence[str]) -> int:
@@ -53,6 +60,42 @@ class AnySignature:
 
 def accepting_every_signature(arguments: Sequence[str]) -> int:
     return main(arguments, partial(RelayService, signatures=AnySignature()))
+
+
+class PlacesNeverFreed:
+    """There are places for two clients, and who leaves keeps its place."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+
+    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        if self._taken == PLACES or not RIGHT_SIGNATURES.verify(public_key, message, signature):
+            return False
+        self._taken += 1
+        return True
+
+
+def never_freeing_places(arguments: Sequence[str]) -> int:
+    return main(arguments, partial(RelayService, signatures=PlacesNeverFreed()))
+
+
+class EachKeyOnce:
+    """Takes the second log-in of a key for a replay of the first, and remembers the keys on disk."""
+
+    def __init__(self, seen: Path) -> None:
+        self._seen = seen
+
+    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        known = self._seen.read_text().split() if self._seen.exists() else []
+        if public_key.hex() in known or not RIGHT_SIGNATURES.verify(public_key, message, signature):
+            return False
+        self._seen.write_text("\n".join([*known, public_key.hex()]))
+        return True
+
+
+def refusing_second_login(arguments: Sequence[str]) -> int:
+    config = Path(arguments[arguments.index("--config-path") + 1])
+    return main(arguments, partial(RelayService, signatures=EachKeyOnce(config.with_name("seen-keys"))))
 
 
 class RelayBehindProxy:

@@ -11,7 +11,7 @@ from ..clients.imap import ImapClient, ImapError, ImapRefused
 from ..clients.messages import encrypted_message, plain_message, pretended_messages
 from ..clients.smtp import SmtpClient, SmtpError
 from ..hosts import Host
-from ..targets import Credentials, Target
+from ..targets import Credentials, Impact, Target
 from .outcome import Outcome, check
 
 __all__ = ["idle_reports_new_mail", "mailboxes_are_private", "unencrypted_mail_is_refused"]
@@ -94,7 +94,7 @@ def idle_reports_new_mail(target: Target, host: Host) -> Outcome:
     return outcome
 
 
-@check("MAIL-4")
+@check("MAIL-4", impact=Impact.LEAVES_TRACES)
 def mailboxes_are_private(target: Target, host: Host) -> Outcome:
     """Nobody opens another user's mailbox, and the first password of an account stays its only one."""
     outcome = Outcome()

@@ -16,7 +16,7 @@ from ..hosts import Host
 from ..targets import Target
 from ..waiting import WaitTimeout
 from .discovery import offered
-from .outcome import Outcome, check
+from .outcome import Outcome, check, relay_ledger
 
 __all__ = [
     "relay_answers_http",
@@ -112,10 +112,9 @@ def _fault(sent: Sequence[bytes], arrived: Sequence[Packet], source: str) -> str
 
 
 def _compare_with_ledger(outcome: Outcome, target: Target, first: RelayClient, second: RelayClient) -> None:
-    if target.control is None:
-        outcome.note("the target keeps no ledger: only our own two clients were counted")
+    ledger = relay_ledger(outcome, target, otherwise="only our own two clients were counted")
+    if ledger is None:
         return
-    ledger = target.control.ledger().iroh_relay
     frames = len(_payloads()) + 1
     size = sum(map(len, _payloads())) + len(END)
     for sender, receiver in ((first, second), (second, first)):

@@ -14,6 +14,7 @@ from typing import Any
 from ..clients.control import ControlClient, Ledgers, ServiceLog
 from ..hosts import Host, LocalHost, end_process
 from ..waiting import WaitTimeout, wait_until
+from .endpoints import describe
 from .target import Target
 
 __all__ = ["ReferenceServer", "ServerError"]
@@ -140,23 +141,9 @@ class ReferenceServer:
         return line if newline else b""
 
     def _describe(self, name: str) -> Target:
-        endpoints = self.endpoints
         try:
-            self._control = ControlClient(Path(endpoints["control"]), self._host)
-            return Target(
-                name=name,
-                host=str(endpoints["host"]),
-                domain=str(endpoints["domain"]),
-                imaps=int(endpoints["imaps"]),
-                imap=int(endpoints["imap"]),
-                submissions=int(endpoints["submissions"]),
-                submission=int(endpoints["submission"]),
-                https=int(endpoints["https"]),
-                ca_file=Path(endpoints["ca_file"]) if "ca_file" in endpoints else None,
-                dialect=str(endpoints["dialect"]),
-                capabilities=CAPABILITIES,
-                control=self._control,
-            )
+            self._control = ControlClient(Path(self.endpoints["control"]), self._host)
+            return describe(self.endpoints, name, CAPABILITIES, self._control)
         except (KeyError, TypeError, ValueError) as error:
             raise ServerError(self.explain(f"has a ready line without a usable {error}")) from error
 
