@@ -13,12 +13,14 @@ from reference_server.service import ConfigurationError
 
 from .accounts import Accounts
 from .delivery import Delivery
+from .imap.context import Profile
 from .imap.server import ImapConnection, ImapServices
 from .listener import Admission, Connection, Listener
 from .policy import PolicyRules
+from .rates import MemoryBudget
 from .settings import MailSettings
 from .smtp import SmtpConnection, SmtpServices
-from .store import StoreThread
+from .store_thread import StoreThread
 from .strategies import Strategies
 from .web import WebConnection
 
@@ -45,13 +47,12 @@ class MailService:
         """Open the store and every listener. Raises `ConfigurationError`, or `OSError` that names the port."""
         settings = self.settings
         tls = _tls_context(settings)
-        self._store = store = _open_store(settings)
+        self._store = store = self._open_store()
         self._accounts = accounts = Accounts(settings, store, self.ledger, self._strategies.verify_password)
         notifier = self._strategies.make_notifier()
         self._delivery = delivery = self._strategies.make_delivery(store, notifier)
-        imap = ImapServices(
-            settings, tls, accounts, store, notifier, self.ledger, self._strategies.allowed_commands
-        )
+        memory = MemoryBudget(settings.limits.messages_in_memory)
+        imap = ImapServices(settings, tls, accounts, store, notifier, self.ledger, self._profile(), memory)
         rules = PolicyRules(settings.dialect, settings.passthrough_senders, settings.passthrough_recipients)
         smtp = SmtpServices(
             settings, tls, accounts, store, delivery, self._strategies.submission_policy, rules, self.ledger
@@ -102,12 +103,22 @@ class MailService:
         if self._store is not None:
             self._store.close()
 
+    def _open_store(self) -> StoreThread:
+        database = self.settings.database
+        try:
+            return StoreThread(database, self._strategies.make_store)
+        except sqlite3.Error as error:
+            raise ConfigurationError(f"cannot keep mail in {database}: {error}") from error
 
-def _open_store(settings: MailSettings) -> StoreThread:
-    try:
-        return StoreThread(settings.database)
-    except sqlite3.Error as error:
-        raise ConfigurationError(f"cannot keep mail in {settings.database}: {error}") from error
+    def _profile(self) -> Profile:
+        settings, strategies = self.settings, self._strategies
+        return Profile(
+            dialect=settings.dialect,
+            limits=settings.limits,
+            compress=settings.compress,
+            allowed=strategies.allowed_commands,
+            capabilities=strategies.capabilities,
+        )
 
 
 def _tls_context(settings: MailSettings) -> ssl.SSLContext:

@@ -20,7 +20,8 @@ from .accounts import Accounts
 from .delivery import Delivery
 from .policy import PolicyRules, Refuse, Submission, SubmissionPolicy
 from .settings import MailSettings
-from .store import Account, Store, StoreThread, StoreUnavailable
+from .store import Account
+from .store_thread import StoreThread, StoreUnavailable
 
 __all__ = ["SmtpConnection", "SmtpServices"]
 
@@ -115,7 +116,9 @@ class SmtpConnection(SMTP):
         try:
             credentials = cast(LoginPassword, collected.auth_data)
             user, password = credentials.login.decode(), credentials.password.decode()
-            account = await self._services.accounts.log_in(user, password, protocol="smtp")
+            account = await self._services.accounts.log_in(
+                user, password, protocol="smtp", source=self._record.remote.rpartition(":")[0]
+            )
         except UnicodeDecodeError:
             account = None
         except StoreUnavailable:
@@ -180,12 +183,15 @@ class _Handler:
             account = await self._services.accounts.find(address)
             if account is None:
                 return f"550 5.1.1 <{address}>: Recipient address rejected: User unknown on this server"
-            if await self._services.store.run(Store.used_bytes, account.id) >= limits.quota:
+            if await self._used_bytes(account) >= limits.quota:
                 return f"552 5.2.2 <{address}>: The mailbox is full"
         except StoreUnavailable:
             return TRY_LATER
         envelope.rcpt_tos.append(address.lower())
         return "250 2.1.5 Ok"
+
+    async def _used_bytes(self, account: Account) -> int:
+        return await self._services.store.run(lambda store: store.used_bytes(account.id))
 
     async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:
         services, sender = self._services, session.login_data

@@ -11,7 +11,7 @@ from reference_server.ledger import ConnectionRecord
 
 from .accounts import Accounts
 from .settings import Limits
-from .store import StoreUnavailable
+from .store_thread import StoreUnavailable
 
 __all__ = ["WebConnection"]
 

@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reference_server.mail.imap.context import Profile
 from reference_server.mail.imap.session import ImapSession
-from reference_server.mail.settings import Dialect, Limits
+from reference_server.mail.settings import Limits
 from tests.reference_server.mail.imap.dialogue import LOGIN, Dialogue, World
 
 WORDS = (
@@ -58,7 +59,7 @@ def transcript(chunks: list[bytes], *, login: bool) -> tuple[bytes, bool]:
 @given(chunks=st.lists(st.binary(min_size=1, max_size=300), max_size=60))
 def test_a_session_that_is_not_answered_stays_bounded(chunks: list[bytes]) -> None:
     """The shell stops reading while `wants_data` is False; then no more than one chunk is above the limits."""
-    session = ImapSession(tls=True, dialect=Dialect.CHATMAIL, limits=SMALL, now=0)
+    session = ImapSession(Profile(limits=SMALL), tls=True, now=0)
     session.receive_data(b"a LOGIN x y\r\n", 0)
     assert session.next_event(0) is not None
     taken = 0
