@@ -137,11 +137,9 @@ class Dialogue:
         except Refused as reason:
             self.session.refuse(reason)
             return
-        self.session.answer(answer.value)
         if answer.changed:
-            for dialogue in self.world.sessions:
-                if dialogue is not self:
-                    dialogue.session.mailbox_changed()
+            self.world.publish()
+        self.session.answer(answer.value)
 
 
 LOGIN = b'0 LOGIN "alice@chatmail.test" "first password"\r\n'

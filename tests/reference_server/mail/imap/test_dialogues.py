@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from reference_server.mail.mailbox import Refused
-from reference_server.mail.settings import Dialect, Limits
+from reference_server.mail.settings import Limits
 from tests.reference_server.mail.imap.dialogue import Dialogue, World, logged_in, selected
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    yield world
-    world.store.close()
-
-
-@pytest.fixture
-def madmail(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path, dialect=Dialect.MADMAIL)
-    yield world
-    world.store.close()
 
 
 def test_login_tells_the_capabilities(world: World) -> None:
