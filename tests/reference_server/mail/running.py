@@ -100,9 +100,9 @@ class RunningMail:
         for user in users:
             self.imap(user).logout()
 
-    def send(self, *recipients: str, sender: str = ALICE, subject: str = "...") -> bytes:
+    def send(self, *recipients: str, sender: str = ALICE, marker: str = "message") -> bytes:
         """An encrypted message, accepted; returns its bytes."""
-        content = encrypted_message(sender, subject=subject)
+        content = encrypted_message(sender, marker=marker)
         with self.smtp(sender) as client:
             assert client.sendmail(sender, recipients, content) == {}
         return content

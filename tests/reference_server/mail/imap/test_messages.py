@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import email.message
 import email.policy
 import time
 
@@ -159,9 +160,8 @@ def test_body_structure(world: World) -> None:
     ) % (len(INNER), inner, inner, inner, INNER.count(b"\n"))
     extended = fetched(world, "BODYSTRUCTURE")
     assert b'("attachment" ("filename" "in.eml"))' in extended
-    assert extended.endswith(
-        b'"alternative" ("boundary" "b2") NIL NIL NIL) 12 NIL ("attachment" ("filename" "in.eml")) NIL NIL) "mixed" ("boundary" "b1") NIL NIL NIL)'
-    )
+    assert b'"alternative" ("boundary" "b2") NIL NIL NIL) 12 NIL ("attachment" ' in extended
+    assert extended.endswith(b'"mixed" ("boundary" "b1") NIL NIL NIL)')
 
 
 @pytest.mark.parametrize(
@@ -189,19 +189,14 @@ def test_the_same_message_many_times_over_is_refused(world: World) -> None:
     assert dialogue.sent.startswith(b"a NO [LIMIT] ")
 
 
+WORDS = (
+    b'Content-Type: |multipart/mixed; |message/rfc822|boundary=|"b|b"|"|b|\r\n|\r\n\r\n|--b|--|;|text/plain|To: |From: '
+    b"|<a@b>|,|(|\\|=?utf-8?q?|?=|charset*0*=x'|\xff|\x00|\n|\r| |Date: |Content-Disposition: "
+).split(b"|")
+
+
 @settings(max_examples=300, deadline=None)
-@given(
-    st.lists(
-        st.sampled_from(
-            b'Content-Type: |multipart/mixed; |message/rfc822|boundary=|"b|b"|"|b|\r\n|\r\n\r\n|--b|--|;|text/plain'
-            b"|To: |From: |<a@b>|,|(|\\|=?utf-8?q?|?=|charset*0*=x'|\xff|\x00|\n|\r| |Date: |Content-Disposition: ".split(
-                b"|"
-            )
-        )
-        | st.binary(max_size=4),
-        max_size=40,
-    ).map(b"".join)
-)
+@given(st.lists(st.sampled_from(WORDS) | st.binary(max_size=4), max_size=40).map(b"".join))
 def test_any_message_has_a_structure(content: bytes) -> None:
     entity = read_entity(content)
     assert balanced(body_structure(entity, extended=True))
@@ -485,4 +480,5 @@ def test_structure_agrees_with_the_standard_library() -> None:
     for path, theirs in (((1,), parsed.get_payload(0)), ((2,), parsed.get_payload(1))):
         part = ours.part(path)
         assert part is not None
+        assert isinstance(theirs, email.message.Message)
         assert "/".join(part.type) == theirs.get_content_type()
