@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import sqlite3
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reference_server.ledger import ConnectionRecord, Ledger
 from reference_server.service import ConfigurationError
 
 from .accounts import Accounts
+from .alpn import HTTP, AlpnConnection
 from .delivery import Delivery
 from .imap.context import Profile
 from .imap.server import ImapConnection, ImapServices
@@ -19,10 +20,10 @@ from .listener import Admission, Connection, Listener
 from .policy import PolicyRules
 from .rates import MemoryBudget
 from .settings import MailSettings
-from .smtp import SmtpConnection, SmtpServices
+from .smtp import SmtpConnection, SmtpServices, sending_rate
 from .store_thread import StoreThread
 from .strategies import Strategies
-from .web import WebConnection
+from .web import WebConnection, WebServices
 
 __all__ = ["MailService"]
 
@@ -55,8 +56,18 @@ class MailService:
         imap = ImapServices(settings, tls, accounts, store, notifier, self.ledger, self._profile(), memory)
         rules = PolicyRules(settings.dialect, settings.passthrough_senders, settings.passthrough_recipients)
         smtp = SmtpServices(
-            settings, tls, accounts, store, delivery, self._strategies.submission_policy, rules, self.ledger
+            settings=settings,
+            tls=tls,
+            accounts=accounts,
+            store=store,
+            delivery=delivery,
+            policy=self._strategies.submission_policy,
+            rules=rules,
+            ledger=self.ledger,
+            memory=memory,
+            rate=sending_rate(settings),
         )
+        web = WebServices(settings, accounts)
         admission = Admission(settings.limits)
 
         def listen(
@@ -64,28 +75,32 @@ class MailService:
             port: int,
             make: Callable[[ConnectionRecord], Connection],
             tls: ssl.SSLContext | None = None,
-        ) -> int:
+        ) -> None:
             listener = Listener(
                 name, make, tls=tls, admission=admission, limits=settings.limits, ledger=self.ledger
             )
             self._listeners.append(listener)
-            return listener.open(settings.host, port)
+            web.ports[name] = listener.open(settings.host, port)
 
+        def by_alpn(record: ConnectionRecord) -> Connection:
+            return AlpnConnection(
+                {
+                    "imap": lambda: ImapConnection(imap, record, tls=True),
+                    "smtp": lambda: SmtpConnection(smtp, record, tls=True),
+                    HTTP: lambda: WebConnection(web, record),
+                }
+            )
+
+        listen("imaps", settings.imaps_port, lambda r: ImapConnection(imap, r, tls=True), tls)
+        listen("imap", settings.imap_port, lambda r: ImapConnection(imap, r, tls=False))
+        listen("submissions", settings.submissions_port, lambda r: SmtpConnection(smtp, r, tls=True), tls)
+        listen("submission", settings.submission_port, lambda r: SmtpConnection(smtp, r, tls=False))
+        listen("https", settings.https_port, by_alpn, _tls_context(settings, alpn=(HTTP, "imap", "smtp")))
         endpoints: dict[str, Any] = {
             "host": settings.host,
             "domain": settings.domain,
             "dialect": str(settings.dialect),
-            "imaps": listen("imaps", settings.imaps_port, lambda r: ImapConnection(imap, r, tls=True), tls),
-            "imap": listen("imap", settings.imap_port, lambda r: ImapConnection(imap, r, tls=False)),
-            "submissions": listen(
-                "submissions", settings.submissions_port, lambda r: SmtpConnection(smtp, r, tls=True), tls
-            ),
-            "submission": listen(
-                "submission", settings.submission_port, lambda r: SmtpConnection(smtp, r, tls=False)
-            ),
-            "https": listen(
-                "https", settings.https_port, lambda r: WebConnection(accounts, settings.limits, r), tls
-            ),
+            **web.ports,
         }
         if settings.ca_file is not None:
             endpoints["ca_file"] = str(settings.ca_file)
@@ -121,7 +136,7 @@ class MailService:
         )
 
 
-def _tls_context(settings: MailSettings) -> ssl.SSLContext:
+def _tls_context(settings: MailSettings, *, alpn: Sequence[str] = ()) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
@@ -130,4 +145,6 @@ def _tls_context(settings: MailSettings) -> ssl.SSLContext:
         raise ConfigurationError(
             f"cannot use the certificate {settings.certificate_file} with the key {settings.key_file}: {error}"
         ) from error
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
     return context

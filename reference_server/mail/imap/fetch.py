@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from reference_server.mail.dialects import literal
+from reference_server.mail.fields import field_name, split_fields
 from reference_server.mail.mailbox import Message, Part, Refused
 
 from .arguments import MONTHS
 from .entities import Entity, read_entity
-from .headers import field_name, split_fields
 from .parser import Argument, Atom, BadSyntax
 from .structure import body_structure, envelope
 from .view import flag_list

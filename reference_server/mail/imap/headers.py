@@ -1,14 +1,15 @@
-"""Header fields as bytes (RFC 5322 section 2.2), at a cost that is linear whatever is in them."""
+"""What is in header fields, for ENVELOPE and SEARCH; as bytes, because senders write what they like."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from email.errors import HeaderParseError
 from email.header import decode_header
 from email.utils import getaddresses
 
-__all__ = ["Address", "addresses", "decoded", "field_name", "field_value", "split_fields"]
+from reference_server.mail.fields import field_name, split_fields
+
+__all__ = ["Address", "addresses", "decoded", "field_value"]
 
 MAX_ADDRESS_FIELD = 64 * 1024
 MAX_ENCODED_FIELD = 64 * 1024
@@ -17,25 +18,6 @@ _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 
 Address = tuple[str | None, str | None, str | None]
 """Display name, mailbox and host. A group begins with its name as mailbox and no host, and ends with only None."""
-
-
-def split_fields(header: bytes) -> Iterator[bytes]:
-    """Each field with its continuation lines, without the empty line at the end."""
-    field: list[bytes] = []
-    for line in header.splitlines(keepends=True):
-        if line in (b"\r\n", b"\n"):
-            break
-        if line[:1] not in (b" ", b"\t") and field:
-            yield b"".join(field)
-            field = []
-        field.append(line)
-    if field:
-        yield b"".join(field)
-
-
-def field_name(field: bytes) -> bytes:
-    """In lower case."""
-    return field.partition(b":")[0].strip().lower()
 
 
 def field_value(header: bytes, name: bytes) -> bytes | None:

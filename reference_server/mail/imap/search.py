@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_tz
 from functools import cached_property
 
+from reference_server.mail.fields import field_name, split_fields
 from reference_server.mail.mailbox import FLAGS, Message, Part, Refused
 
 from .arguments import MONTHS, text_of
 from .entities import Entity, read_entity
-from .headers import decoded, field_name, field_value, split_fields
+from .headers import decoded, field_value
 from .parser import Argument, Atom, BadSyntax, SequenceSet
 from .view import View
 
