@@ -59,6 +59,13 @@ class RunningMail:
 
     # Clients
 
+    def socket_from(self, source: str, listener: str) -> socket.socket:
+        """With TLS, from another address of this machine."""
+        plain = socket.create_connection(
+            (self.host, self.ports[listener]), timeout=DEADLINE, source_address=(source, 0)
+        )
+        return self.tls.wrap_socket(plain, server_hostname=self.host)
+
     def socket(self, listener: str, *, tls: bool) -> socket.socket:
         plain = socket.create_connection((self.host, self.ports[listener]), timeout=DEADLINE)
         return self.tls.wrap_socket(plain, server_hostname=self.host) if tls else plain
