@@ -10,8 +10,12 @@ from pathlib import Path
 from reference_server import tls
 from reference_server.mail.__main__ import main
 from reference_server.mail.delivery import DurableDelivery, Notifier
+from reference_server.mail.dialects import Habits
+from reference_server.mail.imap.capabilities import capabilities
 from reference_server.mail.imap.states import ALLOWED_COMMANDS, State
+from reference_server.mail.mailbox import INBOX, Refused
 from reference_server.mail.policy import Accept, PolicyRules, Submission, Verdict
+from reference_server.mail.store import Store
 from reference_server.mail.strategies import Strategies
 
 __all__ = [
@@ -19,7 +23,11 @@ __all__ = [
     "accepting_readable_mail",
     "answering_before_storing",
     "answering_metadata_to_strangers",
+    "changing_uid_validity",
+    "hiding_metadata",
     "never_waking_idle",
+    "opening_mailboxes_of_others",
+    "waking_idle_late",
     "with_certificate_of_another_name",
     "with_dead_relay_url",
     "with_foreign_relay_url",
@@ -29,6 +37,7 @@ __all__ = [
 
 RELAY_URL = "--iroh-relay-url"
 DISCARD_PORT = 9
+WAKES_AFTER = 30.0
 LATE = 0.2
 """Seconds between the answer and the disk."""
 
@@ -81,6 +90,52 @@ class SilentNotifier(Notifier):
 
 def never_waking_idle(arguments: Sequence[str]) -> int:
     return main(arguments, replace(RIGHT, make_notifier=SilentNotifier))
+
+
+class LateNotifier(Notifier):
+    def publish(self, mailboxes: Iterable[int]) -> None:
+        asyncio.get_running_loop().call_later(WAKES_AFTER, super().publish, list(mailboxes))
+
+
+def waking_idle_late(arguments: Sequence[str]) -> int:
+    return main(arguments, replace(RIGHT, make_notifier=LateNotifier))
+
+
+def without_metadata(state: State, habits: Habits, compress: bool) -> tuple[str, ...]:
+    return tuple(word for word in capabilities(state, habits, compress) if word != "METADATA")
+
+
+def hiding_metadata(arguments: Sequence[str]) -> int:
+    return main(arguments, replace(RIGHT, capabilities=without_metadata))
+
+
+class ForgetfulStore(Store):
+    """Every start gives every mailbox a new UIDVALIDITY, as one that is kept in memory would have."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._db.execute("UPDATE mailboxes SET uid_validity = uid_validity + 1")
+
+
+def changing_uid_validity(arguments: Sequence[str]) -> int:
+    return main(arguments, replace(RIGHT, make_store=ForgetfulStore))
+
+
+class OpenStore(Store):
+    """`user/ADDRESS` is the inbox of that user, for everybody."""
+
+    def find_mailbox(self, account: int, name: str) -> int:
+        try:
+            return super().find_mailbox(account, name)
+        except Refused:
+            other = self.account(name.removeprefix("user/"))
+            if other is None:
+                raise
+            return super().find_mailbox(other.id, INBOX)
+
+
+def opening_mailboxes_of_others(arguments: Sequence[str]) -> int:
+    return main(arguments, replace(RIGHT, make_store=OpenStore))
 
 
 class HastyDelivery(DurableDelivery):

@@ -192,6 +192,38 @@ _ALL = (
             ),
         ),
     ),
+    Mutant(
+        "metadata_capability_missing",
+        "strategy",
+        "mail",
+        mail.hiding_metadata,
+        "METADATA is served but not advertised, so clients do not ask",
+        (Kill("discovery.metadata_offers_a_relay", "does not advertise the IMAP capability METADATA"),),
+    ),
+    Mutant(
+        "uidvalidity_changes_at_restart",
+        "strategy",
+        "mail",
+        mail.changing_uid_validity,
+        "each restart makes clients forget what they have fetched",
+        (Kill("mail.uids_never_go_back", "UIDVALIDITY changed"),),
+    ),
+    Mutant(
+        "mailbox_of_another_readable",
+        "strategy",
+        "mail",
+        mail.opening_mailboxes_of_others,
+        "the inbox of every user opens under a name of its own",
+        (Kill("mail.mailboxes_are_private", "another user found private"),),
+    ),
+    Mutant(
+        "idle_reports_late",
+        "strategy",
+        "mail",
+        mail.waking_idle_late,
+        "a client in IDLE hears of new mail half a minute later",
+        (Kill("mail.idle_reports_new_mail", "EXISTS during IDLE"),),
+    ),
 )
 
 MUTANTS = {mutant.name: mutant for mutant in _ALL}
