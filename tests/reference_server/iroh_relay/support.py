@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 
+from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 DEADLINE = 20.0
@@ -20,6 +21,11 @@ class Node:
     def client_info(self, text: bytes = b"\x03", *, signature: bytes | None = None) -> bytes:
         signature = self._secret.sign(text) if signature is None else signature
         return frame(2, b"RELAY\xf0\x9f\x94\x91" + self.key + signature + text)
+
+    def client_auth(self, challenge: bytes) -> bytes:
+        """The log-in of `iroh-relay-v1` and `-v2`, in the framing inside the relay."""
+        text = blake3(challenge, derive_key_context="iroh-relay handshake v1 challenge signature").digest()
+        return frame(1, self.key + b"\x40" + self._secret.sign(text))
 
 
 def frame(kind: int, body: bytes = b"") -> bytes:

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference_server.iroh_relay.http import HttpConnection, Transport, captive_portal, relay
+from reference_server.iroh_relay.http import HttpConnection, Transport
+from reference_server.iroh_relay.routes import captive_portal, relay
 
 DERP = b"GET /relay HTTP/1.1\r\nhost: x\r\nupgrade: iroh derp http\r\n\r\n"
 WEBSOCKET = (
@@ -29,7 +30,7 @@ def ask(path, *headers, method="GET", responder=None):
         ("/robots.txt", "200 OK", b"User-agent: *\nDisallow: /\n"),
         ("/relay", "400 Bad Request", b""),
         ("/derp", "400 Bad Request", b""),
-        ("/healthz", "404 Not Found", b"Not Found"),
+        ("/health", "404 Not Found", b"Not Found"),
         ("/ping/", "404 Not Found", b"Not Found"),
     ],
 )
@@ -76,12 +77,12 @@ def test_derp_upgrade_needs_no_connection_header_and_keeps_what_follows():
     output = HttpConnection(relay(tls=False)).receive(DERP + b"\x02\0\0\0", 0.0)
     assert output.data.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
     assert b"Upgrade: iroh derp http\r\n" in output.data
-    assert (output.upgrade, output.trailing) == (Transport.DERP, b"\x02\0\0\0")
+    assert (output.upgrade.transport, output.trailing) == (Transport.DERP, b"\x02\0\0\0")
 
 
 def test_websocket_upgrade():
     output = HttpConnection(relay(tls=False)).receive(WEBSOCKET, 0.0)
-    assert output.upgrade is Transport.WEBSOCKET
+    assert output.upgrade.transport is Transport.WEBSOCKET
     assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in output.data  # RFC 6455, section 1.3
 
 
@@ -109,7 +110,7 @@ def test_requests_may_follow_each_other():
     ping = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
     output = HttpConnection(relay(tls=False)).receive(ping * 3 + DERP, 0.0)
     assert output.data.count(b"HTTP/1.1 200 OK") == 3
-    assert output.upgrade is Transport.DERP
+    assert output.upgrade.transport is Transport.DERP
 
 
 def test_head_over_the_limit_is_refused():

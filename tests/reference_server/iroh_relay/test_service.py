@@ -199,7 +199,7 @@ def test_access_service_is_asked(answer, allowed):
     async def ask():
         async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            return await HttpAccess(f"http://127.0.0.1:{port}/check", "hush").allows(ALICE.key)
+            return await HttpAccess(f"http://127.0.0.1:{port}/check", "hush").allows(ALICE.key, None)
 
     assert asyncio.run(ask()) is allowed
     assert requests[0].startswith(b"POST /check HTTP/1.1\r\n")
