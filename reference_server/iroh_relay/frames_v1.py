@@ -230,7 +230,7 @@ def decode(  # noqa: PLR0911  # one per type
         case FrameType.SERVER_CONFIRMS_AUTH:
             return ServerConfirmsAuth()
         case FrameType.SERVER_DENIES_AUTH:
-            return ServerDeniesAuth(_text(exactly(body[0] if body else 0, body[1:])))
+            return ServerDeniesAuth(_reason(body))
         case FrameType.ENDPOINT_GONE:
             return EndpointGone(leading_key(body, valid_key))
         case FrameType.PING:
@@ -263,6 +263,12 @@ def _datagram(from_relay: bool, batch: bool, body: bytes, valid_key: Callable[[b
         raise FrameError("datagram is too short for its header")
     size = SEGMENT_SIZE.unpack_from(rest, ECN_LENGTH)[0] if batch else None
     return Datagram(from_relay, key, rest[0], rest[fixed:], size)
+
+
+def _reason(body: bytes) -> str:
+    if not body:
+        raise FrameError("ServerDeniesAuth without a reason")
+    return _text(exactly(body[0], body[1:]))
 
 
 def _text(data: bytes) -> str:

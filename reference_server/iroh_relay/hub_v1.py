@@ -155,7 +155,7 @@ class HubV1(Hub):
     def _meet(self, source: Client, destination: Client) -> PairRecord:
         sent_to = self._endpoints[source.key].sent_to
         if len(sent_to) >= self._limits.max_connections:
-            sent_to &= self._registered.keys()
+            sent_to.intersection_update(self._registered)
         sent_to.add(destination.key)
         return super()._meet(source, destination)
 
