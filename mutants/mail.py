@@ -12,6 +12,8 @@ from reference_server.mail.imap.states import ALLOWED_COMMANDS, State
 from reference_server.mail.policy import Accept, PolicyRules, Submission, Verdict
 from reference_server.mail.strategies import Strategies
 
+from .wire import tls_as_somebody_else
+
 __all__ = [
     "accepting_any_password",
     "accepting_readable_mail",
@@ -20,6 +22,7 @@ __all__ = [
     "never_waking_idle",
     "with_dead_relay_url",
     "with_foreign_relay_url",
+    "with_relay_behind_bad_certificate",
     "with_unusable_relay_url",
     "without_relay_url",
 ]
@@ -52,6 +55,12 @@ def with_foreign_relay_url(arguments: Sequence[str]) -> int:
 
 def with_unusable_relay_url(arguments: Sequence[str]) -> int:
     return _with_relay_url(arguments, lambda url: url.removeprefix("http://"))
+
+
+def with_relay_behind_bad_certificate(arguments: Sequence[str]) -> int:
+    host = arguments[arguments.index("--host") + 1]
+    with tls_as_somebody_else(host) as port:
+        return _with_relay_url(arguments, lambda _url: f"https://{host}:{port}")
 
 
 def answering_metadata_to_strangers(arguments: Sequence[str]) -> int:

@@ -35,6 +35,12 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--domain", default="chatmail.test", help="mail domain (default: %(default)s)")
     result.add_argument("--dialect", choices=("chatmail", "madmail"), default="chatmail", help="whose habits")
     result.add_argument("--ledger", action="store_true", help="remember who connected and what was carried")
+    result.add_argument(
+        "--relay-ping-interval",
+        type=_seconds,
+        metavar="SECONDS",
+        help="silence after which the relay pings a client (default: 15)",
+    )
     result.add_argument("--public", action="store_true", help="allow an address that others can reach")
     return result
 
@@ -59,8 +65,16 @@ def settings(arguments: argparse.Namespace, state: Path) -> tuple[ServerSettings
         dialect=arguments.dialect,
         ledger=arguments.ledger,
         public=arguments.public,
+        relay_ping_interval=arguments.relay_ping_interval,
     )
     return chosen, claim
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise ValueError
+    return seconds
 
 
 async def serve(arguments: argparse.Namespace, state: Path, command: Command) -> None:

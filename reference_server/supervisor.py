@@ -53,6 +53,8 @@ class ServerSettings:
     ledger: bool = False
     public: bool = False
     hash_cost: str = "low"
+    relay_ping_interval: float | None = None
+    """Seconds of silence before the relay pings a client; None is the relay's own default."""
 
     @property
     def iroh_relay_url(self) -> str:
@@ -243,7 +245,7 @@ class Supervisor:
             "enable_stun = true\n"
             f'stun_bind_addr = "{host}:{STUN_PORT}"\n'
             "enable_metrics = false\n"
-            'access = "everyone"\n'
+            'access = "everyone"\n' + _ping_interval(settings.relay_ping_interval)
         )
         return ["--config-path", str(file), "--stun-fd", str(self._claim.fileno())]
 
@@ -291,3 +293,10 @@ class Supervisor:
     async def _stop(self, _fields: Mapping[str, Any]) -> dict[str, Any]:
         self.ask_to_stop()
         return {}
+
+
+def _ping_interval(seconds: float | None) -> str:
+    """The relay's table of our own, if there is something to set; the jitter stays a third of the interval."""
+    if seconds is None:
+        return ""
+    return f"[reference_server]\nping_interval = {seconds!r}\nping_jitter = {seconds / 3!r}\n"

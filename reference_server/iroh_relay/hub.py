@@ -316,6 +316,7 @@ class Hub(ABC):
         if data == client.ping:
             client.ping = None
             client.last_received = now
+            self._schedule(client)  # the next ping may be due before this one's answer was
 
     def _enqueue(self, client: Client, lane: Lane, data: bytes, frames: int) -> tuple[int, int]:
         """Write at the end of this turn, or queue while the socket is full; returns frames and bytes kept."""

@@ -44,11 +44,17 @@ class RelayService:
         stun_socket: socket.socket | None = None,
         signatures: SignaturePolicy | None = None,
         delivery: Delivery = exactly_once,
+        answers: Callable[..., Responder] = routes.relay,
+        hub_035: type[Hub035] = Hub035,
+        hub_v1: type[HubV1] = HubV1,
     ) -> None:
         _check(config, public, stun_socket)
         self.ledger = ledger
         self.stun_counters = stun.StunCounters()
         self._config = config
+        self._answers = answers
+        self._hub_035 = hub_035
+        self._hub_v1 = hub_v1
         self._stun_socket = stun_socket
         self._parts = Parts(
             ledger,
@@ -87,8 +93,10 @@ class RelayService:
 
     def _hubs(self) -> dict[Transport, Hub]:
         limit = self._config.rate_limit
-        hub_035 = Hub035(self._parts, _meter(TokenBucket, limit), send_node_gone=self._config.send_node_gone)
-        hub_v1 = HubV1(self._parts, _meter(DebtBucket, limit))
+        hub_035 = self._hub_035(
+            self._parts, _meter(TokenBucket, limit), send_node_gone=self._config.send_node_gone
+        )
+        hub_v1 = self._hub_v1(self._parts, _meter(DebtBucket, limit))
         return {
             Transport.DERP: hub_035,
             Transport.WEBSOCKET: hub_035,
@@ -99,11 +107,13 @@ class RelayService:
     async def _start_relay(self) -> str:
         config = self._config
         if config.tls is None:
-            address = await self._listen(config.http_bind_addr, "relay", routes.relay(tls=False))
+            address = await self._listen(config.http_bind_addr, "relay", self._answers(tls=False))
             return f"http://{address}"
         context = _tls_context(config.tls)
         await self._listen(config.http_bind_addr, "captive_portal", routes.captive_portal)
-        address = await self._listen(config.tls.https_bind_addr, "relay_tls", routes.relay(tls=True), context)
+        address = await self._listen(
+            config.tls.https_bind_addr, "relay_tls", self._answers(tls=True), context
+        )
         return f"https://{address}"
 
     async def _listen(

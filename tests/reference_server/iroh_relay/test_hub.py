@@ -218,6 +218,17 @@ def test_silence_is_answered_with_a_ping_and_a_missing_pong_with_the_end():
     assert relay.reasons("disconnect") == ["no pong within 5 s"]
 
 
+def test_pings_may_follow_each_other_faster_than_a_missing_pong_is_noticed():
+    relay = Relay(limits=RelayLimits(ping_interval=1.0, ping_jitter=0.1, pong_timeout=60.0))
+    alice = relay.log_in(ALICE)
+    for second in range(1, 6):
+        relay.expire(second * 1.1)
+        ((kind, content),) = relay.taken(alice)
+        assert kind == 12
+        relay.feed(alice, frame(13, content), second * 1.1)
+        assert relay.hub.next_deadline() <= second * 1.1 + 1.1
+
+
 def test_rate_limit_holds_frames_back_and_loses_none():
     relay = Relay(meter=lambda: TokenBucket(RateLimit(bytes_per_second=1000, max_burst_bytes=1000)))
     alice, bob = relay.log_in(ALICE), relay.log_in(BOB)
