@@ -154,7 +154,10 @@ _ALL = (
         "iroh_relay",
         relay.without_ping,
         "/ping is not there, which nodes since 0.91 measure their relay with",
-        (Kill("relay.relay_answers_http", "GET /ping at the advertised relay"),),
+        (
+            Kill("relay.relay_answers_http", "GET /ping at the advertised relay"),
+            Kill("relay_v1.relay_v1_carries_real_nodes", "for a node to be online at the relay"),
+        ),
     ),
     Mutant(
         "relay_v1_never_promotes",

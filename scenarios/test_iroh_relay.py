@@ -27,3 +27,8 @@ def test_relay_v1_refuses_bad_signatures(target: Target, host: Host) -> None:
 @pytest.mark.requirement("IROH-1")
 def test_relay_v1_same_key_rules(target: Target, host: Host) -> None:
     assert relay_v1.relay_v1_same_key_rules(target, host)
+
+
+@pytest.mark.requirement("IROH-1", "IROH-2", "IROH-5")
+def test_relay_v1_carries_real_nodes(target: Target, host: Host) -> None:
+    assert relay_v1.relay_v1_carries_real_nodes(target, host)
