@@ -19,6 +19,9 @@ from .targets.reference import REFERENCE_COMMAND, ReferenceServer
 
 __all__ = ["DeviceFactory", "Session", "open_session"]
 
+RELAY_PING_INTERVAL = 2.0
+"""Seconds, for the embedded server: so that a check can watch several rounds. A relay's default is 15."""
+
 DeviceFactory = Callable[[Sequence[str]], AbstractContextManager[tuple[Device, ...]]]
 """From names to devices that are online and end with the block."""
 
@@ -56,7 +59,9 @@ def open_session(
     with tempfile.TemporaryDirectory(prefix="dc-harness-state-") as directory:
         state = Path(directory)
         try:
-            with ReferenceServer(state, logs, host=host, command=command) as server:
+            with ReferenceServer(
+                state, logs, host=host, command=command, relay_ping_interval=RELAY_PING_INTERVAL
+            ) as server:
                 yield _session(run, choice.prepare(server.target, host), host, logs, choice)
         finally:
             for log in state.glob("logs/*.log"):  # what the services wrote is evidence; their state is not

@@ -18,6 +18,8 @@ from reference_server.mail.policy import Accept, PolicyRules, Submission, Verdic
 from reference_server.mail.store import Store
 from reference_server.mail.strategies import Strategies
 
+from .wire import tls_as_somebody_else
+
 __all__ = [
     "accepting_any_password",
     "accepting_readable_mail",
@@ -31,6 +33,7 @@ __all__ = [
     "with_certificate_of_another_name",
     "with_dead_relay_url",
     "with_foreign_relay_url",
+    "with_relay_behind_bad_certificate",
     "with_unusable_relay_url",
     "without_relay_url",
 ]
@@ -75,6 +78,12 @@ def with_certificate_of_another_name(arguments: Sequence[str]) -> int:
 
     tls.issue_development_certificate = for_another_name
     return main(arguments)
+
+
+def with_relay_behind_bad_certificate(arguments: Sequence[str]) -> int:
+    host = arguments[arguments.index("--host") + 1]
+    with tls_as_somebody_else(host) as port:
+        return _with_relay_url(arguments, lambda _url: f"https://{host}:{port}")
 
 
 def answering_metadata_to_strangers(arguments: Sequence[str]) -> int:

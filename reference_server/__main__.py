@@ -46,8 +46,21 @@ def parser() -> argparse.ArgumentParser:
         help="maddy.conf or iroh-relay.toml (docs/configuration.md); may be given for each of them",
     )
     result.add_argument("--ledger", action="store_true", help="remember who connected and what was carried")
+    result.add_argument(
+        "--relay-ping-interval",
+        type=_seconds,
+        metavar="SECONDS",
+        help="silence after which the relay pings a client (default: 15)",
+    )
     result.add_argument("--public", action="store_true", help="allow an address that others can reach")
     return result
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise ValueError
+    return seconds
 
 
 async def serve(arguments: argparse.Namespace, state: Path, command: Command, make: type[Supervisor]) -> None:

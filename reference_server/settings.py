@@ -73,13 +73,17 @@ def choose(arguments: argparse.Namespace, state: Path) -> tuple[ServerSettings, 
         claim.close()
         claim = None
     ports = _ports(arguments, host, maddy)
+    if relay is not None and arguments.relay_ping_interval is not None:
+        raise ConfigurationError(f"--relay-ping-interval: set ping_interval in {relay.file} instead")
     certificates = maddy.mail_certificates if maddy else ()
     settings = ServerSettings(
         state=state,
         host=host,
         ports=ports,
         iroh_relay_url=_relay_url(host, ports, maddy, relay),
-        relay_config=relay.text_for(host) if relay else _relay_config(host, ports),
+        relay_config=relay.text_for(host)
+        if relay
+        else _relay_config(host, ports, arguments.relay_ping_interval),
         certificate=(certificates[0].certificate, certificates[0].key) if certificates else None,
         domain=arguments.domain or (maddy and maddy.domain) or ServerSettings.domain,
         dialect=arguments.dialect or ("madmail" if maddy else ServerSettings.dialect),
@@ -132,7 +136,7 @@ def _relay_url(host: str, ports: Ports, maddy: MaddyConfig | None, relay: RelayF
     return url
 
 
-def _relay_config(host: str, ports: Ports) -> str:
+def _relay_config(host: str, ports: Ports, ping_interval: float | None) -> str:
     return (
         "enable_relay = true\n"
         f'http_bind_addr = "{_bracketed(host)}:{ports.iroh_relay}"\n'
@@ -140,7 +144,14 @@ def _relay_config(host: str, ports: Ports) -> str:
         f'stun_bind_addr = "{_bracketed(host)}:{STUN_PORT}"\n'
         "enable_metrics = false\n"
         'access = "everyone"\n'
-    )
+    ) + _ping_interval(ping_interval)
+
+
+def _ping_interval(seconds: float | None) -> str:
+    """The relay's table of our own, if there is something to set; the jitter stays a third of the interval."""
+    if seconds is None:
+        return ""
+    return f"[reference_server]\nping_interval = {seconds!r}\nping_jitter = {seconds / 3!r}\n"
 
 
 def _bracketed(host: str) -> str:

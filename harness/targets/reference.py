@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,7 +21,7 @@ from .target import Target
 __all__ = ["ReferenceServer", "ServerError"]
 
 REFERENCE_COMMAND = (sys.executable, "-m", "reference_server")
-CAPABILITIES = frozenset({"iroh_relay", "ledger", "logs", "faults"})
+CAPABILITIES = frozenset({"iroh_relay", "relay_v1", "ledger", "logs", "faults"})
 LIFELINE = "DC_SERVER_LIFELINE"
 """Names the read end of a pipe that we hold: when we are gone, even by kill -9, the server ends itself."""
 STOP_PATIENCE = 10.0
@@ -47,12 +48,18 @@ class ReferenceServer:
         command: Sequence[str] = REFERENCE_COMMAND,
         arguments: Sequence[str] = (),
         ephemeral: bool = True,
+        relay_ping_interval: float | None = None,
         name: str = "reference",
         within: float = 30.0,
     ) -> None:
         """`state`: directory of its database; `logs`: directory of its output; `ephemeral`: on free ports of an
-        address of its own; `within`: seconds to start."""
+        address of its own; `within`: seconds to start.
+
+        `relay_ping_interval`: seconds of silence before the relay pings a client, instead of its default.
+        """
         self._host = host or LocalHost()
+        if relay_ping_interval is not None:
+            arguments = [*arguments, "--relay-ping-interval", str(relay_ping_interval)]
         self._stdout_path = logs / f"{name}.stdout.log"
         self.stderr_path = logs / f"{name}.stderr.log"
         logs.mkdir(parents=True, exist_ok=True)
@@ -77,6 +84,8 @@ class ReferenceServer:
         try:
             self.endpoints = self._read_ready_line(within)
             self.target = self._describe(name)
+            if relay_ping_interval is not None:
+                self.target = replace(self.target, relay_ping_interval=relay_ping_interval)
         except BaseException:
             self.close()
             raise

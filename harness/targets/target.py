@@ -49,7 +49,9 @@ class Target:
     dialect: str
     """How METADATA values are written: `chatmail` (literals, as dovecot) or `madmail` (quoted strings)."""
     capabilities: frozenset[str] = frozenset()
-    """What a check may require: `iroh_relay`, `ledger`, `logs`, `faults`, `turn`, ..."""
+    """What a check may require: `iroh_relay`, `relay_v1`, `ledger`, `logs`, `faults`, `turn`, ..."""
+    relay_ping_interval: float = 15.0
+    """Seconds of silence after which its relay pings a client; upstream's default."""
     control: ControlClient | None = field(default=None, repr=False, compare=False)
     """The server's own account of a run, where it has one."""
     pinned: Path | None = None

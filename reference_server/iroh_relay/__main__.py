@@ -41,7 +41,7 @@ def _adopt(number: int) -> socket.socket:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m reference_server.iroh_relay",
-        description="A test server: an iroh relay of generation 0.35. Not for production.",
+        description="A test server: an iroh relay for nodes from 0.35 to 1.x. Not for production.",
     )
     parser.add_argument("-c", "--config-path", type=Path, metavar="FILE", help="iroh-relay.toml")
     parser.add_argument("--dev", action="store_true", help="plain HTTP, whatever the file says about TLS")

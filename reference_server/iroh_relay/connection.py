@@ -6,20 +6,28 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from . import frames, frames_v1
 from .client import Client
-from .frames import FrameError
-from .http import MAX_HEAD, HttpConnection, Output, Responder, Transport
+from .http import MAX_HEAD, HttpConnection, Output, Responder, Transport, Upgrade
 from .websocket import WebSocket
 
 if TYPE_CHECKING:
     from ..ledger import ConnectionRecord
+    from .hub import Hub
     from .shell import Shell
 
 __all__ = ["Connection"]
 
+MAX_MESSAGE = {
+    Transport.WEBSOCKET: frames.MAX_MESSAGE,
+    Transport.V1: frames_v1.MAX_MESSAGE,
+    Transport.V2: frames_v1.MAX_MESSAGE,
+}
+"""What comes in WebSocket messages, and how large they may be; the other transport has frames without a wrapping."""
+
 
 class Connection(asyncio.BufferedProtocol):
-    """HTTP first, then derp frames or WebSocket messages.
+    """HTTP first, then frames, as they are or in WebSocket messages.
 
     All connections read into the one buffer of the shell: asyncio calls `get_buffer`, reads and calls
     `buffer_updated` without anything in between, so that only an incomplete frame has to be kept per connection.
@@ -33,7 +41,11 @@ class Connection(asyncio.BufferedProtocol):
         self._rest = b""
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
+        self.hub: Hub
+        """Whose client this is, once there is one."""
         self.client: Client | None = None
+        self.token: str | None = None
+        """What the client sent to be let in, a secret."""
         self.address = ""
         self.record: ConnectionRecord
         self.transport: asyncio.Transport
@@ -74,7 +86,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.client is None:
             self.abort()  # somebody sends requests and does not read the answers
         else:
-            self._shell.blocked(self.client, self.unsent())
+            self._shell.blocked(self)
 
     def resume_writing(self) -> None:
         if self.client is not None and not self._closing:
@@ -88,7 +100,7 @@ class Connection(asyncio.BufferedProtocol):
     # The shell's side
 
     def write(self, data: bytes) -> None:
-        """Send derp frames, translated where the client speaks WebSocket."""
+        """Send frames, translated where the client speaks WebSocket."""
         self._send(data if self._websocket is None else self._websocket.send(data))
 
     def unsent(self) -> int:
@@ -125,36 +137,36 @@ class Connection(asyncio.BufferedProtocol):
         elif output.requests:
             self._wait(self._shell.limits.request_timeout)
 
-    def _upgrade(self, transport: Transport, trailing: bytes) -> None:
+    def _upgrade(self, upgrade: Upgrade, trailing: bytes) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._http = None
-        self.client = self._shell.upgraded(self, transport)
+        self.token = upgrade.token
         # pause_writing as soon as the kernel takes no more. (0 would make a TLS transport pause with nothing to send.)
         self.transport.set_write_buffer_limits(high=1, low=0)
-        if transport is Transport.WEBSOCKET:
-            self._websocket = WebSocket()
+        max_message = MAX_MESSAGE.get(upgrade.transport)
+        if max_message is not None:
+            self._websocket = WebSocket(max_message)
+        self._shell.upgraded(self, upgrade.transport)
+        if self._websocket is not None:
             self._unwrap(self._websocket, trailing)
         else:
             self._take(bytearray(trailing), len(trailing))
 
     def _unwrap(self, websocket: WebSocket, data: bytes) -> None:
-        try:
-            frames, reply = websocket.receive(data)
-        except FrameError:
-            self.close()
-            return
+        assert self.client is not None
+        run, reply = websocket.receive(data)
         if reply:
             self._send(reply)
-        frames[:0] = self._rest
-        if frames:
-            self._take(frames, len(frames))
-        if websocket.closed:
-            self.close()
+        if run:
+            run[:0] = self._rest
+            self._take(run, len(run))
+        if websocket.ended is not None:
+            self._shell.perform(self.hub.end(self.client, websocket.ended))
 
     def _take(self, data: bytearray, end: int) -> None:
         assert self.client is not None
-        taken, actions = self._shell.hub.receive(self.client, data, end, self._shell.now())
+        taken, actions = self.hub.receive(self.client, data, end, self._shell.now())
         self._rest = bytes(memoryview(data)[taken:end]) if taken < end else b""
         self._shell.perform(actions)
 

@@ -9,7 +9,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import threading
 import time
 
 import pytest
@@ -19,45 +18,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.frames import Frame, Opcode
 
 from reference_server.iroh_relay.access import Allowlist, HttpAccess
-from reference_server.iroh_relay.config import RelayConfig, SocketAddress, TlsConfig
+from reference_server.iroh_relay.config import TlsConfig
 from reference_server.iroh_relay.limits import RateLimit, RelayLimits
-from reference_server.iroh_relay.server import RelayService
-from reference_server.ledger import Ledger
+from tests.reference_server.iroh_relay.serving import ANY_PORT, events, serve
 from tests.reference_server.iroh_relay.support import DEADLINE, Node, Peer, frame, packet
 
 ALICE, BOB = Node(1), Node(2)
-ANY_PORT = SocketAddress("127.0.0.1", 0)
-
-
-@contextlib.contextmanager
-def serve(**settings):
-    """A relay in a thread of its own; yields its port and its ledger."""
-    config = RelayConfig(
-        **{"http_bind_addr": ANY_PORT, "enable_stun": False, "enable_metrics": False, **settings}
-    )
-    service = RelayService(config, Ledger("iroh_relay", enabled=True))
-    started, ports, loop = threading.Event(), [], asyncio.new_event_loop()
-    stop = asyncio.Event()
-
-    async def run():
-        ports.append(await service.start())
-        started.set()
-        await stop.wait()
-        await service.close()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
-    thread.start()
-    try:
-        assert started.wait(DEADLINE)
-        yield int(ports[0]["iroh_relay"].rpartition(":")[2]), service.ledger
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(DEADLINE)
-        loop.close()
-
-
-def events(ledger, kind):
-    return [event for event in ledger.snapshot()["events"] if event["kind"] == kind]
 
 
 def test_packet_crosses_the_relay_and_the_ledger_counts_socket_bytes():
@@ -199,7 +165,7 @@ def test_access_service_is_asked(answer, allowed):
     async def ask():
         async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            return await HttpAccess(f"http://127.0.0.1:{port}/check", "hush").allows(ALICE.key)
+            return await HttpAccess(f"http://127.0.0.1:{port}/check", "hush").allows(ALICE.key, None)
 
     assert asyncio.run(ask()) is allowed
     assert requests[0].startswith(b"POST /check HTTP/1.1\r\n")
