@@ -12,7 +12,7 @@ from tests.reference_server.iroh_relay.test_process import QUIET, port_of, start
 CLIENTS = 1000
 HOSTILE = 100
 BYTES_PER_CLIENT = 64 * 1024
-"""Measured: about 15 kB."""
+"""Measured: 8 kB for a client of generation 0.35, 10 kB for one of `iroh-relay-v2`."""
 CE = b"\x03"
 
 
