@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from .server import RelayService
 def main(arguments: Sequence[str] | None = None, service: Callable[..., Service] = RelayService) -> int:
     """Serve until a signal; returns the exit code. `service` is made with the arguments of `RelayService`."""
     options = _parser().parse_args(arguments)
+    _allow_many_connections()
 
     def make() -> Service:
         config = load(options.config_path, dev=options.dev)
@@ -25,6 +27,12 @@ def main(arguments: Sequence[str] | None = None, service: Callable[..., Service]
         return service(config, ledger, public=options.public, stun_socket=stun_socket)
 
     return run("iroh-relay", make, control=options.control)
+
+
+def _allow_many_connections() -> None:
+    """Every connection is an open file, and many systems allow 1024 unless one asks for more."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _adopt(number: int) -> socket.socket:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from typing import TYPE_CHECKING
 
 from . import frames, frames_v1
 from .client import Client
-from .http import MAX_HEAD, HttpConnection, Output, Responder, Transport, Upgrade
+from .http import MAX_HEAD, HttpConnection, Responder, Transport, Upgrade
 from .websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from .hub import Hub
     from .shell import Shell
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "TlsConnection"]
 
 MAX_MESSAGE = {
     Transport.WEBSOCKET: frames.MAX_MESSAGE,
@@ -76,7 +77,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._closing:
             return
         if self._http is not None:
-            self._speak_http(self._http.receive(bytes(self._shell.view[:nbytes]), time.time()))
+            self._speak_http(self._http, bytes(self._shell.view[:nbytes]))
         elif self._websocket is not None:
             self._unwrap(self._websocket, bytes(self._shell.view[len(self._rest) :][:nbytes]))
         else:
@@ -122,12 +123,13 @@ class Connection(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         self._closing = True
-        self.record.bytes_out -= self.unsent()
+        self.record.bytes_out -= min(self.unsent(), self.record.bytes_out)  # less while hands are shaken
         self.transport.abort()
 
     # Bytes
 
-    def _speak_http(self, output: Output) -> None:
+    def _speak_http(self, http: HttpConnection, data: bytes) -> None:
+        output = http.receive(data, time.time())
         if output.data:
             self._send(bytes(output.data))
         if output.close:
@@ -179,3 +181,54 @@ class Connection(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._shell.loop.call_later(seconds, self.abort)
+
+
+class TlsConnection(Connection):
+    """One that begins with a TLS handshake. It counts as a connection from its acceptance on.
+
+    (asyncio's own TLS servers tell nobody of a connection before its handshake is over.)
+    """
+
+    def __init__(self, shell: Shell, listener: str, responder: Responder, context: ssl.SSLContext) -> None:
+        super().__init__(shell, listener, responder)
+        self._context = context
+        self._handshake: asyncio.Task[None] | None = None
+        self._early = b""
+        """What came with the end of the handshake, before we were told that it is over: one read at most."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()  # whatever arrives belongs to the handshake
+        super().connection_made(transport)
+        if not self._closing:
+            self._handshake = self._shell.loop.create_task(self._shake_hands(transport))
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._handshake is None:
+            super().buffer_updated(nbytes)
+        else:
+            self._early += bytes(self._shell.view[:nbytes])
+
+    def abort(self) -> None:
+        if self._handshake is None:
+            super().abort()
+        else:
+            self._closing = True
+            self._handshake.cancel()  # asyncio would call a handshake that loses its transport a success
+
+    async def _shake_hands(self, transport: asyncio.Transport) -> None:
+        limits = self._shell.limits
+        self._wait(limits.tls_handshake_timeout)
+        try:
+            secure = await self._shell.loop.start_tls(transport, self, self._context, server_side=True)
+        except (OSError, asyncio.CancelledError):  # ssl.SSLError is an OSError
+            transport.abort()
+            self.connection_lost(None)  # nobody else reports the end of this connection
+            return
+        assert secure is not None
+        self.transport, self._handshake = secure, None
+        self._wait(limits.request_timeout)
+        if self._early and self._http is not None:
+            early, self._early = self._early, b""
+            self.record.bytes_in += len(early)
+            self._speak_http(self._http, early)

@@ -14,7 +14,7 @@ from ..ledger import Ledger
 from ..service import ConfigurationError, check_bind_address
 from . import metrics, routes, stun
 from .config import RelayConfig, SocketAddress, TlsConfig
-from .connection import Connection
+from .connection import Connection, TlsConnection
 from .http import Responder, Transport
 from .hub import Delivery, Hub, Parts, exactly_once
 from .hub_035 import Hub035
@@ -125,13 +125,12 @@ class RelayService:
     ) -> SocketAddress:
         """Returns the address with the port that it really has."""
         assert self._shell is not None
-        server = await self._shell.loop.create_server(
-            partial(Connection, self._shell, listener, responder),
-            address.host,
-            address.port,
-            ssl=tls,
-            ssl_handshake_timeout=self._config.limits.tls_handshake_timeout if tls else None,
+        make: Callable[[], Connection] = (
+            partial(Connection, self._shell, listener, responder)
+            if tls is None
+            else partial(TlsConnection, self._shell, listener, responder, tls)
         )
+        server = await self._shell.loop.create_server(make, address.host, address.port)
         self._servers.append(server)
         return SocketAddress(address.host, server.sockets[0].getsockname()[1])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import struct
 from typing import Self
@@ -17,9 +18,16 @@ BOTH = "iroh-relay-v2, iroh-relay-v1"
 class Node:
     """A secret key and what a node of generation 0.35 makes of it."""
 
-    def __init__(self, seed: int) -> None:
-        self._secret = Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32)
+    def __init__(self, seed: int | bytes) -> None:
+        """One byte is repeated."""
+        self._secret = Ed25519PrivateKey.from_private_bytes(
+            bytes([seed]) * 32 if isinstance(seed, int) else seed
+        )
         self.key = self._secret.public_key().public_bytes_raw()
+
+    @classmethod
+    def random(cls) -> Node:
+        return cls(secrets.token_bytes(32))
 
     def client_info(self, text: bytes = b"\x03", *, signature: bytes | None = None) -> bytes:
         signature = self._secret.sign(text) if signature is None else signature
@@ -44,6 +52,7 @@ class Peer:
 
     def __init__(self, port: int, sock: socket.socket | None = None) -> None:
         self.sock = sock or socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __enter__(self) -> Self:
         return self

@@ -14,6 +14,7 @@ from tests.reference_server.iroh_relay.sans_io import Relay, RelayV1
 from tests.reference_server.iroh_relay.support import Node, frame
 
 NODES = [Node(seed) for seed in (1, 2, 3)]
+STRANGERS = [Node(seed) for seed in range(10, 16)]
 LIMITS = RelayLimits(queue_frames=4, queue_bytes=2000, max_strangers=3, max_connections=8)
 MAX_CLIENTS = 8
 REST = max(256 * 1024, 2 * 65_536)
@@ -73,6 +74,13 @@ class HubMachine(RuleBasedStateMachine):
         for piece in (data[:cut], data[cut:]):
             if client.takes_frames and not client.rate_limited:
                 self.relay.feed(client, piece, self.now)
+
+    @precondition(lambda self: self.alive())
+    @rule(number=st.integers(0, 100), receivers=st.lists(st.sampled_from(NODES * 2 + STRANGERS), max_size=8))
+    def send(self, number, receivers):
+        client = self.pick(number)
+        if client.state is State.READY and not client.rate_limited and not self.relay.rest[client]:
+            self.relay.feed(client, b"".join(frame(4, node.key + b"\0hello") for node in receivers), self.now)
 
     @precondition(lambda self: self.alive())
     @rule(number=st.integers(0, 100), unsent=st.integers(0, 1000))

@@ -213,6 +213,52 @@ def test_relay_over_tls_survives_a_truncated_hello(certificate):
                 assert bob.read_frame() == (5, ALICE.key + bytes(65_536))
 
 
+def test_connections_count_before_their_tls_handshake(certificate):
+    limits = RelayLimits(max_connections_per_address=2, tls_handshake_timeout=0.5)
+    context = ssl.create_default_context(cafile=certificate.certificate)
+    with serve(tls=certificate, limits=limits) as (port, ledger):
+        with Peer(port) as first, Peer(port) as second, Peer(port) as third:
+            second.sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+            assert third.read_to_end() == b""
+            assert first.read_to_end() == b""
+            assert second.read_to_end() == b""
+        plain = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+        with Peer(port, context.wrap_socket(plain, server_hostname="127.0.0.1")) as alice:
+            alice.log_in(ALICE)
+            assert [each["closed"] is None for each in ledger.snapshot()["connections"]] == [False] * 3 + [
+                True
+            ]
+
+
+def test_request_that_comes_with_the_end_of_the_handshake_is_answered(certificate):
+    """The client's last flight and its first request in one TCP segment: asyncio hands over both at once."""
+    context = ssl.create_default_context(cafile=certificate.certificate)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    with serve(tls=certificate) as (port, _), Peer(port) as peer:
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                peer.sock.sendall(outgoing.read())
+                incoming.write(peer.sock.recv(65_536))
+        client.write(b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        peer.sock.sendall(outgoing.read())
+        incoming.write(peer.read_to_end())
+        assert client.read(65_536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_all_connections_are_counted():
+    with serve(limits=RelayLimits(max_connections=2)) as (port, _), Peer(port) as alice, Peer(port) as bob:
+        alice.log_in(ALICE)
+        bob.log_in(BOB)
+        with Peer(port) as third:
+            assert third.read_to_end() == b""
+        alice.sock.sendall(packet(BOB.key, b"hello"))
+        assert bob.read_frame() == (5, ALICE.key + b"hello")
+
+
 def test_real_relay_gives_the_same_http_answers(tmp_path):
     binary = os.environ.get("IROH_RELAY_BIN") or shutil.which("iroh-relay")
     if binary is None:
