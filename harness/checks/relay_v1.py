@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 NEEDS = ("iroh_relay", "relay_v1")
-NODE_WITHIN = 15.0
+NODE_WITHIN = 20.0
 NODE_MESSAGES = 20
 NODE_MESSAGE_SIZE = 20_000
 """Bytes: a message takes several datagrams, so that nodes send batches, too."""

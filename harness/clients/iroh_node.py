@@ -172,19 +172,27 @@ class Bridge:
         await asyncio.gather(*carried, return_exceptions=True)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        relay = self._relay
-        with suppress(OSError):  # like a node's own connection: it breaks, and the node sees that
+        relay, ends = self._relay, [writer]
+        try:
             connection = await asyncio.to_thread(self._host.connect, relay.host, relay.port, within=PATIENCE)
-            connection.setblocking(False)
             back, forth = await asyncio.open_connection(sock=connection)
-            try:
-                await asyncio.gather(_copy(reader, forth), _copy(back, writer))
-            finally:
-                forth.close()
-        writer.close()
+            ends.append(forth)
+            async with asyncio.TaskGroup() as both:
+                both.create_task(_copy(reader, forth))
+                both.create_task(_copy(back, writer))
+        except* OSError:
+            pass  # like a node's own connection: it breaks, and the node sees that
+        finally:
+            for end in ends:
+                end.transport.abort()
+            for end in ends:
+                with suppress(OSError):
+                    await end.wait_closed()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Returns when the kernel has taken everything."""
+    writer.transport.set_write_buffer_limits(high=0)
     while data := await reader.read(READ_SIZE):
         writer.write(data)
         await writer.drain()
