@@ -101,9 +101,9 @@ class _Tail:
 
     def look(self) -> list[str]:
         """What was added. Raises `_ServerEnded` when nothing was and nothing will be."""
-        ended = (
-            not self._control.exists()
-        )  # before reading: afterwards, whatever was written is there to read
+        # A server removes its socket's directory last, after the end of every service. We look before we read:
+        # afterwards, whatever was written is there to read.
+        ended = not self._control.parent.exists()
         lines = self._lines()
         if ended and not lines:
             raise _ServerEnded
