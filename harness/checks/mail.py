@@ -171,7 +171,7 @@ def _smtp_lets_in(target: Target, host: Host, account: Credentials) -> bool:
         return True
 
 
-@check("MAIL-2", needs=("faults",))
+@check("MAIL-2", needs=("faults",), impact=Impact.HARMFUL)
 def uids_never_go_back(target: Target, host: Host) -> Outcome:
     """A UID stands for one message for ever: also when the newest was deleted and the server started again."""
     assert target.control is not None

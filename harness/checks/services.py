@@ -7,7 +7,7 @@ from ..clients.messages import encrypted_message
 from ..clients.relay import RelayClient, RelayError, RelayUrl
 from ..clients.smtp import SmtpClient, SmtpError
 from ..hosts import Host
-from ..targets import Target
+from ..targets import Impact, Target
 from .discovery import offered
 from .outcome import Outcome, check
 
@@ -16,7 +16,7 @@ __all__ = ["relay_restarts_without_touching_mail"]
 WITHIN = 30.0
 
 
-@check("IROH-8", needs=("iroh_relay", "faults", "logs"))
+@check("IROH-8", needs=("iroh_relay", "faults", "logs"), impact=Impact.HARMFUL)
 def relay_restarts_without_touching_mail(target: Target, host: Host) -> Outcome:
     """The relay is stopped, killed and started again: an open IDLE session gets mail meanwhile, and the relay works."""
     assert target.control is not None

@@ -26,6 +26,8 @@ __all__ = ["RelayConfig", "SocketAddress", "TlsConfig", "load"]
 
 log = logging.getLogger(__name__)
 
+SECRET_KEYS = frozenset({"bearer_token", "shared_token"})
+"""A wrong value of these may still hold a secret: no message repeats it."""
 TOKEN_VARIABLE = "IROH_RELAY_HTTP_BEARER_TOKEN"  # noqa: S105
 ACCESS_TOKEN_VARIABLE = "IROH_RELAY_ACCESS_TOKEN"  # noqa: S105
 """Takes the place of every token of `access.shared_token`."""
@@ -114,7 +116,8 @@ class _Table:
         try:
             return parse(value)
         except _Unexpected as error:
-            raise self.error(key, f"expected {error}, found {value!r}") from None
+            found = "something else" if key in SECRET_KEYS else repr(value)
+            raise self.error(key, f"expected {error}, found {found}") from None
 
     def has(self, key: str) -> bool:
         return key in self._values

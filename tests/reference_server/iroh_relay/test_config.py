@@ -139,3 +139,17 @@ def test_what_is_not_served_is_warned_about(read, caplog):
         "enable_quic_addr_discovery is not served by this test server",
         "limits.accept_conn_limit is not served by this test server",
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'access.http = { url = "http://127.0.0.1:1/x", bearer_token = ["hush"] }',
+        'access.shared_token = "hush"',
+        'access.shared_token = ["hush", 7]',
+    ],
+)
+def test_no_message_repeats_a_token(read, text):
+    with pytest.raises(ConfigurationError, match="found something else") as refused:
+        read(text)
+    assert "hush" not in str(refused.value)
