@@ -1,20 +1,28 @@
-"""`dc-harness`: the door for a person. `check` runs checks, `list` names them."""
+"""`dc-harness`: the door for a person.
+
+`check` runs checks, `list` names them, `mutants` tries them out, `serve` runs a server to try things with, `logs`
+shows what it writes.
+"""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from . import logs, serve
 from .checks.catalogue import all_checks, run_check
 from .checks.outcome import Check, recording
+from .mutation import as_json, declared_mutants, judge, render, run_table
 from .report.records import Record, Verdict
 from .report.run import Run, new_run_directory
-from .report.summary import counts
+from .report.summary import accounts_left, counts
 from .session import open_session
+from .targets.options import Choice, add_options
 from .targets.reference import ServerError
 
 __all__ = ["main"]
@@ -25,13 +33,25 @@ RUNS = Path("reports/runs")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0: passed, 1: failed or in error, 2: usage, 5: nothing ran."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if "run" in arguments:
+        return int(arguments.run(arguments))
     chosen = [check for check in all_checks() if _wanted(check, arguments.names)]
     if arguments.command == "list":
         for check in chosen:
-            _say(f"{check.name:48} {', '.join(check.requirements):32} {check.sentence}")
+            _say(f"{check.name:48} {', '.join(check.requirements):32} {check.impact:14} {check.sentence}")
         return PASSED if chosen else NOTHING_RAN
-    return _check(chosen, arguments)
+    if not chosen:
+        _say("no check has such a name; `dc-harness list` shows them")
+        return NOTHING_RAN
+    if arguments.command == "mutants":
+        return _mutants(chosen, arguments)
+    try:
+        choice = Choice.read(vars(arguments).get)
+    except ValueError as error:
+        parser.error(str(error))
+    return _check(chosen, choice, arguments.out)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,14 +63,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_parser("list", parents=[names], help="name the checks and what they prove")
     check = commands.add_parser("check", parents=[names], help="run checks")
-    check.add_argument("--domain", metavar="HOST", help="server under test (default: an embedded one)")
-    check.add_argument(
-        "--ca-file", type=Path, metavar="FILE", help="CA that signed the certificates of --domain"
+    add_options(check.add_argument)
+    mutants = commands.add_parser("mutants", parents=[names], help="every check against every wrong server")
+    mutants.add_argument(
+        "--mutant", action="append", metavar="NAME", help="only this one; repeat it for more"
     )
-    check.add_argument("--rpc-server", type=Path, metavar="PATH", help="another deltachat-rpc-server")
-    check.add_argument(
-        "--out", type=Path, metavar="DIR", help="directory for results (default: reports/runs/...)"
+    mutants.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="at the same time"
     )
+    for command in (check, mutants):
+        command.add_argument(
+            "--out", type=Path, metavar="DIR", help="directory for results (default: reports/runs/...)"
+        )
+    serve.add_command(commands)
+    logs.add_command(commands)
     return parser
 
 
@@ -58,14 +84,11 @@ def _wanted(check: Check, patterns: Sequence[str]) -> bool:
     return not patterns or any(fnmatch(check.name, pattern) for pattern in patterns)
 
 
-def _check(checks: Sequence[Check], arguments: argparse.Namespace) -> int:
-    if not checks:
-        _say("no check has such a name; `dc-harness list` shows them")
-        return NOTHING_RAN
+def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
     progress = logging.getLogger("harness.progress")
     progress.setLevel(logging.INFO)
     progress.addHandler(logging.StreamHandler(sys.stderr))
-    run = Run(arguments.out or new_run_directory(RUNS))
+    run = Run(out or new_run_directory(RUNS))
 
     def show(record: Record, files: Sequence[Path]) -> None:
         run.add(record, files)
@@ -75,9 +98,7 @@ def _check(checks: Sequence[Check], arguments: argparse.Namespace) -> int:
 
     try:
         with (
-            open_session(
-                run, domain=arguments.domain, ca_file=arguments.ca_file, binary=arguments.rpc_server
-            ) as session,
+            open_session(run, choice) as session,
             recording(show, run=run.name, door="dc-harness check"),
         ):
             for check in checks:
@@ -87,11 +108,33 @@ def _check(checks: Sequence[Check], arguments: argparse.Namespace) -> int:
         return FAILED
     finally:
         run.finish()
+    if left := accounts_left(run.records):
+        _say(f"{left}.")
     _say(f"{counts(run.records)}. Results in {run.directory}")
     verdicts = {record.verdict for record in run.records}
     if verdicts & {Verdict.FAILED, Verdict.ERROR}:
         return FAILED
     return PASSED if Verdict.PASSED in verdicts else NOTHING_RAN
+
+
+def _mutants(checks: Sequence[Check], arguments: argparse.Namespace) -> int:
+    directory = arguments.out or new_run_directory(RUNS)
+    rows = [row for row in declared_mutants() if not arguments.mutant or row.name in arguments.mutant]
+    if not rows:
+        _say("no mutant has such a name; `python -m mutants` shows them")
+        return NOTHING_RAN
+    names = [check.name for check in checks]
+    cells = []
+    for cell in run_table(rows, names, directory, arguments.jobs):
+        cells.append(cell)
+        sys.stderr.write(f"{cell.seconds:7.2f} s  {cell.mutant}  {cell.check}  {cell.verdict}\n")
+    (directory / "mutants.json").write_text(as_json(cells), encoding="utf-8")
+    _say(render(rows, names, cells))
+    faults = judge(cells)
+    for fault in faults:
+        _say(fault)
+    _say(f"Results in {directory}")
+    return FAILED if faults else PASSED
 
 
 def _say(text: str) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from .clients.core import Account, Core
+from .clients.eras import CoreUnsupported
+from .clients.imap import ImapClient
 from .clients.sockets import tcp_connections
+from .clients.versions import CoreBinary, CoreChoice
 from .hosts import Host, LocalHost
-from .targets import Target
+from .targets import Credentials, Target
 
 __all__ = ["Device", "devices_online"]
+
+TURN_KEY = "/shared/vendor/deltachat/turn"
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,8 @@ class Device:
     host: Host
     core: Core
     account: Account
+    origin: str = ""
+    """What is to be said about where its core came from."""
 
     @classmethod
     def start(
@@ -33,28 +41,46 @@ class Device:
         logs: Path,
         *,
         host: Host | None = None,
-        binary: Path | None = None,
+        binary: CoreBinary | None = None,
         bot: bool = True,
         within: float = 60.0,
     ) -> Device:
         """Start a core, create an account on the target and wait until its inbox is watched.
 
-        The target must advertise a relay of its own before: core would else use public ones.
+        The target must advertise a relay of its own before: core would else use public ones. Raises `CoreUnsupported`
+        before a core does any I/O that cannot work with what the target offers.
         """
         host = host or LocalHost()
-        core = Core(logs, name=name, host=host, binary=binary, within=within)
+        binary = binary or CoreChoice().for_device(name)
+        core = Core(logs, name=name, host=host, binary=binary.path, within=within)
         try:
-            account = core.new_account(target, bot=bot)
+            credentials = target.new_account()
+            _check_era(core, target, credentials)
+            account = core.new_account(target, credentials, bot=bot)
             account.bring_online(within=within)
         except BaseException:
             core.close()
             raise
-        return cls(name, host, core, account)
+        return cls(name, host, core, account, binary.origin)
+
+    def second_device(self, name: str, *, within: float = 60.0) -> Device:
+        """Another device of the same account, set up from a backup, with the same core; the caller closes it."""
+        core = Core(self.core.logs, name=name, host=self.host, binary=self.core.binary, within=within)
+        try:
+            with tempfile.TemporaryDirectory(prefix="dc-harness-backup-") as directory:
+                backup = self.account.export_backup(Path(directory), within=within)
+                account = core.import_account(backup, like=self.account)
+            account.bring_online(within=within)
+        except BaseException:
+            core.close()
+            raise
+        return Device(name, self.host, core, account, self.origin)
 
     @property
     def description(self) -> str:
         """Which client this is, for records."""
-        return f"core {self.core.version}, bot={int(self.account.bot)}"
+        text = f"core {self.core.version}, bot={int(self.account.bot)}"
+        return f"{text}, {self.origin}" if self.origin else text
 
     @property
     def log_files(self) -> tuple[Path, ...]:
@@ -75,6 +101,19 @@ class Device:
         self.core.close()
 
 
+def _check_era(core: Core, target: Target, credentials: Credentials) -> None:
+    if not core.era.needs_turn:
+        return
+    with ImapClient(core.host, target) as imap:
+        imap.login(credentials)
+        if TURN_KEY in imap.get_metadata(TURN_KEY):
+            return
+    raise CoreUnsupported(
+        f"core {core.version} comes online only where METADATA offers TURN or the public name nine.testrun.org "
+        f"has an address, and {target.name} offers no TURN"
+    )
+
+
 @contextlib.contextmanager
 def devices_online(
     names: Sequence[str],
@@ -82,14 +121,16 @@ def devices_online(
     logs: Path,
     *,
     host: Host | None = None,
-    binary: Path | None = None,
+    cores: CoreChoice | None = None,
     bot: bool = True,
     within: float = 60.0,
 ) -> Iterator[tuple[Device, ...]]:
     """Devices that start together and are all closed at the end, also when one of them does not start."""
+    cores = cores or CoreChoice()
+    binaries = {name: cores.for_device(name) for name in names}  # before any starts: one may need a download
 
     def start(name: str) -> Device:
-        return Device.start(name, target, logs, host=host, binary=binary, bot=bot, within=within)
+        return Device.start(name, target, logs, host=host, binary=binaries[name], bot=bot, within=within)
 
     with ThreadPoolExecutor(max_workers=max(len(names), 1)) as pool:
         starting: list[Future[Device]] = [pool.submit(start, name) for name in names]

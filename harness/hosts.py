@@ -17,9 +17,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Host", "LocalHost", "end_process"]
+__all__ = ["Host", "LocalHost", "MissingCapability", "end_process"]
 
 Socket = socket.socket  # inside a class with a method `socket`, that name means the method
+
+
+class MissingCapability(Exception):
+    """This machine, or this run, cannot do what a check needs: `capability` names it, the text says more."""
+
+    def __init__(self, capability: str, text: str) -> None:
+        self.capability = capability
+        super().__init__(f"capability {capability}: {text}")
 
 
 class Host(ABC):

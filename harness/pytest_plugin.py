@@ -16,9 +16,10 @@ from .checks.outcome import recording
 from .hosts import Host
 from .report.records import Record, Verdict
 from .report.run import Run, new_run_directory
-from .report.summary import counts
+from .report.summary import accounts_left, counts
 from .session import DeviceFactory, Session, open_session
 from .targets import Target
+from .targets.options import Choice, add_options
 
 RECORD = "dc_harness_record"
 """Name of the user property that carries a record from a worker to the main process."""
@@ -28,21 +29,22 @@ RUNS = Path("reports/runs")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("dc-harness", "checks of a chatmail server")
-    group.addoption("--domain", metavar="HOST", help="server under test (default: an embedded one)")
-    group.addoption(
-        "--ca-file", type=Path, metavar="FILE", help="CA that signed the certificates of --domain"
-    )
-    group.addoption("--rpc-server", type=Path, metavar="PATH", help="another deltachat-rpc-server")
+    add_options(group.addoption)
     group.addoption(
         "--out", type=Path, metavar="DIR", help="directory for results (default: reports/runs/...)"
     )
 
 
 _DIRECTORY = pytest.StashKey[Path]()
+_CHOICE = pytest.StashKey[Choice]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requirement(*ids): the promises that a test proves")
+    try:
+        config.stash[_CHOICE] = Choice.read(config.getoption)
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
     if not _is_worker(config):
         config.stash[_DIRECTORY] = config.getoption("--out") or new_run_directory(RUNS)
         config.pluginmanager.register(_Writer(config.stash[_DIRECTORY]))
@@ -82,6 +84,8 @@ class _Writer:
         for record in self._run.records:
             for note in record.notes:
                 terminalreporter.line(f"{record.check}: {note}")
+        if left := accounts_left(self._run.records):
+            terminalreporter.line(left)
         terminalreporter.line(f"results in {self._run.directory}")
 
 
@@ -89,15 +93,12 @@ class _Writer:
 def _session(request: pytest.FixtureRequest) -> Iterator[Session]:
     config = request.config
     worker = getattr(config, "workerinput", None)
+    choice = config.stash[_CHOICE]
+    if worker:
+        choice = choice.for_worker(int(worker["workerid"].removeprefix("gw")), worker["workercount"])
     run = Run(Path(worker[WORKER_DIRECTORY]) if worker else config.stash[_DIRECTORY])
     logs = run.logs / (worker["workerid"] if worker else "main")
-    with open_session(
-        run,
-        domain=config.getoption("--domain"),
-        ca_file=config.getoption("--ca-file"),
-        binary=config.getoption("--rpc-server"),
-        logs=logs,
-    ) as session:
+    with open_session(run, choice, logs=logs) as session:
         yield session
     run.redactor.tree(logs)
 

@@ -1,13 +1,16 @@
-"""The only way to wait: for a condition, with a deadline, and with a sentence when it does not come true."""
+"""The only way to wait: for a condition, with a deadline, and with a sentence when it does not come true.
+
+`watch` is for a person who looks on: it has no deadline.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-__all__ = ["Deadline", "WaitTimeout", "wait_until"]
+__all__ = ["Deadline", "WaitTimeout", "wait_until", "watch"]
 
 T = TypeVar("T")
 
@@ -71,3 +74,14 @@ def wait_until(
                 woken_by.wait(deadline.remaining())
         if last_look:
             raise WaitTimeout(what, within, seen() if seen else None)
+
+
+def watch(look: Callable[[], Iterable[T]], *, every: float) -> Iterator[T]:
+    """What `look` finds, again and again, with `every` seconds between two looks.
+
+    For following something, where `wait_until` is for one thing that has to come. It goes on until whoever iterates
+    stops, or `look` raises.
+    """
+    while True:
+        yield from look()
+        time.sleep(every)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from . import mail, relay
+from . import mail, relay, supervisor
 
 __all__ = ["MUTANTS", "Kill", "Mutant"]
 
 Run = Callable[[Sequence[str]], int]
-"""Runs one service of the server with its usual arguments until a signal, and returns the exit code."""
+"""Runs one service of the server, or the supervisor, with its usual arguments until a signal; returns the exit code."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Kill:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A reference server with one wrong behaviour in one service."""
+    """A reference server with one wrong behaviour in one service, or in the supervisor of all."""
 
     name: str
     kind: Literal["settings", "wire", "strategy"]
-    service: Literal["mail", "iroh_relay"]
+    service: Literal["mail", "iroh_relay", "supervisor"]
     run: Run
     wrong: str
     killed_by: tuple[Kill, ...]
@@ -102,7 +102,10 @@ _ALL = (
         "iroh_relay",
         relay.delivering_twice,
         "each frame is forwarded two times",
-        (Kill("relay.relay_forwards_each_frame_once", "delivered twice"),),
+        (
+            Kill("relay.relay_forwards_each_frame_once", "delivered twice"),
+            Kill("relay_v1.relay_v1_forwards_each_datagram_once", "delivered twice"),
+        ),
     ),
     Mutant(
         "relay_accepts_bad_signature",
@@ -110,7 +113,94 @@ _ALL = (
         "iroh_relay",
         relay.accepting_every_signature,
         "anybody can log in as any node ID",
-        (Kill("relay.relay_refuses_bad_signatures", "accepted a log-in with a bad signature"),),
+        (
+            Kill("relay.relay_refuses_bad_signatures", "accepted a log-in with a bad signature"),
+            Kill("relay_v1.relay_v1_refuses_bad_signatures", "accepted a log-in with a bad signature"),
+        ),
+    ),
+    Mutant(
+        "relay_wrong_source_key",
+        "strategy",
+        "iroh_relay",
+        relay.naming_a_wrong_source,
+        "frames say that they come from somebody else",
+        (
+            Kill("relay.relay_forwards_each_frame_once", "another source key than the sender's"),
+            Kill("relay_v1.relay_v1_forwards_each_datagram_once", "another source key than the sender's"),
+        ),
+    ),
+    Mutant(
+        "relay_drops_large_frames",
+        "strategy",
+        "iroh_relay",
+        relay.dropping_large_frames,
+        "frames over 1 kB are not forwarded",
+        (
+            Kill("relay.relay_forwards_each_frame_once", "frames were lost or changed; the first had 1200"),
+            Kill("relay_v1.relay_v1_forwards_each_datagram_once", "frames were lost or changed"),
+        ),
+    ),
+    Mutant(
+        "relay_forgets_clients",
+        "strategy",
+        "iroh_relay",
+        relay.forgetting_idle_clients,
+        "a client that is silent for seconds gets nothing any more",
+        (Kill("relay.relay_connection_survives_idle", "the relay forgot a client that was only idle"),),
+    ),
+    Mutant(
+        "relay_ping_missing",
+        "strategy",
+        "iroh_relay",
+        relay.without_ping,
+        "/ping is not there, which nodes since 0.91 measure their relay with",
+        (
+            Kill("relay.relay_answers_http", "GET /ping at the advertised relay"),
+            Kill("relay_v1.relay_v1_carries_real_nodes", "for a node to be online at the relay"),
+        ),
+    ),
+    Mutant(
+        "relay_v1_never_promotes",
+        "strategy",
+        "iroh_relay",
+        relay.never_promoting,
+        "when the newest connection of a key leaves, the others stay mute",
+        (Kill("relay_v1.relay_v1_same_key_rules", "was not told that it is active again"),),
+    ),
+    Mutant(
+        "relay_https_bad_certificate",
+        "wire",
+        "mail",
+        mail.with_relay_behind_bad_certificate,
+        "METADATA names an https relay whose certificate is somebody else's",
+        (Kill("relay.relay_answers_http", "certificate verify failed"),),
+    ),
+    Mutant(
+        "relay_never_frees_places",
+        "strategy",
+        "iroh_relay",
+        relay.never_freeing_places,
+        "a client that leaves keeps its place, so that the third log-in is refused",
+        (
+            Kill("realtime.a_device_rejoins", "bob does not get back into the channel after he was offline"),
+            Kill("realtime.two_devices_of_one_account", "each device of the swarm to hear each other"),
+        ),
+    ),
+    Mutant(
+        "relay_refuses_second_login",
+        "strategy",
+        "iroh_relay",
+        relay.refusing_second_login,
+        "a node ID can log in once and never again",
+        (Kill("realtime.devices_survive_a_relay_restart", "did not log in again"),),
+    ),
+    Mutant(
+        "certificate_of_another_name",
+        "settings",
+        "mail",
+        mail.with_certificate_of_another_name,
+        "the certificate is for another host name",
+        (Kill("tls.certificates_are_trusted", "is not trusted"),),
     ),
     Mutant(
         "getmetadata_answered_before_login",
@@ -151,6 +241,51 @@ _ALL = (
         mail.accepting_any_password,
         "the password of an account is not checked after its first log-in",
         (Kill("mail.mailboxes_are_private", "accepted another password"),),
+    ),
+    Mutant(
+        "relay_restart_ends_mail",
+        "strategy",
+        "supervisor",
+        supervisor.restarting_everything_together,
+        "restarting the relay restarts mail with it",
+        (
+            Kill(
+                "services.relay_restarts_without_touching_mail",
+                "connections to mail did not live on while the relay was restarted",
+            ),
+        ),
+    ),
+    Mutant(
+        "metadata_capability_missing",
+        "strategy",
+        "mail",
+        mail.hiding_metadata,
+        "METADATA is served but not advertised, so clients do not ask",
+        (Kill("discovery.metadata_offers_a_relay", "does not advertise the IMAP capability METADATA"),),
+    ),
+    Mutant(
+        "uidvalidity_changes_at_restart",
+        "strategy",
+        "mail",
+        mail.changing_uid_validity,
+        "each restart makes clients forget what they have fetched",
+        (Kill("mail.uids_never_go_back", "UIDVALIDITY changed"),),
+    ),
+    Mutant(
+        "mailbox_of_another_readable",
+        "strategy",
+        "mail",
+        mail.opening_mailboxes_of_others,
+        "the inbox of every user opens under a name of its own",
+        (Kill("mail.mailboxes_are_private", "another user found private"),),
+    ),
+    Mutant(
+        "idle_reports_late",
+        "strategy",
+        "mail",
+        mail.waking_idle_late,
+        "a client in IDLE hears of new mail half a minute later",
+        (Kill("mail.idle_reports_new_mail", "EXISTS during IDLE"),),
     ),
 )
 

@@ -6,11 +6,20 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from reference_server.iroh_relay import routes
 from reference_server.iroh_relay.__main__ import main
+from reference_server.iroh_relay.client import Client
 from reference_server.iroh_relay.config import RelayConfig
+from reference_server.iroh_relay.framing import HEADER, frame_spans
+from reference_server.iroh_relay.http import Answer, Request, Responder, Upgrade
+from reference_server.iroh_relay.hub_035 import Hub035
+from reference_server.iroh_relay.hub_v1 import HubV1
+from reference_server.iroh_relay.keys import KEY_LENGTH
 from reference_server.iroh_relay.server import RelayService
+from reference_server.iroh_relay.signatures import Ed25519Signatures
 from reference_server.ledger import Ledger
 
 from .wire import ProxyWithoutUpgrade
@@ -20,7 +29,19 @@ __all__ = [
     "behind_proxy_without_upgrade",
     "delivering_twice",
     "dropping_for_second_client",
+    "dropping_large_frames",
+    "forgetting_idle_clients",
+    "naming_a_wrong_source",
+    "never_freeing_places",
+    "never_promoting",
+    "refusing_second_login",
+    "without_ping",
 ]
+
+LARGE = 1000
+"""Bytes of a frame that a careless buffer does not hold."""
+PLACES = 2
+RIGHT_SIGNATURES = Ed25519Signatures()
 
 
 def delivering_twice(arguments: Sequence[str]) -> int:
@@ -45,6 +66,57 @@ def dropping_for_second_client(arguments: Sequence[str]) -> int:
     return main(arguments, partial(RelayService, delivery=DropForEverySecond()))
 
 
+def naming_a_wrong_source(arguments: Sequence[str]) -> int:
+    def from_its_receiver(_source: bytes, destination: bytes, run: memoryview) -> bytes:
+        data = bytearray(run)
+        for start, _stop in frame_spans(run):
+            key = start + HEADER.size
+            data[key : key + KEY_LENGTH] = destination
+        return bytes(data)
+
+    return main(arguments, partial(RelayService, delivery=from_its_receiver))
+
+
+def dropping_large_frames(arguments: Sequence[str]) -> int:
+    def only_small(_source: bytes, _destination: bytes, run: memoryview) -> bytes:
+        return b"".join(run[start:stop] for start, stop in frame_spans(run) if stop - start <= LARGE)
+
+    return main(arguments, partial(RelayService, delivery=only_small))
+
+
+class ForgetfulHub(Hub035):
+    """A client that was silent for one ping interval keeps its connection and loses its place in the table."""
+
+    def _ping(self, client: Client, now: float) -> None:
+        super()._ping(client, now)
+        self._registered.pop(client.key, None)
+
+
+def forgetting_idle_clients(arguments: Sequence[str]) -> int:
+    return main(arguments, partial(RelayService, hub_035=ForgetfulHub))
+
+
+class NeverPromotingHub(HubV1):
+    def _promote(self, newest: Client) -> None:
+        """Leave the place of a connection that has gone empty, although an older one is there."""
+
+
+def never_promoting(arguments: Sequence[str]) -> int:
+    return main(arguments, partial(RelayService, hub_v1=NeverPromotingHub))
+
+
+def without_ping(arguments: Sequence[str]) -> int:
+    def answers(*, tls: bool) -> Responder:
+        right = routes.relay(tls=tls)
+
+        def respond(request: Request) -> Answer | Upgrade:
+            return routes.NOT_FOUND if request.path == "/ping" else right(request)
+
+        return respond
+
+    return main(arguments, partial(RelayService, answers=answers))
+
+
 class AnySignature:
     def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
         del public_key, message, signature
@@ -53,6 +125,42 @@ class AnySignature:
 
 def accepting_every_signature(arguments: Sequence[str]) -> int:
     return main(arguments, partial(RelayService, signatures=AnySignature()))
+
+
+class PlacesNeverFreed:
+    """There are places for two clients, and who leaves keeps its place."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+
+    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        if self._taken == PLACES or not RIGHT_SIGNATURES.verify(public_key, message, signature):
+            return False
+        self._taken += 1
+        return True
+
+
+def never_freeing_places(arguments: Sequence[str]) -> int:
+    return main(arguments, partial(RelayService, signatures=PlacesNeverFreed()))
+
+
+class EachKeyOnce:
+    """Takes the second log-in of a key for a replay of the first, and remembers the keys on disk."""
+
+    def __init__(self, seen: Path) -> None:
+        self._seen = seen
+
+    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        known = self._seen.read_text().split() if self._seen.exists() else []
+        if public_key.hex() in known or not RIGHT_SIGNATURES.verify(public_key, message, signature):
+            return False
+        self._seen.write_text("\n".join([*known, public_key.hex()]))
+        return True
+
+
+def refusing_second_login(arguments: Sequence[str]) -> int:
+    config = Path(arguments[arguments.index("--config-path") + 1])
+    return main(arguments, partial(RelayService, signatures=EachKeyOnce(config.with_name("seen-keys"))))
 
 
 class RelayBehindProxy:

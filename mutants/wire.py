@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import ssl
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 
-__all__ = ["ProxyWithoutUpgrade"]
+from reference_server.tls import issue_development_certificate
+
+__all__ = ["ProxyWithoutUpgrade", "tls_as_somebody_else"]
 
 MAX_HEAD = 16 * 1024
 HEAD_WITHIN = 30.0
@@ -49,3 +58,25 @@ class ProxyWithoutUpgrade:
             return await reader.read()
         finally:
             writer.close()
+
+
+@contextlib.contextmanager
+def tls_as_somebody_else(host: str) -> Iterator[int]:
+    """A TLS port at `host` whose certificate is for another name; nobody who verifies it gets to what lies behind."""
+    with tempfile.TemporaryDirectory() as directory, socket.create_server((host, 0)) as listener:
+        files = issue_development_certificate(Path(directory), ["somebody-else.example"])
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(files.certificate_file, files.key_file)
+        threading.Thread(target=_shake_hands, args=(listener, context), daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+def _shake_hands(listener: socket.socket, context: ssl.SSLContext) -> None:
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return  # the listener is closed: the service has ended
+        connection.settimeout(HEAD_WITHIN)
+        with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as secure:
+            secure.recv(1)

@@ -7,16 +7,15 @@ import asyncio
 import json
 import logging
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from .addresses import DEFAULT_PORTS, STANDARD_PORTS, claim_address, claim_any_address, free_ports
-from .service import ConfigurationError, check_bind_address, end_with_parent
-from .supervisor import Command, ServerSettings, Supervisor, standard_command
+from .service import ConfigurationError, end_with_parent
+from .settings import choose
+from .supervisor import Command, Supervisor, standard_command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,39 +31,40 @@ def parser() -> argparse.ArgumentParser:
     ports = result.add_mutually_exclusive_group()
     ports.add_argument("--ephemeral-ports", action="store_true", help="free ports, on a free 127.x.y.z")
     ports.add_argument("--standard-ports", action="store_true", help="993, 143, 465, 587 and 443; needs root")
-    result.add_argument("--domain", default="chatmail.test", help="mail domain (default: %(default)s)")
-    result.add_argument("--dialect", choices=("chatmail", "madmail"), default="chatmail", help="whose habits")
+    result.add_argument("--domain", help="mail domain (default: chatmail.test)")
+    result.add_argument(
+        "--dialect",
+        choices=("chatmail", "madmail"),
+        help="whose habits (default: chatmail; with maddy.conf: madmail)",
+    )
+    result.add_argument(
+        "--config",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="maddy.conf or iroh-relay.toml (docs/configuration.md); may be given for each of them",
+    )
     result.add_argument("--ledger", action="store_true", help="remember who connected and what was carried")
+    result.add_argument(
+        "--relay-ping-interval",
+        type=_seconds,
+        metavar="SECONDS",
+        help="silence after which the relay pings a client (default: 15)",
+    )
     result.add_argument("--public", action="store_true", help="allow an address that others can reach")
     return result
 
 
-def settings(arguments: argparse.Namespace, state: Path) -> tuple[ServerSettings, socket.socket]:
-    """Claim an address and choose the ports."""
-    if arguments.host is None and arguments.ephemeral_ports:
-        host, claim = claim_any_address()
-    else:
-        host = arguments.host or "127.0.0.1"
-        check_bind_address(host, public=arguments.public)
-        claim = claim_address(host)
-    if arguments.ephemeral_ports:
-        ports = free_ports(host)
-    else:
-        ports = STANDARD_PORTS if arguments.standard_ports else DEFAULT_PORTS
-    chosen = ServerSettings(
-        state=state,
-        host=host,
-        ports=ports,
-        domain=arguments.domain,
-        dialect=arguments.dialect,
-        ledger=arguments.ledger,
-        public=arguments.public,
-    )
-    return chosen, claim
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise ValueError
+    return seconds
 
 
-async def serve(arguments: argparse.Namespace, state: Path, command: Command) -> None:
-    supervisor = Supervisor(*settings(arguments, state), command=command)
+async def serve(arguments: argparse.Namespace, state: Path, command: Command, make: type[Supervisor]) -> None:
+    supervisor = make(*choose(arguments, state), command=command)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.ask_to_stop)
@@ -79,9 +79,21 @@ async def serve(arguments: argparse.Namespace, state: Path, command: Command) ->
         await supervisor.close()
 
 
-def main(argv: Sequence[str] | None = None, command: Command = standard_command) -> int:
-    """Run the server until a signal; 0 afterwards, 2 for settings that cannot work."""
-    arguments = parser().parse_args(argv)
+def main(
+    argv: Sequence[str] | None = None,
+    command: Command = standard_command,
+    supervisor: type[Supervisor] = Supervisor,
+) -> int:
+    """Run the server until a signal; 0 afterwards, 2 for settings that cannot work.
+
+    `check-config FILE...` checks files instead (`config.check_config`).
+    """
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["check-config"]:
+        from .config import check_config  # noqa: PLC0415 - lark is slow to load
+
+        return check_config.main(words[1:])
+    arguments = parser().parse_args(words)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s server %(levelname)s %(message)s"
     )
@@ -91,7 +103,7 @@ def main(argv: Sequence[str] | None = None, command: Command = standard_command)
             state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dc-server-state-")))
         try:
             state.mkdir(parents=True, exist_ok=True, mode=0o700)
-            asyncio.run(serve(arguments, state.resolve(), command))
+            asyncio.run(serve(arguments, state.resolve(), command, supervisor))
         except (ConfigurationError, OSError) as error:
             print(f"reference_server: {error}", file=sys.stderr)  # noqa: T201
             return 2

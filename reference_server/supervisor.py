@@ -14,18 +14,18 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import control
-from .addresses import STUN_PORT, Ports
 from .control import ControlError, ControlServer
 from .service import LIFELINE, ConfigurationError
+from .settings import ServerSettings
 
-__all__ = ["Command", "ServerSettings", "Supervisor", "standard_command"]
+__all__ = ["Command", "ServiceProcess", "Supervisor", "standard_command"]
 
 READY_TIMEOUT = 30.0
 STOP_TIMEOUT = 5.0
@@ -39,25 +39,6 @@ Command = Callable[[str, Sequence[str]], list[str]]
 
 def standard_command(service: str, arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", f"reference_server.{service}", *arguments]
-
-
-@dataclass(frozen=True)
-class ServerSettings:
-    """One server: where it lives and what it says."""
-
-    state: Path
-    host: str
-    ports: Ports
-    domain: str = "chatmail.test"
-    dialect: str = "chatmail"
-    ledger: bool = False
-    public: bool = False
-    hash_cost: str = "low"
-
-    @property
-    def iroh_relay_url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.ports.iroh_relay}"
 
 
 class ServiceProcess:
@@ -90,6 +71,7 @@ class ServiceProcess:
                 start_new_session=True,  # Ctrl-C reaches the supervisor, which ends the services in order
             )
         endpoints = await self._ready_line()
+        self._note(f"{self.name} is ready, process {self._process.pid}")
         self._watcher = asyncio.create_task(self._watch(self._process))
         return endpoints
 
@@ -110,35 +92,45 @@ class ServiceProcess:
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         code = await process.wait()
+        self._note(f"{self.name} ended with exit code {code}, {'as asked' if self.stopping else 'by itself'}")
         if not self.stopping:
             log.error("%s ended by itself with exit code %s; its log is %s", self.name, code, self.log_file)
+
+    def _note(self, text: str) -> None:
+        """Write into the service's own log, so that whoever follows it sees starts and ends.
+
+        A full disk is no reason to end a service, or not to.
+        """
+        with suppress(OSError), self.log_file.open("a") as output:
+            output.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} supervisor INFO {text}\n")
 
     @property
     def pid(self) -> int | None:
         """The process ID while the service runs."""
-        if self._process is None or self._process.returncode is not None:
-            return None
-        return self._process.pid
+        return None if self._process is None or _has_ended(self._process) else self._process.pid
 
     def send_signal(self, number: signal.Signals) -> None:
-        if self._process is None or self._process.returncode is not None:
+        if (pid := self.pid) is None:
             raise ControlError(f"{self.name} is not running")
-        self._process.send_signal(number)
+        os.kill(pid, number)
 
     async def stop(self, first: signal.Signals = signal.SIGTERM) -> None:
-        """End the process, by force if it does not listen, and wait until it is gone."""
+        """End the process, by force if it does not listen, and wait until it is gone and its end is in the log."""
         process = self._process
-        if process is None or process.returncode is not None:
+        if process is None:
             return
-        self.stopping = True
         for number in (first, signal.SIGKILL):
-            with suppress(ProcessLookupError):
-                process.send_signal(number)
-                process.send_signal(signal.SIGCONT)  # a paused process would not hear the first
+            if not _has_ended(process):
+                self.stopping = True
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, number)
+                    os.kill(process.pid, signal.SIGCONT)  # a paused process would not hear the first
             with suppress(TimeoutError):
                 async with asyncio.timeout(STOP_TIMEOUT):
                     await process.wait()
-                    return
+                    break
+        if self._watcher is not None and process.returncode is not None:
+            await self._watcher
 
     def tail(self, lines: int) -> list[str]:
         with suppress(FileNotFoundError):
@@ -146,12 +138,24 @@ class ServiceProcess:
         return []
 
 
+def _has_ended(process: asyncio.subprocess.Process) -> bool:
+    """Ask the kernel, and leave the exit code for asyncio to collect.
+
+    `Process.send_signal` would collect it in passing, and asyncio would then report an unknown process and code 255.
+    """
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True  # collected already
+
+
 class Supervisor:
     """The services of one server, started together."""
 
     def __init__(
-        self, settings: ServerSettings, claim: socket.socket, command: Command = standard_command
+        self, settings: ServerSettings, claim: socket.socket | None, command: Command = standard_command
     ) -> None:
+        """`claim` is the server's UDP 3478, for the relay to answer STUN on."""
         self.settings = settings
         self._stopped = asyncio.Event()
         self._runtime = Path(tempfile.mkdtemp(prefix="dc-server-"))  # mode 0700; short, for unix socket paths
@@ -159,7 +163,9 @@ class Supervisor:
         self._claim = claim
         self._command = command
         self._services = {
-            "iroh_relay": self._service("iroh_relay", self._relay_arguments(), claim.fileno()),
+            "iroh_relay": self._service(
+                "iroh_relay", self._relay_arguments(), *([] if claim is None else [claim.fileno()])
+            ),
             "mail": self._service("mail", self._mail_arguments()),
         }
         self._control = ControlServer(
@@ -197,8 +203,18 @@ class Supervisor:
         await asyncio.gather(*(service.stop() for service in self._services.values()))
         os.close(self._lifeline_write)
         os.close(self._lifeline_read)
-        self._claim.close()
+        if self._claim is not None:
+            self._claim.close()
         shutil.rmtree(self._runtime, ignore_errors=True)
+
+    @property
+    def services(self) -> tuple[ServiceProcess, ...]:
+        return tuple(self._services.values())
+
+    async def restart(self, service: ServiceProcess, first: signal.Signals) -> None:
+        """Replace one service's process, and touch no other."""
+        await service.stop(first)
+        await service.start()
 
     # How the services are started
 
@@ -216,7 +232,7 @@ class Supervisor:
 
     def _mail_arguments(self) -> list[str]:
         settings, ports = self.settings, self.settings.ports
-        arguments = {
+        arguments: dict[str, object] = {
             "--state": settings.state / "mail",
             "--host": settings.host,
             "--imaps-port": ports.imaps,
@@ -226,26 +242,19 @@ class Supervisor:
             "--https-port": ports.https,
             "--domain": settings.domain,
             "--dialect": settings.dialect,
-            "--iroh-relay-url": settings.iroh_relay_url,
             "--password-hash-cost": settings.hash_cost,
         }
+        if settings.iroh_relay_url is not None:
+            arguments["--iroh-relay-url"] = settings.iroh_relay_url
+        if settings.certificate is not None:
+            arguments["--tls-cert"], arguments["--tls-key"] = settings.certificate
         return [str(word) for pair in arguments.items() for word in pair]
 
     def _relay_arguments(self) -> list[str]:
-        """Write the relay's own configuration file: the same one that a stand-alone relay reads."""
-        settings = self.settings
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        file = settings.state / "iroh-relay.toml"
-        file.write_text(
-            "# written by the supervisor at each start\n"
-            "enable_relay = true\n"
-            f'http_bind_addr = "{host}:{settings.ports.iroh_relay}"\n'
-            "enable_stun = true\n"
-            f'stun_bind_addr = "{host}:{STUN_PORT}"\n'
-            "enable_metrics = false\n"
-            'access = "everyone"\n'
-        )
-        return ["--config-path", str(file), "--stun-fd", str(self._claim.fileno())]
+        file = self._runtime / "iroh-relay.toml"
+        file.write_text(f"# written by the supervisor at each start\n{self.settings.relay_config}")
+        arguments = ["--config-path", str(file)]
+        return arguments if self._claim is None else [*arguments, "--stun-fd", str(self._claim.fileno())]
 
     # Verbs of the control socket
 
@@ -277,9 +286,8 @@ class Supervisor:
         name = fields.get("signal", "TERM")
         if name not in ("TERM", "KILL"):
             raise ControlError("signal is TERM or KILL")
-        await service.stop(signal.Signals[f"SIG{name}"])
         try:
-            await service.start()
+            await self.restart(service, signal.Signals[f"SIG{name}"])
         except ConfigurationError as error:
             raise ControlError(str(error)) from error
         return {"pid": service.pid}

@@ -13,3 +13,18 @@ from harness.targets import Target
 @pytest.mark.requirement("E2E-16", "DISC-5", "IROH-2", "IROH-4")
 def test_two_devices_exchange_messages(target: Target, host: Host, devices: DeviceFactory) -> None:
     assert realtime.two_devices_exchange_messages(target, host, devices)
+
+
+@pytest.mark.requirement("IROH-3")
+def test_devices_survive_a_relay_restart(target: Target, host: Host, devices: DeviceFactory) -> None:
+    assert realtime.devices_survive_a_relay_restart(target, host, devices)
+
+
+@pytest.mark.requirement("IROH-4")
+def test_a_device_rejoins(target: Target, host: Host, devices: DeviceFactory) -> None:
+    assert realtime.a_device_rejoins(target, host, devices)
+
+
+@pytest.mark.requirement("IROH-4", "IROH-9")
+def test_two_devices_of_one_account(target: Target, host: Host, devices: DeviceFactory) -> None:
+    assert realtime.two_devices_of_one_account(target, host, devices)

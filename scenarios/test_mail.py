@@ -27,3 +27,8 @@ def test_idle_reports_new_mail(target: Target, host: Host) -> None:
 @pytest.mark.requirement("MAIL-4")
 def test_mailboxes_are_private(target: Target, host: Host) -> None:
     assert mail.mailboxes_are_private(target, host)
+
+
+@pytest.mark.requirement("MAIL-2")
+def test_uids_never_go_back(target: Target, host: Host) -> None:
+    assert mail.uids_never_go_back(target, host)

@@ -165,6 +165,18 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path, address):
 
 
 @needs_low_ports
+def test_a_server_that_signs_itself_is_tested_if_asked_for_and_the_record_says_so(tmp_path, address):
+    with server_at(address, tmp_path / "state", "reference_server"):
+        options = ["--target", "remote", "--accept-self-signed", "--out", tmp_path / "out"]
+        result = run_main("--test-15", *options, cwd=tmp_path, REMOTE1=address)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "nobody vouches for the target's certificates" in result.stdout
+    assert f"accounts were left on {address}" in result.stdout
+    records = list(read_records(tmp_path / "out" / "results.jsonl"))
+    assert all(any("nobody vouches" in note for note in record.notes) for record in records)
+
+
+@needs_low_ports
 @pytest.mark.parametrize("flags", [[], ["--cool"]])
 def test_a_broken_server_fails_the_run(flags, tmp_path, address):
     with server_at(address, tmp_path / "state", "mutants", "irohrelay_missing") as endpoints:

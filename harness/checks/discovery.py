@@ -32,7 +32,7 @@ class Offer:
 def offered(target: Target, host: Host) -> Offer:
     """Read METADATA with our own client. Raises `PromiseBroken` for a missing, unusable or foreign value."""
     with ImapClient(host, target) as imap:
-        imap.login(target.new_account())
+        imap.login(target.any_account())
         return _offer(target, imap)
 
 

@@ -10,7 +10,7 @@ from ..clients.imap import ImapClient
 from ..clients.messages import encrypted_message
 from ..clients.smtp import SmtpClient, SmtpError
 from ..hosts import Host
-from ..targets import Credentials, Target
+from ..targets import Credentials, Impact, Target
 from ..waiting import wait_until
 from .mail import markers
 from .outcome import Outcome, check
@@ -65,7 +65,7 @@ class _Sender(threading.Thread):
         (self.accepted if reply.accepted else self.refused).append(marker)
 
 
-@check("MAIL-2", needs=("faults",))
+@check("MAIL-2", needs=("faults",), impact=Impact.HARMFUL)
 def accepted_mail_survives_a_kill(target: Target, host: Host) -> Outcome:
     """While clients submit mail, the mail service is killed (SIGKILL) and started again; nothing answered is lost."""
     assert target.control is not None

@@ -9,12 +9,17 @@ from contextlib import contextmanager
 
 from ..clients.imap import ImapClient, ImapError, ImapRefused
 from ..clients.messages import encrypted_message, plain_message, pretended_messages
-from ..clients.smtp import SmtpClient, SmtpError, SmtpRefused
+from ..clients.smtp import SmtpClient, SmtpError
 from ..hosts import Host
-from ..targets import Credentials, Target
+from ..targets import Credentials, Impact, Target
 from .outcome import Outcome, check
 
-__all__ = ["idle_reports_new_mail", "mailboxes_are_private", "unencrypted_mail_is_refused"]
+__all__ = [
+    "idle_reports_new_mail",
+    "mailboxes_are_private",
+    "uids_never_go_back",
+    "unencrypted_mail_is_refused",
+]
 
 WITHIN = 10.0
 ENCRYPTION_NEEDED = 523
@@ -94,7 +99,7 @@ def idle_reports_new_mail(target: Target, host: Host) -> Outcome:
     return outcome
 
 
-@check("MAIL-4")
+@check("MAIL-4", impact=Impact.LEAVES_TRACES)
 def mailboxes_are_private(target: Target, host: Host) -> Outcome:
     """Nobody opens another user's mailbox, and the first password of an account stays its only one."""
     outcome = Outcome()
@@ -161,8 +166,50 @@ def _smtp_lets_in(target: Target, host: Host, account: Credentials) -> bool:
     with SmtpClient(host, target) as smtp:
         try:
             smtp.login(account)
-        except SmtpRefused:
-            return False
         except SmtpError:
             return False
         return True
+
+
+@check("MAIL-2", needs=("faults",), impact=Impact.HARMFUL)
+def uids_never_go_back(target: Target, host: Host) -> Outcome:
+    """A UID stands for one message for ever: also when the newest was deleted and the server started again."""
+    assert target.control is not None
+    outcome = Outcome()
+    account = target.new_account()
+    with _logged_in(target, host, account) as imap:
+        for marker in ("first", "second"):
+            _deliver_to_oneself(target, host, account, marker, outcome)
+        imap.select()
+        before = imap.uid_state()
+        uids = [message.uid for message in imap.fetch_all()]
+        outcome.expect(len(uids) == 2, f"2 mails were delivered, {len(uids)} are there")
+        if not uids:
+            return outcome
+        for command in (f"UID STORE {uids[-1]} +FLAGS.SILENT (\\Deleted)", "EXPUNGE"):
+            answer = imap.command(command)
+            outcome.expect(answer.status == "OK", f"{command} was answered with {answer.status}")
+    target.control.restart("mail")
+    _deliver_to_oneself(target, host, account, "third", outcome)
+    with _logged_in(target, host, account) as imap:
+        imap.select()
+        after = imap.uid_state()
+        new = [message.uid for message in imap.fetch_all()]
+    outcome.expect(
+        after[0] == before[0], f"UIDVALIDITY changed from {before[0]} to {after[0]} when the server restarted"
+    )
+    outcome.expect(after[1] > before[1], f"UIDNEXT was {before[1]} and is {after[1]} after one more mail")
+    return outcome.expect(
+        new[:1] == uids[:1] and len(new) == 2 and new[1] > uids[-1],
+        f"the UIDs were {uids}, and are {new} after the newest was deleted and another one came",
+    )
+
+
+def _deliver_to_oneself(
+    target: Target, host: Host, account: Credentials, marker: str, outcome: Outcome
+) -> None:
+    with SmtpClient(host, target) as smtp:
+        smtp.login(account)
+        message = encrypted_message(account.address, account.address, marker=marker)
+        reply = smtp.submit(account.address, [account.address], message)
+        outcome.expect(reply.accepted, f"a mail to oneself was refused: {reply}")

@@ -17,11 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
-from ..report.records import Record, Verdict
-from ..targets import Target
+from ..clients.control import ServiceLedger
+from ..clients.eras import CoreUnsupported
+from ..hosts import MissingCapability
+from ..report.records import ACCOUNTS_LEFT, Record, Verdict
+from ..targets import Impact, Target
 from ..waiting import WaitTimeout
 
-__all__ = ["CHECKS", "Check", "Outcome", "PromiseBroken", "Sink", "check", "recording"]
+__all__ = ["CHECKS", "Check", "Outcome", "PromiseBroken", "Sink", "check", "recording", "relay_ledger"]
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -99,6 +102,7 @@ class Check:
     name: str
     requirements: tuple[str, ...]
     needs: frozenset[str]
+    impact: Impact
     sentence: str
     run: Callable[..., Outcome]
 
@@ -147,9 +151,12 @@ def recording(sink: Sink, *, run: str, door: str) -> Iterator[None]:
 
 
 def check(
-    *requirements: str, needs: tuple[str, ...] = ()
+    *requirements: str, needs: tuple[str, ...] = (), impact: Impact = Impact.LIVE_SAFE
 ) -> Callable[[Callable[Concatenate[Target, P], Outcome]], Callable[Concatenate[Target, P], Outcome]]:
-    """Register a check that proves `requirements` on a target with the capabilities `needs`."""
+    """Register a check that proves `requirements` on a target with the capabilities `needs`.
+
+    `impact`: what it does to a server that people use; above what the target allows, the check is left out.
+    """
 
     def register(
         function: Callable[Concatenate[Target, P], Outcome],
@@ -159,19 +166,59 @@ def check(
         @functools.wraps(function)
         def run(target: Target, /, *args: P.args, **kwargs: P.kwargs) -> Outcome:
             started, clock = time.time(), time.monotonic()
-            missing = sorted(set(needs) - target.capabilities)
-            if missing:
-                outcome = Outcome(Verdict.UNSUPPORTED, [f"{target.name} has no {', '.join(missing)}"])
-            else:
-                outcome = _guarded(lambda: function(target, *args, **kwargs), name)
+            outcome = _left_out(entry, target)
+            if outcome is None:
+                with _counting_accounts(target) as counted:
+                    outcome = _guarded(lambda: function(target, *args, **kwargs), name)
+                outcome.measurements |= counted
+                _name_what_was_not_verified(outcome, target)
             entry.record(target, outcome, started, time.monotonic() - clock)
             return outcome
 
-        entry = Check(name, requirements, frozenset(needs), _first_line(function.__doc__), run)
+        entry = Check(name, requirements, frozenset(needs), impact, _first_line(function.__doc__), run)
         CHECKS[name] = entry
         return run
 
     return register
+
+
+def relay_ledger(outcome: Outcome, target: Target, *, otherwise: str) -> ServiceLedger | None:
+    """What the relay says that it carried; without a ledger None, and a note that names the weaker witness."""
+    if target.control is None or "ledger" not in target.capabilities:
+        outcome.note(f"the target keeps no ledger: {otherwise}")
+        return None
+    return target.control.ledger().iroh_relay
+
+
+def _left_out(entry: Check, target: Target) -> Outcome | None:
+    if missing := sorted(entry.needs - target.capabilities):
+        return Outcome(Verdict.UNSUPPORTED, [f"{target.name} has no {', '.join(missing)}"])
+    if entry.impact.within(target.impact):
+        return None
+    allow = (
+        "--impact leaves_traces"
+        if entry.impact is Impact.LEAVES_TRACES
+        else f"--i-own-this-server {target.name}"
+    )
+    return Outcome(Verdict.SKIPPED, [f"the check is {entry.impact}: {target.name} gets it only with {allow}"])
+
+
+@contextmanager
+def _counting_accounts(target: Target) -> Iterator[dict[str, int]]:
+    """On somebody else's server, measure how many accounts a check leaves there."""
+    counted: dict[str, int] = {}
+    target.accounts.begin()
+    before = target.accounts.left_behind
+    yield counted
+    if not target.is_ours:
+        counted[ACCOUNTS_LEFT] = target.accounts.left_behind - before
+
+
+def _name_what_was_not_verified(outcome: Outcome, target: Target) -> None:
+    if target.pinned is not None:
+        outcome.note(
+            "nobody vouches for the target's certificates: those that it showed at first were pinned"
+        )
 
 
 def _guarded(function: Callable[[], Outcome], name: str) -> Outcome:
@@ -179,6 +226,10 @@ def _guarded(function: Callable[[], Outcome], name: str) -> Outcome:
         return function()
     except PromiseBroken as broken:
         return Outcome(Verdict.FAILED, [str(broken)])
+    except MissingCapability as missing:
+        return Outcome(Verdict.SKIPPED, [str(missing)])
+    except CoreUnsupported as unsupported:
+        return Outcome(Verdict.UNSUPPORTED, [str(unsupported)])
     except Exception as error:
         log.exception("%s could not come to a verdict", name)
         return Outcome(Verdict.ERROR, [f"{type(error).__name__}: {error}"])

@@ -1,10 +1,11 @@
-"""The relay that the target advertises really relays (iroh relay protocol, generation 0.35).
+"""The relay that the target advertises really relays (iroh relay protocol, generation 0.35; relay_v1.py has the rest).
 
 Our own client talks to it; no Delta Chat core is involved.
 """
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,12 +17,16 @@ from ..hosts import Host
 from ..targets import Target
 from ..waiting import WaitTimeout
 from .discovery import offered
-from .outcome import Outcome, check
+from .outcome import Outcome, check, relay_ledger
 
 __all__ = [
+    "compare_with_ledger",
     "relay_answers_http",
+    "relay_connection_survives_idle",
     "relay_forwards_each_frame_once",
     "relay_refuses_bad_signatures",
+    "send_one_direction",
+    "tls_for",
 ]
 
 PAYLOAD_SIZES = (1, 38, 1200, 1201, 14_000, 65_000)
@@ -30,19 +35,24 @@ ROUNDS = 4
 END = b"end of this direction"
 WITHIN = 10.0
 STUN_WITHIN = 2.0
+IDLE_ROUNDS = 3
+PING_JITTER = 1 / 3
+"""How much later than its interval a relay may ping, in intervals: upstream waits 15 s and up to 5 s more."""
+PONG_TIMEOUT = 5.0
 
 
 @check("IROH-1", "DISC-6", needs=("iroh_relay",))
 def relay_answers_http(target: Target, host: Host) -> Outcome:
     """The advertised URL answers the HTTP probes that clients and monitoring use."""
     url = offered(target, host).iroh_relay
+    tls = tls_for(target, url)
     outcome = Outcome()
     wanted = {"/ping": 200}
     if not url.secure:
         wanted["/generate_204"] = 204  # a relay with TLS serves this one on its plain port only
     with outcome.expect_to_arrive(RelayError):
         for path, status in wanted.items():
-            answer = probe(host, url, path, within=WITHIN)
+            answer = probe(host, url, path, tls=tls, within=WITHIN)
             outcome.expect(
                 answer.status == status,
                 f"GET {path} at the advertised relay {url} answered {answer.status} instead of {status}",
@@ -65,17 +75,18 @@ def _ask_for_stun(outcome: Outcome, host: Host, url: RelayUrl) -> Outcome:
 def relay_forwards_each_frame_once(target: Target, host: Host) -> Outcome:
     """Two node IDs that nobody has seen before exchange frames; each arrives once, unchanged, from the right key."""
     url = offered(target, host).iroh_relay
+    tls = tls_for(target, url)
     outcome = Outcome()
     with (
         outcome.expect_to_arrive(RelayError),
-        RelayClient(host, url, within=WITHIN) as first,
-        RelayClient(host, url, within=WITHIN) as second,
+        RelayClient(host, url, tls=tls, within=WITHIN) as first,
+        RelayClient(host, url, tls=tls, within=WITHIN) as second,
     ):
         first.ping(within=WITHIN)
         second.ping(within=WITHIN)
         for sender, receiver in ((first, second), (second, first)):
-            _send_one_direction(outcome, sender, receiver)
-        _compare_with_ledger(outcome, target, first, second)
+            send_one_direction(outcome, sender, receiver)
+        compare_with_ledger(outcome, target, first, second)
     return outcome
 
 
@@ -87,7 +98,8 @@ def _payloads() -> list[bytes]:
     ]
 
 
-def _send_one_direction(outcome: Outcome, sender: RelayClient, receiver: RelayClient) -> None:
+def send_one_direction(outcome: Outcome, sender: RelayClient, receiver: RelayClient) -> None:
+    """Send packets of every size, and judge what arrives."""
     sent = _payloads()
     for payload in [*sent, END]:
         sender.send(receiver.node_id, payload)
@@ -111,11 +123,11 @@ def _fault(sent: Sequence[bytes], arrived: Sequence[Packet], source: str) -> str
     return "" if payloads == sent else "frames of one sender arrived out of order"
 
 
-def _compare_with_ledger(outcome: Outcome, target: Target, first: RelayClient, second: RelayClient) -> None:
-    if target.control is None:
-        outcome.note("the target keeps no ledger: only our own two clients were counted")
+def compare_with_ledger(outcome: Outcome, target: Target, first: RelayClient, second: RelayClient) -> None:
+    """Both clients have sent what `send_one_direction` sends: the ledger has to say the same."""
+    ledger = relay_ledger(outcome, target, otherwise="only our own two clients were counted")
+    if ledger is None:
         return
-    ledger = target.control.ledger().iroh_relay
     frames = len(_payloads()) + 1
     size = sum(map(len, _payloads())) + len(END)
     for sender, receiver in ((first, second), (second, first)):
@@ -132,6 +144,7 @@ def _compare_with_ledger(outcome: Outcome, target: Target, first: RelayClient, s
 def relay_refuses_bad_signatures(target: Target, host: Host) -> Outcome:
     """A log-in whose signature does not belong to its node ID is refused: nobody receives for somebody else."""
     url = offered(target, host).iroh_relay
+    tls = tls_for(target, url)
     outcome = Outcome()
     key = Ed25519PrivateKey.generate()
     right = key.sign(signed_message())
@@ -142,11 +155,11 @@ def relay_refuses_bad_signatures(target: Target, host: Host) -> Outcome:
     }
     with outcome.expect_to_arrive(RelayError):
         for kind, signature in wrong.items():
-            with RelayClient(host, url, key=key, signature=signature, within=WITHIN) as client:
+            with RelayClient(host, url, key=key, signature=signature, tls=tls, within=WITHIN) as client:
                 outcome.expect(
                     not _lets_in(client), f"the relay accepted a log-in with a bad signature ({kind})"
                 )
-        with RelayClient(host, url, key=key, within=WITHIN) as client:
+        with RelayClient(host, url, key=key, tls=tls, within=WITHIN) as client:
             outcome.expect(_lets_in(client), "the relay refused the right signature after wrong ones")
     return outcome
 
@@ -158,3 +171,34 @@ def _lets_in(client: RelayClient) -> bool:
     except RelayError:
         return False
     return True
+
+
+@check("IROH-3", needs=("iroh_relay",))
+def relay_connection_survives_idle(target: Target, host: Host) -> Outcome:
+    """A silent client is pinged and stays reachable; one that answers no ping is dropped."""
+    url = offered(target, host).iroh_relay
+    tls = tls_for(target, url)
+    outcome = Outcome()
+    longest_silence = target.relay_ping_interval * (1 + PING_JITTER)
+    with (
+        outcome.expect_to_arrive(RelayError),
+        RelayClient(host, url, tls=tls, within=WITHIN) as idle,
+        RelayClient(host, url, answer_pings=False, tls=tls, within=WITHIN) as mute,
+    ):
+        idle.ping(within=WITHIN)
+        mute.ping(within=WITHIN)
+        with outcome.expect_to_arrive(RelayError, what="an idle client was not kept"):
+            idle.wait_pinged(IDLE_ROUNDS, within=IDLE_ROUNDS * longest_silence + WITHIN)
+        with RelayClient(host, url, tls=tls, within=WITHIN) as sender:
+            sender.send(idle.node_id, b"are you still there?")
+            with outcome.expect_to_arrive(RelayError, what="the relay forgot a client that was only idle"):
+                idle.receive(within=WITHIN)
+        with outcome.expect_to_arrive(what="a client that answers no ping stays connected"):
+            mute.wait_closed(within=longest_silence + PONG_TIMEOUT + WITHIN)
+    outcome.measurements["ping_rounds"] = idle.pings
+    return outcome
+
+
+def tls_for(target: Target, url: RelayUrl) -> ssl.SSLContext | None:
+    """TLS settings that verify this target's relay, if it has TLS."""
+    return target.ssl_context() if url.secure else None

@@ -85,6 +85,8 @@ class ServiceLedger:
     connections: tuple[Connection, ...] = field(repr=False)
     pairs: tuple[Pair, ...]
     complete: bool
+    events_forgotten: int = 0
+    """How many events there were before the first that is remembered."""
 
     @classmethod
     def parse(cls, data: object) -> ServiceLedger:
@@ -106,6 +108,7 @@ class ServiceLedger:
                 connections=tuple(_record(Connection, each) for each in data["connections"]),
                 pairs=tuple(_record(Pair, each) for each in data["pairs"]),
                 complete=not any(data[f"{part}_forgotten"] for part in ("events", "connections", "pairs")),
+                events_forgotten=int(data["events_forgotten"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ControlError(f"not a ledger: {type(error).__name__} {error}") from error

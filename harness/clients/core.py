@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-import re
 import shutil
 import tempfile
 import threading
@@ -27,6 +26,7 @@ from ..hosts import Host, LocalHost
 from ..targets import Credentials, Target
 from ..waiting import Deadline, wait_until
 from . import iroh_trace
+from .eras import ANNOUNCED, Era
 from .rpc import CoreDied, CoreError, CoreRpc, bundled_binary
 
 __all__ = [
@@ -44,7 +44,6 @@ __all__ = [
 ]
 
 LOG_LEVELS = ("Info", "Warning", "Error")
-ANNOUNCED = re.compile(r"Adding iroh peer with node id ([0-9a-f]{64}) to the topic of Msg#(\d+)\b")
 DONE = 1000
 """Progress of a secure join that is complete."""
 
@@ -97,6 +96,7 @@ class Core:
         self._events: dict[int, list[CoreEvent]] = {}
         self._log: list[LogLine] = []
         self._ended = False
+        self.logs = logs
         logs.mkdir(parents=True, exist_ok=True)
         self._directory = Path(tempfile.mkdtemp(prefix="dc-harness-core-"))
         self._stderr = logs / f"{name}.stderr.log"
@@ -112,7 +112,6 @@ class Core:
         )
         try:
             self.rpc.start()
-            self.version = str(self.rpc.get_system_info()["deltachat_core_version"])
         except BaseException:
             self.close()
             raise
@@ -120,6 +119,16 @@ class Core:
     @property
     def pid(self) -> int:
         return int(self.rpc.process.pid)
+
+    @property
+    def version(self) -> str:
+        """As core writes it: `v2.65.0`."""
+        return self.rpc.version
+
+    @property
+    def era(self) -> Era:
+        """What this version does in its own way."""
+        return self.rpc.era
 
     @property
     def log(self) -> tuple[LogLine, ...]:
@@ -148,6 +157,12 @@ class Core:
         client.set_config("bot", "1" if bot else "0")  # before I/O: the limiter reads it when it starts
         client.add_transport_from_qr(credentials.dclogin(target))
         return Account(self, client, credentials.address, bot)
+
+    def import_account(self, backup: Path, *, like: Account) -> Account:
+        """The account of a backup, as another device of the one that wrote it."""
+        client = DeltaChat(self.rpc).add_account()
+        client.import_backup(backup)
+        return Account(self, client, like.address, like.bot)
 
     def events_of(self, account: int) -> list[CoreEvent]:
         """The live list of an account's events. Hold `changed` while reading it."""
@@ -210,8 +225,22 @@ class Account:
 
     def bring_online(self, *, within: float = 60.0) -> None:
         """Start I/O and wait until the inbox is watched: what is sent to this account now arrives at once."""
+        before = len(self.events("ImapInboxIdle"))
         self.client.start_io()
-        self.wait_for("ImapInboxIdle", "the inbox to be watched", within=within)
+        watched = self.follow("ImapInboxIdle", "the inbox to be watched", within=within)
+        next(itertools.islice(watched, before, None))
+
+    def go_offline(self) -> None:
+        """Stop I/O: mail is not watched and realtime channels end, as on a phone that is put away."""
+        self.client.stop_io()
+
+    def export_backup(self, directory: Path, *, within: float = 60.0) -> Path:
+        """Write a backup for another device into an empty directory; I/O stands still meanwhile."""
+        self.go_offline()
+        self.client.export_backup(directory)
+        self.bring_online(within=within)
+        [backup] = directory.iterdir()
+        return backup
 
     @property
     def log(self) -> tuple[LogLine, ...]:

@@ -121,6 +121,16 @@ class ImapClient:
             raise ImapRefused("SELECT", Answer(status, repr(count), ()))
         return int(count or 0)
 
+    def uid_state(self, mailbox: str = "INBOX") -> tuple[int, int]:
+        """UIDVALIDITY and UIDNEXT of a mailbox (RFC 3501 section 2.3.1.1), by STATUS. Raises `ImapRefused`."""
+        answer = self._expect_ok(f'STATUS "{mailbox}" (UIDVALIDITY UIDNEXT)')
+        said = b" ".join(answer.untagged)
+        found = [re.search(rb"\b%b (\d+)" % item, said) for item in (b"UIDVALIDITY", b"UIDNEXT")]
+        values = [int(match[1]) for match in found if match]
+        if len(values) != len(found):
+            raise ImapError(f"STATUS was answered without UIDVALIDITY or UIDNEXT: {said[:80]!r}")
+        return values[0], values[1]
+
     def fetch_all(self) -> list[StoredMessage]:
         """Every message of the open mailbox, in order; nothing is marked as seen."""
         try:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Self
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,7 +23,17 @@ from ..hosts import Host
 from ..waiting import Deadline, WaitTimeout
 from .relay_frames import FrameDecoder, FrameError, FrameType, client_info, encode, signed_message
 
-__all__ = ["HttpAnswer", "Packet", "RelayClient", "RelayClosed", "RelayError", "RelayUrl", "probe"]
+__all__ = [
+    "HttpAnswer",
+    "Packet",
+    "RelayClient",
+    "RelayClosed",
+    "RelayError",
+    "RelayUrl",
+    "probe",
+    "receive_some",
+    "send_all",
+]
 
 UPGRADE = "iroh derp http"
 KEY_SIZE = 32
@@ -98,14 +109,14 @@ def probe(
     with _connect(host, url, tls, deadline) as connection:
         lines = [f"GET {path} HTTP/1.1", f"Host: {_authority(url)}", "Connection: close"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-        _send(connection, "".join(f"{line}\r\n" for line in [*lines, ""]).encode(), deadline)
+        send_all(connection, "".join(f"{line}\r\n" for line in [*lines, ""]).encode(), deadline)
         answer, rest = _read_head(connection, url, deadline)
         body = bytearray(rest)
         size = answer.headers.get("content-length")
         wanted = int(size) if size is not None and size.isascii() and size.isdigit() else MAX_HTTP_BODY
         if answer.status in (101, 204, 304):
             wanted = 0
-        while len(body) < wanted and (data := _receive(connection, f"the rest of {path}", deadline)):
+        while len(body) < wanted and (data := receive_some(connection, f"the rest of {path}", deadline)):
             body += data
     return HttpAnswer(answer.status, answer.headers, bytes(body))
 
@@ -123,21 +134,27 @@ class RelayClient:
         *,
         key: Ed25519PrivateKey | None = None,
         signature: bytes | None = None,
+        answer_pings: bool = True,
         tls: ssl.SSLContext | None = None,
         within: float = 10.0,
     ) -> None:
         """Connect, upgrade and send the log-in. The relay confirms nothing: `ping` shows that it let us in.
 
-        `key`: a new one by default. `signature`: 64 bytes to send instead of the right ones.
+        `key`: a new one by default. `signature`: 64 bytes to send instead of the right ones. Without `answer_pings`
+        this is a client that has hung up silently, as the relay sees it.
         """
         self.url = url
-        key = key or Ed25519PrivateKey.generate()
-        public_key = key.public_key().public_bytes_raw()
-        self.node_id = public_key.hex()
+        self._key = key or Ed25519PrivateKey.generate()
+        self.public_key = self._key.public_key().public_bytes_raw()
+        self.node_id = self.public_key.hex()
         self.health: list[str] = []
         """What the relay said about this connection, for people."""
         self.gone: list[str] = []
         """Node IDs that the relay reported as disconnected."""
+        self.pings = 0
+        """How often the relay asked whether we are still there."""
+        self._answer_pings = answer_pings
+        self._signature = signature
         self._packets: deque[Packet] = deque()
         self._pongs: deque[bytes] = deque()
         self._decoder = FrameDecoder()
@@ -146,16 +163,14 @@ class RelayClient:
         try:
             self.local_address = "{}:{}".format(*self._connection.getsockname()[:2])
             self._upgrade(deadline)
-            _send(
-                self._connection, client_info(public_key, signature or key.sign(signed_message())), deadline
-            )
+            self._log_in(deadline)
         except BaseException:
             self._connection.close()
             raise
 
     def send(self, destination: str, payload: bytes, *, within: float = 10.0) -> None:
         """Ask the relay to forward `payload` (at most 65536 bytes) to a node ID (64 hex digits)."""
-        self._send(encode(FrameType.SEND_PACKET, bytes.fromhex(destination) + payload), within)
+        self._send(self._packet(bytes.fromhex(destination), payload), within)
 
     def send_raw(self, data: bytes, *, within: float = 10.0) -> None:
         """Send bytes as they are: for tests of what a relay does with wrong ones."""
@@ -184,10 +199,16 @@ class RelayClient:
         """Send a ping and wait for its echo. This proves that the relay accepted the log-in."""
         deadline = Deadline(within)
         data = secrets.token_bytes(8)
-        self._send(encode(FrameType.PING, data), within)
+        self._send(self._ping(data), within)
         while data not in self._pongs:
             self._read("the answer to a ping", deadline)
         self._pongs.clear()
+
+    def wait_pinged(self, times: int, *, within: float) -> None:
+        """Wait until the relay has pinged us that often since the connection was made."""
+        deadline = Deadline(within)
+        while self.pings < times:
+            self._read(f"ping {self.pings + 1}", deadline)
 
     def wait_closed(self, *, within: float) -> None:
         """Wait until the relay ends this connection, as it does after a refused log-in."""
@@ -199,7 +220,7 @@ class RelayClient:
     def close(self) -> None:
         self._connection.close()
 
-    def __enter__(self) -> RelayClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -207,10 +228,22 @@ class RelayClient:
     ) -> None:
         self.close()
 
+    # What another generation does in its own way
+
+    def _packet(self, destination: bytes, payload: bytes) -> bytes:
+        return encode(FrameType.SEND_PACKET, destination + payload)
+
+    def _ping(self, data: bytes) -> bytes:
+        return encode(FrameType.PING, data)
+
+    def _log_in(self, deadline: Deadline) -> None:
+        signature = self._signature or self._key.sign(signed_message())
+        send_all(self._connection, client_info(self.public_key, signature), deadline)
+
     def _upgrade(self, deadline: Deadline) -> None:
         # Real clients send these two headers and no `Connection: Upgrade`; a relay must accept that.
         request = f"GET /relay HTTP/1.1\r\nHost: {_authority(self.url)}\r\nUpgrade: {UPGRADE}\r\n\r\n"
-        _send(self._connection, request.encode(), deadline)
+        send_all(self._connection, request.encode(), deadline)
         answer, rest = _read_head(self._connection, self.url, deadline)
         if answer.status != 101:
             raise RelayError(
@@ -220,10 +253,10 @@ class RelayClient:
         self._take(rest)
 
     def _send(self, data: bytes, within: float) -> None:
-        _send(self._connection, data, Deadline(within))
+        send_all(self._connection, data, Deadline(within))
 
     def _read(self, what: str, deadline: Deadline) -> None:
-        data = _receive(self._connection, what, deadline)
+        data = receive_some(self._connection, what, deadline)
         if not data:
             said = f"; it said: {'; '.join(self.health)}" if self.health else ""
             raise RelayClosed(f"the relay {self.url} closed the connection while we waited for {what}{said}")
@@ -239,7 +272,7 @@ class RelayClient:
                 case FrameType.RECV_PACKET if len(frame.body) >= KEY_SIZE:
                     self._packets.append(Packet(frame.body[:KEY_SIZE].hex(), frame.body[KEY_SIZE:]))
                 case FrameType.PING:
-                    self._send(encode(FrameType.PONG, frame.body), within=10.0)
+                    self._was_pinged(encode(FrameType.PONG, frame.body))
                 case FrameType.PONG:
                     self._pongs.append(frame.body)
                 case FrameType.NODE_GONE:
@@ -252,6 +285,11 @@ class RelayClient:
                     raise RelayError(
                         f"the relay {self.url} sent a {frame.type.name} frame: clients send those"
                     )
+
+    def _was_pinged(self, pong: bytes) -> None:
+        self.pings += 1
+        if self._answer_pings:
+            self._send(pong, within=10.0)
 
 
 def _authority(url: RelayUrl) -> str:
@@ -273,7 +311,7 @@ def _connect(host: Host, url: RelayUrl, tls: ssl.SSLContext | None, deadline: De
         raise RelayError(f"TLS with the relay {url} failed: {error}") from error
 
 
-def _send(connection: socket.socket, data: bytes, deadline: Deadline) -> None:
+def send_all(connection: socket.socket, data: bytes, deadline: Deadline) -> None:
     connection.settimeout(max(deadline.remaining(), 0.001))
     try:
         connection.sendall(data)
@@ -281,7 +319,7 @@ def _send(connection: socket.socket, data: bytes, deadline: Deadline) -> None:
         raise RelayError(f"the relay took no more data: {error}") from error
 
 
-def _receive(connection: socket.socket, what: str, deadline: Deadline) -> bytes:
+def receive_some(connection: socket.socket, what: str, deadline: Deadline) -> bytes:
     """What has arrived; empty when the relay has ended the connection."""
     if deadline.over:
         raise WaitTimeout(f"{what} from the relay", deadline.within)
@@ -300,7 +338,7 @@ def _read_head(connection: socket.socket, url: RelayUrl, deadline: Deadline) -> 
     """Status and headers of an HTTP answer, and the bytes that came after them."""
     head = b""
     while b"\r\n\r\n" not in head:
-        data = _receive(connection, "an HTTP answer", deadline)
+        data = receive_some(connection, "an HTTP answer", deadline)
         if not data or len(head) > MAX_HEAD:
             raise RelayError(f"{url} does not answer in HTTP; it sent {head[:60]!r}")
         head += data

@@ -22,10 +22,11 @@ from deltachat_rpc_client.rpc import Rpc, RpcMethod
 
 from ..hosts import Host, end_process
 from ..waiting import WaitTimeout
+from .eras import Era, era_of
 
 __all__ = ["CoreDied", "CoreError", "CoreRpc", "bundled_binary", "now"]
 
-LONG_POLL = "get_next_event_batch"
+LONG_POLLS = frozenset({"get_next_event", "get_next_event_batch"})
 PROCESS_ENDED = -32000
 """The error code that the base class gives to requests whose answer cannot come any more."""
 CLOSE_PATIENCE = 3.0
@@ -101,16 +102,25 @@ class CoreRpc(Rpc):
         self.request_queue = Queue()
         self.request_queue_closed = False
         self.closing = False
-        loops = (self.reader_loop, self.writer_loop, self.events_loop)
-        self._threads = [threading.Thread(target=loop, daemon=True) for loop in loops]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        self._run(self.reader_loop)
+        self._run(self.writer_loop)
+        self.version = str(self.get_system_info()["deltachat_core_version"])
+        try:
+            self.era: Era = era_of(self.version)
+        except ValueError as error:
+            raise CoreError(str(error)) from error
+        self._run(self.events_loop)
+
+    def _run(self, loop: Callable[[], None]) -> None:
+        self._threads.append(threading.Thread(target=loop, daemon=True))
+        self._threads[-1].start()
 
     def events_loop(self) -> None:
         """Hand over events as they come, until the process ends."""
         try:
             with contextlib.suppress(CoreDied):
-                while batch := self.get_next_event_batch():
+                while batch := self.era.next_events(self):
                     self._sink(batch, now())
         finally:
             self._sink([], now())
@@ -170,7 +180,7 @@ class _Method(RpcMethod):
 
         def result() -> Any:
             try:
-                answer = answers.get(timeout=None if self.name == LONG_POLL else rpc.within)
+                answer = answers.get(timeout=None if self.name in LONG_POLLS else rpc.within)
             except Empty:
                 raise WaitTimeout(f"core's answer to {self.name}", rpc.within) from None
             if "error" in answer:

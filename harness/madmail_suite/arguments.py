@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..targets.options import Choice, add_options
 from .tests import NAMES, select
 
 __all__ = ["Options", "parse"]
@@ -20,9 +21,7 @@ class Options:
     """What the caller asked for."""
 
     tests: tuple[int, ...]
-    domain: str | None
-    ca_file: Path | None
-    rpc_server: Path | None
+    choice: Choice
     out: Path | None
     cool: bool
     color: bool
@@ -51,10 +50,7 @@ def parse(argv: Sequence[str] | None) -> Options:
         "--no-test", type=_numbers, action="extend", default=[], metavar="LIST", help="leave out, e.g. 7,8"
     )
     parser.add_argument("--list", action="store_true", help="show the tests and end")
-    parser.add_argument(
-        "--domain", default=os.environ.get("REMOTE1"), metavar="HOST", help="server under test"
-    )
-    parser.add_argument("--ca-file", type=Path, help="CA that signed the certificates of --domain")
+    add_options(parser.add_argument, domain=os.environ.get("REMOTE1"))
     parser.add_argument("--out", type=Path, help="directory for results (default: reports/runs/test_run_...)")
     parser.add_argument("--cool", action="store_true", help="one symbol per test; goes on after a failure")
     parser.add_argument("--color", action="store_true", help="colour the pass and fail lines")
@@ -64,16 +60,18 @@ def parse(argv: Sequence[str] | None) -> Options:
     for flag in LATER:
         if getattr(given, flag.replace("-", "_")):
             parser.error(f"--{flag} is not available in this version; leave it out")
-    if given.ca_file and not given.ca_file.is_file():
-        parser.error(f"--ca-file: there is no file {given.ca_file}")
     rpc_server = os.environ.get("RPC_SERVER_PATH")
     if rpc_server and not os.access(rpc_server, os.X_OK):
         parser.error(f"RPC_SERVER_PATH: {rpc_server} is no program that can be run")
+    if rpc_server and not given.rpc_server and not given.core:
+        given.rpc_server = Path(rpc_server)
+    try:
+        choice = Choice.read(vars(given).get)
+    except ValueError as error:
+        parser.error(str(error))
     return Options(
         tests=tuple(select(given.tests or (), everything=given.all, without=given.no_test)),
-        domain=given.domain or None,
-        ca_file=given.ca_file,
-        rpc_server=Path(rpc_server) if rpc_server else None,
+        choice=choice,
         out=given.out,
         cool=given.cool,
         color=given.color and not given.cool,

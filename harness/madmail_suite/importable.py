@@ -9,9 +9,11 @@ from deltachat_rpc_client import Account, DeltaChat
 
 from ..checks.discovery import offered
 from ..checks.outcome import recording
+from ..clients.versions import CoreChoice
 from ..hosts import LocalHost
 from ..report.run import Run, new_run_directory
 from ..session import open_session
+from ..targets.options import Choice
 from ..targets.remote import remote_target
 from .suite import run_test
 
@@ -24,9 +26,10 @@ def prove(number: int, domain: str) -> None:
     """Run one numbered test against the server at `domain`. Raises AssertionError with the reason."""
     run = Run(new_run_directory(RUNS))
     binary = os.environ.get("RPC_SERVER_PATH")
+    cores = CoreChoice(binary=Path(binary) if binary else None)
     try:
         with (
-            open_session(run, domain=domain, binary=Path(binary) if binary else None) as session,
+            open_session(run, Choice(domain=domain, cores=cores)) as session,
             recording(run.add, run=run.name, door=f"scenario {number}"),
         ):
             result = run_test(number, session)

@@ -10,6 +10,7 @@ import dotenv
 
 from ..checks.outcome import recording
 from ..report.run import Run, new_run_directory
+from ..report.summary import accounts_left
 from ..session import open_session
 from ..targets.reference import ServerError
 from .arguments import Options, parse
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         run.finish()
         console.close()
+    if left := accounts_left(run.records):
+        console.step(left)
     console.summary(options.tests, results, run.directory)
     if not results:
         return NOTHING_RAN
@@ -49,10 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(numbers: Sequence[int], options: Options, run: Run, console: Console) -> list[Result]:
     results: list[Result] = []
-    console.header(options.domain or "the embedded reference server")
-    with open_session(
-        run, domain=options.domain, ca_file=options.ca_file, binary=options.rpc_server
-    ) as session:
+    console.header(options.choice.server)
+    with open_session(run, options.choice) as session:
         console.step(f"{session.target.name} is ready at {session.target.host}")
         for number in numbers:
             console.starts(number)

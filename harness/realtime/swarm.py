@@ -19,7 +19,10 @@ from ..waiting import Deadline, WaitTimeout, wait_until
 from .app import build_app
 from .table import Arrival, Kind, Payload, Sent, TruthTable, tabulate
 
-__all__ = ["NodeIdUnknown", "Swarm", "join"]
+__all__ = ["LARGEST", "NodeIdUnknown", "Swarm", "join"]
+
+LARGEST = 130_964
+"""Bytes. Of 128 KiB, core and gossip take 108; a larger one is lost, and the sender's channel with it (measured)."""
 
 WARM_UP_INTERVAL = 0.05
 """Seconds between two warm-up messages of a device: what is sent before the swarm is up is lost by design."""
@@ -65,24 +68,31 @@ class Swarm:
                 msg_id=member.app.msg_id,
             )
 
+    def app_of(self, device: Device) -> Webxdc:
+        """The device's copy of the app."""
+        return self._member(device).app
+
     def wait_until_up(self, *, within: float = 60.0) -> None:
-        """Send marked messages from everyone until each pair has seen one in each direction."""
+        """Send marked messages from everyone until each pair has seen one of these in each direction."""
         deadline = Deadline(within)
-        while silent := self._silent(Kind.WARM_UP, 0):
+        first = self._numbers[Kind.WARM_UP]
+        while silent := self._silent(Kind.WARM_UP, first):
             if deadline.over:
                 heard = f"nothing from {', '.join(silent)}"
                 raise WaitTimeout("each device of the swarm to hear each other", within, heard)
             self._send_all(Kind.WARM_UP)
             with contextlib.suppress(WaitTimeout):
-                wait_until(lambda: not self._silent(Kind.WARM_UP, 0), "the swarm", within=WARM_UP_INTERVAL)
+                wait_until(
+                    lambda: not self._silent(Kind.WARM_UP, first), "the swarm", within=WARM_UP_INTERVAL
+                )
 
-    def exchange(self, count: int, *, within: float = 30.0) -> TruthTable:
-        """Send `count` numbered messages from everyone to everyone and say what became of each.
+    def exchange(self, count: int, *, size: int | None = None, within: float = 30.0) -> TruthTable:
+        """Send `count` numbered messages, of `size` bytes if given, from everyone to everyone; what became of each?
 
         A message that does not arrive in time is a row of the table, not an exception.
         """
         first = self._numbers[Kind.NUMBERED]
-        sent = [each for _ in range(count) for each in self._send_all(Kind.NUMBERED)]
+        sent = [each for _ in range(count) for each in self._send_all(Kind.NUMBERED, size)]
         [last, *_] = self._send_all(Kind.LAST)
         wanted = range(first, first + count)
         with contextlib.suppress(WaitTimeout):
@@ -100,7 +110,7 @@ class Swarm:
         It is what all others learnt from an announcement and the device itself did not; and the device's own iroh
         endpoint must say that it begins like this. Raises `NodeIdUnknown` if the two do not agree on one.
         """
-        [member] = [each for each in self._members if each.device is device]
+        member = self._member(device)
         others = [each.app.announced_node_ids() for each in self._members if each is not member]
         learnt = frozenset.intersection(*others) - member.app.announced_node_ids()
         own = device.core.iroh_trace().own_ids
@@ -112,14 +122,30 @@ class Swarm:
             )
         return agreed[0]
 
-    def _send_all(self, kind: Kind) -> list[Sent]:
+    def send_away(self, device: Device, count: int) -> None:
+        """Send messages from one device while another has left."""
+        member = self._member(device)
+        for number in range(count):
+            member.app.send(Payload(self._run, member.index, Kind.AWAY, number).encode())
+
+    def heard_away(self, device: Device) -> int:
+        """How many messages that were sent while it had left arrived at a device all the same."""
+        return sum(each.receiver == device.name for each in self._arrivals(Kind.AWAY))
+
+    def _member(self, device: Device) -> Member:
+        [member] = [each for each in self._members if each.device is device]
+        return member
+
+    def _send_all(self, kind: Kind, size: int | None = None) -> list[Sent]:
         """One message of this kind from every device, all with the same new number."""
         number = self._numbers[kind]
         self._numbers[kind] += 1
         sent = []
         for member in self._members:
+            payload = Payload(self._run, member.index, kind, number)
+            data = payload.encode() if size is None else payload.encode(size)
             sent.append(Sent(member.name, number, now()))
-            member.app.send(Payload(self._run, member.index, kind, number).encode())
+            member.app.send(data)
         return sent
 
     def _silent(self, kind: Kind, number: int) -> list[str]:

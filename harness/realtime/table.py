@@ -11,6 +11,7 @@ from typing import Any
 __all__ = ["Arrival", "Direction", "Kind", "Payload", "Sent", "TruthTable", "tabulate"]
 
 LAYOUT = struct.Struct("!8sBBI")
+FILLING = bytes(range(251))
 
 
 class Kind(IntEnum):
@@ -19,25 +20,30 @@ class Kind(IntEnum):
     WARM_UP = 0
     NUMBERED = 1
     LAST = 2
+    AWAY = 3
+    """Sent while its receiver had left: nobody keeps it for later."""
 
 
 @dataclass(frozen=True)
 class Payload:
-    """The 14 bytes of a message: 8 bytes that are the same in one run only, sender, kind, number."""
+    """What a message says: 8 bytes that are the same in one run only, sender, kind, number. 14 bytes, and a filling."""
 
     run: bytes
     sender: int
     kind: Kind
     sequence: int
 
-    def encode(self) -> bytes:
-        return LAYOUT.pack(self.run, self.sender, self.kind, self.sequence)
+    def encode(self, size: int = LAYOUT.size) -> bytes:
+        """`size` bytes, at least 14; those behind the first 14 follow from their number."""
+        return LAYOUT.pack(self.run, self.sender, self.kind, self.sequence) + _filling(size - LAYOUT.size)
 
     @classmethod
     def decode(cls, data: bytes) -> Payload | None:
-        """None for bytes that no harness has sent."""
+        """None for bytes that no harness has sent, or that changed on the way."""
+        if data[LAYOUT.size :] != _filling(len(data) - LAYOUT.size):
+            return None
         try:
-            run, sender, kind, sequence = LAYOUT.unpack(data)
+            run, sender, kind, sequence = LAYOUT.unpack_from(data)
             return cls(run, sender, Kind(kind), sequence)
         except (struct.error, ValueError):
             return None
@@ -83,10 +89,14 @@ class Direction:
     """Seconds from handing to core to core's event, first arrivals in order of arrival."""
 
     @property
+    def is_complete(self) -> bool:
+        """Everything arrived once, and nothing else did."""
+        return self.delivered == self.sent and not (self.duplicates or self.never_sent)
+
+    @property
     def is_right(self) -> bool:
         """Everything arrived once, in order, and nothing else did."""
-        wrong = self.duplicates or self.out_of_order or self.never_sent
-        return self.delivered == self.sent and not wrong
+        return self.is_complete and not self.out_of_order
 
     def __str__(self) -> str:
         faults = [f"{self.delivered} of {self.sent} delivered"]
@@ -115,6 +125,11 @@ class TruthTable:
     def all_right(self) -> bool:
         """Every row is right, and there was something to be right about."""
         return bool(self.directions) and all(each.is_right and each.sent for each in self.directions)
+
+    @property
+    def complete(self) -> bool:
+        """As `all_right`, in any order: with more than two devices, a message may take a longer way than the next."""
+        return bool(self.directions) and all(each.is_complete and each.sent for each in self.directions)
 
     def as_json(self) -> list[dict[str, Any]]:
         """The rows as JSON data."""
@@ -167,6 +182,11 @@ def _direction(sender: str, receiver: str, sent: dict[int, float], arrivals: lis
         missing=tuple(sorted(sent.keys() - seen)),
         latencies=tuple(latencies),
     )
+
+
+def _filling(size: int) -> bytes:
+    """`size` bytes whose period is no power of two, so that a lost or doubled block shows."""
+    return (FILLING * (size // len(FILLING) + 1))[: max(size, 0)]
 
 
 def _some(numbers: Sequence[int]) -> str:

@@ -13,7 +13,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Evidence", "Record", "Verdict", "evidence", "read_records"]
+__all__ = ["ACCOUNTS_LEFT", "Evidence", "Record", "Verdict", "evidence", "read_records"]
+
+
+ACCOUNTS_LEFT = "accounts_left"
+"""Name of the measurement: how many accounts a check left, at most, on a server that is not ours."""
 
 
 class Verdict(enum.StrEnum):
@@ -22,9 +26,9 @@ class Verdict(enum.StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     SKIPPED = "skipped"
-    """This machine lacks a capability; the reason names it."""
+    """This machine lacks a capability, or the caller did not allow it; the reason names which."""
     UNSUPPORTED = "unsupported"
-    """The target states that it does not have this; never guessed."""
+    """The target states that it does not have this, or a version of a client cannot do it; never guessed."""
     ERROR = "error"
     """The check could not come to a verdict: a fault of ours, of a client or of the machine."""
 

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .records import Record, Verdict
+from .records import ACCOUNTS_LEFT, Record, Verdict
 
-__all__ = ["counts", "render_markdown"]
+__all__ = ["accounts_left", "counts", "render_markdown"]
 
 
 def counts(records: Sequence[Record]) -> str:
     """For example `5 passed, 1 failed`; verdicts that did not occur are left out."""
     found = [(sum(record.verdict is verdict for record in records), verdict) for verdict in Verdict]
     return ", ".join(f"{number} {verdict}" for number, verdict in found if number) or "nothing ran"
+
+
+def accounts_left(records: Sequence[Record]) -> str:
+    """What a run left on a server of somebody else, as a sentence; empty when it left nothing or the server is ours."""
+    left = {record.target: 0 for record in records}
+    for record in records:
+        left[record.target] += record.measurements.get(ACCOUNTS_LEFT, 0)
+    return "; ".join(
+        f"up to {count} accounts were left on {target}" for target, count in left.items() if count
+    )
 
 
 def render_markdown(name: str, records: Sequence[Record]) -> str:
@@ -22,6 +32,7 @@ def render_markdown(name: str, records: Sequence[Record]) -> str:
         "",
         counts(records) + ".",
         "",
+        *([f"{left}.", ""] if (left := accounts_left(records)) else []),
         "| check | requirements | verdict | seconds |",
         "|---|---|---|---|",
     ]

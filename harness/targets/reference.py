@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,12 +15,13 @@ from typing import Any
 from ..clients.control import ControlClient, Ledgers, ServiceLog
 from ..hosts import Host, LocalHost, end_process
 from ..waiting import WaitTimeout, wait_until
+from .endpoints import describe
 from .target import Target
 
 __all__ = ["ReferenceServer", "ServerError"]
 
 REFERENCE_COMMAND = (sys.executable, "-m", "reference_server")
-CAPABILITIES = frozenset({"iroh_relay", "ledger", "logs", "faults"})
+CAPABILITIES = frozenset({"iroh_relay", "relay_v1", "ledger", "logs", "faults"})
 LIFELINE = "DC_SERVER_LIFELINE"
 """Names the read end of a pipe that we hold: when we are gone, even by kill -9, the server ends itself."""
 STOP_PATIENCE = 10.0
@@ -45,19 +47,28 @@ class ReferenceServer:
         host: Host | None = None,
         command: Sequence[str] = REFERENCE_COMMAND,
         arguments: Sequence[str] = (),
+        ephemeral: bool = True,
+        relay_ping_interval: float | None = None,
         name: str = "reference",
         within: float = 30.0,
     ) -> None:
-        """`state`: directory of its database; `logs`: directory of its output; `within`: seconds to start."""
+        """`state`: directory of its database; `logs`: directory of its output; `ephemeral`: on free ports of an
+        address of its own; `within`: seconds to start.
+
+        `relay_ping_interval`: seconds of silence before the relay pings a client, instead of its default.
+        """
         self._host = host or LocalHost()
+        if relay_ping_interval is not None:
+            arguments = [*arguments, "--relay-ping-interval", str(relay_ping_interval)]
         self._stdout_path = logs / f"{name}.stdout.log"
         self.stderr_path = logs / f"{name}.stderr.log"
         logs.mkdir(parents=True, exist_ok=True)
+        ports = ["--ephemeral-ports"] if ephemeral else []
         lifeline, self._lifeline = os.pipe()
         try:
             with self._stdout_path.open("wb") as stdout, self.stderr_path.open("wb") as stderr:
                 self._process = self._host.popen(
-                    [*command, "--ephemeral-ports", "--ledger", "--state", str(state), *arguments],
+                    [*command, *ports, "--ledger", "--state", str(state), *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=stdout,
                     stderr=stderr,
@@ -73,6 +84,8 @@ class ReferenceServer:
         try:
             self.endpoints = self._read_ready_line(within)
             self.target = self._describe(name)
+            if relay_ping_interval is not None:
+                self.target = replace(self.target, relay_ping_interval=relay_ping_interval)
         except BaseException:
             self.close()
             raise
@@ -80,6 +93,10 @@ class ReferenceServer:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
 
     def ledger(self) -> Ledgers:
         """What the services have seen."""
@@ -116,44 +133,31 @@ class ReferenceServer:
         try:
             line = wait_until(self._first_line, "the server's ready line", within=within)
         except WaitTimeout:
-            raise ServerError(self._explain(f"was not ready within {within:g} s")) from None
+            raise ServerError(self.explain(f"was not ready within {within:g} s")) from None
         try:
             ready = json.loads(line)
             if ready["ready"] is True and isinstance(ready["endpoints"], dict):
                 return ready["endpoints"]
         except (ValueError, KeyError, TypeError):
             pass  # said below, together with the other ways to be wrong
-        raise ServerError(self._explain(f"printed {line[:200]!r} instead of a ready line"))
+        raise ServerError(self.explain(f"printed {line[:200]!r} instead of a ready line"))
 
     def _first_line(self) -> bytes:
         code = self._process.poll()  # before reading: whatever an ended process wrote is there to read
         line, newline, _ = self._stdout_path.read_bytes().partition(b"\n")
         if not newline and code is not None:
-            raise ServerError(self._explain(f"ended with exit code {code} before it was ready"))
+            raise ServerError(self.explain(f"ended with exit code {code} before it was ready"))
         return line if newline else b""
 
     def _describe(self, name: str) -> Target:
-        endpoints = self.endpoints
         try:
-            self._control = ControlClient(Path(endpoints["control"]), self._host)
-            return Target(
-                name=name,
-                host=str(endpoints["host"]),
-                domain=str(endpoints["domain"]),
-                imaps=int(endpoints["imaps"]),
-                imap=int(endpoints["imap"]),
-                submissions=int(endpoints["submissions"]),
-                submission=int(endpoints["submission"]),
-                https=int(endpoints["https"]),
-                ca_file=Path(endpoints["ca_file"]),
-                dialect=str(endpoints["dialect"]),
-                capabilities=CAPABILITIES,
-                control=self._control,
-            )
+            self._control = ControlClient(Path(self.endpoints["control"]), self._host)
+            return describe(self.endpoints, name, CAPABILITIES, self._control)
         except (KeyError, TypeError, ValueError) as error:
-            raise ServerError(self._explain(f"has a ready line without a usable {error}")) from error
+            raise ServerError(self.explain(f"has a ready line without a usable {error}")) from error
 
-    def _explain(self, what: str) -> str:
+    def explain(self, what: str) -> str:
+        """The sentence "the server ...", with the end of what it wrote on stderr."""
         tail = self.stderr_path.read_text(errors="replace").splitlines()[-TAIL_LINES:]
         said = "\n  ".join(tail) if tail else "(nothing)"
         return f"the server {what}. The end of {self.stderr_path}:\n  {said}"

@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
-import secrets
+import enum
 import ssl
-import string
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, urlencode
 
 from ..clients.control import ControlClient
+from .accounts import AccountSource, Credentials, FirstLogin
 
-__all__ = ["Credentials", "Target"]
-
-LOCALPART_CHARACTERS = string.ascii_lowercase + string.digits
-LOCALPART_LENGTH = 9
-"""Chatmail servers accept exactly nine characters by default."""
+__all__ = ["Credentials", "Impact", "Target"]
 
 
-@dataclass(frozen=True)
-class Credentials:
-    """A mail address and its password. Whoever prints it sees no password."""
+class Impact(enum.StrEnum):
+    """What a check does to a server that people use."""
 
-    address: str
-    password: str = field(repr=False)
+    LIVE_SAFE = "live_safe"
+    """Logs in to new accounts and sends a few small messages between them."""
+    LEAVES_TRACES = "leaves_traces"
+    """Looks like misuse in the server's logs (wrong passwords, say), and may get our address blocked there."""
+    HARMFUL = "harmful"
+    """Others would notice: services are restarted, or kept busy."""
 
-    def dclogin(self, target: Target) -> str:
-        """The login code that Delta Chat core configures an account from. It contains the password.
-
-        `ic=3` lets core accept any certificate. That is no choice of ours: core trusts the public roots only
-        and has no setting for a private CA, so it can use a test server in no other way. The harness's own
-        clients do verify.
-        """
-        settings = {
-            "p": self.password,
-            "v": "1",
-            "ih": target.host,
-            "ip": target.imaps,
-            "is": "ssl",
-            "sh": target.host,
-            "sp": target.submissions,
-            "ss": "ssl",
-            "ic": "3",
-        }
-        return f"dclogin:{quote(self.address, safe='@')}?{urlencode(settings, quote_via=quote)}"
+    def within(self, limit: Impact) -> bool:
+        """It does no more than `limit`."""
+        order = list(Impact)
+        return order.index(self) <= order.index(limit)
 
 
 @dataclass(frozen=True)
@@ -66,20 +49,44 @@ class Target:
     dialect: str
     """How METADATA values are written: `chatmail` (literals, as dovecot) or `madmail` (quoted strings)."""
     capabilities: frozenset[str] = frozenset()
-    """What a check may require: `iroh_relay`, `ledger`, `logs`, `faults`, `turn`, ..."""
+    """What a check may require: `iroh_relay`, `relay_v1`, `ledger`, `logs`, `faults`, `turn`, ..."""
+    relay_ping_interval: float = 15.0
+    """Seconds of silence after which its relay pings a client; upstream's default."""
     control: ControlClient | None = field(default=None, repr=False, compare=False)
     """The server's own account of a run, where it has one."""
+    pinned: Path | None = None
+    """The certificates that it showed at first: nobody vouches for them, but the run accepts no others."""
+    is_ours: bool = True
+    """We started it and nobody else uses it, so nothing that is left on it matters."""
+    impact: Impact = Impact.HARMFUL
+    """The most that checks may do to it."""
+    accounts: AccountSource = field(default_factory=FirstLogin, repr=False, compare=False)
 
     on_secret: Callable[[str], object] = field(default=str, repr=False, compare=False)
-    """Told each password that is made up for this target, so that a run can keep it out of its files."""
+    """Told each password that is used with this target, so that a run can keep it out of its files."""
 
     def new_account(self) -> Credentials:
-        """Credentials that nobody has used yet. The server creates the account at the first login."""
-        localpart = "".join(secrets.choice(LOCALPART_CHARACTERS) for _ in range(LOCALPART_LENGTH))
-        password = secrets.token_urlsafe(24)
-        self.on_secret(password)
-        return Credentials(f"{localpart}@{self.domain}", password)
+        """Credentials that no other part of the check uses. Raises `MissingCapability` when there are no more."""
+        return self._told(self.accounts.new(self))
+
+    def any_account(self) -> Credentials:
+        """Credentials to read what every user may read; the account may be one that `new_account` gives as well."""
+        return self._told(self.accounts.any(self))
+
+    def _told(self, credentials: Credentials) -> Credentials:
+        self.on_secret(credentials.password)
+        return credentials
 
     def ssl_context(self) -> ssl.SSLContext:
-        """TLS settings that verify this target's certificate and name."""
+        """TLS settings that verify this target's certificate and name, or that it is the pinned certificate."""
+        if self.pinned is None:
+            return self.strict_ssl_context()
+        context = ssl.create_default_context(cafile=self.pinned)
+        context.check_hostname = False  # the very certificate is known; a name in it adds nothing
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return context
+
+    def strict_ssl_context(self) -> ssl.SSLContext:
+        """TLS settings that verify this target's certificate and name, whatever the run accepts."""
         return ssl.create_default_context(cafile=self.ca_file)

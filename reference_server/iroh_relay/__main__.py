@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from .server import RelayService
 def main(arguments: Sequence[str] | None = None, service: Callable[..., Service] = RelayService) -> int:
     """Serve until a signal; returns the exit code. `service` is made with the arguments of `RelayService`."""
     options = _parser().parse_args(arguments)
+    _allow_many_connections()
 
     def make() -> Service:
         config = load(options.config_path, dev=options.dev)
@@ -25,6 +27,12 @@ def main(arguments: Sequence[str] | None = None, service: Callable[..., Service]
         return service(config, ledger, public=options.public, stun_socket=stun_socket)
 
     return run("iroh-relay", make, control=options.control)
+
+
+def _allow_many_connections() -> None:
+    """Every connection is an open file, and many systems allow 1024 unless one asks for more."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _adopt(number: int) -> socket.socket:
@@ -41,7 +49,7 @@ def _adopt(number: int) -> socket.socket:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m reference_server.iroh_relay",
-        description="A test server: an iroh relay of generation 0.35. Not for production.",
+        description="A test server: an iroh relay for nodes from 0.35 to 1.x. Not for production.",
     )
     parser.add_argument("-c", "--config-path", type=Path, metavar="FILE", help="iroh-relay.toml")
     parser.add_argument("--dev", action="store_true", help="plain HTTP, whatever the file says about TLS")

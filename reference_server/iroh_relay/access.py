@@ -1,30 +1,34 @@
-"""Who may use the relay: everybody, an allowlist, a denylist, or whom an HTTP service names."""
+"""Who may use the relay: everybody, an allowlist, a denylist, who knows a token, or whom an HTTP service names."""
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import h11
 
-__all__ = ["Access", "Allowlist", "Denylist", "Everyone", "HttpAccess"]
+__all__ = ["Access", "Allowlist", "Denylist", "Everyone", "HttpAccess", "SharedToken"]
 
 log = logging.getLogger(__name__)
 MAX_ANSWER = 4096
 
 
 class Access(Protocol):
-    async def allows(self, key: bytes, /) -> bool:
-        """Whether the owner of this node ID (32 bytes, already proved) may use the relay."""
+    async def allows(self, key: bytes, token: str | None, /) -> bool:
+        """Whether the owner of this node ID (32 bytes, already proved) may use the relay.
+
+        `token` is what the client sent with its upgrade request; clients of generation 0.35 cannot send one.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Everyone:
-    async def allows(self, _key: bytes, /) -> bool:
+    async def allows(self, _key: bytes, _token: str | None, /) -> bool:
         return True
 
 
@@ -32,7 +36,7 @@ class Everyone:
 class Allowlist:
     keys: frozenset[bytes]
 
-    async def allows(self, key: bytes, /) -> bool:
+    async def allows(self, key: bytes, _token: str | None, /) -> bool:
         return key in self.keys
 
 
@@ -40,8 +44,20 @@ class Allowlist:
 class Denylist:
     keys: frozenset[bytes]
 
-    async def allows(self, key: bytes, /) -> bool:
+    async def allows(self, key: bytes, _token: str | None, /) -> bool:
         return key not in self.keys
+
+
+@dataclass(frozen=True, slots=True)
+class SharedToken:
+    """Whoever knows one of these tokens."""
+
+    tokens: tuple[str, ...] = field(repr=False)
+
+    async def allows(self, _key: bytes, token: str | None, /) -> bool:
+        sent = (token or "").encode()
+        matches = [hmac.compare_digest(sent, known.encode()) for known in self.tokens]  # each, for equal time
+        return any(matches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +71,7 @@ class HttpAccess:
     def __repr__(self) -> str:
         return f"HttpAccess({self.url!r})"  # the token is a secret
 
-    async def allows(self, key: bytes, /) -> bool:
+    async def allows(self, key: bytes, _token: str | None, /) -> bool:
         try:
             async with asyncio.timeout(self.timeout):
                 return await self._ask(key.hex())

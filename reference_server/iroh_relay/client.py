@@ -6,7 +6,7 @@ from collections import deque
 from enum import Enum, IntEnum, auto
 
 from ..ledger import ConnectionRecord, PairRecord
-from .frames import frame_spans
+from .framing import frame_spans
 from .limits import Meter, RelayLimits
 
 __all__ = ["Client", "Lane", "Queue", "State"]
@@ -17,7 +17,7 @@ BATCH = 256 * 1024
 
 class State(Enum):
     WAITING = auto()
-    """for ClientInfo"""
+    """for the log-in"""
     ASKING = auto()
     """the access list"""
     READY = auto()
@@ -75,6 +75,7 @@ class Client:
 
     __slots__ = (
         "blocked",
+        "challenge",
         "heard_from",
         "key",
         "lanes",
@@ -105,6 +106,9 @@ class Client:
         self.state = State.WAITING
         self.key = b""
         self.version = 0
+        """What it speaks: the protocol number that it signed (generation 0.35), or 1 or 2 (`iroh-relay-v...`)."""
+        self.challenge = b""
+        """What it has to sign, where the generation has a challenge."""
         self.lanes = tuple(Queue(limits.queue_frames, limits.queue_bytes) for _ in Lane)
         self.outgoing: list[bytes] = []
         """What this turn of the hub writes at its end, in one piece."""

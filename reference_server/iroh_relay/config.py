@@ -1,4 +1,4 @@
-"""iroh-relay.toml: the file of iroh-relay 0.35, read into frozen settings.
+"""iroh-relay.toml: the file of iroh-relay, 0.35 to 1.x, read into frozen settings.
 
 Unlike upstream, an unknown key or a value of the wrong kind is an error. Of upstream's settings two are not served:
 a certificate from Let's Encrypt (an error: nothing would work without it), and QUIC address discovery and limits on
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from ..service import ConfigurationError
-from .access import Access, Allowlist, Denylist, Everyone, HttpAccess
+from .access import Access, Allowlist, Denylist, Everyone, HttpAccess, SharedToken
 from .keys import parse_node_id
 from .limits import RateLimit, RelayLimits
 
@@ -26,7 +26,11 @@ __all__ = ["RelayConfig", "SocketAddress", "TlsConfig", "load"]
 
 log = logging.getLogger(__name__)
 
+SECRET_KEYS = frozenset({"bearer_token", "shared_token"})
+"""A wrong value of these may still hold a secret: no message repeats it."""
 TOKEN_VARIABLE = "IROH_RELAY_HTTP_BEARER_TOKEN"  # noqa: S105
+ACCESS_TOKEN_VARIABLE = "IROH_RELAY_ACCESS_TOKEN"  # noqa: S105
+"""Takes the place of every token of `access.shared_token`."""
 KEY_CACHE = 65_536
 """Upstream's default is 1 048 576 keys, which would be some 200 MB here."""
 T = TypeVar("T")
@@ -112,7 +116,8 @@ class _Table:
         try:
             return parse(value)
         except _Unexpected as error:
-            raise self.error(key, f"expected {error}, found {value!r}") from None
+            found = "something else" if key in SECRET_KEYS else repr(value)
+            raise self.error(key, f"expected {error}, found {found}") from None
 
     def has(self, key: str) -> bool:
         return key in self._values
@@ -180,12 +185,16 @@ def _access(top: _Table, timeout: float, environ: Mapping[str, str]) -> Access:
     if asks_service and url is None:
         raise service.error("url", "is missing")
     token = environ.get(TOKEN_VARIABLE) or token
+    shared = rules.take("shared_token", _tokens, None)
     rules.finish()
     chosen: list[Access] = [HttpAccess(url, token, timeout)] if url else []
     chosen += [Allowlist(keys["allowlist"])] if keys["allowlist"] is not None else []
     chosen += [Denylist(keys["denylist"])] if keys["denylist"] is not None else []
+    if shared is not None:
+        replaced = environ.get(ACCESS_TOKEN_VARIABLE)
+        chosen.append(SharedToken((replaced,) if replaced else shared))
     if len(chosen) > 1:
-        raise top.error("access", "choose one of allowlist, denylist and http")
+        raise top.error("access", "choose one of allowlist, denylist, shared_token and http")
     return chosen[0] if chosen else Everyone()
 
 
@@ -202,7 +211,7 @@ def _rate_limit(limits: _Table) -> RateLimit | None:
         if burst is not None:
             raise rx.error("max_burst_bytes", "needs bytes_per_second beside it")
         return None
-    return RateLimit(rate, burst or rate)
+    return RateLimit(rate, burst)
 
 
 def _tls(top: _Table, host: str, dev: bool) -> TlsConfig | None:
@@ -285,6 +294,12 @@ def _url(value: Any) -> str:
     if url.scheme not in ("http", "https") or not url.hostname:
         raise _Unexpected("an http or https URL")
     return url.geturl()
+
+
+def _tokens(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(each, str) and each for each in value):
+        raise _Unexpected("a list of tokens, none of them empty")
+    return tuple(value)
 
 
 def _node_ids(value: Any) -> frozenset[bytes]:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from typing import TYPE_CHECKING
 
+from . import frames, frames_v1
 from .client import Client
-from .frames import FrameError
-from .http import MAX_HEAD, HttpConnection, Output, Responder, Transport
+from .http import MAX_HEAD, HttpConnection, Responder, Transport, Upgrade
 from .websocket import WebSocket
 
 if TYPE_CHECKING:
     from ..ledger import ConnectionRecord
+    from .hub import Hub
     from .shell import Shell
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "TlsConnection"]
+
+MAX_MESSAGE = {
+    Transport.WEBSOCKET: frames.MAX_MESSAGE,
+    Transport.V1: frames_v1.MAX_MESSAGE,
+    Transport.V2: frames_v1.MAX_MESSAGE,
+}
+"""What comes in WebSocket messages, and how large they may be; the other transport has frames without a wrapping."""
 
 
 class Connection(asyncio.BufferedProtocol):
-    """HTTP first, then derp frames or WebSocket messages.
+    """HTTP first, then frames, as they are or in WebSocket messages.
 
     All connections read into the one buffer of the shell: asyncio calls `get_buffer`, reads and calls
     `buffer_updated` without anything in between, so that only an incomplete frame has to be kept per connection.
@@ -33,7 +42,11 @@ class Connection(asyncio.BufferedProtocol):
         self._rest = b""
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
+        self.hub: Hub
+        """Whose client this is, once there is one."""
         self.client: Client | None = None
+        self.token: str | None = None
+        """What the client sent to be let in, a secret."""
         self.address = ""
         self.record: ConnectionRecord
         self.transport: asyncio.Transport
@@ -64,7 +77,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._closing:
             return
         if self._http is not None:
-            self._speak_http(self._http.receive(bytes(self._shell.view[:nbytes]), time.time()))
+            self._speak_http(self._http, bytes(self._shell.view[:nbytes]))
         elif self._websocket is not None:
             self._unwrap(self._websocket, bytes(self._shell.view[len(self._rest) :][:nbytes]))
         else:
@@ -74,7 +87,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.client is None:
             self.abort()  # somebody sends requests and does not read the answers
         else:
-            self._shell.blocked(self.client, self.unsent())
+            self._shell.blocked(self)
 
     def resume_writing(self) -> None:
         if self.client is not None and not self._closing:
@@ -88,7 +101,7 @@ class Connection(asyncio.BufferedProtocol):
     # The shell's side
 
     def write(self, data: bytes) -> None:
-        """Send derp frames, translated where the client speaks WebSocket."""
+        """Send frames, translated where the client speaks WebSocket."""
         self._send(data if self._websocket is None else self._websocket.send(data))
 
     def unsent(self) -> int:
@@ -110,12 +123,13 @@ class Connection(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         self._closing = True
-        self.record.bytes_out -= self.unsent()
+        self.record.bytes_out -= min(self.unsent(), self.record.bytes_out)  # less while hands are shaken
         self.transport.abort()
 
     # Bytes
 
-    def _speak_http(self, output: Output) -> None:
+    def _speak_http(self, http: HttpConnection, data: bytes) -> None:
+        output = http.receive(data, time.time())
         if output.data:
             self._send(bytes(output.data))
         if output.close:
@@ -125,36 +139,36 @@ class Connection(asyncio.BufferedProtocol):
         elif output.requests:
             self._wait(self._shell.limits.request_timeout)
 
-    def _upgrade(self, transport: Transport, trailing: bytes) -> None:
+    def _upgrade(self, upgrade: Upgrade, trailing: bytes) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._http = None
-        self.client = self._shell.upgraded(self, transport)
+        self.token = upgrade.token
         # pause_writing as soon as the kernel takes no more. (0 would make a TLS transport pause with nothing to send.)
         self.transport.set_write_buffer_limits(high=1, low=0)
-        if transport is Transport.WEBSOCKET:
-            self._websocket = WebSocket()
+        max_message = MAX_MESSAGE.get(upgrade.transport)
+        if max_message is not None:
+            self._websocket = WebSocket(max_message)
+        self._shell.upgraded(self, upgrade.transport)
+        if self._websocket is not None:
             self._unwrap(self._websocket, trailing)
         else:
             self._take(bytearray(trailing), len(trailing))
 
     def _unwrap(self, websocket: WebSocket, data: bytes) -> None:
-        try:
-            frames, reply = websocket.receive(data)
-        except FrameError:
-            self.close()
-            return
+        assert self.client is not None
+        run, reply = websocket.receive(data)
         if reply:
             self._send(reply)
-        frames[:0] = self._rest
-        if frames:
-            self._take(frames, len(frames))
-        if websocket.closed:
-            self.close()
+        if run:
+            run[:0] = self._rest
+            self._take(run, len(run))
+        if websocket.ended is not None:
+            self._shell.perform(self.hub.end(self.client, websocket.ended))
 
     def _take(self, data: bytearray, end: int) -> None:
         assert self.client is not None
-        taken, actions = self._shell.hub.receive(self.client, data, end, self._shell.now())
+        taken, actions = self.hub.receive(self.client, data, end, self._shell.now())
         self._rest = bytes(memoryview(data)[taken:end]) if taken < end else b""
         self._shell.perform(actions)
 
@@ -167,3 +181,54 @@ class Connection(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._shell.loop.call_later(seconds, self.abort)
+
+
+class TlsConnection(Connection):
+    """One that begins with a TLS handshake. It counts as a connection from its acceptance on.
+
+    (asyncio's own TLS servers tell nobody of a connection before its handshake is over.)
+    """
+
+    def __init__(self, shell: Shell, listener: str, responder: Responder, context: ssl.SSLContext) -> None:
+        super().__init__(shell, listener, responder)
+        self._context = context
+        self._handshake: asyncio.Task[None] | None = None
+        self._early = b""
+        """What came with the end of the handshake, before we were told that it is over: one read at most."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()  # whatever arrives belongs to the handshake
+        super().connection_made(transport)
+        if not self._closing:
+            self._handshake = self._shell.loop.create_task(self._shake_hands(transport))
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._handshake is None:
+            super().buffer_updated(nbytes)
+        else:
+            self._early += bytes(self._shell.view[:nbytes])
+
+    def abort(self) -> None:
+        if self._handshake is None:
+            super().abort()
+        else:
+            self._closing = True
+            self._handshake.cancel()  # asyncio would call a handshake that loses its transport a success
+
+    async def _shake_hands(self, transport: asyncio.Transport) -> None:
+        limits = self._shell.limits
+        self._wait(limits.tls_handshake_timeout)
+        try:
+            secure = await self._shell.loop.start_tls(transport, self, self._context, server_side=True)
+        except (OSError, asyncio.CancelledError):  # ssl.SSLError is an OSError
+            transport.abort()
+            self.connection_lost(None)  # nobody else reports the end of this connection
+            return
+        assert secure is not None
+        self.transport, self._handshake = secure, None
+        self._wait(limits.request_timeout)
+        if self._early and self._http is not None:
+            early, self._early = self._early, b""
+            self.record.bytes_in += len(early)
+            self._speak_http(self._http, early)

@@ -5,44 +5,14 @@ The signature covers only the protocol number, so it can be replayed by design; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from .frames import ClientInfo
-from .keys import is_small_order
+from .signatures import LoginRefused, SignaturePolicy
 
-__all__ = ["PROTOCOL_VERSION", "Ed25519Signatures", "LoginRefused", "SignaturePolicy", "verify"]
+__all__ = ["PROTOCOL_VERSION", "verify"]
 
 PROTOCOL_VERSION = 3
 MAX_VARINT = 10
 """Bytes of the longest LEB128 number of 64 bits."""
-
-
-class LoginRefused(Exception):
-    """Why a client may not log in; the sentence goes to the ledger, never to the client."""
-
-
-class SignaturePolicy(Protocol):
-    """Decides whether a signature counts."""
-
-    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Ed25519Signatures:
-    """RFC 8032, and like upstream's `verify_strict` no signature of a small-order key: those prove nothing."""
-
-    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
-        if is_small_order(public_key):
-            return False
-        try:
-            Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
-        except InvalidSignature:
-            return False
-        return True
 
 
 def verify(info: ClientInfo, signatures: SignaturePolicy) -> int:

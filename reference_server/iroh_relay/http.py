@@ -1,18 +1,18 @@
-"""HTTP side of the relay: plain requests get answers, upgrade requests leave HTTP. Sans-IO, on top of h11."""
+"""HTTP/1.1 connections: plain requests get answers, upgrade requests leave HTTP. Sans-IO, on top of h11.
+
+What is answered is decided by a responder (routes.py).
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from enum import Enum
-from functools import partial
 from http import HTTPStatus
 from typing import TypeAlias
 
 import h11
-from websockets.utils import accept_key
 
 __all__ = [
     "MAX_HEAD",
@@ -23,8 +23,6 @@ __all__ = [
     "Responder",
     "Transport",
     "Upgrade",
-    "captive_portal",
-    "relay",
 ]
 
 MAX_HEAD = 16 * 1024
@@ -32,28 +30,17 @@ MAX_HEAD = 16 * 1024
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
-FIXED_HEADERS: Headers = (
-    ("Strict-Transport-Security", "max-age=63072000; includeSubDomains"),
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; frame-ancestors 'none'; form-action 'none'; base-uri 'self'; "
-        "block-all-mixed-content; plugin-types 'none'",
-    ),
-)
-INDEX = b"""<html><body>
-<h1>Iroh Relay</h1>
-<p>
-  This is an <a href="https://iroh.computer/">Iroh</a> Relay server.
-</p>
-"""
-CHALLENGE = re.compile(r"[A-Za-z0-9._-]{1,63}")
-
 
 class Transport(Enum):
-    """What an upgraded connection speaks; the value is the `Upgrade` header, compared byte for byte."""
+    """What an upgraded connection speaks, by the name that is negotiated.
+
+    The first two are values of `Upgrade` and belong to generation 0.35; the others are WebSocket subprotocols.
+    """
 
     DERP = "iroh derp http"
     WEBSOCKET = "websocket"
+    V1 = "iroh-relay-v1"
+    V2 = "iroh-relay-v2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +49,7 @@ class Request:
 
     method: str
     path: str
+    query: str = ""
     headers: Sequence[tuple[str, str]] = ()
 
     def header(self, name: str) -> str | None:
@@ -79,67 +67,11 @@ class Answer:
 class Upgrade:
     transport: Transport
     headers: Headers = ()
+    token: str | None = field(default=None, repr=False)
+    """The access token that the client sent, a secret."""
 
 
 Responder: TypeAlias = Callable[[Request], Answer | Upgrade]
-
-NOT_FOUND = Answer(404, body=b"Not Found")
-
-
-def relay(*, tls: bool) -> Responder:
-    """Answers of the relay's own listener. With TLS the captive portal check is served by the plain one only."""
-    return partial(_relay, tls=tls)
-
-
-def _relay(request: Request, *, tls: bool) -> Answer | Upgrade:
-    answer = _route(request, tls=tls)
-    headers = FIXED_HEADERS + answer.headers
-    if isinstance(answer, Upgrade):
-        return Upgrade(answer.transport, headers)
-    return Answer(answer.status, headers, answer.body)
-
-
-def _route(request: Request, *, tls: bool) -> Answer | Upgrade:  # noqa: PLR0911  # one per path
-    if request.method != "GET":
-        return NOT_FOUND
-    match request.path:
-        case "/relay" | "/derp":
-            return _upgrade(request)
-        case "/ping":
-            return Answer(200, (("Access-Control-Allow-Origin", "*"),))
-        case "/" | "/index.html":
-            return Answer(200, (("Content-Type", "text/html; charset=utf-8"),), INDEX)
-        case "/robots.txt":
-            return Answer(200, body=b"User-agent: *\nDisallow: /\n")
-        case "/generate_204" if not tls:
-            return captive_portal(request)
-        case _:
-            return NOT_FOUND
-
-
-def captive_portal(request: Request) -> Answer:
-    """`/generate_204`: 204 and the challenge back, so that a client knows that nobody answers in our place."""
-    if request.method != "GET" or request.path != "/generate_204":
-        return NOT_FOUND
-    challenge = request.header("x-tailscale-challenge")
-    if challenge is None or not CHALLENGE.fullmatch(challenge):
-        return Answer(204)
-    return Answer(204, (("X-Tailscale-Response", f"response {challenge}"),))
-
-
-def _upgrade(request: Request) -> Answer | Upgrade:
-    wanted = request.header("upgrade")
-    if wanted == Transport.DERP.value:
-        return Upgrade(Transport.DERP, (("Upgrade", wanted), ("Connection", "upgrade")))
-    if wanted != Transport.WEBSOCKET.value:
-        return Answer(400)
-    key, version = request.header("sec-websocket-key"), request.header("sec-websocket-version")
-    if key is None or version is None:
-        return Answer(400)
-    if version != "13":
-        return Answer(400, (("Sec-WebSocket-Version", "13"),))
-    accept = ("Sec-WebSocket-Accept", accept_key(key))
-    return Upgrade(Transport.WEBSOCKET, (("Upgrade", wanted), ("Connection", "upgrade"), accept))
 
 
 @dataclass(slots=True)
@@ -148,7 +80,7 @@ class Output:
 
     data: bytearray = field(default_factory=bytearray)
     requests: int = 0
-    upgrade: Transport | None = None
+    upgrade: Upgrade | None = None
     trailing: bytes = b""
     """Bytes behind the upgrade request: a client need not wait for the 101."""
     close: bool = False
@@ -195,7 +127,7 @@ class HttpConnection:
                 status_code=101, headers=list(headers), reason=b"Switching Protocols"
             )
             output.data += self._h11.send(switch) or b""
-            output.upgrade = answer.transport
+            output.upgrade = answer
             output.trailing = self._h11.trailing_data[0]
             return
         self._send(output, answer, unix_time)
@@ -217,6 +149,6 @@ class HttpConnection:
 
 
 def _request(event: h11.Request) -> Request:
-    path = event.target.decode("latin-1").partition("?")[0]
+    path, _, query = event.target.decode("latin-1").partition("?")
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers]
-    return Request(event.method.decode("latin-1"), path, headers)
+    return Request(event.method.decode("latin-1"), path, query, headers)

@@ -1,8 +1,13 @@
 """Who is logged in, and which frame goes where: the core of the relay. Does no IO and reads no clock.
 
-`Hub` gets the derp frames that arrived on a connection and `now` (seconds of any steady clock), and returns actions
-for the shell that owns the sockets. Packets are rewritten in place: in the buffer that they arrived in, the type
-becomes RecvPacket and the destination's key the source's. A run of packets for one destination is copied out once.
+A hub gets the frames that arrived on a connection (framing.py) and `now` (seconds of any steady clock), and returns
+actions for the shell that owns the sockets. Packets are rewritten in place: in the buffer that they arrived in, the
+type becomes the relay's and the destination's key the source's. A run of packets for one destination is copied out
+once.
+
+`Hub` is what the generations share: queues, deadlines, delivery, coming and going. hub_035.py and hub_v1.py have
+what each does in its own way. Every hub has clients of its own; nothing is forwarded from one hub to another,
+because the generations pack their packets differently.
 """
 
 from __future__ import annotations
@@ -10,50 +15,32 @@ from __future__ import annotations
 import heapq
 import random
 import struct
-from collections.abc import Callable
-from functools import lru_cache
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from itertools import count
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from ..ledger import ConnectionRecord, Ledger, PairRecord
 from .actions import Action, AskAccess, Close, PauseReading, ResumeReading, Write
 from .client import Client, Lane, State
-from .frames import (
-    HEADER,
-    MAX_PAYLOAD,
-    ClientInfo,
-    Frame,
-    FrameError,
-    FrameType,
-    Health,
-    NodeGone,
-    Ping,
-    Pong,
-    decode,
-    encode,
-    frame_end,
-    frame_spans,
-)
-from .handshake import PROTOCOL_VERSION, Ed25519Signatures, LoginRefused, SignaturePolicy, verify
+from .framing import HEADER, FrameError, frame_end, frame_spans
 from .keys import KEY_LENGTH, is_point
 from .limits import Meter, RelayLimits, Unlimited
 from .metrics import RelayCounters
+from .signatures import Ed25519Signatures, LoginRefused, SignaturePolicy
 
-__all__ = ["Delivery", "Hub", "exactly_once"]
+__all__ = ["Delivery", "Hub", "Parts", "exactly_once"]
 
 PACKET_HEAD = struct.Struct(">BI32s")
-"""Header and key. Both packet types look alike, which is why one can become the other in place."""
+"""Header and key. Packets to and from the relay look alike, which is why one can become the other in place."""
 DISCO_MAGIC = "TS💬".encode()
-DISCO_LENGTH = 38
-"""Bytes of the shortest disco packet. Packets of real 0.35 nodes never count as one: a length stands before them."""
 PEEK = struct.Struct(">BI32s6s")
 """PACKET_HEAD and the place of DISCO_MAGIC."""
 SHORTEST_PEEKED = KEY_LENGTH + len(DISCO_MAGIC)
-LONGEST_PACKET = KEY_LENGTH + MAX_PAYLOAD
-SEND, RECV = int(FrameType.SEND_PACKET), int(FrameType.RECV_PACKET)
 
 Delivery: TypeAlias = Callable[[bytes, bytes, memoryview], bytes]
-"""(source key, destination key, run of whole RecvPacket frames) -> the frames that the destination gets.
+"""(source key, destination key, run of whole packets as the destination will see them) -> the frames that it gets.
 
 The run lies in a buffer that will be overwritten, so the result has to be a copy.
 """
@@ -64,42 +51,94 @@ def exactly_once(_source: bytes, _destination: bytes, run: memoryview) -> bytes:
     return bytes(run)
 
 
-class Hub:
-    """The registry of one relay and its forwarding."""
+@dataclass(frozen=True)
+class Parts:
+    """What the hubs of one relay have in common."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        *,
-        limits: RelayLimits,
-        signatures: SignaturePolicy | None = None,
-        delivery: Delivery = exactly_once,
-        meter: Callable[[], Meter] = Unlimited,
-        send_node_gone: bool = False,
-        key_cache_capacity: int = 65_536,
-    ) -> None:
-        self.counters = RelayCounters()
-        self._ledger = ledger
-        self._limits = limits
-        self._signatures = signatures or Ed25519Signatures()
-        self._delivery = delivery
+    ledger: Ledger
+    limits: RelayLimits
+    signatures: SignaturePolicy = field(default_factory=Ed25519Signatures)
+    delivery: Delivery = exactly_once
+    valid_key: Callable[[bytes], bool] = is_point
+    counters: RelayCounters = field(default_factory=RelayCounters)
+
+
+class Hub(ABC):
+    """The clients of one generation of the protocol, and the forwarding between them."""
+
+    SEND: ClassVar[int]
+    """Type of the packet that is taken in runs, on its way to the relay."""
+    RECV: ClassVar[int]
+    """The same on its way from the relay."""
+    SENT_TYPES: ClassVar[frozenset[int]]
+    """Every type that is to be forwarded."""
+    LONGEST: ClassVar[Mapping[int, int]]
+    """The largest body of each type."""
+    OVERHEAD: ClassVar[int]
+    """Bytes of a SEND frame that are no payload."""
+
+    def __init__(self, parts: Parts, meter: Callable[[], Meter] = Unlimited) -> None:
+        self.counters = parts.counters
+        self._ledger = parts.ledger
+        self._limits = parts.limits
+        self._signatures = parts.signatures
+        self._delivery = parts.delivery
+        self._valid_key = parts.valid_key
         self._meter = meter
-        self._send_node_gone = send_node_gone
-        self._valid_key = lru_cache(maxsize=key_cache_capacity)(is_point)
         self._random = random.SystemRandom()
         self._registered: dict[bytes, Client] = {}
+        """The connection of each key that gets its packets."""
         self._deadlines: list[tuple[float, int, Client]] = []
         self._ticket = count()
         self._actions: list[Action] = []
         self._written: list[Client] = []
 
+    # What a generation does in its own way
+
+    @abstractmethod
+    def _greet(self, client: Client) -> None:
+        """A connection was made: say what the relay has to say first."""
+
+    @abstractmethod
+    def _log_in(self, client: Client, kind: int, body: bytes) -> None:
+        """Take the first frame: set the proved key, or raise `LoginRefused` or `FrameError`."""
+
+    @abstractmethod
+    def _deny(self, client: Client) -> None:
+        """Tell a client that the access list does not want it."""
+
+    @abstractmethod
+    def _welcome(self, client: Client, now: float) -> None:
+        """The access list lets the client in: register it."""
+
+    @abstractmethod
+    def _forward_one(self, client: Client, frame: memoryview) -> None:
+        """Forward one frame of `SENT_TYPES`, which may be overwritten."""
+
+    @abstractmethod
+    def _handle(self, client: Client, kind: int, body: bytes, now: float) -> None:
+        """Take any other frame of a registered client."""
+
+    @abstractmethod
+    def _leave(self, client: Client) -> None:
+        """A registered client has gone: its place in the table, and who is to be told."""
+
+    @abstractmethod
+    def _encode_ping(self, data: bytes) -> bytes: ...
+
+    @abstractmethod
+    def _protocol(self, client: Client) -> str:
+        """What the ledger calls that which the client speaks."""
+
     # What the shell reports
 
-    def connect(self, record: ConnectionRecord, now: float) -> Client:
-        """A connection was upgraded; its first frame has to be a ClientInfo."""
+    def connect(self, record: ConnectionRecord, now: float, version: int = 0) -> tuple[Client, list[Action]]:
+        """A connection was upgraded to protocol `version`, where that was negotiated; now it has to log in."""
         client = Client(record, self._meter(), self._limits, now + self._limits.handshake_timeout)
+        client.version = version
         self._schedule(client)
-        return client
+        self._greet(client)
+        return client, self._take_actions()
 
     def receive(self, client: Client, data: bytearray, end: int, now: float) -> tuple[int, list[Action]]:
         """Take whole frames from the front of data[:end], which is overwritten.
@@ -130,12 +169,11 @@ class Hub:
         if client.state is not State.ASKING:
             return []
         if not allowed:
-            self._enqueue(client, Lane.REPLY, encode(Health("not authenticated")), 1)
+            self._deny(client)
             self._end(client, "access denied")
-        elif client.version != PROTOCOL_VERSION:
-            self._end(client, f"protocol version {client.version} is not spoken here")
-        else:
-            self._register(client, now)
+            return self._take_actions()
+        self._welcome(client, now)
+        if client.takes_frames:
             self._actions.append(ResumeReading(client))
         return self._take_actions()
 
@@ -156,6 +194,11 @@ class Hub:
     def disconnected(self, client: Client, reason: str) -> list[Action]:
         """The connection has ended."""
         self._forget(client, reason)
+        return self._take_actions()
+
+    def end(self, client: Client, reason: str) -> list[Action]:
+        """End a connection whose bytes were no frames at all."""
+        self._end(client, reason)
         return self._take_actions()
 
     def next_deadline(self) -> float | None:
@@ -189,61 +232,66 @@ class Hub:
         if destination is None:
             return 0
         peek, rewrite, source = PEEK.unpack_from, PACKET_HEAD.pack_into, client.key
+        send, recv, longest = self.SEND, self.RECV, self.LONGEST[self.SEND]
         position, last, frames = start, end - PEEK.size, 0
         while position <= last:
             kind, length, key, beginning = peek(data, position)
             after = position + 5 + length
-            if kind != SEND or key != wanted or after > end or beginning == DISCO_MAGIC:
+            if kind != send or key != wanted or after > end or beginning == DISCO_MAGIC:
                 break
-            if not SHORTEST_PEEKED <= length <= LONGEST_PACKET:
+            if not SHORTEST_PEEKED <= length <= longest:
                 break
-            rewrite(data, position, RECV, length, source)
+            rewrite(data, position, recv, length, source)
             position = after
             frames += 1
         if not frames:
             return 0
-        self._deliver(client, destination, Lane.PACKET, data[start:position], frames)
+        self._deliver(
+            client, destination, Lane.PACKET, data[start:position], frames=frames, overhead=self.OVERHEAD
+        )
         client.record.frames_in += frames
         return position
 
     def _take_one(self, client: Client, data: memoryview, start: int, end: int, now: float) -> int:
         """Take the frame at `start`, whatever it is, and return where it ends; 0 while it is incomplete."""
-        stop = frame_end(data, start, end)
+        stop = frame_end(data, start, end, self.LONGEST)
         if stop is None:
             return 0
+        kind = data[start]
         client.record.frames_in += 1
-        if data[start] == SEND and client.state is State.READY:
+        if client.state is State.WAITING:
+            self._log_in(client, kind, bytes(data[start + HEADER.size : stop]))
+            client.state = State.ASKING
+            self._actions.append(AskAccess(client))
+        elif kind in self.SENT_TYPES:
             self._forward_one(client, data[start:stop])
         else:
-            body = bytes(data[start + HEADER.size : stop])
-            self._handle(client, decode(data[start], body, valid_key=self._valid_key), now)
+            self._handle(client, kind, bytes(data[start + HEADER.size : stop]), now)
         return stop
 
-    def _forward_one(self, client: Client, frame: memoryview) -> None:
-        if len(frame) < PACKET_HEAD.size:
-            raise FrameError("frame is too short for its key")
-        _, length, key = PACKET_HEAD.unpack_from(frame)
-        payload = frame[PACKET_HEAD.size :]
-        disco = len(payload) >= DISCO_LENGTH and payload[: len(DISCO_MAGIC)] == DISCO_MAGIC
-        lane = Lane.DISCO if disco else Lane.PACKET
-        destination = self._registered.get(key)
-        if destination is None:
-            self._drop(client, key, lane, len(payload))
-        else:
-            PACKET_HEAD.pack_into(frame, 0, RECV, length, client.key)
-            self._deliver(client, destination, lane, frame, 1)
+    def _deliver(
+        self,
+        client: Client,
+        destination: Client,
+        lane: Lane,
+        run: memoryview,
+        *,
+        frames: int = 1,
+        overhead: int,
+    ) -> None:
+        """Hand a run of whole packets to their destination, as often as the delivery strategy says.
 
-    def _deliver(self, client: Client, destination: Client, lane: Lane, run: memoryview, frames: int) -> None:
-        """Hand a run of whole RecvPacket frames to its destination, as often as the delivery strategy says."""
+        `overhead` is the number of bytes in each of them that are no payload.
+        """
         pair = client.sent_to.get(destination) or self._meet(client, destination)
         data = self._delivery(client.key, destination.key, run)
         offered = frames if len(data) == len(run) else sum(1 for _ in frame_spans(data))
         kept, size = self._enqueue(destination, lane, data, offered)
-        payload = size - kept * PACKET_HEAD.size
+        payload = size - kept * overhead
         pair.frames += kept
         pair.bytes += payload
         pair.frames_dropped += offered - kept
-        self.counters.count_received(lane is Lane.DISCO, frames, len(run) - frames * PACKET_HEAD.size)
+        self.counters.count_received(lane is Lane.DISCO, frames, len(run) - frames * overhead)
         self.counters.count_sent(lane is Lane.DISCO, kept, payload)
 
     def _drop(self, client: Client, key: bytes, lane: Lane, size: int) -> None:
@@ -259,23 +307,16 @@ class Hub:
         self.counters.count_received(lane is Lane.DISCO, 1, size)
         self.counters.count_dropped(lane is Lane.DISCO, 1)
 
-    def _handle(self, client: Client, frame: Frame, now: float) -> None:
-        if client.state is State.WAITING:
-            self._log_in(client, frame)
-            return
-        match frame:
-            case Ping(data):
-                self.counters.got_ping += 1
-                self.counters.sent_pong += 1
-                self._enqueue(client, Lane.REPLY, encode(Pong(data)), 1)
-            case Pong(data):
-                if data == client.ping:
-                    client.ping = None
-                    client.last_received = now
-            case Health():
-                raise FrameError("Health is for the relay to send")
-            case _:
-                self.counters.unknown_frames += 1
+    def _was_pinged(self, client: Client, pong: bytes) -> None:
+        self.counters.got_ping += 1
+        self.counters.sent_pong += 1
+        self._enqueue(client, Lane.REPLY, pong, 1)
+
+    def _was_ponged(self, client: Client, data: bytes, now: float) -> None:
+        if data == client.ping:
+            client.ping = None
+            client.last_received = now
+            self._schedule(client)  # the next ping may be due before this one's answer was
 
     def _enqueue(self, client: Client, lane: Lane, data: bytes, frames: int) -> tuple[int, int]:
         """Write at the end of this turn, or queue while the socket is full; returns frames and bytes kept."""
@@ -289,21 +330,10 @@ class Hub:
 
     # Coming and going
 
-    def _log_in(self, client: Client, frame: Frame) -> None:
-        if not isinstance(frame, ClientInfo):
-            raise LoginRefused("the first frame is not ClientInfo")
-        client.version = verify(frame, self._signatures)
-        client.key = frame.key
-        client.state = State.ASKING
-        self._actions.append(AskAccess(client))
-
     def _register(self, client: Client, now: float) -> None:
-        """The newest connection of a key wins; the older one is closed without a notice."""
-        older = self._registered.get(client.key)
+        """The client is the one that gets the packets for its key from now on."""
         self._registered[client.key] = client
         client.state = State.READY
-        if older is not None:
-            self._end(older, "replaced by a newer connection")
         record = client.record
         record.identity = client.key.hex()
         client.last_received = now
@@ -311,7 +341,13 @@ class Hub:
         self._schedule(client)
         self.counters.accepts += 1
         self.counters.unique_client_keys += 1
-        self._ledger.event("login", node_id=record.identity, remote=record.remote, connection=record.id)
+        self._ledger.event(
+            "login",
+            node_id=record.identity,
+            remote=record.remote,
+            connection=record.id,
+            protocol=self._protocol(client),
+        )
 
     def _meet(self, source: Client, destination: Client) -> PairRecord:
         pair = source.sent_to[destination] = self._ledger.pair(source.key.hex(), destination.key.hex())
@@ -333,20 +369,11 @@ class Hub:
             return
         self.counters.disconnects += 1
         self._ledger.event("disconnect", node_id=record.identity, connection=record.id, reason=reason)
-        if self._registered.get(client.key) is client:
-            del self._registered[client.key]
-            self._tell_gone(client)
+        self._leave(client)
         for destination in client.sent_to:
             destination.heard_from.discard(client)
         for source in client.heard_from:
             source.sent_to.pop(client, None)
-
-    def _tell_gone(self, client: Client) -> None:
-        """What upstream means to do; up to 0.97 the notice goes to the dying client itself, that is to nobody."""
-        if self._send_node_gone:
-            for destination in client.sent_to:
-                if destination.state is State.READY:
-                    self._enqueue(destination, Lane.GONE, encode(NodeGone(client.key)), 1)
 
     # Time
 
@@ -383,7 +410,7 @@ class Hub:
     def _ping(self, client: Client, now: float) -> None:
         client.ping = self._random.randbytes(8)
         client.pong_until = now + self._limits.pong_timeout
-        self._enqueue(client, Lane.REPLY, encode(Ping(client.ping)), 1)
+        self._enqueue(client, Lane.REPLY, self._encode_ping(client.ping), 1)
         self._choose_ping_time(client)
 
     def _choose_ping_time(self, client: Client) -> None:

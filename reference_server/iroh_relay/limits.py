@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from .frames import FrameError, frame_end
+from .framing import frame_spans
 
-__all__ = ["Meter", "RateLimit", "RelayLimits", "TokenBucket", "Unlimited"]
+__all__ = ["DebtBucket", "Meter", "RateLimit", "RelayLimits", "TokenBucket", "Unlimited"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class RelayLimits:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """`limits.client.rx` of iroh-relay.toml."""
+    """`limits.client.rx` of iroh-relay.toml. Without a burst each generation has a default of its own."""
 
     bytes_per_second: int
-    max_burst_bytes: int
+    max_burst_bytes: int | None = None
 
 
 class Meter(Protocol):
@@ -62,24 +62,22 @@ class Unlimited:
 
 
 class TokenBucket:
-    """GCRA over bytes read: a frame costs its body and 5. A frame larger than the whole bucket passes.
+    """Generation 0.35: GCRA over bytes read. A frame costs its body and 5; one larger than the whole bucket passes.
 
     `full_at` is GCRA's theoretical arrival time: when the bucket will be full again.
     """
 
     def __init__(self, limit: RateLimit) -> None:
         self._seconds_per_byte = 1 / limit.bytes_per_second
-        self._burst = limit.max_burst_bytes
+        self._burst = limit.max_burst_bytes or limit.bytes_per_second
         self._full_at = 0.0
         self.resume_at = 0.0
 
     def admit(self, data: bytearray, end: int, now: float, /) -> int:
-        start = 0
-        while (stop := _end_or_none(data, start, end)) is not None:
+        for start, stop in frame_spans(memoryview(data)[:end]):
             cost = stop - start
             if cost <= self._burst and not self._take(cost, now):
                 return start
-            start = stop
         return end
 
     def _take(self, cost: int, now: float) -> bool:
@@ -92,8 +90,23 @@ class TokenBucket:
         return True
 
 
-def _end_or_none(data: bytearray, start: int, end: int) -> int | None:
-    try:
-        return frame_end(data, start, end)
-    except FrameError:
-        return None  # whoever takes the frames will meet the same error and close the connection
+class DebtBucket:
+    """`iroh-relay-v1` and `-v2`: bytes read, and no frame is free; by default a tenth of a second's bytes at once.
+
+    A frame is taken as long as the bucket is not empty, and may leave it in debt. So a frame larger than the bucket
+    passes in its time, and what a client sends in the long run is `bytes_per_second` exactly.
+    """
+
+    def __init__(self, limit: RateLimit) -> None:
+        self._seconds_per_byte = 1 / limit.bytes_per_second
+        self._burst_seconds = (limit.max_burst_bytes or limit.bytes_per_second / 10) / limit.bytes_per_second
+        self._full_at = 0.0
+        self.resume_at = 0.0
+
+    def admit(self, data: bytearray, end: int, now: float, /) -> int:
+        for start, stop in frame_spans(memoryview(data)[:end]):
+            self.resume_at = self._full_at - self._burst_seconds
+            if self.resume_at > now:
+                return start
+            self._full_at = max(self._full_at, now) + (stop - start) * self._seconds_per_byte
+        return end

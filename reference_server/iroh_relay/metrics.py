@@ -1,4 +1,4 @@
-"""Counters of the relay and their OpenMetrics text, with the names of iroh-relay 0.35."""
+"""Counters of the relay and their OpenMetrics text, with the names of iroh-relay 0.35, and two of 1.x."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ class RelayCounters:
     unique_client_keys: int = 0
     websocket_accepts: int = 0
     relay_accepts: int = 0
+    clients_inactive_added: int = 0
+    clients_inactive_removed: int = 0
 
     def count_received(self, disco: bool, packets: int, size: int) -> None:
         self.bytes_recv += size

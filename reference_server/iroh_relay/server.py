@@ -7,18 +7,22 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, cast
 
 from ..ledger import Ledger
 from ..service import ConfigurationError, check_bind_address
-from . import http, metrics, stun
+from . import metrics, routes, stun
 from .config import RelayConfig, SocketAddress, TlsConfig
-from .connection import Connection
-from .handshake import SignaturePolicy
-from .hub import Delivery, Hub, exactly_once
-from .limits import Meter, TokenBucket, Unlimited
+from .connection import Connection, TlsConnection
+from .http import Responder, Transport
+from .hub import Delivery, Hub, Parts, exactly_once
+from .hub_035 import Hub035
+from .hub_v1 import HubV1
+from .keys import is_point
+from .limits import DebtBucket, Meter, RateLimit, TokenBucket, Unlimited
 from .shell import Shell
+from .signatures import Ed25519Signatures, SignaturePolicy
 
 __all__ = ["RelayService"]
 
@@ -26,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class RelayService:
-    """One iroh relay of generation 0.35 (`reference_server.service.Service`).
+    """One iroh relay of every generation (`reference_server.service.Service`).
 
     `stun_socket` is a bound UDP socket to answer STUN on, in place of `stun_bind_addr`.
     """
@@ -40,20 +44,24 @@ class RelayService:
         stun_socket: socket.socket | None = None,
         signatures: SignaturePolicy | None = None,
         delivery: Delivery = exactly_once,
+        answers: Callable[..., Responder] = routes.relay,
+        hub_035: type[Hub035] = Hub035,
+        hub_v1: type[HubV1] = HubV1,
     ) -> None:
         _check(config, public, stun_socket)
         self.ledger = ledger
         self.stun_counters = stun.StunCounters()
         self._config = config
+        self._answers = answers
+        self._hub_035 = hub_035
+        self._hub_v1 = hub_v1
         self._stun_socket = stun_socket
-        self._hub = Hub(
+        self._parts = Parts(
             ledger,
-            limits=config.limits,
-            signatures=signatures,
-            delivery=delivery,
-            meter=_meter(config),
-            send_node_gone=config.send_node_gone,
-            key_cache_capacity=config.key_cache_capacity,
+            config.limits,
+            signatures or Ed25519Signatures(),
+            delivery,
+            lru_cache(maxsize=config.key_cache_capacity)(is_point),
         )
         self._servers: list[asyncio.Server] = []
         self._stun: asyncio.DatagramTransport | None = None
@@ -61,13 +69,15 @@ class RelayService:
 
     async def start(self) -> Mapping[str, Any]:
         config = self._config
-        self._shell = Shell(self._hub, config.access, config.limits, self.ledger)
+        self._shell = Shell(self._hubs(), config.access, config.limits, self.ledger)
         endpoints: dict[str, Any] = {}
         if config.enable_relay:
             endpoints["iroh_relay"] = await self._start_relay()
         if config.enable_metrics:
             await self._listen(
-                config.metrics_bind_addr, "metrics", metrics.responder(self._hub.counters, self.stun_counters)
+                config.metrics_bind_addr,
+                "metrics",
+                metrics.responder(self._parts.counters, self.stun_counters),
             )
         if config.enable_stun:
             endpoints["stun"] = await self._start_stun()
@@ -81,32 +91,46 @@ class RelayService:
         if self._shell is not None:
             await self._shell.close()
 
+    def _hubs(self) -> dict[Transport, Hub]:
+        limit = self._config.rate_limit
+        hub_035 = self._hub_035(
+            self._parts, _meter(TokenBucket, limit), send_node_gone=self._config.send_node_gone
+        )
+        hub_v1 = self._hub_v1(self._parts, _meter(DebtBucket, limit))
+        return {
+            Transport.DERP: hub_035,
+            Transport.WEBSOCKET: hub_035,
+            Transport.V1: hub_v1,
+            Transport.V2: hub_v1,
+        }
+
     async def _start_relay(self) -> str:
         config = self._config
         if config.tls is None:
-            address = await self._listen(config.http_bind_addr, "relay", http.relay(tls=False))
+            address = await self._listen(config.http_bind_addr, "relay", self._answers(tls=False))
             return f"http://{address}"
         context = _tls_context(config.tls)
-        await self._listen(config.http_bind_addr, "captive_portal", http.captive_portal)
-        address = await self._listen(config.tls.https_bind_addr, "relay_tls", http.relay(tls=True), context)
+        await self._listen(config.http_bind_addr, "captive_portal", routes.captive_portal)
+        address = await self._listen(
+            config.tls.https_bind_addr, "relay_tls", self._answers(tls=True), context
+        )
         return f"https://{address}"
 
     async def _listen(
         self,
         address: SocketAddress,
         listener: str,
-        responder: http.Responder,
+        responder: Responder,
         tls: ssl.SSLContext | None = None,
     ) -> SocketAddress:
         """Returns the address with the port that it really has."""
         assert self._shell is not None
-        server = await self._shell.loop.create_server(
-            partial(Connection, self._shell, listener, responder),
-            address.host,
-            address.port,
-            ssl=tls,
-            ssl_handshake_timeout=self._config.limits.tls_handshake_timeout if tls else None,
+        make: Callable[[], Connection] = (
+            partial(Connection, self._shell, listener, responder)
+            if tls is None
+            else partial(TlsConnection, self._shell, listener, responder, tls)
         )
+        server = await self._shell.loop.create_server(make, address.host, address.port)
         self._servers.append(server)
         return SocketAddress(address.host, server.sockets[0].getsockname()[1])
 
@@ -163,8 +187,8 @@ def _check(config: RelayConfig, public: bool, stun_socket: socket.socket | None)
         check_bind_address(address.host, public=public)
 
 
-def _meter(config: RelayConfig) -> Callable[[], Meter]:
-    return Unlimited if config.rate_limit is None else partial(TokenBucket, config.rate_limit)
+def _meter(bucket: Callable[[RateLimit], Meter], limit: RateLimit | None) -> Callable[[], Meter]:
+    return Unlimited if limit is None else partial(bucket, limit)
 
 
 def _tls_context(config: TlsConfig) -> ssl.SSLContext:

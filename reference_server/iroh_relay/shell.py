@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..ledger import Ledger
 from .access import Access
@@ -17,6 +17,7 @@ from .limits import RelayLimits
 
 __all__ = ["Shell"]
 
+VERSIONS = {Transport.V1: 1, Transport.V2: 2}
 READ_BUFFER = 512 * 1024
 """Bytes that one read may bring. Larger reads mean longer runs, hence fewer writes; the longest frame is 64 kB."""
 
@@ -24,8 +25,12 @@ READ_BUFFER = 512 * 1024
 class Shell:
     """Made inside a running event loop."""
 
-    def __init__(self, hub: Hub, access: Access, limits: RelayLimits, ledger: Ledger) -> None:
-        self.hub = hub
+    def __init__(
+        self, hubs: Mapping[Transport, Hub], access: Access, limits: RelayLimits, ledger: Ledger
+    ) -> None:
+        """`hubs`: who has the clients of each transport."""
+        self._hub_of = hubs
+        self._hubs = tuple(dict.fromkeys(hubs.values()))
         self.limits = limits
         self.ledger = ledger
         self.loop = asyncio.get_running_loop()
@@ -61,26 +66,30 @@ class Shell:
         self.ledger.closed(connection.record)
         if connection.client is not None:
             self._of_client.pop(connection.client, None)
-            self.perform(self.hub.disconnected(connection.client, reason))
+            self.perform(connection.hub.disconnected(connection.client, reason))
 
-    def upgraded(self, connection: Connection, transport: Transport) -> Client:
-        if transport is Transport.WEBSOCKET:
-            self.hub.counters.websocket_accepts += 1
+    def upgraded(self, connection: Connection, transport: Transport) -> None:
+        """The connection has left HTTP: make it a client."""
+        hub = connection.hub = self._hub_of[transport]
+        if transport is Transport.DERP:
+            hub.counters.relay_accepts += 1
         else:
-            self.hub.counters.relay_accepts += 1
-        client = self.hub.connect(connection.record, self.now())
+            hub.counters.websocket_accepts += 1
+        client, actions = hub.connect(connection.record, self.now(), VERSIONS.get(transport, 0))
+        connection.client = client
         self._of_client[client] = connection
-        self._set_timer()
-        return client
+        self.perform(actions)
 
-    def blocked(self, client: Client, unsent: int) -> None:
-        self.hub.blocked(client, unsent, self.now())
+    def blocked(self, connection: Connection) -> None:
+        """The connection's socket takes no more for now."""
+        assert connection.client is not None
+        connection.hub.blocked(connection.client, connection.unsent(), self.now())
         self._set_timer()
 
     def drain(self, connection: Connection) -> None:
         """Write what is queued, until the socket is full again."""
         assert connection.client is not None
-        while not connection.unsent() and (data := self.hub.drain(connection.client)):
+        while not connection.unsent() and (data := connection.hub.drain(connection.client)):
             connection.write(data)
 
     def perform(self, actions: Iterable[Action]) -> None:
@@ -93,7 +102,7 @@ class Shell:
                     connection.write(data)
                 case AskAccess(client):
                     connection.transport.pause_reading()
-                    task = self.loop.create_task(self._ask(client))
+                    task = self.loop.create_task(self._ask(connection, client))
                     self._asking.add(task)
                     task.add_done_callback(self._asking.discard)
                 case PauseReading():
@@ -114,12 +123,13 @@ class Shell:
             connection.abort()
         await self._empty.wait()
 
-    async def _ask(self, client: Client) -> None:
-        allowed = await self._access.allows(client.key)
-        self.perform(self.hub.decide(client, allowed, self.now()))
+    async def _ask(self, connection: Connection, client: Client) -> None:
+        allowed = await self._access.allows(client.key, connection.token)
+        self.perform(connection.hub.decide(client, allowed, self.now()))
 
     def _set_timer(self) -> None:
-        deadline = self.hub.next_deadline()
+        deadlines = [when for hub in self._hubs if (when := hub.next_deadline()) is not None]
+        deadline = min(deadlines, default=None)
         if self._timer is not None:
             if self._timer.when() == deadline:
                 return
@@ -128,4 +138,5 @@ class Shell:
 
     def _expire(self) -> None:
         self._timer = None
-        self.perform(self.hub.expire(self.now(), lambda client: self._of_client[client].unsent()))
+        for hub in self._hubs:
+            self.perform(hub.expire(self.now(), lambda client: self._of_client[client].unsent()))

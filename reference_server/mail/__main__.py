@@ -49,6 +49,14 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--admin", metavar="URI", help="advertised in METADATA, e.g. mailto:root@chatmail.test"
     )
+    parser.add_argument("--compress", action="store_true", help="offer COMPRESS=DEFLATE over IMAP")
+    parser.add_argument(
+        "--messages-per-minute",
+        type=int,
+        default=MailSettings.messages_per_minute,
+        metavar="N",
+        help="that a sender may submit, after 10 at once; 0 for no limit, which is the default",
+    )
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="PEM chain; without it one is issued")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM key")
     parser.add_argument(
@@ -84,6 +92,8 @@ def _settings(options: argparse.Namespace) -> MailSettings:
         https_port=options.https_port,
         domain=options.domain.lower(),
         dialect=options.dialect,
+        compress=options.compress,
+        messages_per_minute=max(0, options.messages_per_minute),
         password_hash_cost=options.password_hash_cost,
         comment=options.comment,
         admin=options.admin,

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from reference_server.ledger import Ledger
 
+from .rates import Gcra
 from .settings import MailSettings, PasswordHashCost
-from .store import Account, Store, StoreThread
+from .store import Account
+from .store_thread import StoreThread
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
@@ -63,23 +65,30 @@ class Accounts:
         self._store = store
         self._ledger = ledger
         self._verify = verify
+        limits = settings.limits
+        self._failures = Gcra(
+            period=limits.source_login_failure_forgotten, burst=limits.source_login_failures
+        )
         self._threads = ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="password")
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
 
     async def find(self, address: str) -> Account | None:
-        return await self._store.run(Store.account, address.lower())
+        return await self._store.run(lambda store: store.account(address.lower()))
 
-    async def log_in(self, address: str, password: str, *, protocol: str) -> Account | None:
+    async def log_in(self, address: str, password: str, *, protocol: str, source: str) -> Account | None:
         """The account, created where the rules allow it; None for every reason to refuse.
 
-        An unknown user and a wrong password take the same time and look the same.
+        An unknown user and a wrong password take the same time and look the same. A source address with too many
+        failures is refused whatever it says, until some of them are forgotten: guessing on is of no use.
         """
-        account = None
-        if len(password.encode()) <= self._settings.limits.password:
+        clock, account = asyncio.get_running_loop().time, None
+        listens = self._failures.allows(source, clock())
+        if listens and len(password.encode()) <= self._settings.limits.password:
             account = await self._check(address.lower(), password)
         if account is None:
+            self._failures.take(source, clock())
             self._ledger.event("login_refused", protocol=protocol)
         else:
             self._ledger.event("login", user=address.lower(), protocol=protocol)
@@ -120,7 +129,7 @@ class Accounts:
     async def _create(self, address: str, password: str, *, by: str) -> bool:
         password_hash = await self._in_thread(self._hash, password)
         limit = self._settings.limits.accounts
-        if not await self._store.run(Store.create_account, address, password_hash, limit=limit):
+        if not await self._store.run(lambda store: store.create_account(address, password_hash, limit=limit)):
             return False
         self._ledger.event("account_created", user=address, by=by)
         return True

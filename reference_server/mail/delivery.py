@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from .store import NewMessage, Store, StoreThread
+from .store import NewMessage
+from .store_thread import StoreThread
 
 __all__ = ["Delivery", "DurableDelivery", "Notifier"]
 
@@ -72,13 +73,17 @@ class DurableDelivery:
     async def _write(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+            messages = [message for message, _stored in batch]
             try:
-                await self._store.run(Store.deliver, [message for message, _stored in batch])
+                await self._deliver(messages)
             except Exception as error:
                 _settle(batch, error)
             else:
                 _settle(batch, None)
-                self._notifier.publish({box for message, _stored in batch for box in message.mailboxes})
+                self._notifier.publish({box for message in messages for box in message.mailboxes})
+
+    async def _deliver(self, messages: Sequence[NewMessage]) -> None:
+        await self._store.run(lambda store: store.deliver(messages))
 
 
 def _settle(batch: Sequence[tuple[NewMessage, asyncio.Future[None]]], error: Exception | None) -> None:

@@ -5,12 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
-__all__ = ["FLAGS", "INBOX", "FlagChange", "Mailbox", "MailboxStatus", "Message", "MessageFlags", "Part"]
+__all__ = [
+    "FLAGS",
+    "HIERARCHY",
+    "INBOX",
+    "Added",
+    "Copied",
+    "FlagChange",
+    "Folder",
+    "Mailbox",
+    "MailboxStatus",
+    "Message",
+    "MessageFlags",
+    "Part",
+    "Refused",
+]
 
 INBOX = "INBOX"
+HIERARCHY = "/"
 
 FLAGS = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
-"""Those that are kept (RFC 3501 section 2.3.2). Keywords are not."""
+"""The system flags (RFC 3501 section 2.3.2)."""
+
+
+class Refused(Exception):
+    """Something that cannot be done, said with a response code of RFC 5530 or 3501; nothing was changed."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"[{code}] {text}")
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -27,6 +50,10 @@ class Mailbox:
     uid_validity: int
     uid_next: int
     messages: tuple[MessageFlags, ...]
+    keywords: tuple[str, ...] = ()
+    """Flags that clients invented."""
+    more_keywords: bool = True
+    """Whether there is room for another one."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +62,31 @@ class MailboxStatus:
     unseen: int
     uid_next: int
     uid_validity: int
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A mailbox as LIST shows it."""
+
+    name: str
+    subscribed: bool
+
+
+@dataclass(frozen=True)
+class Added:
+    """Where a message went (RFC 4315 `APPENDUID`)."""
+
+    uid_validity: int
+    uid: int
+
+
+@dataclass(frozen=True)
+class Copied:
+    """Which messages went where (RFC 4315 `COPYUID`); the UIDs belong together pairwise."""
+
+    uid_validity: int
+    source: tuple[int, ...]
+    target: tuple[int, ...]
 
 
 class Part(IntEnum):
@@ -59,15 +111,15 @@ class Message:
 
 
 class FlagChange(Enum):
-    """STORE's `FLAGS`, `+FLAGS` and `-FLAGS`."""
+    """STORE's `FLAGS`, `+FLAGS` and `-FLAGS`, on sets of flags as bits."""
 
     REPLACE = ""
     ADD = "+"
     REMOVE = "-"
 
-    def apply(self, old: frozenset[str], flags: frozenset[str]) -> frozenset[str]:
+    def apply(self, old: int, flags: int) -> int:
         if self is FlagChange.ADD:
             return old | flags
         if self is FlagChange.REMOVE:
-            return old - flags
+            return old & ~flags
         return flags

@@ -13,16 +13,13 @@ from email.headerregistry import AddressHeader, HeaderRegistry
 from email.message import Message
 from typing import cast
 
+from .dialects import DIALECTS
 from .mime import MAX_HEADER, parse_header, split_parts
 from .openpgp import is_armored_encrypted_message
 from .settings import Dialect
 
 __all__ = ["Accept", "PolicyRules", "Refuse", "Submission", "SubmissionPolicy", "Verdict", "encrypted_only"]
 
-ENCRYPTION_NEEDED = {
-    Dialect.CHATMAIL: "Encryption Needed: Invalid Unencrypted Mail",
-    Dialect.MADMAIL: "5.7.1 Encryption Needed",
-}
 MAX_FROM = 2000
 _SECUREJOIN_REQUESTS = ("vc-request", "vg-request")
 _SECUREJOIN_BODY = re.compile(rb"secure-join: v[cg]-request", re.IGNORECASE)
@@ -81,7 +78,7 @@ def encrypted_only(submission: Submission, rules: PolicyRules) -> Verdict:
         or _passes_through(submission, rules)
     ):
         return Accept()
-    return Refuse(523, ENCRYPTION_NEEDED[rules.dialect])
+    return Refuse(523, DIALECTS[rules.dialect].encryption_needed)
 
 
 def _from_address(header: Message) -> str | None:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import logging
 import sqlite3
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reference_server.ledger import ConnectionRecord, Ledger
 from reference_server.service import ConfigurationError
 
 from .accounts import Accounts
+from .alpn import HTTP, AlpnConnection
 from .delivery import Delivery
+from .imap.context import Profile
 from .imap.server import ImapConnection, ImapServices
 from .listener import Admission, Connection, Listener
 from .policy import PolicyRules
+from .rates import MemoryBudget
 from .settings import MailSettings
-from .smtp import SmtpConnection, SmtpServices
-from .store import StoreThread
+from .smtp import SmtpConnection, SmtpServices, sending_rate
+from .store_thread import StoreThread
 from .strategies import Strategies
-from .web import WebConnection
+from .web import WebConnection, WebServices
 
 __all__ = ["MailService"]
 
@@ -45,17 +48,26 @@ class MailService:
         """Open the store and every listener. Raises `ConfigurationError`, or `OSError` that names the port."""
         settings = self.settings
         tls = _tls_context(settings)
-        self._store = store = _open_store(settings)
+        self._store = store = self._open_store()
         self._accounts = accounts = Accounts(settings, store, self.ledger, self._strategies.verify_password)
         notifier = self._strategies.make_notifier()
         self._delivery = delivery = self._strategies.make_delivery(store, notifier)
-        imap = ImapServices(
-            settings, tls, accounts, store, notifier, self.ledger, self._strategies.allowed_commands
-        )
+        memory = MemoryBudget(settings.limits.messages_in_memory)
+        imap = ImapServices(settings, tls, accounts, store, notifier, self.ledger, self._profile(), memory)
         rules = PolicyRules(settings.dialect, settings.passthrough_senders, settings.passthrough_recipients)
         smtp = SmtpServices(
-            settings, tls, accounts, store, delivery, self._strategies.submission_policy, rules, self.ledger
+            settings=settings,
+            tls=tls,
+            accounts=accounts,
+            store=store,
+            delivery=delivery,
+            policy=self._strategies.submission_policy,
+            rules=rules,
+            ledger=self.ledger,
+            memory=memory,
+            rate=sending_rate(settings),
         )
+        web = WebServices(settings, accounts)
         admission = Admission(settings.limits)
 
         def listen(
@@ -63,28 +75,32 @@ class MailService:
             port: int,
             make: Callable[[ConnectionRecord], Connection],
             tls: ssl.SSLContext | None = None,
-        ) -> int:
+        ) -> None:
             listener = Listener(
                 name, make, tls=tls, admission=admission, limits=settings.limits, ledger=self.ledger
             )
             self._listeners.append(listener)
-            return listener.open(settings.host, port)
+            web.ports[name] = listener.open(settings.host, port)
 
+        def by_alpn(record: ConnectionRecord) -> Connection:
+            return AlpnConnection(
+                {
+                    "imap": lambda: ImapConnection(imap, record, tls=True),
+                    "smtp": lambda: SmtpConnection(smtp, record, tls=True),
+                    HTTP: lambda: WebConnection(web, record),
+                }
+            )
+
+        listen("imaps", settings.imaps_port, lambda r: ImapConnection(imap, r, tls=True), tls)
+        listen("imap", settings.imap_port, lambda r: ImapConnection(imap, r, tls=False))
+        listen("submissions", settings.submissions_port, lambda r: SmtpConnection(smtp, r, tls=True), tls)
+        listen("submission", settings.submission_port, lambda r: SmtpConnection(smtp, r, tls=False))
+        listen("https", settings.https_port, by_alpn, _tls_context(settings, alpn=(HTTP, "imap", "smtp")))
         endpoints: dict[str, Any] = {
             "host": settings.host,
             "domain": settings.domain,
             "dialect": str(settings.dialect),
-            "imaps": listen("imaps", settings.imaps_port, lambda r: ImapConnection(imap, r, tls=True), tls),
-            "imap": listen("imap", settings.imap_port, lambda r: ImapConnection(imap, r, tls=False)),
-            "submissions": listen(
-                "submissions", settings.submissions_port, lambda r: SmtpConnection(smtp, r, tls=True), tls
-            ),
-            "submission": listen(
-                "submission", settings.submission_port, lambda r: SmtpConnection(smtp, r, tls=False)
-            ),
-            "https": listen(
-                "https", settings.https_port, lambda r: WebConnection(accounts, settings.limits, r), tls
-            ),
+            **web.ports,
         }
         if settings.ca_file is not None:
             endpoints["ca_file"] = str(settings.ca_file)
@@ -102,15 +118,25 @@ class MailService:
         if self._store is not None:
             self._store.close()
 
+    def _open_store(self) -> StoreThread:
+        database = self.settings.database
+        try:
+            return StoreThread(database, self._strategies.make_store)
+        except sqlite3.Error as error:
+            raise ConfigurationError(f"cannot keep mail in {database}: {error}") from error
 
-def _open_store(settings: MailSettings) -> StoreThread:
-    try:
-        return StoreThread(settings.database)
-    except sqlite3.Error as error:
-        raise ConfigurationError(f"cannot keep mail in {settings.database}: {error}") from error
+    def _profile(self) -> Profile:
+        settings, strategies = self.settings, self._strategies
+        return Profile(
+            dialect=settings.dialect,
+            limits=settings.limits,
+            compress=settings.compress,
+            allowed=strategies.allowed_commands,
+            capabilities=strategies.capabilities,
+        )
 
 
-def _tls_context(settings: MailSettings) -> ssl.SSLContext:
+def _tls_context(settings: MailSettings, *, alpn: Sequence[str] = ()) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
@@ -119,4 +145,6 @@ def _tls_context(settings: MailSettings) -> ssl.SSLContext:
         raise ConfigurationError(
             f"cannot use the certificate {settings.certificate_file} with the key {settings.key_file}: {error}"
         ) from error
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
     return context

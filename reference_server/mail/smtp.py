@@ -18,12 +18,20 @@ from reference_server.ledger import ConnectionRecord, Ledger
 
 from .accounts import Accounts
 from .delivery import Delivery
+from .fields import clean_header, has_bad_bytes
 from .policy import PolicyRules, Refuse, Submission, SubmissionPolicy
+from .rates import Gcra, MemoryBudget
 from .settings import MailSettings
-from .store import Account, Store, StoreThread, StoreUnavailable
+from .store import Account
+from .store_thread import StoreThread, StoreUnavailable
 
-__all__ = ["SmtpConnection", "SmtpServices"]
+__all__ = ["SmtpConnection", "SmtpServices", "sending_rate"]
 
+LINE_COST = 128
+"""Bytes that each line costs while aiosmtpd collects them: an object and its place in a list."""
+BURST = 10
+"""Messages that a sender may submit at once where there is a rate limit."""
+TOO_MUCH = "4.3.1 Too much mail is coming in, try again later"
 TRY_LATER = "451 4.3.0 The store does not answer, try again later"
 
 log = logging.getLogger(__name__)
@@ -42,6 +50,14 @@ class SmtpServices:
     policy: SubmissionPolicy
     rules: PolicyRules
     ledger: Ledger
+    memory: MemoryBudget
+    rate: Gcra | None
+    """Of messages per sender."""
+
+
+def sending_rate(settings: MailSettings) -> Gcra | None:
+    per_minute = settings.messages_per_minute
+    return Gcra(period=60 / per_minute, burst=BURST) if per_minute else None
 
 
 class SmtpConnection(SMTP):
@@ -68,22 +84,41 @@ class SmtpConnection(SMTP):
         self._login_failures = 0
         self._data_end: int | None = None
         """How much may have come from the client at the end of the DATA that is being read."""
+        self._held = 0
+        """Bytes of the memory that all connections share."""
         self._login_deadline = self.loop.call_later(limits.before_login, self._hang_up)
 
     # asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
         self._record.bytes_in += len(data)
-        if self._data_end is not None and self._record.bytes_in > self._data_end:
-            self._hang_up()  # aiosmtpd would keep a line without an end for ever
+        if self._data_end is not None and not self._may_hold(data):
             return
         super().data_received(data)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._login_deadline.cancel()
+        self._let_go()
         if self.transport is not None:  # aiosmtpd comes here twice when STARTTLS fails
             super().connection_lost(error)
         self._over.set()
+
+    def _may_hold(self, data: bytes) -> bool:
+        """More of the message that is coming in; otherwise the connection ends."""
+        cost = len(data) + LINE_COST * data.count(b"\n")
+        if self._data_end is not None and self._record.bytes_in > self._data_end:
+            self._hang_up()  # aiosmtpd would keep a line without an end for ever
+            return False
+        if not self._services.memory.take(cost):
+            cast(asyncio.Transport, self.transport).write(f"421 {TOO_MUCH}\r\n".encode())
+            self._hang_up()
+            return False
+        self._held += cost
+        return True
+
+    def _let_go(self) -> None:
+        self._services.memory.give_back(self._held)
+        self._held = 0
 
     async def wait_closed(self) -> None:
         await self._over.wait()
@@ -91,16 +126,20 @@ class SmtpConnection(SMTP):
     # aiosmtpd.SMTP
 
     async def push(self, status: str | bytes) -> None:
-        raw = status.encode() if isinstance(status, str) else status
+        raw = status.encode(errors="backslashreplace") if isinstance(status, str) else status
         self._record.bytes_out += len(raw) + 2
         await super().push(raw)
 
     async def smtp_DATA(self, arg: str) -> None:
-        self._data_end = self._record.bytes_in + 2 * self._services.settings.limits.message
+        limits = self._services.settings.limits
+        self._data_end = self._record.bytes_in + 2 * limits.message
+        deadline = self.loop.call_later(limits.transfer, self._hang_up)
         try:
             await super().smtp_DATA(arg)
         finally:
+            deadline.cancel()
             self._data_end = None
+            self._let_go()
 
     async def auth_PLAIN(self, _server: SMTP, args: list[str]) -> AuthResult:
         return await self._log_in(await super().auth_PLAIN(self, args))
@@ -115,7 +154,9 @@ class SmtpConnection(SMTP):
         try:
             credentials = cast(LoginPassword, collected.auth_data)
             user, password = credentials.login.decode(), credentials.password.decode()
-            account = await self._services.accounts.log_in(user, password, protocol="smtp")
+            account = await self._services.accounts.log_in(
+                user, password, protocol="smtp", source=self._record.remote.rpartition(":")[0]
+            )
         except UnicodeDecodeError:
             account = None
         except StoreUnavailable:
@@ -155,12 +196,15 @@ class _Handler:
 
     def __init__(self, services: SmtpServices) -> None:
         self._services = services
+        self._too_fast = False
 
     async def handle_MAIL(
         self, _server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if not session.authenticated:
             return "530 5.7.0 Authentication required"
+        rate, now = self._services.rate, asyncio.get_running_loop().time()
+        self._too_fast = rate is not None and not rate.take(session.login_data, now)
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return "250 2.1.0 Ok"
@@ -168,35 +212,49 @@ class _Handler:
     async def handle_RCPT(
         self, _server: SMTP, session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
-        limits = self._services.settings.limits
-        if str(envelope.mail_from).lower() != session.login_data:
-            return (
-                f"553 5.7.1 <{envelope.mail_from}>: Sender address rejected:"
-                f" not owned by user {session.login_data}"
-            )
-        if len(envelope.rcpt_tos) >= limits.recipients:
+        refusal = self._refuse_sender(session, envelope) or await self._refuse_recipient(address)
+        if refusal is not None:
+            return refusal
+        envelope.rcpt_tos.append(address.lower())
+        return "250 2.1.5 Ok"
+
+    def _refuse_sender(self, session: Session, envelope: Envelope) -> str | None:
+        user = session.login_data
+        if str(envelope.mail_from).lower() != user:
+            return f"553 5.7.1 <{envelope.mail_from}>: Sender address rejected: not owned by user {user}"
+        if self._too_fast:  # said here, as the postfix of chatmail does
+            return f"450 4.7.1: Too much mail from <{user}>, try again later"
+        if len(envelope.rcpt_tos) >= self._services.settings.limits.recipients:
             return "452 4.5.3 Error: too many recipients"
+        return None
+
+    async def _refuse_recipient(self, address: str) -> str | None:
         try:
             account = await self._services.accounts.find(address)
             if account is None:
                 return f"550 5.1.1 <{address}>: Recipient address rejected: User unknown on this server"
-            if await self._services.store.run(Store.used_bytes, account.id) >= limits.quota:
+            if await self._used_bytes(account) >= self._services.settings.limits.quota:
                 return f"552 5.2.2 <{address}>: The mailbox is full"
         except StoreUnavailable:
             return TRY_LATER
-        envelope.rcpt_tos.append(address.lower())
-        return "250 2.1.5 Ok"
+        return None
+
+    async def _used_bytes(self, account: Account) -> int:
+        return await self._services.store.run(lambda store: store.used_bytes(account.id))
 
     async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:
         services, sender = self._services, session.login_data
         submission = Submission(sender, tuple(envelope.rcpt_tos), envelope.original_content or b"")
+        if has_bad_bytes(submission.content):
+            services.ledger.event("message_refused", sender=sender, code=550)
+            return "550 5.5.2 Error: bare <CR>, bare <LF> or <NUL> received"
         verdict = await asyncio.to_thread(services.policy, submission, services.rules)
         if isinstance(verdict, Refuse):
             services.ledger.event("message_refused", sender=sender, code=verdict.code)
             return f"{verdict.code} {verdict.text}"
         try:
             accounts = [await services.accounts.find(recipient) for recipient in submission.recipients]
-            await services.delivery.deliver(_inboxes(accounts), submission.content)
+            await services.delivery.deliver(_inboxes(accounts), clean_header(submission.content))
         except StoreUnavailable:
             services.ledger.event("message_refused", sender=sender, code=451)
             return TRY_LATER

@@ -1,54 +1,42 @@
-"""Accounts and mail in one SQLite file.
+"""Accounts and mail in one SQLite file. What a method has returned from is on the disk (WAL, synchronous=FULL).
 
-`Store` is plain and synchronous; `StoreThread` owns one and runs its methods in order on a thread of its own, so that
-the event loop never waits for a disk. What a method has returned from is on the disk (WAL, synchronous=FULL).
+UIDs and UIDVALIDITY never go back (RFC 3501 section 2.3.1.1): a mailbox counts its UIDs up for ever, and every
+mailbox that gets a name, new or renamed, gets a UIDVALIDITY above all that its account has had.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
 
-from .mailbox import FLAGS, INBOX, FlagChange, Mailbox, MailboxStatus, Message, MessageFlags, Part
+from .keywords import Keywords
+from .mailbox import (
+    FLAGS,
+    HIERARCHY,
+    INBOX,
+    Added,
+    Copied,
+    FlagChange,
+    Folder,
+    Mailbox,
+    MailboxStatus,
+    Message,
+    MessageFlags,
+    Part,
+    Refused,
+)
+from .schema import create_tables
 
-__all__ = ["Account", "NewMessage", "Store", "StoreThread", "StoreUnavailable"]
+__all__ = ["Account", "NewMessage", "Store"]
 
 BUSY_TIMEOUT = 1.0
 """Seconds to wait for another program that has locked the file."""
-SCHEMA_VERSION = 1
-SCHEMA = """
-CREATE TABLE accounts (
-    id INTEGER PRIMARY KEY, address TEXT NOT NULL UNIQUE, password_hash TEXT NOT NULL);
-CREATE TABLE mailboxes (
-    id INTEGER PRIMARY KEY, account INTEGER NOT NULL REFERENCES accounts, name TEXT NOT NULL,
-    uid_validity INTEGER NOT NULL, uid_next INTEGER NOT NULL DEFAULT 1, UNIQUE (account, name));
-CREATE TABLE contents (
-    id INTEGER PRIMARY KEY, header BLOB NOT NULL, text BLOB NOT NULL);
-CREATE TABLE messages (
-    mailbox INTEGER NOT NULL REFERENCES mailboxes, uid INTEGER NOT NULL,
-    content INTEGER NOT NULL REFERENCES contents, flags INTEGER NOT NULL DEFAULT 0,
-    received INTEGER NOT NULL, size INTEGER NOT NULL, PRIMARY KEY (mailbox, uid)) WITHOUT ROWID;
-CREATE INDEX messages_by_content ON messages (content);
-"""
 _COLUMNS = {Part.NOTHING: "x'', x''", Part.HEADER: "c.header, x''", Part.ALL: "c.header, c.text"}
 _DELETED = 1 << FLAGS.index("\\Deleted")
-
-log = logging.getLogger(__name__)
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class StoreUnavailable(Exception):
-    """The disk is full, the file is locked, ...: nothing was changed, and it may work later."""
 
 
 @dataclass(frozen=True)
@@ -69,20 +57,18 @@ class NewMessage:
 
 
 class Store:
-    """One connection to the file, made where it does not exist. Raises `sqlite3.Error`."""
+    """One connection to the file, made where it does not exist.
+
+    Raises `sqlite3.Error`, after which nothing was changed, and `Refused` where it says so.
+    """
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         with self._transaction():
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                for statement in SCHEMA.split(";"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            elif version != SCHEMA_VERSION:
-                raise sqlite3.DatabaseError(f"{path} has schema {version}, expected {SCHEMA_VERSION}")
+            create_tables(self._db)
+        self._keywords = Keywords(self._db)
 
     def close(self) -> None:
         self._db.close()
@@ -117,10 +103,9 @@ class Store:
             )
             if created.rowcount == 0:
                 return False
-            self._db.execute(
-                "INSERT INTO mailboxes (account, name, uid_validity) VALUES (?, ?, ?)",
-                (created.lastrowid, INBOX, int(time.time())),
-            )
+            assert created.lastrowid is not None
+            self._create(created.lastrowid, INBOX)
+            self._subscribe(created.lastrowid, INBOX, True)
             return True
 
     def used_bytes(self, account: int) -> int:
@@ -131,51 +116,206 @@ class Store:
         ).fetchone()
         return int(used)
 
-    # Mail
+    def add_device_token(self, account: int, token: str, *, now: float, lifetime: float, limit: int) -> None:
+        """A token that is there already lives on; of too many the oldest goes."""
+        with self._transaction():
+            self._db.execute("DELETE FROM device_tokens WHERE expires <= ?", (int(now),))
+            self._db.execute(
+                "INSERT OR REPLACE INTO device_tokens (account, token, expires) VALUES (?, ?, ?)",
+                (account, token, int(now + lifetime)),
+            )
+            self._db.execute(
+                "DELETE FROM device_tokens WHERE account = ? AND id NOT IN"
+                " (SELECT id FROM device_tokens WHERE account = ? ORDER BY id DESC LIMIT ?)",
+                (account, account, limit),
+            )
+
+    def remove_device_tokens(self, account: int) -> None:
+        self._db.execute("DELETE FROM device_tokens WHERE account = ?", (account,))
+
+    def device_tokens(self, account: int, *, now: float) -> list[str]:
+        rows = self._db.execute(
+            "SELECT token FROM device_tokens WHERE account = ? AND expires > ? ORDER BY id",
+            (account, int(now)),
+        )
+        return [token for (token,) in rows]
+
+    # Mailboxes
+
+    def find_mailbox(self, account: int, name: str) -> int:
+        """Its ID. Raises `Refused`."""
+        row = self._db.execute(
+            "SELECT id FROM mailboxes WHERE account = ? AND name = ?", (account, name)
+        ).fetchone()
+        if row is None:
+            raise Refused("NONEXISTENT", "There is no such mailbox")
+        return int(row[0])
+
+    def folders(self, account: int) -> list[Folder]:
+        """Every mailbox of the account, by name."""
+        rows = self._db.execute(
+            "SELECT name, subscribed FROM mailboxes WHERE account = ? ORDER BY name", (account,)
+        )
+        return [Folder(name, bool(subscribed)) for name, subscribed in rows]
+
+    def create_mailbox(self, account: int, name: str, *, limit: int) -> None:
+        """With those above it (RFC 3501 section 6.3.3). Raises `Refused`."""
+        names = {folder.name for folder in self.folders(account)}
+        if name in names:
+            raise Refused("ALREADYEXISTS", "There is such a mailbox")
+        new = [above for above in (*_above(name), name) if above not in names]
+        if len(names) + len(new) > limit:
+            raise Refused("LIMIT", f"An account may have {limit} mailboxes")
+        with self._transaction():
+            for each in new:
+                self._create(account, each)
+
+    def delete_mailbox(self, account: int, name: str) -> None:
+        """With its messages. Raises `Refused`."""
+        mailbox = self.find_mailbox(account, name)
+        if name == INBOX:
+            raise Refused("CANNOT", "INBOX stays")
+        if any(folder.name.startswith(name + HIERARCHY) for folder in self.folders(account)):
+            raise Refused("CANNOT", "There are mailboxes below it: delete those first")
+        with self._transaction():
+            self._remove(mailbox, self._uids(mailbox))
+            self._db.execute("DELETE FROM mailboxes WHERE id = ?", (mailbox,))
+
+    def rename_mailbox(self, account: int, old: str, new: str, *, limit: int) -> None:
+        """With those below it; of INBOX the messages go to the new name and INBOX stays (RFC 3501 section 6.3.5).
+
+        Raises `Refused`.
+        """
+        mailbox = self.find_mailbox(account, old)
+        names = {folder.name for folder in self.folders(account)}
+        if new in names:
+            raise Refused("ALREADYEXISTS", "There is such a mailbox")
+        if new.startswith(old + HIERARCHY):
+            raise Refused("CANNOT", "A mailbox cannot go below itself")
+        if old == INBOX:
+            self.create_mailbox(account, new, limit=limit)
+            self.move(mailbox, self._uids(mailbox), self.find_mailbox(account, new))
+            return
+        missing = [above for above in _above(new) if above not in names]
+        if len(names) + len(missing) > limit:
+            raise Refused("LIMIT", f"An account may have {limit} mailboxes")
+        moving = [name for name in sorted(names) if name == old or name.startswith(old + HIERARCHY)]
+        with self._transaction():
+            for above in missing:
+                self._create(account, above)
+            for name in moving:
+                self._db.execute(
+                    "UPDATE mailboxes SET name = ?, uid_validity = ? WHERE account = ? AND name = ?",
+                    (new + name.removeprefix(old), self._new_uid_validity(account), account, name),
+                )
+
+    def subscribe(self, account: int, name: str, subscribed: bool) -> None:
+        """Raises `Refused`."""
+        self.find_mailbox(account, name)
+        self._subscribe(account, name, subscribed)
+
+    def open_mailbox(self, mailbox: int) -> Mailbox:
+        """Raises `Refused`."""
+        row = self._db.execute(
+            "SELECT account, uid_validity, uid_next FROM mailboxes WHERE id = ?", (mailbox,)
+        ).fetchone()
+        if row is None:
+            raise Refused("NONEXISTENT", "There is no such mailbox")
+        account, uid_validity, uid_next = row
+        keywords = self._keywords.of(account)
+        return Mailbox(
+            mailbox,
+            uid_validity,
+            uid_next,
+            tuple(self.flags(mailbox)),
+            tuple(keywords),
+            self._keywords.have_room(account),
+        )
+
+    def status(self, mailbox: int) -> MailboxStatus:
+        """Raises `Refused`."""
+        opened = self.open_mailbox(mailbox)
+        unseen = sum("\\Seen" not in message.flags for message in opened.messages)
+        return MailboxStatus(len(opened.messages), unseen, opened.uid_next, opened.uid_validity)
+
+    def _create(self, account: int, name: str) -> None:
+        self._db.execute(
+            "INSERT INTO mailboxes (account, name, uid_validity) VALUES (?, ?, ?)",
+            (account, name, self._new_uid_validity(account)),
+        )
+
+    def _subscribe(self, account: int, name: str, subscribed: bool) -> None:
+        self._db.execute(
+            "UPDATE mailboxes SET subscribed = ? WHERE account = ? AND name = ?", (subscribed, account, name)
+        )
+
+    def _new_uid_validity(self, account: int) -> int:
+        """The clock, as the RFC proposes, but never what was given before: clocks are set back."""
+        (value,) = self._db.execute(
+            "UPDATE accounts SET last_uid_validity = max(last_uid_validity + 1, ?) WHERE id = ?"
+            " RETURNING last_uid_validity",
+            (int(time.time()), account),
+        ).fetchone()
+        return int(value)
+
+    def _account_of(self, mailbox: int) -> int:
+        """Raises `Refused` when the mailbox was deleted meanwhile."""
+        row = self._db.execute("SELECT account FROM mailboxes WHERE id = ?", (mailbox,)).fetchone()
+        if row is None:
+            raise Refused("NONEXISTENT", "The mailbox was deleted")
+        return int(row[0])
+
+    # Messages
 
     def deliver(self, messages: Sequence[NewMessage]) -> None:
         """All of them, to all of their mailboxes, or none."""
         with self._transaction():
             for message in messages:
-                self._deliver(message)
+                content = self._keep(message.content)
+                for mailbox in message.mailboxes:
+                    self._add(mailbox, content, 0, message.received, len(message.content))
 
-    def _deliver(self, message: NewMessage) -> None:
-        end = message.content.find(b"\r\n\r\n") + 4
-        header, text = (message.content, b"") if end == 3 else (message.content[:end], message.content[end:])
-        content = self._db.execute(
-            "INSERT INTO contents (header, text) VALUES (?, ?)", (header, text)
-        ).lastrowid
-        for mailbox in message.mailboxes:
-            self._db.execute(
-                "INSERT INTO messages (mailbox, uid, content, received, size)"
-                " SELECT id, uid_next, ?, ?, ? FROM mailboxes WHERE id = ?",
-                (content, message.received, len(message.content), mailbox),
-            )
-            self._db.execute("UPDATE mailboxes SET uid_next = uid_next + 1 WHERE id = ?", (mailbox,))
+    def append(
+        self, mailbox: int, content: bytes, flags: frozenset[str], received: int, *, quota: int
+    ) -> Added:
+        """Raises `Refused`."""
+        account = self._account_of(mailbox)
+        self._check_quota(account, len(content), quota)
+        with self._transaction():
+            bits = self._keywords.bits(account, flags, create=True)
+            uid = self._add(mailbox, self._keep(content), bits, received, len(content))
+            return Added(self._uid_validity(mailbox), uid)
 
-    def open_mailbox(self, account: int, name: str) -> Mailbox | None:
-        row = self._db.execute(
-            "SELECT id, uid_validity, uid_next FROM mailboxes WHERE account = ? AND name = ?", (account, name)
-        ).fetchone()
-        if row is None:
-            return None
-        number, uid_validity, uid_next = row
-        return Mailbox(number, uid_validity, uid_next, tuple(self.flags(number)))
+    def copy(self, mailbox: int, uids: Sequence[int], target: int, *, quota: int) -> Copied:
+        """Those that still exist, all or none. Raises `Refused`."""
+        rows = self._rows(mailbox, uids)
+        self._check_quota(self._account_of(target), sum(row[4] for row in rows), quota)
+        with self._transaction():
+            new = [self._add(target, *row[1:]) for row in rows]
+            return Copied(self._uid_validity(target), tuple(row[0] for row in rows), tuple(new))
 
-    def status(self, account: int, name: str) -> MailboxStatus | None:
-        mailbox = self.open_mailbox(account, name)
-        if mailbox is None:
-            return None
-        unseen = sum("\\Seen" not in message.flags for message in mailbox.messages)
-        return MailboxStatus(len(mailbox.messages), unseen, mailbox.uid_next, mailbox.uid_validity)
+    def move(self, mailbox: int, uids: Sequence[int], target: int) -> Copied:
+        """Those that still exist, all or none (RFC 6851). Raises `Refused`."""
+        self._account_of(target)
+        rows = self._rows(mailbox, uids)
+        with self._transaction():
+            new = [self._add(target, *row[1:]) for row in rows]
+            self._remove(mailbox, [row[0] for row in rows])
+            return Copied(self._uid_validity(target), tuple(row[0] for row in rows), tuple(new))
 
     def flags(self, mailbox: int) -> list[MessageFlags]:
-        """Every message of the mailbox, by UID."""
-        rows = self._db.execute("SELECT uid, flags FROM messages WHERE mailbox = ? ORDER BY uid", (mailbox,))
-        return [MessageFlags(uid, _unpack(bits)) for uid, bits in rows]
+        """Every message of the mailbox, by UID; none when it was deleted."""
+        rows = self._db.execute(
+            "SELECT uid, flags FROM messages WHERE mailbox = ? ORDER BY uid", (mailbox,)
+        ).fetchall()
+        if not rows:
+            return []
+        read = self._keywords.reader(self._account_of(mailbox))
+        return [MessageFlags(uid, read(bits)) for uid, bits in rows]
 
     def fetch(self, mailbox: int, uids: Sequence[int], part: Part, *, mark_seen: bool) -> list[Message]:
-        """Those of the messages that still exist, in the order of `uids`."""
+        """Those of the messages that still exist, in the order of `uids`. Raises `Refused`."""
+        read = self._keywords.reader(self._account_of(mailbox))
         if mark_seen:
             self.change_flags(mailbox, uids, FlagChange.ADD, frozenset({"\\Seen"}))
         query = (
@@ -183,73 +323,86 @@ class Store:
             " FROM messages m JOIN contents c ON c.id = m.content WHERE m.mailbox = ? AND m.uid = ?"
         )
         rows = (self._db.execute(query, (mailbox, uid)).fetchone() for uid in uids)
-        return [Message(row[0], _unpack(row[1]), *row[2:]) for row in rows if row is not None]
+        return [Message(row[0], read(row[1]), *row[2:]) for row in rows if row is not None]
 
     def change_flags(
         self, mailbox: int, uids: Sequence[int], change: FlagChange, flags: frozenset[str]
     ) -> list[MessageFlags]:
-        """The new flags of those messages that still exist."""
+        """The new flags of those messages that still exist. Raises `Refused`."""
+        account = self._account_of(mailbox)
         changed = []
         with self._transaction():
-            for uid in uids:
-                row = self._db.execute(
-                    "SELECT flags FROM messages WHERE mailbox = ? AND uid = ?", (mailbox, uid)
-                ).fetchone()
-                if row is None:
-                    continue
-                new = change.apply(_unpack(row[0]), flags)
-                changed.append(MessageFlags(uid, new))
-                if _pack(new) != row[0]:
+            wanted = self._keywords.bits(account, flags, create=change is not FlagChange.REMOVE)
+            read = self._keywords.reader(account)
+            for uid, _content, old, *_rest in self._rows(mailbox, uids):
+                new = change.apply(old, wanted)
+                changed.append(MessageFlags(uid, read(new)))
+                if new != old:
                     self._db.execute(
-                        "UPDATE messages SET flags = ? WHERE mailbox = ? AND uid = ?",
-                        (_pack(new), mailbox, uid),
+                        "UPDATE messages SET flags = ? WHERE mailbox = ? AND uid = ?", (new, mailbox, uid)
                     )
         return changed
 
-    def expunge(self, mailbox: int) -> list[int]:
-        """Remove the messages with `\\Deleted` and return their UIDs."""
+    def expunge(self, mailbox: int, among: Sequence[int] | None) -> list[int]:
+        """Remove the messages with `\\Deleted`, all or those `among` these UIDs, and return their UIDs."""
+        rows = self._db.execute(
+            "SELECT uid FROM messages WHERE mailbox = ? AND flags & ? ORDER BY uid", (mailbox, _DELETED)
+        )
+        chosen = None if among is None else set(among)
+        doomed = [uid for (uid,) in rows if chosen is None or uid in chosen]
         with self._transaction():
-            doomed = (mailbox, _DELETED)
-            rows = self._db.execute(
-                "SELECT uid, content FROM messages WHERE mailbox = ? AND flags & ? ORDER BY uid", doomed
-            ).fetchall()
-            self._db.execute("DELETE FROM messages WHERE mailbox = ? AND flags & ?", doomed)
-            self._db.executemany(
-                "DELETE FROM contents WHERE id = ? AND NOT EXISTS (SELECT 1 FROM messages WHERE content = ?)",
-                [(content, content) for _uid, content in rows],
-            )
-        return [uid for uid, _content in rows]
+            self._remove(mailbox, doomed)
+        return doomed
+
+    def _check_quota(self, account: int, size: int, quota: int) -> None:
+        if self.used_bytes(account) + size > quota:
+            raise Refused("OVERQUOTA", "The account is full")
+
+    def _uid_validity(self, mailbox: int) -> int:
+        (value,) = self._db.execute("SELECT uid_validity FROM mailboxes WHERE id = ?", (mailbox,)).fetchone()
+        return int(value)
+
+    def _uids(self, mailbox: int) -> list[int]:
+        return [uid for (uid,) in self._db.execute("SELECT uid FROM messages WHERE mailbox = ?", (mailbox,))]
+
+    def _rows(self, mailbox: int, uids: Sequence[int]) -> list[tuple[int, int, int, int, int]]:
+        """UID, content, flags, time and size of those that exist, in the order of `uids`."""
+        query = "SELECT uid, content, flags, received, size FROM messages WHERE mailbox = ? AND uid = ?"
+        rows = (self._db.execute(query, (mailbox, uid)).fetchone() for uid in uids)
+        return [row for row in rows if row is not None]
+
+    def _keep(self, content: bytes) -> int:
+        end = content.find(b"\r\n\r\n") + 4
+        header, text = (content, b"") if end == 3 else (content[:end], content[end:])
+        kept = self._db.execute("INSERT INTO contents (header, text) VALUES (?, ?)", (header, text))
+        assert kept.lastrowid is not None
+        return kept.lastrowid
+
+    def _add(self, mailbox: int, content: int, flags: int, received: int, size: int) -> int:
+        """Its UID. A mailbox that was deleted meanwhile is left out (0)."""
+        row = self._db.execute(
+            "UPDATE mailboxes SET uid_next = uid_next + 1 WHERE id = ? RETURNING uid_next - 1", (mailbox,)
+        ).fetchone()
+        if row is None:
+            return 0
+        self._db.execute(
+            "INSERT INTO messages (mailbox, uid, content, flags, received, size) VALUES (?, ?, ?, ?, ?, ?)",
+            (mailbox, row[0], content, flags, received, size),
+        )
+        return int(row[0])
+
+    def _remove(self, mailbox: int, uids: Sequence[int]) -> None:
+        contents = [content for _uid, content, *_rest in self._rows(mailbox, uids)]
+        self._db.executemany(
+            "DELETE FROM messages WHERE mailbox = ? AND uid = ?", [(mailbox, uid) for uid in uids]
+        )
+        self._db.executemany(
+            "DELETE FROM contents WHERE id = ? AND NOT EXISTS (SELECT 1 FROM messages WHERE content = ?)",
+            [(content, content) for content in contents],
+        )
 
 
-def _pack(flags: frozenset[str]) -> int:
-    return sum(1 << number for number, flag in enumerate(FLAGS) if flag in flags)
-
-
-def _unpack(bits: int) -> frozenset[str]:
-    return frozenset(flag for number, flag in enumerate(FLAGS) if bits >> number & 1)
-
-
-class StoreThread:
-    """Runs the store's methods one after the other on one thread."""
-
-    def __init__(self, path: Path) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
-        try:
-            self._store = self._thread.submit(Store, path).result()
-        except BaseException:
-            self._thread.shutdown()
-            raise
-
-    async def run(self, method: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Raises `StoreUnavailable`."""
-        call = self._thread.submit(method, self._store, *args, **kwargs)
-        try:
-            return await asyncio.wrap_future(call)
-        except sqlite3.Error as error:
-            log.exception("the store failed")
-            raise StoreUnavailable(str(error)) from error
-
-    def close(self) -> None:
-        """Finish what was begun, then close the file."""
-        self._thread.submit(self._store.close)
-        self._thread.shutdown()
+def _above(name: str) -> list[str]:
+    """`a/b/c`: `a` and `a/b`."""
+    parts = name.split(HIERARCHY)
+    return [HIERARCHY.join(parts[:size]) for size in range(1, len(parts))]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .accounts import PasswordVerifier, verify_password
 from .delivery import Delivery, DurableDelivery, Notifier
+from .imap.capabilities import Capabilities, capabilities
 from .imap.states import ALLOWED_COMMANDS, AllowedCommands
 from .policy import SubmissionPolicy, encrypted_only
-from .store import StoreThread
+from .store import Store
+from .store_thread import StoreThread
 
 __all__ = ["Strategies"]
 
@@ -18,6 +21,10 @@ __all__ = ["Strategies"]
 class Strategies:
     allowed_commands: AllowedCommands = field(default_factory=lambda: ALLOWED_COMMANDS)
     """IMAP commands by state; those of a state that are missing are refused."""
+    capabilities: Capabilities = capabilities
+    """What IMAP says that it can do."""
+    make_store: Callable[[Path], Store] = Store
+    """Keeps accounts and mail, and says whose mailbox a name stands for."""
     make_notifier: Callable[[], Notifier] = Notifier
     """Wakes the sessions that are in IDLE."""
     make_delivery: Callable[[StoreThread, Notifier], Delivery] = DurableDelivery

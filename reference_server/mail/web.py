@@ -1,27 +1,88 @@
-"""`POST /new` over HTTPS: an account for whoever asks (chatmail's account creation)."""
+"""The HTTPS side: an account for whoever asks (`POST /new`), and how to configure a mail client (autoconfig)."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+from xml.sax.saxutils import escape
 
 import h11
 
 from reference_server.ledger import ConnectionRecord
 
 from .accounts import Accounts
-from .settings import Limits
-from .store import StoreUnavailable
+from .settings import MailSettings
+from .store_thread import StoreUnavailable
 
-__all__ = ["WebConnection"]
+__all__ = ["WebConnection", "WebServices"]
+
+NEW_ACCOUNT = (b"/new", b"/cgi-bin/newemail.py")
+AUTOCONFIG = b"/.well-known/autoconfig/mail/config-v1.1.xml"
+_SERVER = """    <{tag} type="{kind}">
+      <hostname>{host}</hostname>
+      <port>{port}</port>
+      <socketType>{security}</socketType>
+      <authentication>password-cleartext</authentication>
+      <username>%EMAILADDRESS%</username>
+    </{tag}>
+"""
+
+
+@dataclass(frozen=True)
+class WebServices:
+    """What all web connections of a server share."""
+
+    settings: MailSettings
+    accounts: Accounts
+    ports: dict[str, int] = field(default_factory=dict)
+    """By the names of the listeners, filled while they open."""
+
+    @property
+    def is_self_signed(self) -> bool:
+        """Whether clients have to be told not to verify."""
+        return self.settings.ca_file is not None
+
+    def autoconfig(self) -> str:
+        """What clients ask for before they guess (https://www.bucksch.org/1/projects/thunderbird/autoconfiguration/)."""
+        domain = escape(self.settings.domain)
+        servers = [
+            ("incomingServer", "imap", "imaps", "SSL"),
+            ("incomingServer", "imap", "imap", "STARTTLS"),
+            ("outgoingServer", "smtp", "submissions", "SSL"),
+            ("outgoingServer", "smtp", "submission", "STARTTLS"),
+        ]
+        return (
+            '<?xml version="1.0" encoding="UTF-8"?>\n\n<clientConfig version="1.1">\n'
+            f'  <emailProvider id="{domain}">\n    <domain>{domain}</domain>\n'
+            f"    <displayName>{domain} chatmail</displayName>\n"
+            f"    <displayShortName>{domain}</displayShortName>\n"
+            + "".join(
+                _SERVER.format(tag=tag, kind=kind, host=domain, port=self.ports[name], security=security)
+                for tag, kind, name, security in servers
+            )
+            + "  </emailProvider>\n</clientConfig>\n"
+        )
+
+    def login_url(self, address: str, password: str) -> str:
+        """A `dclogin:` URI for a server whose name and certificate nobody knows."""
+        host = self.settings.host
+        imap = {"ih": host, "ip": self.ports["imaps"], "is": "ssl"}
+        smtp = {"sh": host, "sp": self.ports["submissions"], "ss": "ssl"}
+        return f"dclogin:{address}?" + urlencode(
+            {"p": password, "v": 1, **imap, **smtp, "ic": 3}, quote_via=quote, safe=""
+        )
 
 
 class WebConnection(asyncio.Protocol):
     """One client and one request; the connection ends after the answer."""
 
-    def __init__(self, accounts: Accounts, limits: Limits, record: ConnectionRecord) -> None:
-        self._accounts = accounts
-        self._limits = limits
+    def __init__(self, services: WebServices, record: ConnectionRecord) -> None:
+        self._services = services
+        self._limits = limits = services.settings.limits
         self._record = record
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.http_head)
         self._request: h11.Request | None = None
@@ -72,42 +133,55 @@ class WebConnection(asyncio.Protocol):
 
     async def _serve(self, request: h11.Request) -> None:
         path = request.target.partition(b"?")[0]
-        if path != b"/new":
-            self._respond(404, {"reason": "There is only POST /new"})
-        elif request.method != b"POST":
-            self._respond(405, {"reason": "Use POST"}, allow=b"POST")
-        else:
+        method = request.method
+        if path == AUTOCONFIG:
+            if method in (b"GET", b"HEAD"):
+                self._send(200, b"text/xml; charset=utf-8", self._services.autoconfig().encode())
+            else:
+                self._respond(405, {"reason": "Use GET"}, {b"Allow": b"GET, HEAD"})
+        elif path not in NEW_ACCOUNT:
+            self._respond(404, {"reason": "There is only POST /new, and autoconfig"})
+        elif method == b"POST":
             await self._create_account()
+        elif method == b"GET" and not self._services.is_self_signed:
+            url = f"dcaccount:https://{self._services.settings.domain}/new"
+            self._respond(301, {"reason": "Open this in Delta Chat"}, {b"Location": url.encode()})
+        else:
+            self._respond(405, {"reason": "Use POST"}, {b"Allow": b"POST"})
 
     async def _create_account(self) -> None:
         try:
-            created = await self._accounts.create_random()
+            created = await self._services.accounts.create_random()
         except StoreUnavailable:
             created = None
         if created is None:
             self._respond(503, {"reason": "No account can be created now"})
-        else:
-            address, password = created
-            self._respond(200, {"email": address, "password": password})
+            return
+        address, password = created
+        answer = {"email": address, "password": password}
+        if self._services.is_self_signed:
+            answer["dclogin_url"] = self._services.login_url(address, password)
+        self._respond(200, answer)
 
-    def _respond(self, status: int, content: dict[str, str], *, allow: bytes | None = None) -> None:
-        body = json.dumps(content).encode()
+    def _respond(
+        self, status: int, content: Mapping[str, Any], headers: Mapping[bytes, bytes] | None = None
+    ) -> None:
+        self._send(status, b"application/json", json.dumps(content).encode(), headers or {})
+
+    def _send(
+        self, status: int, content_type: bytes, body: bytes, extra: Mapping[bytes, bytes] | None = None
+    ) -> None:
         headers = [
-            (b"Content-Type", b"application/json"),
+            (b"Content-Type", content_type),
             (b"Content-Length", b"%d" % len(body)),
             (b"Cache-Control", b"no-store"),
             (b"Connection", b"close"),
+            *(extra or {}).items(),
         ]
-        if allow is not None:
-            headers.append((b"Allow", allow))
-        data = b"".join(
-            self._http.send(event) or b""
-            for event in (
-                h11.Response(status_code=status, headers=headers),
-                h11.Data(data=body),
-                h11.EndOfMessage(),
-            )
-        )
+        events: list[h11.Event] = [h11.Response(status_code=status, headers=headers), h11.EndOfMessage()]
+        if self._request is None or self._request.method != b"HEAD":
+            events.insert(1, h11.Data(data=body))
+        data = b"".join(self._http.send(event) or b"" for event in events)
         self._record.bytes_out += len(data)
         self._transport.write(data)
         self._transport.close()

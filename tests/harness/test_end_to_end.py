@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from harness.clients.core import Core, CoreError, befriend
 from harness.clients.imap import ImapClient, ImapRefused
+from harness.clients.iroh_node import IrohNode, what_is_missing
 from harness.clients.messages import encrypted_message
 from harness.clients.relay import RelayClient, RelayUrl
 from harness.clients.smtp import SmtpClient
@@ -92,6 +94,28 @@ def test_realtime_with_every_witness(friends, server):
         ]
         assert local in device.core.iroh_trace().relay_sockets
         assert device.foreign_hosts(server.target) == frozenset()
+
+
+def test_nodes_of_both_generations_use_the_relay_at_the_same_time(friends, server, tmp_path):
+    if missing := what_is_missing(HOST):
+        pytest.skip(f"this machine has no capability iroh_node: {missing}")
+    url = RelayUrl.parse(server.endpoints["iroh_relay"])
+    swarm = join(*friends)
+    with (
+        IrohNode(HOST, url, tmp_path / "first.log") as first,
+        IrohNode(HOST, url, tmp_path / "second.log") as second,
+        ThreadPoolExecutor() as pool,
+    ):
+        exchange = pool.submit(first.exchange, second.node_id, messages=20, size=20_000, within=60.0)
+        table = swarm.exchange(20)
+        assert exchange.result().echoed == 20
+        assert table.all_right, table
+        relay = server.ledger().iroh_relay
+        nodes = {first.node_id: "iroh-relay-v2", second.node_id: "iroh-relay-v2"}
+        cores = {swarm.node_id(device): "0.35" for device in friends}
+        for node_id, protocol in (nodes | cores).items():
+            assert any(each.closed is None for each in relay.connections_of(node_id))
+            assert relay.events_of("login", node_id=node_id, protocol=protocol)
 
 
 def test_strangers_have_no_chat(friends, target, tmp_path):

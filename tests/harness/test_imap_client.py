@@ -128,6 +128,18 @@ def test_a_session_reads_metadata_in_both_request_forms(tls):
         assert single == {IROH: MetadataValue("http://127.0.0.1:3340/", "quoted")}
 
 
+def test_uid_state_is_read_whatever_the_order(tls):
+    question = b'STATUS "INBOX" (UIDVALIDITY UIDNEXT)'
+    script = imap_server(
+        (question, b"* STATUS INBOX (UIDNEXT 7 UIDVALIDITY 1790000000)\r\nTAG OK done\r\n"),
+        (question, b"* STATUS INBOX (UIDNEXT 7)\r\nTAG OK done\r\n"),
+    )
+    with scripted_server(script, tls=tls) as port, ImapClient(LocalHost(), target(port, tls)) as client:
+        assert client.uid_state() == (1790000000, 7)
+        with pytest.raises(ImapError, match="without UIDVALIDITY or UIDNEXT"):
+            client.uid_state()
+
+
 def test_a_refusal_shows_everything_that_came_with_it(tls):
     leak = f'* METADATA "" ({IROH} {{4}}\r\nleak)\r\n'.encode()
     script = imap_server((f'GETMETADATA "" ({IROH})'.encode(), leak + b"TAG NO log in first\r\n"))

@@ -45,7 +45,7 @@ def test_exchangers_and_mx_come_first():
 def test_flags():
     options = parse(["--test-16", "--test-15", "--cool", "--color", "--domain", "mail.example.org"])
     assert options.tests == (15, 16)
-    assert (options.domain, options.cool, options.color) == ("mail.example.org", True, False)
+    assert (options.choice.domain, options.cool, options.color) == ("mail.example.org", True, False)
 
 
 def test_no_test_takes_lists_and_repeats():
@@ -58,7 +58,7 @@ def test_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("REMOTE1", "10.0.3.10")
     monkeypatch.setenv("RPC_SERVER_PATH", str(binary))
     options = parse(["--test-15"])
-    assert (options.domain, options.rpc_server) == ("10.0.3.10", binary)
+    assert (options.choice.domain, options.choice.cores.binary) == ("10.0.3.10", binary)
 
 
 @pytest.mark.parametrize(

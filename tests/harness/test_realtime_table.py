@@ -113,3 +113,21 @@ def test_only_numbered_messages_of_this_run_are_counted():
         event(Payload(RUN, 0, Kind.NUMBERED, 3).encode()),
     ]
     assert arrivals(events, "bob", NAMES, RUN, Kind.NUMBERED) == [Arrival("bob", "alice", 3, 5.0)]
+
+
+def test_any_order_is_complete_but_not_right():
+    sent, arrived = a_perfect_run(4)
+    backwards = tabulate(NAMES, sent, arrived[::-1])
+    assert (backwards.complete, backwards.all_right) == (True, False)
+    assert not tabulate(NAMES, sent, arrived[1:]).complete
+    assert not tabulate(NAMES, sent, [*arrived, arrived[0]]).complete
+
+
+def test_a_large_message_counts_only_as_it_was_sent():
+    payload = Payload(RUN, 1, Kind.NUMBERED, 7)
+    data = payload.encode(130_964)
+    assert len(data) == 130_964
+    assert Payload.decode(data) == payload
+    for damaged in (data[:-300] + data[-299:], data[:5000] + b"?" + data[5001:], data[:200] + data[456:]):
+        assert Payload.decode(damaged) is None
+    assert len(payload.encode()) == 14

@@ -17,6 +17,7 @@ from harness.waiting import wait_until
 from reference_server import control
 from reference_server.addresses import STUN_PORT, claim_any_address
 from reference_server.control import ControlError
+from reference_server.iroh_relay.config import load
 
 FAKE_SERVER = Path(__file__).with_name("fake_server.py")
 
@@ -95,6 +96,19 @@ def test_the_mail_service_is_told_the_relay_that_really_runs(start):
     url = mail[mail.index("--iroh-relay-url") + 1]
     assert f'http_bind_addr = "{url.removeprefix("http://")}"' in file
     assert "enable_stun = true" in file
+
+
+def test_the_relay_is_told_how_often_to_ping(start):
+    endpoints = start("--ephemeral-ports", "--ledger", "--relay-ping-interval", "2").ready()
+    relay = started(endpoints, "iroh_relay")["arguments"]
+    limits = load(Path(relay[relay.index("--config-path") + 1])).limits
+    assert (limits.ping_interval, round(limits.ping_jitter, 2), limits.pong_timeout) == (2.0, 0.67, 5.0)
+
+
+@pytest.mark.parametrize("interval", ["0", "-1", "inf", "nan", "often"])
+def test_a_ping_interval_that_is_none_is_refused(start, interval):
+    server = start("--ephemeral-ports", "--relay-ping-interval", interval)
+    assert server.process.wait(10) == 2
 
 
 def test_parallel_servers_choose_different_addresses(start, tmp_path):

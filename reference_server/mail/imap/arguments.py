@@ -1,29 +1,42 @@
-"""The arguments of IMAP commands, read strictly. Everything here raises `BadSyntax`."""
+"""The arguments of IMAP commands, read strictly. Everything here raises `BadSyntax`, or `Refused` where it says so."""
 
 from __future__ import annotations
 
+import calendar
 import re
 from collections.abc import Sequence
 
-from reference_server.mail.mailbox import FLAGS, INBOX, FlagChange
+from reference_server.mail.mailbox import HIERARCHY, INBOX, FlagChange, Refused
 
 from .parser import Argument, Atom, BadSyntax
 
 __all__ = [
+    "MONTHS",
     "STATUS_ITEMS",
+    "date_time",
     "expect",
-    "known_flags",
+    "flags_of",
+    "ListPattern",
     "mailbox_name",
-    "matches_inbox",
-    "metadata_keys",
+    "new_mailbox_name",
     "status_items",
     "store_item",
     "text_of",
 ]
 
 STATUS_ITEMS = ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+MAX_NAME = 255
+MAX_LEVELS = 10
+"""Of a mailbox name: each that is missing is created."""
+
 _LINE_END = re.compile(r"[\r\n\0]")
 _STORE = re.compile(r"([+-]?)FLAGS(\.SILENT)?", re.IGNORECASE)
+_FLAG = re.compile(r"\\?[^\x00-\x20\x7f-\uffff(){%*\"\\\]]+")
+_NAME = re.compile(r"[\x20-\x7e]+")
+_DATE_TIME = re.compile(
+    r"([ \d]\d)-([a-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)", re.IGNORECASE
+)
 
 
 def expect(count: int, arguments: Sequence[Argument]) -> Sequence[Argument]:
@@ -52,19 +65,68 @@ def mailbox_name(argument: Argument) -> str:
     return INBOX if name.upper() == INBOX else name
 
 
-def matches_inbox(pattern: str) -> bool:
-    """LIST wildcards (RFC 3501 section 6.3.8) against the only mailbox that there is."""
-    pieces = re.split(r"[*%]+", pattern.upper())
-    return re.fullmatch(".*".join(map(re.escape, pieces)), INBOX) is not None
+def new_mailbox_name(argument: Argument) -> str:
+    """A name that can be given: printable ASCII (modified UTF-7 is), a few levels, no wildcards, nothing that means
+    something in a file system. Raises `Refused`."""
+    name = mailbox_name(argument).removesuffix(HIERARCHY)
+    levels = name.split(HIERARCHY)
+    if len(name) > MAX_NAME or len(levels) > MAX_LEVELS:
+        raise Refused("CANNOT", f"Names have up to {MAX_NAME} characters and {MAX_LEVELS} levels")
+    if not _NAME.fullmatch(name) or {"*", "%", "\\", '"'} & set(name):
+        raise Refused("CANNOT", "That is no name for a mailbox")
+    if {"", ".", ".."} & set(levels) or levels[0].startswith(("#", "~")):
+        raise Refused("CANNOT", "That is a path, and no name for a mailbox")
+    if levels[0].upper() == INBOX:
+        levels[0] = INBOX
+    return HIERARCHY.join(levels)
 
 
-def known_flags(arguments: Sequence[Argument]) -> frozenset[str]:
-    """Flags in a list or without one; those that are not kept are left out."""
+class ListPattern:
+    """LIST wildcards (RFC 3501 section 6.3.8): `*` stands for anything, `%` for anything within one level.
+
+    Keeps the set of places in the pattern that a name may have reached: the cost is bounded by their product.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        if len(pattern) > MAX_NAME:
+            raise BadSyntax(f"A LIST pattern has up to {MAX_NAME} characters")
+        self._pattern = pattern
+
+    def matches(self, name: str) -> bool:
+        """INBOX in any case."""
+        pattern = self._pattern.upper() if name == INBOX else self._pattern
+        places = _skip_wildcards(pattern, {0})
+        for letter in name:
+            after = set()
+            for place in places - {len(pattern)}:
+                if pattern[place] == "*" or (pattern[place] == "%" and letter != HIERARCHY):
+                    after.add(place)
+                elif pattern[place] == letter:
+                    after.add(place + 1)
+            places = _skip_wildcards(pattern, after)
+        return len(pattern) in places
+
+
+def _skip_wildcards(pattern: str, places: set[int]) -> set[int]:
+    """And where one gets when wildcards stand for nothing."""
+    reached = set(places)
+    for place in places:
+        behind = place
+        while pattern[behind : behind + 1] in ("*", "%"):
+            behind += 1
+            reached.add(behind)
+    return reached
+
+
+def flags_of(arguments: Sequence[Argument]) -> frozenset[str]:
+    """Flags in a list or without one."""
     flat: list[Argument] = []
     for argument in arguments:
         flat.extend(argument if isinstance(argument, tuple) else (argument,))
-    wanted = {text_of(flag).lower() for flag in flat}
-    return frozenset(flag for flag in FLAGS if flag.lower() in wanted)
+    flags = frozenset(text_of(flag) for flag in flat)
+    if not all(map(_FLAG.fullmatch, flags)):
+        raise BadSyntax("That is no flag")
+    return flags
 
 
 def status_items(argument: Argument) -> list[str]:
@@ -84,10 +146,14 @@ def store_item(argument: Argument) -> tuple[FlagChange, bool]:
     return FlagChange(match[1]), match[2] is not None
 
 
-def metadata_keys(argument: Argument) -> tuple[str, ...]:
-    """One entry name or a list of them, each once, in lower case (RFC 5464 section 3.1)."""
-    entries = argument if isinstance(argument, tuple) else (argument,)
-    keys = [text_of(entry).lower() for entry in entries]
-    if not keys or not all(key.startswith("/") for key in keys):
-        raise BadSyntax("A METADATA entry starts with a slash")
-    return tuple(dict.fromkeys(keys))
+def date_time(argument: Argument) -> int:
+    """`" 1-Feb-2026 12:00:00 +0100"` (RFC 3501 section 9) in unix seconds."""
+    match = _DATE_TIME.fullmatch(text_of(argument))
+    if match is None or match[2].capitalize() not in MONTHS:
+        raise BadSyntax("That is no date and time")
+    month = MONTHS.index(match[2].capitalize()) + 1
+    day, year, hour, minute, second = (int(match[group]) for group in (1, 3, 4, 5, 6))
+    if not (1 <= day <= calendar.monthrange(max(year, 1), month)[1] and year >= 1970):
+        raise BadSyntax("There is no such day")
+    offset = (int(match[8]) * 60 + int(match[9])) * (60 if match[7] == "+" else -60)
+    return max(0, calendar.timegm((year, month, day, hour, minute, second)) - offset)

@@ -20,9 +20,8 @@ __all__ = [
     "BrokenStream",
     "Command",
     "CommandReader",
-    "Continuation",
+    "Literal",
     "SequenceSet",
-    "quoted",
 ]
 
 MAX_DEPTH = 4
@@ -31,6 +30,7 @@ MAX_LITERALS = 16
 MAX_NUMBER = 2**32 - 1
 
 _TAG = re.compile(rb"[\x21-\x7e]{1,64}")
+_APPEND = re.compile(rb"[^ ]+ APPEND ", re.IGNORECASE)
 _NOT_IN_TAG = re.compile(rb'[(){%*"\\+]')
 _LITERAL = re.compile(rb"\{(\d{1,10})(\+?)\}$")
 _ATOM = re.compile(rb'[^\x00-\x20\x7f()"{\[]+')
@@ -72,15 +72,22 @@ class Command:
 
 
 @dataclass(frozen=True)
-class Continuation:
-    """The client announced a literal and waits for `+`."""
+class Literal:
+    """The client announced a literal. If it is `synchronising` it waits for `+` before it sends (RFC 7888)."""
+
+    tag: str
+    size: int
+    synchronising: bool
 
 
 class CommandReader:
-    """Cuts a stream into commands. `literal_limit` may be raised after login."""
+    """Cuts a stream into commands. The limits may be raised after login."""
 
     def __init__(self, *, line_limit: int, literal_limit: int) -> None:
         self.literal_limit = literal_limit
+        """Of all literals of a command together."""
+        self.append_limit = literal_limit
+        """The same for APPEND, whose last one is a message."""
         self._line_limit = line_limit
         self._buffer = bytearray()
         self._parts: list[bytes] = []  # text, literal, text, ... of the command so far
@@ -91,14 +98,22 @@ class CommandReader:
     @property
     def full(self) -> bool:
         """Whether enough is buffered for the next step: a careful caller stops reading until it is done."""
-        return len(self._buffer) > self._line_limit + self.literal_limit
+        return len(self._buffer) > self._line_limit + (self._literal_left or 0)
 
     def feed(self, data: bytes) -> None:
         self._buffer += data
 
-    def discard(self) -> None:
-        """Forget what has been received but not been read (after STARTTLS, RFC 3501 section 6.2.1)."""
+    def take_rest(self) -> bytes:
+        """What has been received and not been read; it is forgotten here."""
+        rest = bytes(self._buffer)
         self._buffer.clear()
+        return rest
+
+    def forget_command(self) -> None:
+        """The one whose literal was announced will not come."""
+        self._parts = []
+        self._text_size = self._literal_size = 0
+        self._literal_left = None
 
     def next_line(self) -> bytes | None:
         """The next line without its end, outside of any command: `DONE` (RFC 2177)."""
@@ -111,7 +126,7 @@ class CommandReader:
         del self._buffer[: end + 1]
         return line
 
-    def next(self) -> Command | Continuation | None:
+    def next(self) -> Command | Literal | None:
         """The next command, or None until more bytes come. Raises `BadSyntax` or `BrokenStream`."""
         if self._literal_left is not None and not self._take_literal(self._literal_left):
             return None
@@ -126,10 +141,9 @@ class CommandReader:
         if self._text_size > self._line_limit:
             raise BrokenStream(f"Command is longer than {self._line_limit} bytes", self._tag())
         if announced := _LITERAL.search(line):
-            self._expect_literal(announced)
-            return Continuation()
-        parts, self._parts = self._parts, []
-        self._text_size = self._literal_size = 0
+            return self._expect_literal(announced)
+        parts = self._parts
+        self.forget_command()
         return parse(parts)
 
     def _take_literal(self, size: int) -> bool:
@@ -140,17 +154,19 @@ class CommandReader:
         self._literal_left = None
         return True
 
-    def _expect_literal(self, announced: re.Match[bytes]) -> None:
-        size = int(announced[1])
+    def _expect_literal(self, announced: re.Match[bytes]) -> Literal:
+        size, synchronising, tag = int(announced[1]), not announced[2], self._tag()
         self._literal_size += size
-        if announced[
-            2
-        ]:  # LITERAL+ is not advertised: its bytes are on their way and would be read as commands
-            raise BrokenStream("Non-synchronising literals are not served", self._tag())
-        if self._literal_size > self.literal_limit or len(self._parts) > 2 * MAX_LITERALS:
-            raise BrokenStream(f"Literals are limited to {self.literal_limit} bytes", self._tag())
+        limit = self.append_limit if _APPEND.match(self._parts[0]) else self.literal_limit
+        if self._literal_size > limit or len(self._parts) > 2 * MAX_LITERALS:
+            text = f"Literals are limited to {limit} bytes"
+            if not synchronising:  # its bytes are on their way and would be read as commands
+                raise BrokenStream(text, tag)
+            self.forget_command()
+            raise BadSyntax(text, tag)
         self._parts[-1] = self._parts[-1][: announced.start()]
         self._literal_left = size
+        return Literal(tag, size, synchronising)
 
     def _tag(self) -> str:
         """The tag of the command that is being read, for an answer that the client can match."""
@@ -278,9 +294,3 @@ def _number(text: str) -> int | None:
     if not 0 < number <= MAX_NUMBER:
         raise BadSyntax("Not a message number")
     return number
-
-
-def quoted(text: str | bytes) -> bytes:
-    """A quoted string (RFC 3501 section 4.3). The caller knows that there is no line end in it."""
-    raw = text.encode() if isinstance(text, str) else text
-    return b'"' + raw.replace(b"\\", rb"\\").replace(b'"', rb"\"") + b'"'

@@ -7,36 +7,24 @@ import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from reference_server.ledger import ConnectionRecord, Ledger
 from reference_server.mail.accounts import Accounts
 from reference_server.mail.delivery import Notifier
 from reference_server.mail.listener import TLS_SHUTDOWN
-from reference_server.mail.mailbox import Part
+from reference_server.mail.mailbox import Refused
+from reference_server.mail.rates import MemoryBudget
 from reference_server.mail.settings import MailSettings
-from reference_server.mail.store import Account, Store, StoreThread, StoreUnavailable
+from reference_server.mail.store import Account
+from reference_server.mail.store_thread import StoreThread, StoreUnavailable
 
-from .events import (
-    ChangeFlags,
-    Event,
-    Expunge,
-    FetchMessages,
-    GetMetadata,
-    GetQuota,
-    GetStatus,
-    LogIn,
-    OpenMailbox,
-    Refresh,
-    StartTls,
-)
-from .metadata import server_metadata
+from .backend import Backend
+from .context import Profile
+from .events import Event, FindMailbox, GetMetadata, LogIn, ReserveMemory, StartTls
 from .session import ImapSession
-from .states import AllowedCommands
 
 __all__ = ["ImapConnection", "ImapServices"]
-
-FETCH_BATCH = 100
-"""Messages that are read at once when only their headers are wanted; with their text it is one."""
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +39,8 @@ class ImapServices:
     store: StoreThread
     notifier: Notifier
     ledger: Ledger
-    allowed_commands: AllowedCommands
+    profile: Profile
+    memory: MemoryBudget
 
 
 class ImapConnection(asyncio.Protocol):
@@ -64,6 +53,7 @@ class ImapConnection(asyncio.Protocol):
         self._clock: Callable[[], float] = asyncio.get_running_loop().time
         self._account: Account | None = None
         self._watched: int | None = None
+        self._reserved = 0
         self._something_happened = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -74,14 +64,7 @@ class ImapConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        services = self._services
-        self._session = ImapSession(
-            tls=self._tls,
-            dialect=services.settings.dialect,
-            limits=services.settings.limits,
-            now=self._clock(),
-            allowed=services.allowed_commands,
-        )
+        self._session = ImapSession(self._services.profile, tls=self._tls, now=self._clock())
         self._task = asyncio.create_task(self._run())
 
     def data_received(self, data: bytes) -> None:
@@ -101,6 +84,7 @@ class ImapConnection(asyncio.Protocol):
         self._task.cancel()
         if self._watched is not None:
             self._services.notifier.unsubscribe(self._watched, self._mailbox_changed)
+        self._reserve(0)
         self._closed.set()
 
     async def wait_closed(self) -> None:
@@ -164,19 +148,22 @@ class ImapConnection(asyncio.Protocol):
 
     # Events
 
-    async def _answer(self, event: Event) -> None:
+    async def _answer(self, event: Event[Any]) -> None:
         try:
             match event:
                 case StartTls():
                     await self._start_tls()
+                    self._session.answer(None)
                 case LogIn():
-                    await self._log_in(event)
-                case GetMetadata():
-                    self._get_metadata(event)
+                    self._session.answer(await self._log_in(event))
+                case ReserveMemory():
+                    self._session.answer(self._reserve(event.size))
                 case _:
-                    await self._ask_store(event)
+                    self._session.answer(await self._perform(event))
         except StoreUnavailable:
-            self._session.failed()
+            self._session.refuse(Refused("UNAVAILABLE", "The store does not answer, try again later"))
+        except Refused as reason:
+            self._session.refuse(reason)
 
     async def _start_tls(self) -> None:
         """Nothing may run between the session's STARTTLS and `start_tls`, which takes over the socket at once:
@@ -192,71 +179,45 @@ class ImapConnection(asyncio.Protocol):
         )
         assert transport is not None
         self._transport = transport
-        self._session.tls_started()
 
-    async def _log_in(self, event: LogIn) -> None:
-        account = await self._services.accounts.log_in(event.user, event.password, protocol="imap")
+    async def _log_in(self, event: LogIn) -> bool:
+        source = self._record.remote.rpartition(":")[0]
+        account = await self._services.accounts.log_in(
+            event.user, event.password, protocol="imap", source=source
+        )
         if account is None:
-            self._session.login_refused()
-            return
+            return False
         self._account = account
         self._record.identity = event.user.lower()
-        self._session.logged_in()
+        return True
 
-    def _get_metadata(self, event: GetMetadata) -> None:
-        entries = {} if event.mailbox else server_metadata(self._services.settings, event.keys)
-        self._services.ledger.event("metadata_read", user=self._record.identity, keys=list(event.keys))
-        self._session.metadata(entries)
+    async def _perform(self, event: Event[Any]) -> Any:
+        services, account = self._services, self._account
+        if isinstance(event, GetMetadata):
+            services.ledger.event("metadata_read", user=self._record.identity, keys=list(event.keys))
+        answer = await services.store.run(
+            lambda store: Backend(store, account, services.settings).perform(event)
+        )
+        if isinstance(event, FindMailbox) and event.watch:
+            self._watch(answer.value)
+        services.notifier.publish(answer.changed)
+        return answer.value
 
-    async def _ask_store(self, event: Event) -> None:
-        session, store, account = self._session, self._services.store, self._account
-        assert account is not None  # nothing else is allowed before login
-        match event:
-            case OpenMailbox():
-                self._watch(account)
-                session.opened(await store.run(Store.open_mailbox, account.id, event.name))
-            case GetStatus():
-                session.status(await store.run(Store.status, account.id, event.name))
-            case Refresh():
-                session.refreshed(await store.run(Store.flags, event.mailbox))
-            case FetchMessages():
-                await self._fetch(event)
-            case ChangeFlags():
-                changed = await store.run(
-                    Store.change_flags, event.mailbox, event.uids, event.change, event.flags
-                )
-                session.flags_changed(changed)
-                self._publish(event.mailbox)
-            case Expunge():
-                session.expunged(await store.run(Store.expunge, event.mailbox))
-                self._publish(event.mailbox)
-            case GetQuota():
-                used = await store.run(Store.used_bytes, account.id)
-                session.quota(used, self._services.settings.limits.quota)
+    def _watch(self, mailbox: int) -> None:
+        """Before it is read, so that no message falls in between."""
+        notifier = self._services.notifier
+        if self._watched is not None:
+            notifier.unsubscribe(self._watched, self._mailbox_changed)
+        self._watched = mailbox
+        notifier.subscribe(mailbox, self._mailbox_changed)
 
-    def _watch(self, account: Account) -> None:
-        """Before the mailbox is read, so that no message falls in between. There is only the inbox."""
-        if self._watched is None:
-            self._watched = account.inbox
-            self._services.notifier.subscribe(account.inbox, self._mailbox_changed)
-
-    def _publish(self, mailbox: int) -> None:
-        self._services.notifier.publish([mailbox])
-
-    async def _fetch(self, event: FetchMessages) -> None:
-        """In batches, each sent before the next is read: a large mailbox does not have to fit in memory."""
-        step = 1 if event.part is Part.ALL else FETCH_BATCH
-        for start in range(0, len(event.uids), step):
-            messages = await self._services.store.run(
-                Store.fetch,
-                event.mailbox,
-                event.uids[start : start + step],
-                event.part,
-                mark_seen=event.mark_seen,
-            )
-            for message in messages:
-                self._session.fetched(message)
-            await self._send()
-        self._session.fetch_done()
-        if event.mark_seen:
-            self._publish(event.mailbox)
+    def _reserve(self, size: int) -> bool:
+        """0 gives everything back."""
+        memory = self._services.memory
+        if size and not memory.take(size):
+            return False
+        if not size:
+            memory.give_back(self._reserved)
+            self._reserved = 0
+        self._reserved += size
+        return True

@@ -5,12 +5,18 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
-from reference_server.mail.mailbox import Mailbox, MessageFlags
+from reference_server.mail.mailbox import FLAGS, Mailbox, MessageFlags
 
-from .fetch import flag_list
 from .parser import SequenceSet
 
-__all__ = ["View"]
+__all__ = ["View", "flag_list"]
+
+
+def flag_list(flags: Iterable[str]) -> bytes:
+    """Those of the system in their order, then keywords."""
+    found = set(flags)
+    known = [flag for flag in FLAGS if flag in found]
+    return b"(" + " ".join([*known, *sorted(found.difference(known))]).encode() + b")"
 
 
 class View:
@@ -21,6 +27,7 @@ class View:
         self.read_only = read_only
         self._uids = [message.uid for message in mailbox.messages]
         self._flags = {message.uid: message.flags for message in mailbox.messages}
+        self._known_flags = {*FLAGS, *mailbox.keywords}
 
     def __len__(self) -> int:
         return len(self._uids)
@@ -48,13 +55,18 @@ class View:
         unseen = (uid for uid in self._uids if "\\Seen" not in self._flags[uid])
         return next((self.sequence_number(uid) for uid in unseen), None)
 
-    def set_flags(self, uid: int, flags: frozenset[str]) -> bytes:
-        self._flags[uid] = flags
-        return b"* %d FETCH (UID %d FLAGS %b)" % (self.sequence_number(uid), uid, flag_list(flags))
+    def set_flags(self, uid: int, flags: frozenset[str]) -> list[bytes]:
+        responses = self.note_flags(uid, flags)
+        number = self.sequence_number(uid)
+        return [*responses, b"* %d FETCH (UID %d FLAGS %b)" % (number, uid, flag_list(flags))]
 
-    def note_flags(self, uid: int, flags: frozenset[str]) -> None:
-        """The client is told by other words."""
+    def note_flags(self, uid: int, flags: frozenset[str]) -> list[bytes]:
+        """The flags of a message are about to be told by other words; keywords that are new are told before."""
         self._flags[uid] = flags
+        if flags <= self._known_flags:
+            return []
+        self._known_flags |= flags
+        return [b"* FLAGS " + flag_list(self._known_flags)]
 
     def remove(self, uids: Iterable[int]) -> list[bytes]:
         """EXPUNGE responses, from the end on, so that no number changes before it is named."""
@@ -75,9 +87,9 @@ class View:
         for message in messages:
             if message.uid not in self._flags:
                 self._uids.append(message.uid)
-                self._flags[message.uid] = message.flags
+                responses += self.note_flags(message.uid, message.flags)
             elif self._flags[message.uid] != message.flags:
-                responses.append(self.set_flags(message.uid, message.flags))
+                responses += self.set_flags(message.uid, message.flags)
         if len(self._uids) > known:
             responses.append(b"* %d EXISTS" % len(self._uids))
         return responses, may_expunge or not gone

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reference_server.iroh_relay.access import Allowlist, Denylist, Everyone, HttpAccess
+from reference_server.iroh_relay.access import Allowlist, Denylist, Everyone, HttpAccess, SharedToken
 from reference_server.iroh_relay.config import RelayConfig, SocketAddress, TlsConfig, load
 from reference_server.iroh_relay.limits import RateLimit
 from reference_server.service import ConfigurationError
@@ -61,8 +61,18 @@ def test_access_service_and_its_token(read):
     assert "louder" not in repr(other)
 
 
+def test_shared_tokens_and_the_variable_that_replaces_them(read):
+    text = 'access.shared_token = ["hush", "quiet"]'
+    assert read(text).access == SharedToken(("hush", "quiet"))
+    other = read(text, environ={"IROH_RELAY_ACCESS_TOKEN": "louder"}).access
+    assert other == SharedToken(("louder",))
+    assert "louder" not in repr(other)
+    with pytest.raises(ConfigurationError, match=r"access\.shared_token: expected a list of tokens"):
+        read("access.shared_token = []")
+
+
 def test_rate_limit(read):
-    assert read("[limits.client.rx]\nbytes_per_second = 100").rate_limit == RateLimit(100, 100)
+    assert read("[limits.client.rx]\nbytes_per_second = 100").rate_limit == RateLimit(100)
     assert read("limits.client.rx = {bytes_per_second = 100, max_burst_bytes = 7}").rate_limit == RateLimit(
         100, 7
     )
@@ -129,3 +139,17 @@ def test_what_is_not_served_is_warned_about(read, caplog):
         "enable_quic_addr_discovery is not served by this test server",
         "limits.accept_conn_limit is not served by this test server",
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'access.http = { url = "http://127.0.0.1:1/x", bearer_token = ["hush"] }',
+        'access.shared_token = "hush"',
+        'access.shared_token = ["hush", 7]',
+    ],
+)
+def test_no_message_repeats_a_token(read, text):
+    with pytest.raises(ConfigurationError, match="found something else") as refused:
+        read(text)
+    assert "hush" not in str(refused.value)

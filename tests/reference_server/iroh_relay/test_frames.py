@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from reference_server.iroh_relay.frames import (
+    MAX_BODY,
     ClientInfo,
     Frame,
-    FrameError,
     Health,
     KeepAlive,
     NodeGone,
@@ -18,9 +18,9 @@ from reference_server.iroh_relay.frames import (
     SendPacket,
     decode,
     encode,
-    frame_end,
     message,
 )
+from reference_server.iroh_relay.framing import FrameError, frame_end
 from reference_server.iroh_relay.keys import is_point, is_small_order
 from tests.reference_server.iroh_relay.support import Node
 
@@ -46,7 +46,7 @@ def test_vector_in_both_directions(vector):
     wire, expected = bytes.fromhex(vector["hex"]), FRAMES[vector["name"]]
     if vector["framing"].startswith("derp"):
         assert encode(expected) == wire
-        assert frame_end(bytearray(wire), 0, len(wire)) == len(wire)
+        assert frame_end(bytearray(wire), 0, len(wire), MAX_BODY) == len(wire)
         assert decode(wire[0], wire[5:]) == expected
     else:
         assert message(expected) == wire
@@ -86,7 +86,7 @@ def test_wrong_frame_is_refused(kind, body):
 @pytest.mark.parametrize("header", ["04ffffffff", "0400010021", "0900000000", "0c00000009"])
 def test_bad_header_is_refused_before_its_body_has_arrived(header):
     with pytest.raises(FrameError):
-        frame_end(bytearray.fromhex(header), 0, 5)
+        frame_end(bytearray.fromhex(header), 0, 5, MAX_BODY)
 
 
 def test_largest_packet_is_a_frame():

@@ -1,8 +1,11 @@
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference_server.iroh_relay.http import HttpConnection, Transport, captive_portal, relay
+from reference_server.iroh_relay.http import HttpConnection, Transport
+from reference_server.iroh_relay.routes import captive_portal, relay
 
 DERP = b"GET /relay HTTP/1.1\r\nhost: x\r\nupgrade: iroh derp http\r\n\r\n"
 WEBSOCKET = (
@@ -29,7 +32,7 @@ def ask(path, *headers, method="GET", responder=None):
         ("/robots.txt", "200 OK", b"User-agent: *\nDisallow: /\n"),
         ("/relay", "400 Bad Request", b""),
         ("/derp", "400 Bad Request", b""),
-        ("/healthz", "404 Not Found", b"Not Found"),
+        ("/health", "404 Not Found", b"Not Found"),
         ("/ping/", "404 Not Found", b"Not Found"),
     ],
 )
@@ -62,6 +65,8 @@ def test_captive_portal_challenge(challenge, echoed):
     for responder in (relay(tls=False), captive_portal):
         head, _ = ask("/generate_204", f"X-Tailscale-Challenge: {challenge}", responder=responder)
         assert (f"X-Tailscale-Response: response {challenge}" in head) is echoed
+        head, _ = ask("/generate_204", f"X-Iroh-Challenge: {challenge}", responder=responder)
+        assert (f"X-Iroh-Response: response {challenge}" in head) is echoed
 
 
 def test_with_tls_only_the_plain_port_answers_the_captive_portal_check():
@@ -76,12 +81,14 @@ def test_derp_upgrade_needs_no_connection_header_and_keeps_what_follows():
     output = HttpConnection(relay(tls=False)).receive(DERP + b"\x02\0\0\0", 0.0)
     assert output.data.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
     assert b"Upgrade: iroh derp http\r\n" in output.data
-    assert (output.upgrade, output.trailing) == (Transport.DERP, b"\x02\0\0\0")
+    assert output.upgrade
+    assert (output.upgrade.transport, output.trailing) == (Transport.DERP, b"\x02\0\0\0")
 
 
 def test_websocket_upgrade():
     output = HttpConnection(relay(tls=False)).receive(WEBSOCKET, 0.0)
-    assert output.upgrade is Transport.WEBSOCKET
+    assert output.upgrade
+    assert output.upgrade.transport is Transport.WEBSOCKET
     assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in output.data  # RFC 6455, section 1.3
 
 
@@ -105,11 +112,81 @@ def test_refused_upgrade(headers, says):
     assert says is None or says in head
 
 
+V1_KEY = ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13")
+V1 = ("Upgrade: websocket", *V1_KEY)
+
+
+def upgrade_v1(*headers, path="/relay"):
+    head = f"GET {path} HTTP/1.1\r\nHost: x\r\n" + "".join(f"{each}\r\n" for each in (*V1, *headers)) + "\r\n"
+    return HttpConnection(relay(tls=False)).receive(head.encode(), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("offer", "chosen"),
+    [
+        (["iroh-relay-v2, iroh-relay-v1"], Transport.V2),
+        (["iroh-relay-v1,iroh-relay-v2"], Transport.V2),
+        (["iroh-relay-v1", "iroh-relay-v2"], Transport.V2),
+        (["  iroh-relay-v1 , iroh-relay-v9"], Transport.V1),
+    ],
+)
+def test_highest_known_subprotocol_is_chosen_whatever_the_order(offer, chosen):
+    output = upgrade_v1(*[f"Sec-WebSocket-Protocol: {each}" for each in offer])
+    assert output.upgrade
+    assert output.upgrade.transport is chosen
+    assert b"HTTP/1.1 101 " in output.data
+    assert f"Sec-WebSocket-Protocol: {chosen.value}\r\n".encode() in output.data
+    assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in output.data
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        (V1, b"no known protocol in Sec-WebSocket-Protocol"),
+        (V1_KEY, b"missing or wrong header Upgrade"),
+        (("Upgrade: iroh derp http", *V1_KEY), b"missing or wrong header Upgrade"),
+        (("Upgrade: websocket", V1_KEY[1]), b"missing header Sec-WebSocket-Key"),
+        (("Upgrade: websocket", V1_KEY[0]), b"unsupported Sec-WebSocket-Version"),
+    ],
+)
+def test_refused_offer_of_subprotocols_has_a_reason(headers, reason):
+    head, body = ask("/relay", *headers, "Sec-WebSocket-Protocol: iroh-relay-v9")
+    assert head.startswith("HTTP/1.1 400 ")
+    assert "Content-Type: text/plain" in head
+    assert body.startswith(reason)
+    assert ("Sec-WebSocket-Version: 13" in head) is (b"Version" in reason)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "token"),
+    [
+        ("/relay", ["Authorization: Bearer hush"], "hush"),
+        ("/relay", ["Authorization: bearer  hush"], "hush"),
+        ("/relay?token=hu%20sh", [], "hu sh"),
+        ("/relay?token=other", ["Authorization: Bearer hush"], "hush"),
+        ("/relay?x=1&token=hush", ["Authorization: Basic abc"], "hush"),
+        ("/relay", [], None),
+    ],
+)
+def test_access_token_is_taken_from_the_header_or_the_query(path, headers, token):
+    upgrade = upgrade_v1("Sec-WebSocket-Protocol: iroh-relay-v1", *headers, path=path).upgrade
+    assert upgrade.token == token
+    assert "hush" not in repr(upgrade)
+
+
+def test_healthz_says_ok():
+    head, body = ask("/healthz")
+    assert head.startswith("HTTP/1.1 200 ")
+    assert json.loads(body).keys() == {"status", "version", "git_hash"}
+    assert json.loads(body)["status"] == "ok"
+
+
 def test_requests_may_follow_each_other():
     ping = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
     output = HttpConnection(relay(tls=False)).receive(ping * 3 + DERP, 0.0)
     assert output.data.count(b"HTTP/1.1 200 OK") == 3
-    assert output.upgrade is Transport.DERP
+    assert output.upgrade
+    assert output.upgrade.transport is Transport.DERP
 
 
 def test_head_over_the_limit_is_refused():

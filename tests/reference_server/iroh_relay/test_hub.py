@@ -1,70 +1,21 @@
 import struct
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference_server.iroh_relay.actions import AskAccess, Close, PauseReading, ResumeReading, Write
+from reference_server.iroh_relay.actions import PauseReading
 from reference_server.iroh_relay.client import State
-from reference_server.iroh_relay.frames import MAX_BODY, frame_spans
-from reference_server.iroh_relay.hub import Hub
+from reference_server.iroh_relay.frames import MAX_BODY
+from reference_server.iroh_relay.framing import frame_spans
+from reference_server.iroh_relay.hub_035 import Hub035
 from reference_server.iroh_relay.limits import RateLimit, RelayLimits, TokenBucket
-from reference_server.ledger import Ledger
+from tests.reference_server.iroh_relay.sans_io import Relay, frames_of
 from tests.reference_server.iroh_relay.support import Node, frame, packet
 
 ALICE, BOB, CAROL = Node(1), Node(2), Node(3)
 DISCO = "TS💬".encode() + bytes(32)
-
-
-class Relay:
-    """A hub without sockets: what each client was sent lies in `sent`."""
-
-    def __init__(self, **settings):
-        self.ledger = Ledger("iroh_relay", enabled=True, clock=lambda: 1.0)
-        self.limits = settings.pop("limits", RelayLimits())
-        self.hub = Hub(self.ledger, limits=self.limits, **settings)
-        self.sent, self.closed, self.rest, self.others = {}, [], {}, []
-
-    def connect(self, now=0.0):
-        client = self.hub.connect(self.ledger.connection("relay", "127.0.0.1:1"), now)
-        self.sent[client], self.rest[client] = b"", b""
-        return client
-
-    def feed(self, client, data, now=0.0, *, allowed=True):
-        buffer = bytearray(self.rest[client] + data)
-        taken, actions = self.hub.receive(client, buffer, len(buffer), now)
-        self.rest[client] = bytes(buffer[taken:])
-        self.perform(actions, now, allowed=allowed)
-
-    def perform(self, actions, now=0.0, *, allowed=True):
-        for action in actions:
-            match action:
-                case Write(client, data):
-                    self.sent[client] += data
-                case Close(client):
-                    self.closed.append(client)
-                case AskAccess(client):
-                    self.perform(self.hub.decide(client, allowed, now), now)
-                case ResumeReading(client):
-                    self.feed(client, b"", now)
-                case other:
-                    self.others.append(other)
-
-    def log_in(self, node, now=0.0):
-        client = self.connect(now)
-        self.feed(client, node.client_info(), now)
-        assert client.state is State.READY
-        return client
-
-    def expire(self, now, unsent=0):
-        self.perform(self.hub.expire(now, lambda _: unsent), now)
-
-    def reasons(self, kind):
-        return [event["reason"] for event in self.ledger.snapshot()["events"] if event["kind"] == kind]
-
-
-def frames_of(data):
-    return [(data[start], data[start + 5 : stop]) for start, stop in frame_spans(data)]
 
 
 def test_packet_is_forwarded_once_unchanged_from_the_right_key():
@@ -194,7 +145,7 @@ def test_nothing_refers_to_a_client_that_has_gone():
 
 @pytest.mark.parametrize(("wanted", "notices"), [(False, []), (True, [(8, ALICE.key)])])
 def test_node_gone_is_a_setting(wanted, notices):
-    relay = Relay(send_node_gone=wanted)
+    relay = Relay(hub=partial(Hub035, send_node_gone=wanted))
     alice, bob = relay.log_in(ALICE), relay.log_in(BOB)
     relay.feed(alice, packet(BOB.key, b"hello!"))
     relay.sent[bob] = b""
@@ -209,10 +160,7 @@ def test_slow_receiver_keeps_the_oldest_512_frames_and_disco_goes_first():
     numbered = [struct.pack(">Q", number) for number in range(600)]
     relay.feed(alice, b"".join(packet(BOB.key, number) for number in numbered) + packet(BOB.key, DISCO))
     assert relay.sent[bob] == b""
-    drained = b""
-    while data := relay.hub.drain(bob):
-        drained += data
-    assert [body[32:] for _, body in frames_of(drained)] == [DISCO, *numbered[:512]]
+    assert [body[32:] for _, body in frames_of(relay.drain(bob))] == [DISCO, *numbered[:512]]
     pair = relay.ledger.pair(ALICE.key.hex(), BOB.key.hex())
     assert (pair.frames, pair.frames_dropped) == (513, 88)
     relay.feed(alice, packet(BOB.key, b"hello!"))
@@ -268,6 +216,17 @@ def test_silence_is_answered_with_a_ping_and_a_missing_pong_with_the_end():
     relay.expire(56.0)
     assert relay.closed == [alice]
     assert relay.reasons("disconnect") == ["no pong within 5 s"]
+
+
+def test_pings_may_follow_each_other_faster_than_a_missing_pong_is_noticed():
+    relay = Relay(limits=RelayLimits(ping_interval=1.0, ping_jitter=0.1, pong_timeout=60.0))
+    alice = relay.log_in(ALICE)
+    for second in range(1, 6):
+        relay.expire(second * 1.1)
+        ((kind, content),) = relay.taken(alice)
+        assert kind == 12
+        relay.feed(alice, frame(13, content), second * 1.1)
+        assert relay.hub.next_deadline() <= second * 1.1 + 1.1
 
 
 def test_rate_limit_holds_frames_back_and_loses_none():

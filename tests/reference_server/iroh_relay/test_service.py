@@ -9,7 +9,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import threading
 import time
 
 import pytest
@@ -19,45 +18,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.frames import Frame, Opcode
 
 from reference_server.iroh_relay.access import Allowlist, HttpAccess
-from reference_server.iroh_relay.config import RelayConfig, SocketAddress, TlsConfig
+from reference_server.iroh_relay.config import TlsConfig
 from reference_server.iroh_relay.limits import RateLimit, RelayLimits
-from reference_server.iroh_relay.server import RelayService
-from reference_server.ledger import Ledger
+from tests.reference_server.iroh_relay.serving import ANY_PORT, events, serve
 from tests.reference_server.iroh_relay.support import DEADLINE, Node, Peer, frame, packet
 
 ALICE, BOB = Node(1), Node(2)
-ANY_PORT = SocketAddress("127.0.0.1", 0)
-
-
-@contextlib.contextmanager
-def serve(**settings):
-    """A relay in a thread of its own; yields its port and its ledger."""
-    config = RelayConfig(
-        **{"http_bind_addr": ANY_PORT, "enable_stun": False, "enable_metrics": False, **settings}
-    )
-    service = RelayService(config, Ledger("iroh_relay", enabled=True))
-    started, ports, loop = threading.Event(), [], asyncio.new_event_loop()
-    stop = asyncio.Event()
-
-    async def run():
-        ports.append(await service.start())
-        started.set()
-        await stop.wait()
-        await service.close()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
-    thread.start()
-    try:
-        assert started.wait(DEADLINE)
-        yield int(ports[0]["iroh_relay"].rpartition(":")[2]), service.ledger
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(DEADLINE)
-        loop.close()
-
-
-def events(ledger, kind):
-    return [event for event in ledger.snapshot()["events"] if event["kind"] == kind]
 
 
 def test_packet_crosses_the_relay_and_the_ledger_counts_socket_bytes():
@@ -199,7 +165,7 @@ def test_access_service_is_asked(answer, allowed):
     async def ask():
         async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            return await HttpAccess(f"http://127.0.0.1:{port}/check", "hush").allows(ALICE.key)
+            return await HttpAccess(f"http://127.0.0.1:{port}/check", "hush").allows(ALICE.key, None)
 
     assert asyncio.run(ask()) is allowed
     assert requests[0].startswith(b"POST /check HTTP/1.1\r\n")
@@ -245,6 +211,52 @@ def test_relay_over_tls_survives_a_truncated_hello(certificate):
             alice.sock.sendall(packet(BOB.key, bytes(65_536)) * 5)
             for _ in range(5):
                 assert bob.read_frame() == (5, ALICE.key + bytes(65_536))
+
+
+def test_connections_count_before_their_tls_handshake(certificate):
+    limits = RelayLimits(max_connections_per_address=2, tls_handshake_timeout=0.5)
+    context = ssl.create_default_context(cafile=certificate.certificate)
+    with serve(tls=certificate, limits=limits) as (port, ledger):
+        with Peer(port) as first, Peer(port) as second, Peer(port) as third:
+            second.sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+            assert third.read_to_end() == b""
+            assert first.read_to_end() == b""
+            assert second.read_to_end() == b""
+        plain = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+        with Peer(port, context.wrap_socket(plain, server_hostname="127.0.0.1")) as alice:
+            alice.log_in(ALICE)
+            assert [each["closed"] is None for each in ledger.snapshot()["connections"]] == [False] * 3 + [
+                True
+            ]
+
+
+def test_request_that_comes_with_the_end_of_the_handshake_is_answered(certificate):
+    """The client's last flight and its first request in one TCP segment: asyncio hands over both at once."""
+    context = ssl.create_default_context(cafile=certificate.certificate)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    with serve(tls=certificate) as (port, _), Peer(port) as peer:
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                peer.sock.sendall(outgoing.read())
+                incoming.write(peer.sock.recv(65_536))
+        client.write(b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        peer.sock.sendall(outgoing.read())
+        incoming.write(peer.read_to_end())
+        assert client.read(65_536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_all_connections_are_counted():
+    with serve(limits=RelayLimits(max_connections=2)) as (port, _), Peer(port) as alice, Peer(port) as bob:
+        alice.log_in(ALICE)
+        bob.log_in(BOB)
+        with Peer(port) as third:
+            assert third.read_to_end() == b""
+        alice.sock.sendall(packet(BOB.key, b"hello"))
+        assert bob.read_frame() == (5, ALICE.key + b"hello")
 
 
 def test_real_relay_gives_the_same_http_answers(tmp_path):

@@ -1,11 +1,11 @@
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from reference_server.iroh_relay.frames import FrameError
 from reference_server.iroh_relay.websocket import WebSocket
 from tests.reference_server.iroh_relay.support import frame
+
+MAX = 1_048_576
 
 
 def wire(opcode, data, *, fin=True):
@@ -13,7 +13,9 @@ def wire(opcode, data, *, fin=True):
 
 
 def test_one_message_is_one_frame():
-    frames, reply = WebSocket().receive(wire(Opcode.BINARY, b"\x0c12345678") + wire(Opcode.BINARY, b"\x06"))
+    frames, reply = WebSocket(MAX).receive(
+        wire(Opcode.BINARY, b"\x0c12345678") + wire(Opcode.BINARY, b"\x06")
+    )
     assert bytes(frames) == frame(12, b"12345678") + frame(6)
     assert reply == b""
 
@@ -22,7 +24,7 @@ def test_message_in_fragments_with_a_ping_between_them():
     stream = (
         wire(Opcode.BINARY, b"\x0c1234", fin=False) + wire(Opcode.PING, b"hi") + wire(Opcode.CONT, b"5678")
     )
-    websocket = WebSocket()
+    websocket = WebSocket(MAX)
     frames, replies = b"", b""
     for place in range(len(stream)):
         more, reply = websocket.receive(stream[place : place + 1])
@@ -32,48 +34,47 @@ def test_message_in_fragments_with_a_ping_between_them():
 
 
 def test_text_is_skipped_and_close_ends_it():
-    websocket = WebSocket()
+    websocket = WebSocket(MAX)
     frames, _ = websocket.receive(wire(Opcode.TEXT, b"hello") + wire(Opcode.BINARY, b"\x06"))
     assert bytes(frames) == frame(6)
-    assert not websocket.closed
+    assert websocket.ended is None
     websocket.receive(wire(Opcode.CLOSE, b"\x03\xe8"))
-    assert websocket.closed
+    assert websocket.ended == "closed by the client"
 
 
-def test_empty_message_is_an_error():
-    with pytest.raises(FrameError):
-        WebSocket().receive(wire(Opcode.BINARY, b""))
+def test_empty_message_is_an_error_and_what_stood_before_it_counts():
+    websocket = WebSocket(MAX)
+    stream = wire(Opcode.BINARY, b"\x06") + wire(Opcode.BINARY, b"") + wire(Opcode.BINARY, b"\x06")
+    frames, _ = websocket.receive(stream)
+    assert bytes(frames) == frame(6)
+    assert websocket.ended == "empty WebSocket message"
+    assert not any(websocket.receive(wire(Opcode.BINARY, b"\x06")))
 
 
 def test_message_over_the_limit_is_refused_by_its_header():
-    websocket = WebSocket()
+    websocket = WebSocket(MAX)
     header = wire(Opcode.BINARY, bytes(1_048_577))[:14]
     frames, reply = websocket.receive(header)
     assert frames == b""
     assert reply[2:4] == (1009).to_bytes(2, "big")  # RFC 6455, section 7.4.1: too big
-    assert websocket.closed
+    assert websocket.ended and websocket.ended.startswith("bad WebSocket message: ")
 
 
 def test_fragments_over_the_limit_are_refused():
-    websocket = WebSocket()
+    websocket = WebSocket(MAX)
     websocket.receive(wire(Opcode.BINARY, bytes(1_000_000), fin=False))
     websocket.receive(wire(Opcode.CONT, bytes(100_000)))
-    assert websocket.closed
+    assert websocket.ended and websocket.ended.startswith("bad WebSocket message: ")
 
 
 def test_frames_go_out_as_one_message_each():
-    out = WebSocket().send(frame(13, b"12345678") + frame(6))
+    out = WebSocket(MAX).send(frame(13, b"12345678") + frame(6))
     assert out == b"\x82\x09\x0d12345678" + b"\x82\x01\x06"
 
 
 @given(st.lists(st.binary(max_size=100), max_size=10))
 @settings(max_examples=150, deadline=None)
-def test_hostile_bytes_raise_nothing_else(pieces):
-    websocket = WebSocket()
-    try:
-        for piece in pieces:
-            websocket.receive(piece)
-            if websocket.closed:
-                break
-    except FrameError:
-        pass
+def test_hostile_bytes_raise_nothing(pieces):
+    websocket = WebSocket(MAX)
+    for piece in pieces:
+        websocket.receive(piece)

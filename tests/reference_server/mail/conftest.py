@@ -33,7 +33,6 @@ def start_mail(tmp_path: Path, certificate: DevelopmentCertificate) -> Iterator[
                     database=tmp_path / "mail.sqlite",
                     certificate_file=certificate.certificate_file,
                     key_file=certificate.key_file,
-                    ca_file=certificate.ca_file,
                     imaps_port=0,
                     imap_port=0,
                     submissions_port=0,
@@ -41,7 +40,7 @@ def start_mail(tmp_path: Path, certificate: DevelopmentCertificate) -> Iterator[
                     https_port=0,
                     password_hash_cost=PasswordHashCost.LOW,
                     limits=limits or Limits(),
-                    **settings,
+                    **{"ca_file": certificate.ca_file, **settings},
                 ),
                 strategies,
             )

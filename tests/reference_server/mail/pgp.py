@@ -29,12 +29,19 @@ def armor(packets: bytes, *, headers: str = "", checksum: str = "=AAAA\r\n") -> 
 
 
 def encrypted_message(
-    sender: str, *, subject: str = "...", armored: str | None = None, version: str = "Version: 1"
+    sender: str,
+    *,
+    subject: str = "[...]",
+    marker: str = "message",
+    armored: str | None = None,
+    version: str = "Version: 1",
 ) -> bytes:
+    """`marker` is in the Message-ID, which no server changes."""
     armored = armor(encrypted_packets()) if armored is None else armored
     return (
         f"From: <{sender}>\r\n"
         f"Subject: {subject}\r\n"
+        f"Message-ID: <{marker}@chatmail.test>\r\n"
         "MIME-Version: 1.0\r\n"
         'Content-Type: multipart/encrypted; protocol="application/pgp-encrypted"; boundary="b"\r\n'
         "\r\n"

@@ -59,6 +59,13 @@ class RunningMail:
 
     # Clients
 
+    def socket_from(self, source: str, listener: str) -> socket.socket:
+        """With TLS, from another address of this machine."""
+        plain = socket.create_connection(
+            (self.host, self.ports[listener]), timeout=DEADLINE, source_address=(source, 0)
+        )
+        return self.tls.wrap_socket(plain, server_hostname=self.host)
+
     def socket(self, listener: str, *, tls: bool) -> socket.socket:
         plain = socket.create_connection((self.host, self.ports[listener]), timeout=DEADLINE)
         return self.tls.wrap_socket(plain, server_hostname=self.host) if tls else plain
@@ -100,9 +107,9 @@ class RunningMail:
         for user in users:
             self.imap(user).logout()
 
-    def send(self, *recipients: str, sender: str = ALICE, subject: str = "...") -> bytes:
+    def send(self, *recipients: str, sender: str = ALICE, marker: str = "message") -> bytes:
         """An encrypted message, accepted; returns its bytes."""
-        content = encrypted_message(sender, subject=subject)
+        content = encrypted_message(sender, marker=marker)
         with self.smtp(sender) as client:
             assert client.sendmail(sender, recipients, content) == {}
         return content

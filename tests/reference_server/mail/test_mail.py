@@ -158,7 +158,7 @@ def test_first_logins_in_parallel_create_one_account(mail: RunningMail) -> None:
 def test_new_account_over_the_web(mail: RunningMail) -> None:
     status, answer = post(mail, "POST", "/new")
     assert status == 200
-    assert set(answer) == {"email", "password"}
+    assert set(answer) == {"email", "password", "dclogin_url"}
     mail.imap(answer["email"], answer["password"]).logout()
     assert mail.events("account_created")[0]["by"] == "web"
     assert post(mail, "GET", "/new")[0] == 405

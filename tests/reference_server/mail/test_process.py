@@ -88,9 +88,9 @@ class Sender(threading.Thread):
             ) as client:
                 client.login(ALICE, PASSWORD)
                 for number in range(100_000):
-                    subject = f"{self._prefix}-{number}"
-                    client.sendmail(ALICE, [ALICE, BOB], encrypted_message(ALICE, subject=subject))
-                    self.accepted.append(subject)
+                    marker = f"{self._prefix}-{number}"
+                    client.sendmail(ALICE, [ALICE, BOB], encrypted_message(ALICE, marker=marker))
+                    self.accepted.append(marker)
                     self._enough.release()
         except (OSError, smtplib.SMTPException):
             return
@@ -109,9 +109,9 @@ def test_kill_9_loses_and_doubles_nothing_that_was_answered_250(tmp_path: Path) 
         mail.end(signal.SIGKILL)
         for sender in senders:
             sender.join()
-    accepted = {subject for sender in senders for subject in sender.accepted}
+    accepted = {marker for sender in senders for marker in sender.accepted}
     with running(tmp_path / "state") as mail:
-        stored = {user: subjects(mail, user) for user in (ALICE, BOB)}
+        stored = {user: markers(mail, user) for user in (ALICE, BOB)}
     for found in stored.values():
         assert accepted <= found.keys()
         assert set(found.values()) == {1}
@@ -119,13 +119,13 @@ def test_kill_9_loses_and_doubles_nothing_that_was_answered_250(tmp_path: Path) 
     assert stored[ALICE] == stored[BOB]
 
 
-def subjects(mail: MailProcess, user: str) -> Counter[str]:
+def markers(mail: MailProcess, user: str) -> Counter[str]:
     client = mail.imap(user)
     client.select(readonly=True)
-    _, answer = client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+    _, answer = client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])")
     client.logout()
     headers = [item[1].decode() for item in answer if isinstance(item, tuple)]
-    return Counter(header.removeprefix("Subject:").strip() for header in headers)
+    return Counter(header.partition("<")[2].partition("@")[0] for header in headers)
 
 
 def refused(*options: str) -> tuple[int, str]:

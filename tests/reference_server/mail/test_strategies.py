@@ -10,6 +10,7 @@ import pytest
 from reference_server.mail.delivery import Notifier
 from reference_server.mail.imap.states import ALLOWED_COMMANDS, State
 from reference_server.mail.policy import Accept
+from reference_server.mail.store import Store
 from reference_server.mail.strategies import Strategies
 from tests.reference_server.mail.conftest import StartMail
 from tests.reference_server.mail.running import ALICE, PASSWORD, RunningMail, read_until
@@ -27,6 +28,27 @@ def test_allowed_commands(start_mail: StartMail) -> None:
         sock.sendall(b'a GETMETADATA "" /shared/vendor/deltachat/irohrelay\r\n')
         assert URL.encode() in read_until(sock, b"a OK")
     assert mail.events("metadata_read")[0]["user"] is None
+
+
+def test_capabilities(start_mail: StartMail) -> None:
+    mail = start_mail(strategies=Strategies(capabilities=lambda *_: ("IMAP4rev1", "XNONSENSE")))
+    client = mail.imap()
+    assert client.capabilities == ("IMAP4REV1", "XNONSENSE")
+    assert client.noop()[0] == "OK"
+    client.logout()
+
+
+class UpperCaseStore(Store):
+    def find_mailbox(self, account: int, name: str) -> int:
+        return super().find_mailbox(account, name.upper())
+
+
+def test_store(start_mail: StartMail) -> None:
+    mail = start_mail(strategies=Strategies(make_store=UpperCaseStore))
+    client = mail.imap()
+    client.create("BOX")
+    assert client.select("box")[0] == "OK"
+    client.logout()
 
 
 class SilentNotifier(Notifier):

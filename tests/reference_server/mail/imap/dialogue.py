@@ -9,12 +9,15 @@ a script is a failure. Every failure names the line of the script.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from reference_server.mail.imap import events
-from reference_server.mail.imap.metadata import server_metadata
+from reference_server.mail.imap.backend import Backend
+from reference_server.mail.imap.context import Profile
 from reference_server.mail.imap.session import ImapSession
-from reference_server.mail.mailbox import Part
+from reference_server.mail.mailbox import Refused
 from reference_server.mail.settings import Dialect, Limits, MailSettings
 from reference_server.mail.store import NewMessage, Store
 
@@ -50,18 +53,27 @@ class World:
         for dialogue in self.sessions:
             dialogue.session.mailbox_changed()
 
+    def restart(self) -> None:
+        """What is not in the file is forgotten, sessions too."""
+        self.sessions.clear()
+        self.store.close()
+        self.store = Store(self.settings.database)
+
 
 class Dialogue:
     """One session and the store's side of it."""
 
-    def __init__(self, world: World, *, tls: bool = True, limits: Limits | None = None) -> None:
+    def __init__(
+        self, world: World, *, tls: bool = True, limits: Limits | None = None, compress: bool = False
+    ) -> None:
         self.world = world
         self.now = 1000.0
         self.sent = b""
         self.tls_starts = 0
-        self.session = ImapSession(
-            tls=tls, dialect=world.settings.dialect, limits=limits or Limits(), now=self.now
-        )
+        self.settings = replace(world.settings, limits=limits or Limits())
+        self.memory = self.settings.limits.messages_in_memory
+        profile = Profile(dialect=self.settings.dialect, limits=self.settings.limits, compress=compress)
+        self.session = ImapSession(profile, tls=tls, now=self.now)
         world.sessions.append(self)
         self.work()
 
@@ -106,45 +118,28 @@ class Dialogue:
             self._answer(event)
         self.sent += self.session.data_to_send()
 
-    def _answer(self, event: events.Event) -> None:
-        session, store, account = self.session, self.world.store, self.world.account
+    def _answer(self, event: events.Event[Any]) -> None:
         match event:
             case events.StartTls():
                 self.tls_starts += 1
-                session.tls_started()
+                self.session.answer(None)
             case events.LogIn():
-                if event.password == PASSWORD:
-                    session.logged_in()
-                else:
-                    session.login_refused()
-            case events.GetMetadata():
-                session.metadata(server_metadata(self.world.settings, event.keys))
-            case events.OpenMailbox():
-                session.opened(store.open_mailbox(account.id, event.name))
-            case events.GetStatus():
-                session.status(store.status(account.id, event.name))
-            case events.Refresh():
-                session.refreshed(store.flags(event.mailbox))
-            case events.FetchMessages():
-                for message in store.fetch(
-                    event.mailbox, event.uids, Part(event.part), mark_seen=event.mark_seen
-                ):
-                    session.fetched(message)
-                session.fetch_done()
-            case events.ChangeFlags():
-                changed = store.change_flags(event.mailbox, event.uids, event.change, event.flags)
-                session.flags_changed(changed)
-                self._tell_others()
-            case events.Expunge():
-                session.expunged(store.expunge(event.mailbox))
-                self._tell_others()
-            case events.GetQuota():
-                session.quota(store.used_bytes(account.id), 500 * 1024 * 1024)
+                self.session.answer(event.password == PASSWORD)
+            case events.ReserveMemory():
+                self.session.answer(event.size <= self.memory)
+            case _:
+                self._perform(event)
 
-    def _tell_others(self) -> None:
-        for dialogue in self.world.sessions:
-            if dialogue is not self:
-                dialogue.session.mailbox_changed()
+    def _perform(self, event: events.Event[Any]) -> None:
+        backend = Backend(self.world.store, self.world.account, self.settings)
+        try:
+            answer = backend.perform(event)
+        except Refused as reason:
+            self.session.refuse(reason)
+            return
+        if answer.changed:
+            self.world.publish()
+        self.session.answer(answer.value)
 
 
 LOGIN = b'0 LOGIN "alice@chatmail.test" "first password"\r\n'

@@ -12,13 +12,17 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reference_server.mail.imap.context import Profile
 from reference_server.mail.imap.session import ImapSession
-from reference_server.mail.settings import Dialect, Limits
+from reference_server.mail.settings import Limits
 from tests.reference_server.mail.imap.dialogue import LOGIN, Dialogue, World
 
 WORDS = (
     b'a |b |\r\n|\n|LOGIN |UID |FETCH |STORE |SELECT |INBOX|IDLE|DONE|1:*|*| |(|)|"|{3}|{3+}|{0}\r\n|BODY[|]|+'
     b'|BODY.PEEK[] |FLAGS|GETMETADATA |"" |/shared/comment|SEARCH ALL|CLOSE|EXPUNGE|NOOP|\\Seen|LOGOUT\r\n'
+    b"|APPEND INBOX {3+}\r\nabc\r\n|CREATE |x/y|DELETE |RENAME |COPY |MOVE |UID EXPUNGE |AUTHENTICATE PLAIN\r\n|=|*\r\n"
+    b"|SETMETADATA INBOX (/private/devicetoken x)|COMPRESS DEFLATE\r\n|BODYSTRUCTURE|ENVELOPE|BODY[1.MIME]<0.5>"
+    b"|OR |NOT |TEXT x|LSUB |NAMESPACE\r\n|kw|(DEPTH 1)"
     b"|a SELECT INBOX\r\n|a IDLE\r\n|STARTTLS\r\n|\x00|\xff\xfe|4294967296|GETQUOTAROOT |STATUS |(UIDNEXT)|LIST "
 ).split(b"|")
 STREAMS = st.lists(st.sampled_from(WORDS) | st.binary(max_size=8), max_size=60).map(b"".join)
@@ -52,13 +56,13 @@ def transcript(chunks: list[bytes], *, login: bool) -> tuple[bytes, bool]:
             dialogue.receive(LOGIN)
         for chunk in chunks:
             dialogue.receive(chunk)
-        return re.sub(rb"UIDVALIDITY \d+", b"", dialogue.sent), dialogue.session.closed
+        return re.sub(rb"(UIDVALIDITY|APPENDUID|COPYUID) \d+", b"", dialogue.sent), dialogue.session.closed
 
 
 @given(chunks=st.lists(st.binary(min_size=1, max_size=300), max_size=60))
 def test_a_session_that_is_not_answered_stays_bounded(chunks: list[bytes]) -> None:
     """The shell stops reading while `wants_data` is False; then no more than one chunk is above the limits."""
-    session = ImapSession(tls=True, dialect=Dialect.CHATMAIL, limits=SMALL, now=0)
+    session = ImapSession(Profile(limits=SMALL), tls=True, now=0)
     session.receive_data(b"a LOGIN x y\r\n", 0)
     assert session.next_event(0) is not None
     taken = 0

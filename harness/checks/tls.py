@@ -1,0 +1,38 @@
+"""Whether the certificates of a server are worth anything to those who verify them."""
+
+from __future__ import annotations
+
+import ssl
+
+from ..hosts import Host
+from ..targets import Target
+from .outcome import Outcome, check
+
+__all__ = ["certificates_are_trusted"]
+
+WITHIN = 10.0
+
+
+@check()
+def certificates_are_trusted(target: Target, host: Host) -> Outcome:
+    """IMAP, submission and HTTPS show certificates that are valid for the server's name, from a CA that is trusted."""
+    outcome = Outcome()
+    context = target.strict_ssl_context()
+    ports = {"imaps": target.imaps, "submissions": target.submissions, "https": target.https}
+    verified = []
+    for service, port in ports.items():
+        try:
+            with (
+                host.connect(target.host, port, within=WITHIN) as connection,
+                context.wrap_socket(connection, server_hostname=target.host),
+            ):
+                verified.append(service)
+        except ssl.SSLError as error:
+            why = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else str(error)
+            outcome.expect(
+                False, f"the certificate of {service} ({target.host}:{port}) is not trusted: {why}"
+            )
+        except OSError as error:
+            outcome.note(f"nothing to verify at {service} ({target.host}:{port}): {error}")
+    outcome.measurements["verified"] = verified
+    return outcome.expect(verified or outcome.reasons, "no TLS port answers")

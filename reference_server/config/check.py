@@ -1,0 +1,186 @@
+"""What must fit together: in one file, and between maddy.conf and iroh-relay.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from .findings import Finding, Place, error, warning
+from .maddy import Imap, MaddyConfig, Turn, TurnOffer
+from .relay import RelayFile, is_unspecified
+
+__all__ = ["consistency"]
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """One port that some service takes."""
+
+    transport: str
+    host: str
+    port: int
+    service: str
+    place: Place
+
+    def collides(self, other: _Bound) -> bool:
+        same_port = (self.transport, self.port) == (other.transport, other.port)
+        hosts = {self.host, other.host}
+        return same_port and self.port != 0 and (len(hosts) == 1 or any(map(is_unspecified, hosts)))
+
+
+def consistency(maddy: MaddyConfig | None, relay: RelayFile | None) -> list[Finding]:
+    """What is inconsistent, in the order of files and lines. Nothing is contacted; certificates are looked for."""
+    found: list[Finding] = []
+    if maddy is not None:
+        found += _mail(maddy)
+        found += _relay_url(maddy, relay)
+        found += _turn(maddy)
+    if relay is not None:
+        found += _relay_certificate(relay)
+    found += _collisions(maddy, relay)
+    return sorted(found, key=lambda finding: finding.place)
+
+
+def _mail(maddy: MaddyConfig) -> Iterator[Finding]:
+    files = maddy.mail_certificates
+    for each in files:
+        yield from _missing(each.place, each.certificate, each.key)
+    if len({(each.certificate, each.key) for each in files}) > 1:
+        yield warning(files[0].place, "mail has several certificates; this one is used for all of it")
+    for endpoint in (maddy.imap, maddy.submission, maddy.web):
+        for listener in endpoint.listeners if endpoint else ():
+            if not is_unspecified(listener.host) and listener.host != maddy.public_ip:
+                yield warning(
+                    listener.place, f"{listener}: the server listens on {maddy.public_ip} (--host) instead"
+                )
+
+
+def _missing(place: Place, *paths: Path) -> Iterator[Finding]:
+    for path in paths:
+        if not path.is_file():
+            yield error(place, f"there is no file {path}")
+
+
+def _relay_url(maddy: MaddyConfig, relay: RelayFile | None) -> Iterator[Finding]:
+    imap = maddy.imap
+    if imap is None or imap.iroh_relay_url is None:
+        if relay is not None and relay.config.enable_relay:
+            place = imap.place if imap else Place(maddy.file, 1)
+            yield warning(place, f"there is no iroh_relay_url: the relay of {relay.file} is advertised")
+        return
+    url, place = urlsplit(imap.iroh_relay_url), imap.where("iroh_relay_url")
+    problem = _why_nobody_answers(url, relay)
+    if problem:
+        yield error(place, f"iroh_relay_url {imap.iroh_relay_url}: {problem}")
+    elif relay is None and url.hostname != maddy.public_ip:
+        yield warning(place, f"iroh_relay_url is on {url.hostname}, this server's relay on {maddy.public_ip}")
+
+
+def _why_nobody_answers(url: SplitResult, relay: RelayFile | None) -> str | None:
+    secure = url.scheme == "https"
+    if relay is None:
+        return "this needs an iroh-relay.toml with tls" if secure else None
+    config = relay.config
+    if not config.enable_relay:
+        return f"{relay.file} says enable_relay = false"
+    if secure != (config.tls is not None):
+        return f"{relay.file} has no tls" if secure else f"{relay.file} has tls: relaying is https only"
+    address = config.http_bind_addr if config.tls is None else config.tls.https_bind_addr
+    port = url.port or (443 if secure else 80)
+    return None if port == address.port else f"the relay of {relay.file} listens on {address}"
+
+
+def _relay_certificate(relay: RelayFile) -> Iterator[Finding]:
+    if relay.config.tls is not None:
+        yield from _missing(
+            relay.place("manual_cert_path"), relay.config.tls.certificate, relay.config.tls.key
+        )
+
+
+def _turn(maddy: MaddyConfig) -> Iterator[Finding]:
+    if maddy.turn is not None:
+        yield from _turn_server(maddy.turn)
+    if maddy.imap is not None and maddy.imap.turn.enabled:
+        yield from _turn_offer(maddy.imap, maddy.imap.turn, maddy)
+
+
+def _turn_server(turn: Turn) -> Iterator[Finding]:
+    yield warning(turn.place, "turn is read and checked, not served yet: METADATA advertises no TURN server")
+    for name in ("realm", "secret"):
+        if getattr(turn, name) is None:
+            yield error(turn.place, f"turn has no {name}")
+    if turn.relay_ip is not None and is_unspecified(turn.relay_ip):
+        yield warning(
+            turn.where("relay_ip"), f"relay_ip {turn.relay_ip} is no address that clients could send to"
+        )
+    listens_with_tls = turn.port("tls") is not None
+    if turn.asks_for_tls and not listens_with_tls:
+        yield error(turn.where("tls"), "turn has tls, and no address tls://...: nothing answers there")
+    if listens_with_tls and not turn.asks_for_tls:
+        yield error(turn.place, "turn has an address tls://... and no certificate: add tls")
+    if turn.tls is not None:
+        yield from _missing(turn.tls.place, turn.tls.certificate, turn.tls.key)
+
+
+def _turn_offer(imap: Imap, offer: TurnOffer, maddy: MaddyConfig) -> Iterator[Finding]:
+    for name in ("server", "secret"):
+        if getattr(offer, name) is None:
+            yield error(imap.place, f"turn_enable needs turn_{name}")
+    turn = maddy.turn
+    if turn is None:
+        sentence = f"TURN is offered at {offer.server}:{offer.port}, and there is no turn endpoint here"
+        yield warning(imap.where("turn_enable"), sentence)
+        return
+    if offer.secret and turn.secret and offer.secret != turn.secret:
+        sentence = f"turn_secret is not the secret at {turn.where('secret')}: no credentials would work"
+        yield error(imap.where("turn_secret"), sentence)
+    yield from _turn_ports(imap, offer, turn)
+
+
+def _turn_ports(imap: Imap, offer: TurnOffer, turn: Turn) -> Iterator[Finding]:
+    """Delta Chat core speaks TURN over UDP only; `turn_prefer_tls` advertises the port of a TLS listener."""
+    scheme = "tls" if offer.prefer_tls else "udp"
+    if not any((each.scheme, each.port) == (scheme, offer.port) for each in turn.listeners):
+        wish = " (turn_prefer_tls)" if offer.prefer_tls else ""
+        sentence = f"turn_port {offer.port} is advertised{wish}, and turn has no {scheme}:// listener there"
+        yield error(imap.where("turn_port"), sentence)
+    if offer.prefer_tls and turn.port("udp") is None:
+        yield error(turn.place, "turn has no udp:// listener: Delta Chat asks TURN servers over UDP only")
+
+
+def _collisions(maddy: MaddyConfig | None, relay: RelayFile | None) -> Iterator[Finding]:
+    bound = [*_bound_by_maddy(maddy), *_bound_by_relay(relay)]
+    for position, second in enumerate(bound):
+        for first in bound[:position]:
+            if first.collides(second):
+                yield error(
+                    second.place,
+                    f"{second.service} takes {second.transport} port {second.port}, "
+                    f"which {first.service} takes too ({first.place})",
+                )
+
+
+def _bound_by_maddy(maddy: MaddyConfig | None) -> Iterator[_Bound]:
+    if maddy is None:
+        return
+    endpoints = {"imap": maddy.imap, "submission": maddy.submission, "web": maddy.web, "turn": maddy.turn}
+    for name, endpoint in endpoints.items():
+        for listener in endpoint.listeners if endpoint else ():
+            transport = "UDP" if listener.scheme == "udp" else "TCP"
+            yield _Bound(transport, listener.host, listener.port, name, listener.place)
+
+
+def _bound_by_relay(relay: RelayFile | None) -> Iterator[_Bound]:
+    if relay is None:
+        return
+    config = relay.config
+    addresses = [("UDP", config.stun_bind_addr, "enable_stun", config.enable_stun)]
+    addresses += [("TCP", config.metrics_bind_addr, "metrics_bind_addr", config.enable_metrics)]
+    addresses += [("TCP", config.http_bind_addr, "http_bind_addr", config.enable_relay)]
+    if config.tls is not None:
+        addresses += [("TCP", config.tls.https_bind_addr, "https_bind_addr", config.enable_relay)]
+    for transport, address, key, enabled in addresses:
+        if enabled:
+            yield _Bound(transport, address.host, address.port, f"the relay ({key})", relay.place(key))

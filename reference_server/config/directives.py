@@ -1,0 +1,239 @@
+"""Reading one block: each directive is taken once, by name; what is left is known and not served, or unknown."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar, cast
+from urllib.parse import urlsplit
+
+from .findings import Finding, Place, error, warning
+from .maddy_syntax import Directive
+
+__all__ = [
+    "Block",
+    "CertificateFiles",
+    "Listener",
+    "certificate_files",
+    "ip_address",
+    "listeners",
+    "number",
+    "path",
+    "secret",
+    "text",
+    "url",
+    "yes_or_no",
+]
+
+Scheme = Literal["tls", "tcp", "udp"]
+SCHEMES = ("tls", "tcp", "udp")
+NEVER_SHOWN = ("secret", "turn_secret")
+T = TypeVar("T")
+Parse = Callable[[Sequence[str]], T]
+"""From the arguments of a directive to its value; raises `Unexpected` with what is expected."""
+
+
+class Unexpected(Exception):
+    """Arguments that do not fit; the text says what is expected."""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """An address like `tls://0.0.0.0:993`; `host` may be empty, which is every address, like 0.0.0.0."""
+
+    scheme: Scheme
+    host: str
+    port: int
+    place: Place
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class CertificateFiles:
+    certificate: Path
+    key: Path
+    place: Place
+
+
+class Block:
+    """The directives of one block, or of the top of a file."""
+
+    def __init__(self, directives: Sequence[Directive], findings: list[Finding], where: str) -> None:
+        """`where` completes the sentence "... is unknown in ...". Findings are added to the list."""
+        self._left = list(directives)
+        self._findings = findings
+        self._where = where
+        self._taken: set[str] = set()
+
+    def all(self, *names: str) -> list[Directive]:
+        """Every directive of these names."""
+        self._taken.update(names)
+        found = [directive for directive in self._left if directive.name in names]
+        self._left = [directive for directive in self._left if directive.name not in names]
+        return found
+
+    def one(self, *names: str) -> Directive | None:
+        """The directive of these names; a second one is an error."""
+        found = self.all(*names)
+        for other in found[1:]:
+            self._findings.append(
+                error(other.place, f"a second {other.name}; the first is in line {found[0].place.line}")
+            )
+        return found[0] if found else None
+
+    def value(self, name: str, parse: Parse[T], default: T) -> T:
+        """The parsed arguments of a directive without a block."""
+        directive = self.one(name)
+        if directive is None:
+            return default
+        try:
+            if directive.block is not None:
+                raise Unexpected("no block")
+            return parse(directive.arguments)
+        except Unexpected as expected:
+            found = "" if name in NEVER_SHOWN else f", found {' '.join(directive.arguments)!r}"
+            self._findings.append(error(directive.place, f"{name}: expected {expected}{found}"))
+            return default
+
+    def finish(self, not_served: Collection[str] = (), families: tuple[str, ...] = ()) -> None:
+        """Say what is left. `not_served` are directives of madmail that change nothing here, by name; `families`
+        are beginnings of such names."""
+        for directive in self._left:
+            if directive.name in not_served or directive.name.startswith(families):
+                self._findings.append(
+                    warning(directive.place, f"{directive.name} is not served by this test server")
+                )
+            else:
+                known = ", ".join(sorted(self._taken))
+                self._findings.append(
+                    error(
+                        directive.place,
+                        f"{directive.name} is unknown in {self._where}; served here are {known}",
+                    )
+                )
+
+
+def text(arguments: Sequence[str]) -> str:
+    if len(arguments) != 1 or not arguments[0] or not arguments[0].isprintable():
+        raise Unexpected("one printable value")
+    return arguments[0]
+
+
+def secret(arguments: Sequence[str]) -> str:
+    """Any characters: a secret is its UTF-8 bytes, and some scripts need characters that do not print."""
+    if len(arguments) != 1 or not arguments[0]:
+        raise Unexpected("one value")
+    return arguments[0]
+
+
+def path(arguments: Sequence[str]) -> Path:
+    return Path(text(arguments))
+
+
+def yes_or_no(arguments: Sequence[str]) -> bool:
+    """As in maddy, the name alone means yes."""
+    if not arguments or arguments[0] in ("yes", "true", "on"):
+        return True
+    if arguments[0] not in ("no", "false", "off"):
+        raise Unexpected("yes or no")
+    return False
+
+
+def number(low: int, high: int) -> Parse[int]:
+    def parse(arguments: Sequence[str]) -> int:
+        word = arguments[0] if len(arguments) == 1 else ""
+        # isdecimal is true for digits of every script, and int() reads them; ten of them are enough here.
+        if not (word.isascii() and word.isdecimal() and len(word) <= 10) or not low <= int(word) <= high:
+            raise Unexpected(f"a whole number from {low} to {high}")
+        return int(word)
+
+    return parse
+
+
+def url(arguments: Sequence[str]) -> str:
+    """An http or https URL with a host, and nothing after the host and port but a slash."""
+    try:
+        word = text(arguments)
+        parts = urlsplit(word)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        if (
+            " " in word
+            or not good
+            or parts.path not in ("", "/")
+            or parts.query
+            or parts.fragment
+            or parts.username
+        ):
+            raise ValueError
+    except (ValueError, Unexpected):
+        raise Unexpected("a URL like http://192.0.2.1:3340") from None
+    return word
+
+
+def ip_address(arguments: Sequence[str]) -> str:
+    try:
+        return str(ipaddress.ip_address(text(arguments)))
+    except (ValueError, Unexpected):
+        raise Unexpected("an IP address") from None
+
+
+def listeners(
+    directive: Directive, schemes: Collection[str], findings: list[Finding]
+) -> tuple[Listener, ...]:
+    """The addresses among the arguments of an endpoint. An argument without `://` is a name of the block."""
+    found = []
+    for argument in directive.arguments:
+        if "://" not in argument:
+            continue
+        try:
+            found.append(_listener(argument, schemes, directive.place))
+        except ValueError:
+            wanted = " or ".join(f"{scheme}://ADDRESS:PORT" for scheme in sorted(schemes))
+            findings.append(error(directive.place, f"expected an address {wanted}, found {argument!r}"))
+    return tuple(found)
+
+
+def _listener(argument: str, schemes: Collection[str], place: Place) -> Listener:
+    parts = urlsplit(argument)
+    if (
+        parts.scheme not in schemes
+        or not parts.port
+        or parts.path
+        or parts.query
+        or parts.username is not None
+    ):
+        raise ValueError
+    return Listener(cast(Scheme, parts.scheme), parts.hostname or "", parts.port, place)
+
+
+def certificate_files(directive: Directive | None, findings: list[Finding]) -> CertificateFiles | None:
+    """`tls file CERT KEY`, or a block with `cert` and `key`. Other sources of certificates are a warning."""
+    if directive is None:
+        return None
+    kind, *words = directive.arguments or ("",)
+    if kind in ("self_signed", "off", "acme", "autocert"):
+        findings.append(warning(directive.place, f"tls {kind} is not served: the server makes a certificate"))
+        return None
+    if kind == "file" and len(words) == 2 and not directive.block:
+        return CertificateFiles(Path(words[0]), Path(words[1]), directive.place)
+    if directive.block is None or directive.arguments:
+        findings.append(error(directive.place, "tls: expected 'file CERT KEY', or a block with cert and key"))
+        return None
+    return _certificate_block(directive, directive.block, findings)
+
+
+def _certificate_block(
+    directive: Directive, directives: Sequence[Directive], findings: list[Finding]
+) -> CertificateFiles | None:
+    block = Block(directives, findings, "tls")
+    if block.all("loader"):
+        findings.append(warning(directive.place, "tls loader is not served: the server makes a certificate"))
+    certificate, key = block.value("cert", path, None), block.value("key", path, None)
+    block.finish(not_served=("protocols", "ciphers", "curves"))
+    if (certificate is None) != (key is None):
+        findings.append(error(directive.place, "tls: cert and key belong together"))
+    return CertificateFiles(certificate, key, directive.place) if certificate and key else None

@@ -1,0 +1,219 @@
+"""maddy.conf: what the directives of madmail mean to this server.
+
+Served are discovery (`iroh_relay_url`), the addresses of IMAP, submission and HTTPS, their certificate and the mail
+domain. The TURN directives are read and checked. Other directives of madmail are warnings, unknown ones errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..service import ConfigurationError
+from . import directives as read_as
+from . import not_served
+from .directives import Block, CertificateFiles, Listener, certificate_files, listeners
+from .findings import Finding, Place, error, warning
+from .maddy_syntax import Directive, expand, parse
+
+__all__ = ["Endpoint", "Imap", "MaddyConfig", "Turn", "TurnOffer", "load", "read"]
+
+DEFAULT_PUBLIC_IP = "127.0.0.1"
+TURN_PORT = 3478
+"""Of the offer and of the endpoint, where they say no other (RFC 8656 section 3)."""
+
+
+@dataclass(frozen=True)
+class TurnOffer:
+    """What METADATA is to say about TURN. The port is that of the URL; `ttl` is in seconds.
+
+    `prefer_tls` is madmail's `turn_prefer_tls`; there its default is yes without effect, here it has to be said.
+    """
+
+    enabled: bool = False
+    server: str | None = None
+    port: int = TURN_PORT
+    secret: str | None = field(default=None, repr=False)
+    ttl: int = 86400
+    prefer_tls: bool = False
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where one service listens. Mail without addresses listens where the command line says."""
+
+    listeners: tuple[Listener, ...]
+    tls: CertificateFiles | None
+    place: Place
+    places: Mapping[str, Place] = field(default_factory=dict, repr=False, compare=False)
+    """Of the directives inside the block, by name."""
+
+    def where(self, directive: str) -> Place:
+        """The place of a directive, or of the block that lacks it."""
+        return self.places.get(directive, self.place)
+
+    def port(self, scheme: str) -> int | None:
+        """That of the first listener with this scheme."""
+        return next((each.port for each in self.listeners if each.scheme == scheme), None)
+
+
+@dataclass(frozen=True)
+class Imap(Endpoint):
+    iroh_relay_url: str | None = None
+    turn: TurnOffer = field(default_factory=TurnOffer)
+
+
+@dataclass(frozen=True)
+class Turn(Endpoint):
+    """The TURN server itself. `relay_ip` is the address that clients are told; None: that of the listener."""
+
+    realm: str | None = None
+    secret: str | None = field(default=None, repr=False)
+    relay_ip: str | None = None
+    asks_for_tls: bool = False
+    """There is a `tls` directive, whether usable or not."""
+
+
+@dataclass(frozen=True)
+class MaddyConfig:
+    """One maddy.conf. `findings` are about single directives; `check.consistency` finds what does not fit together."""
+
+    file: str
+    public_ip: str
+    domain: str | None = None
+    """Of the mail addresses: `mail_domain` of the chatmail endpoint, or the macro `$(primary_domain)`."""
+    tls: CertificateFiles | None = None
+    imap: Imap | None = None
+    submission: Endpoint | None = None
+    web: Endpoint | None = None
+    """The endpoint `chatmail`: HTTPS."""
+    turn: Turn | None = None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def mail_certificates(self) -> tuple[CertificateFiles, ...]:
+        """The mail service has one certificate, the first of these."""
+        endpoints = (self.imap, self.submission, self.web)
+        stated = [endpoint.tls for endpoint in endpoints if endpoint is not None]
+        return tuple(tls for tls in (*stated, self.tls) if tls is not None)
+
+
+def load(path: Path, *, public_ip: str | None = None) -> MaddyConfig:
+    """Read a file as UTF-8. Raises `ConfigurationError` as `read` does, and `OSError` when there is nothing to read."""
+    raw = path.read_bytes()
+    try:
+        return read(raw.decode(), str(path), public_ip=public_ip)
+    except UnicodeDecodeError as wrong:
+        place = Place(str(path), raw[: wrong.start].count(b"\n") + 1)
+        raise ConfigurationError(str(error(place, "expected text in UTF-8"))) from None
+
+
+def read(source: str, file: str, *, public_ip: str | None = None) -> MaddyConfig:
+    """Read a text. Raises `ConfigurationError` with `file:line` where it is not in maddy's language.
+
+    `public_ip` is `--host`: it is the macro `$(public_ip)`, whatever the file says. Without it the file's own
+    definition stands, or 127.0.0.1.
+    """
+    findings: list[Finding] = []
+    given = {} if public_ip is None else {"public_ip": public_ip}
+    parsed = parse(source, file)
+    if public_ip is None and not any(directive.name == "$(public_ip)" for directive in parsed):
+        given = {"public_ip": DEFAULT_PUBLIC_IP}
+    expanded, macros = expand(parsed, given, findings)
+    top = Block(expanded, findings, "maddy.conf")
+    domain = macros.get("primary_domain", (None,))[0]
+    web, mail_domain = _web(top.all("chatmail", "endpoint.chatmail"), findings)
+    config = MaddyConfig(
+        file,
+        public_ip=macros["public_ip"][0],
+        domain=mail_domain or domain,
+        tls=certificate_files(top.one("tls"), findings),
+        imap=_imap(top.one("imap", "endpoint.imap"), findings),
+        submission=_submission(top.one("submission", "endpoint.submission"), findings),
+        web=web,
+        turn=_turn(top.one("turn", "endpoint.turn"), findings),
+    )
+    top.finish(not_served.TOP, not_served.FAMILIES)
+    ordered = sorted(dict.fromkeys(findings), key=lambda finding: finding.place)
+    return replace(config, findings=tuple(ordered))
+
+
+def _imap(directive: Directive | None, findings: list[Finding]) -> Imap | None:
+    if directive is None:
+        return None
+    block = Block(directive.block or (), findings, directive.name)
+    offer = TurnOffer(
+        enabled=block.value("turn_enable", read_as.yes_or_no, False),
+        server=block.value("turn_server", read_as.text, None),
+        port=block.value("turn_port", read_as.number(1, 65535), TurnOffer.port),
+        secret=block.value("turn_secret", read_as.secret, None),
+        ttl=block.value("turn_ttl", read_as.number(1, 2**31 - 1), TurnOffer.ttl),
+        prefer_tls=block.value("turn_prefer_tls", read_as.yes_or_no, False),
+    )
+    imap = Imap(
+        listeners(directive, ("tls", "tcp"), findings),
+        certificate_files(block.one("tls"), findings),
+        directive.place,
+        _places(directive),
+        iroh_relay_url=block.value("iroh_relay_url", read_as.url, None),
+        turn=offer,
+    )
+    block.finish(not_served.IMAP)
+    return imap
+
+
+def _places(directive: Directive) -> Mapping[str, Place]:
+    return {inner.name: inner.place for inner in directive.block or ()}
+
+
+def _submission(directive: Directive | None, findings: list[Finding]) -> Endpoint | None:
+    if directive is None:
+        return None
+    block = Block(directive.block or (), findings, directive.name)
+    tls = certificate_files(block.one("tls"), findings)
+    block.finish(not_served.SUBMISSION)
+    return Endpoint(listeners(directive, ("tls", "tcp"), findings), tls, directive.place)
+
+
+def _web(directives: list[Directive], findings: list[Finding]) -> tuple[Endpoint | None, str | None]:
+    """HTTPS and the mail domain. madmail has a second chatmail endpoint for plain HTTP, which is not served."""
+    web, domain = None, None
+    for directive in directives:
+        block = Block(directive.block or (), findings, directive.name)
+        tls = certificate_files(block.one("tls"), findings)
+        domain = block.value("mail_domain", read_as.text, None) or domain
+        block.finish(not_served.WEB)
+        found = listeners(directive, ("tls", "tcp"), findings)
+        secure = tuple(each for each in found if each.scheme == "tls")
+        findings += [
+            warning(each.place, f"{each}: plain HTTP is not served") for each in found if each not in secure
+        ]
+        if found and not secure:
+            continue
+        if web is not None:
+            findings.append(
+                error(directive.place, f"a second {directive.name} with TLS; this server has one")
+            )
+        web = Endpoint(secure, tls, directive.place)
+    return web, domain
+
+
+def _turn(directive: Directive | None, findings: list[Finding]) -> Turn | None:
+    if directive is None:
+        return None
+    block = Block(directive.block or (), findings, directive.name)
+    tls = block.one("tls")
+    standard = tuple(Listener(scheme, "", TURN_PORT, directive.place) for scheme in ("udp", "tcp"))
+    turn = Turn(
+        listeners(directive, ("tls", "tcp", "udp"), findings) or standard,
+        certificate_files(tls, findings),
+        directive.place,
+        _places(directive),
+        realm=block.value("realm", read_as.text, None),
+        secret=block.value("secret", read_as.secret, None),
+        relay_ip=block.value("relay_ip", read_as.ip_address, None),
+        asks_for_tls=tls is not None,
+    )
+    block.finish(not_served.TURN)
+    return turn

@@ -1,0 +1,109 @@
+"""iroh-relay.toml as one of a server's files: read by the relay's own reader, with the line of each finding."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..addresses import STUN_PORT
+from ..iroh_relay.config import RelayConfig, SocketAddress
+from ..iroh_relay.config import load as load_relay
+from ..service import ConfigurationError
+from .findings import Finding, Place, error, warning
+
+__all__ = ["RelayFile", "load"]
+
+UNSPECIFIED = re.compile(
+    r"""\b((?:http|https|stun|metrics|quic)_bind_addr\s*=\s*["'])(?:\[::\]|0\.0\.0\.0)(?=:\d)"""
+)
+SECRET = ("bearer_token", "shared_token")
+AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
+
+
+@dataclass(frozen=True)
+class RelayFile:
+    """One iroh-relay.toml: the text as it stands, and what the relay makes of it."""
+
+    file: str
+    text: str = field(repr=False)
+    config: RelayConfig
+    findings: tuple[Finding, ...] = ()
+
+    def place(self, key: str) -> Place:
+        """Where a key stands; the file's first line where it does not."""
+        return Place(self.file, _line(self.text, key))
+
+    def text_for(self, host: str) -> str:
+        """The file for a server that lives on one address: every address, `[::]` or `0.0.0.0`, becomes that one."""
+        bracketed = f"[{host}]" if ":" in host else host
+        return UNSPECIFIED.sub(lambda found: found[1] + bracketed, self.text)
+
+    def url(self, host: str) -> str | None:
+        """What METADATA has to say for a relay on `host`; None when the relay is switched off."""
+        config = self.config
+        if not config.enable_relay:
+            return None
+        if config.tls is not None:
+            return f"https://{_on(host, config.tls.https_bind_addr)}"
+        return f"http://{_on(host, config.http_bind_addr)}"
+
+    def answers_stun_on(self, host: str) -> bool:
+        """Whether it answers where iroh 0.35 asks: on UDP 3478 of the server's address."""
+        address = _on(host, self.config.stun_bind_addr)
+        return self.config.enable_stun and address == SocketAddress(host, STUN_PORT)
+
+
+def _on(host: str, address: SocketAddress) -> SocketAddress:
+    return address._replace(host=host) if is_unspecified(address.host) else address
+
+
+def is_unspecified(host: str) -> bool:
+    return host in ("", "0.0.0.0", "::")  # noqa: S104 - compared, not listened on
+
+
+def load(path: Path) -> RelayFile:
+    """Raises `ConfigurationError` with `file:line`, and `OSError` when there is nothing to read."""
+    raw = path.read_bytes()
+    text = raw.decode(errors="replace")
+    try:
+        with _warnings() as warned:
+            config = load_relay(path)
+    except ConfigurationError as wrong:
+        raise ConfigurationError(str(error(*_located(str(wrong), path, text)))) from None
+    return RelayFile(str(path), text, config, tuple(warning(*_located(each, path, text)) for each in warned))
+
+
+@contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """The relay's reader logs its warnings; here they are findings like any other."""
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger(load_relay.__module__)
+    logger.addHandler(handler)
+    propagate, logger.propagate = logger.propagate, False
+    try:
+        yield messages
+    finally:
+        logger.propagate = propagate
+        logger.removeHandler(handler)
+
+
+def _located(message: str, path: Path, text: str) -> tuple[Place, str]:
+    """The relay's reader names a line where the file is no TOML, and a key (`access.http.url ...`) where it is."""
+    sentence = message.removeprefix(f"{path}: ")
+    if at := AT_LINE.search(sentence):
+        return Place(str(path), int(at[1])), sentence
+    key = re.split(r"[:\s]", sentence, maxsplit=1)[0].rpartition(".")[2]
+    if key in SECRET:
+        sentence = sentence.partition(", found")[0]
+    return Place(str(path), _line(text, key)), sentence
+
+
+def _line(text: str, key: str) -> int:
+    stands = re.compile(rf"""\s*["']?(?:[\w.]*\.)?{re.escape(key)}["']?\s*=""")
+    return next((n for n, line in enumerate(text.split("\n"), 1) if stands.match(line)), 1)

@@ -1,0 +1,158 @@
+"""What one server is told: by its command line, and by maddy.conf and iroh-relay.toml.
+
+The files come first; the command line and its defaults fill what the files leave open. A file's address that means
+every address (0.0.0.0, [::]) is the server's own: listening on all of them takes `--host 0.0.0.0 --public`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from .addresses import (
+    DEFAULT_PORTS,
+    STANDARD_PORTS,
+    STUN_PORT,
+    Ports,
+    claim_address,
+    claim_any_address,
+    free_ports,
+)
+from .service import ConfigurationError, check_bind_address
+
+if TYPE_CHECKING:
+    from .config.maddy import MaddyConfig
+    from .config.relay import RelayFile
+
+__all__ = ["ServerSettings", "choose"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """One server: where it lives and what it says."""
+
+    state: Path
+    host: str
+    ports: Ports
+    iroh_relay_url: str | None
+    """What METADATA says; None when there is no relay."""
+    relay_config: str
+    """The text of the relay's own configuration file: the same one that a stand-alone relay reads."""
+    certificate: tuple[Path, Path] | None = None
+    """PEM files of the chain and the key; None: the server makes them."""
+    domain: str = "chatmail.test"
+    dialect: str = "chatmail"
+    ledger: bool = False
+    public: bool = False
+    hash_cost: str = "low"
+
+
+def choose(arguments: argparse.Namespace, state: Path) -> tuple[ServerSettings, socket.socket | None]:
+    """Read the files, choose address and ports, and claim UDP 3478 if the relay is to answer there.
+
+    Without STUN there is no claim: the port is left to a TURN service, which may be there before us or come later,
+    and nothing else of the server needs an address of its own.
+    """
+    claim = None
+    host: str | None = arguments.host
+    if host is None and arguments.ephemeral_ports:
+        host, claim = claim_any_address()
+    maddy, relay = _read(arguments.config, host) if arguments.config else (None, None)
+    host = host or (maddy.public_ip if maddy else "127.0.0.1")
+    check_bind_address(host, public=arguments.public)
+    if relay is None or relay.answers_stun_on(host):
+        claim = claim or claim_address(host)
+    elif claim is not None:
+        claim.close()
+        claim = None
+    ports = _ports(arguments, host, maddy)
+    if relay is not None and arguments.relay_ping_interval is not None:
+        raise ConfigurationError(f"--relay-ping-interval: set ping_interval in {relay.file} instead")
+    certificates = maddy.mail_certificates if maddy else ()
+    settings = ServerSettings(
+        state=state,
+        host=host,
+        ports=ports,
+        iroh_relay_url=_relay_url(host, ports, maddy, relay),
+        relay_config=relay.text_for(host)
+        if relay
+        else _relay_config(host, ports, arguments.relay_ping_interval),
+        certificate=(certificates[0].certificate, certificates[0].key) if certificates else None,
+        domain=arguments.domain or (maddy and maddy.domain) or ServerSettings.domain,
+        dialect=arguments.dialect or ("madmail" if maddy else ServerSettings.dialect),
+        ledger=arguments.ledger,
+        public=arguments.public,
+    )
+    return settings, claim
+
+
+def _read(paths: list[Path], host: str | None) -> tuple[MaddyConfig | None, RelayFile | None]:
+    """Errors end the start; warnings go to the log."""
+    from .config import files, findings  # noqa: PLC0415 - lark is slow to load, and most servers have no files
+
+    read = files.load(paths, public_ip=host)
+    found = read.findings()
+    findings.raise_errors(found)
+    for finding in found:
+        log.warning("%s", finding)
+    return read.maddy, read.relay
+
+
+def _ports(arguments: argparse.Namespace, host: str, maddy: MaddyConfig | None) -> Ports:
+    if arguments.ephemeral_ports:
+        ports = free_ports(host)
+    else:
+        ports = STANDARD_PORTS if arguments.standard_ports else DEFAULT_PORTS
+    if maddy is None:
+        return ports
+    imap, submission, web = maddy.imap, maddy.submission, maddy.web
+    url = urlsplit(imap.iroh_relay_url or "") if imap else None
+    stated = {
+        "imaps": imap and imap.port("tls"),
+        "imap": imap and imap.port("tcp"),
+        "submissions": submission and submission.port("tls"),
+        "submission": submission and submission.port("tcp"),
+        "https": web and web.port("tls"),
+        "iroh_relay": url and url.hostname == host and (url.port or 80),
+    }
+    return replace(ports, **{name: port for name, port in stated.items() if port})
+
+
+def _relay_url(host: str, ports: Ports, maddy: MaddyConfig | None, relay: RelayFile | None) -> str | None:
+    if maddy and maddy.imap and maddy.imap.iroh_relay_url:
+        return maddy.imap.iroh_relay_url
+    if relay is None:
+        return f"http://{_bracketed(host)}:{ports.iroh_relay}"
+    url = relay.url(host)
+    if url is not None and urlsplit(url).port == 0:
+        raise ConfigurationError(f"{relay.file}: a relay on port 0 cannot be advertised: name a port")
+    return url
+
+
+def _relay_config(host: str, ports: Ports, ping_interval: float | None) -> str:
+    return (
+        "enable_relay = true\n"
+        f'http_bind_addr = "{_bracketed(host)}:{ports.iroh_relay}"\n'
+        "enable_stun = true\n"
+        f'stun_bind_addr = "{_bracketed(host)}:{STUN_PORT}"\n'
+        "enable_metrics = false\n"
+        'access = "everyone"\n'
+    ) + _ping_interval(ping_interval)
+
+
+def _ping_interval(seconds: float | None) -> str:
+    """The relay's table of our own, if there is something to set; the jitter stays a third of the interval."""
+    if seconds is None:
+        return ""
+    return f"[reference_server]\nping_interval = {seconds!r}\nping_jitter = {seconds / 3!r}\n"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

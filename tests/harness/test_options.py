@@ -1,0 +1,165 @@
+"""The options that all doors share: which server, whose accounts, how much harm."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+
+import pytest
+
+from harness.checks.outcome import Outcome, check, recording
+from harness.hosts import LocalHost, MissingCapability
+from harness.report.records import Verdict
+from harness.report.summary import accounts_left
+from harness.targets import Impact, Target
+from harness.targets.accounts import Credentials, FirstLogin, GivenAccounts, WebAccounts
+from harness.targets.options import Choice, add_options
+
+HOST = LocalHost()
+
+
+def read(*arguments: str, domain: str | None = None) -> Choice:
+    parser = argparse.ArgumentParser()
+    add_options(parser.add_argument, domain=domain)
+    return Choice.read(vars(parser.parse_args(arguments)).get)
+
+
+def test_without_options_the_embedded_server_is_tested():
+    choice = read()
+    assert not choice.is_remote
+    assert choice.server == "the embedded reference server"
+
+
+def test_the_embedded_server_can_be_insisted_on():
+    assert not read("--target", "embedded", domain="mail.example.org").is_remote
+    assert read(domain="mail.example.org").is_remote
+
+
+def test_a_ready_line_describes_the_server(tmp_path):
+    file = tmp_path / "ready.json"
+    file.write_text(
+        json.dumps({"ready": True, "endpoints": {"host": "127.77.1.2", "domain": "chatmail.test"}})
+    )
+    choice = read("--endpoints", str(file))
+    assert (choice.is_remote, choice.server) == (True, "127.77.1.2")
+    assert read("--endpoints", str(file), "--i-own-this-server", "chatmail.test").impact is Impact.HARMFUL
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--target", "remote"], "needs --domain HOST or --endpoints FILE"),
+        (["--domain", "a.example", "--endpoints", "/dev/null"], "name one"),
+        (["--endpoints", "/dev/null"], "no ready line"),
+        (["--endpoints", "/nowhere/ready.json"], "No such file"),
+        (
+            ["--domain", "a.example", "--i-own-this-server", "b.example"],
+            "names b.example, but .* is a.example",
+        ),
+        (["--i-own-this-server", "b.example"], "the embedded reference server"),
+        (["--account", "alice@a.example"], "USER@DOMAIN:PASSWORD"),
+        (["--account", "alice@a.example:short"], "fewer than 8"),
+        (["--ca-file", "/nowhere/ca.pem"], "there is no file"),
+        (["--core", "old"], "no version of core"),
+    ],
+)
+def test_what_makes_no_sense_is_a_sentence(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        read(*arguments)
+
+
+def test_a_remote_server_is_spared():
+    assert read("--domain", "a.example").impact is Impact.LIVE_SAFE
+    assert read("--domain", "a.example", "--impact", "leaves_traces").impact is Impact.LEAVES_TRACES
+    assert read("--domain", "a.example", "--i-own-this-server", "a.example").impact is Impact.HARMFUL
+
+
+def test_given_accounts_are_shared_out_among_workers():
+    names = ["a@x.example", "b@x.example", "c@x.example"]
+    choice = read(*[word for name in names for word in ("--account", f"{name}:geheim:geheim")])
+    parts = [choice.for_worker(number, 2).given for number in range(2)]
+    assert [[each.address for each in part or ()] for part in parts] == [[names[0], names[2]], [names[1]]]
+    assert choice.given is not None
+    assert choice.given[0].password == "geheim:geheim"
+    nobody = choice.for_worker(5, 6)
+    with pytest.raises(MissingCapability, match="more than the 0 that were given"):
+        nobody.prepare(a_target(), HOST).new_account()
+
+
+def a_target(**changes) -> Target:
+    target = Target("t", "127.0.0.1", "x.example", 1, 1, 1, 1, 1, ca_file=None, dialect="chatmail")
+    return replace(target, **changes)
+
+
+def test_accounts_come_from_where_the_caller_said():
+    assert isinstance(read().prepare(a_target(), HOST).accounts, FirstLogin)
+    assert isinstance(read("--accounts", "new").prepare(a_target(), HOST).accounts, WebAccounts)
+    given = read("--accounts", "new", "--account", "a@x.example:geheim-geheim").prepare(a_target(), HOST)
+    assert given.new_account() == Credentials("a@x.example", "geheim-geheim")
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    monkeypatch.setattr("harness.checks.outcome.CHECKS", {})
+
+
+def recorded(function, target):
+    records = []
+    with recording(lambda record, _files: records.append(record), run="r", door="d"):
+        function(target)
+    [record] = records
+    return record
+
+
+@pytest.mark.parametrize(
+    ("impact", "allowed", "words"),
+    [
+        (Impact.LIVE_SAFE, Impact.LIVE_SAFE, None),
+        (Impact.LEAVES_TRACES, Impact.LIVE_SAFE, "only with --impact leaves_traces"),
+        (Impact.LEAVES_TRACES, Impact.LEAVES_TRACES, None),
+        (Impact.HARMFUL, Impact.LEAVES_TRACES, "only with --i-own-this-server t"),
+        (Impact.HARMFUL, Impact.HARMFUL, None),
+    ],
+)
+def test_a_check_runs_only_where_its_impact_is_allowed(registry, impact, allowed, words):
+    runs = []
+
+    @check("X-1", impact=impact)
+    def probe(target: Target) -> Outcome:
+        """Runs."""
+        runs.append(target)
+        return Outcome()
+
+    record = recorded(probe, a_target(impact=allowed))
+    assert (record.verdict is Verdict.SKIPPED) == bool(words)
+    assert bool(runs) == (words is None)
+    assert words is None or words in record.reason
+
+
+def test_accounts_are_counted_and_given_ones_run_out(registry):
+    @check("X-1")
+    def two_accounts(target: Target) -> Outcome:
+        """Uses two."""
+        target.new_account()
+        target.new_account()
+        return Outcome()
+
+    made = recorded(two_accounts, a_target(is_ours=False))
+    assert made.measurements == {"accounts_left": 2}
+    assert accounts_left([made, made]) == "up to 4 accounts were left on t"
+    assert recorded(two_accounts, a_target()).measurements == {}
+    one = [Credentials("a@x.example", "geheim-geheim")]
+    short = recorded(two_accounts, a_target(is_ours=False, accounts=GivenAccounts(one)))
+    assert short.verdict is Verdict.SKIPPED
+    assert "capability accounts: this check needs more than the 1" in short.reason
+    enough = a_target(is_ours=False, accounts=GivenAccounts(one * 2))
+    for _again in range(2):
+        record = recorded(two_accounts, enough)
+        assert (record.verdict, record.measurements) == (Verdict.PASSED, {"accounts_left": 0})
+    assert accounts_left([record]) == ""
+
+
+def test_looking_around_uses_no_given_account_up():
+    target = a_target(accounts=GivenAccounts([Credentials("a@x.example", "geheim-geheim")]))
+    assert target.any_account() == target.any_account() == target.new_account()

@@ -1,0 +1,74 @@
+"""`dc-harness mutants`: the whole table of mutants and checks, and what is made of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+
+import pytest
+
+from harness.checks.catalogue import all_checks
+from harness.cli import main
+from harness.mutation import RIGHT_SERVER, Cell, Row, declared_mutants, judge, render
+from harness.report.records import Verdict
+from mutants.registry import MUTANTS
+
+KILLED = Cell("deaf", "mail.idle", Verdict.FAILED, "no EXISTS during IDLE", "EXISTS during IDLE", 1.0)
+ROWS = [Row(RIGHT_SERVER, (), {}), Row("deaf", (), {"mail.idle": "EXISTS during IDLE"})]
+
+
+def test_the_harness_learns_of_every_mutant_from_the_program():
+    rows = {row.name: row for row in declared_mutants()}
+    assert list(rows) == [RIGHT_SERVER, *MUTANTS]
+    for name, mutant in MUTANTS.items():
+        assert rows[name].killed_by == {kill.check: kill.phrase for kill in mutant.killed_by}
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        replace(KILLED, verdict=Verdict.PASSED, reason=""),
+        replace(KILLED, verdict=Verdict.ERROR),
+        replace(KILLED, reason="something else went wrong"),
+        replace(KILLED, mutant=RIGHT_SERVER, declared=None),
+        replace(KILLED, mutant=RIGHT_SERVER, declared=None, verdict=Verdict.ERROR),
+    ],
+)
+def test_a_kill_that_is_none_and_a_failure_of_the_right_server_are_faults(cell):
+    [fault] = judge([KILLED, cell])
+    assert cell.mutant in fault
+
+
+def test_other_failures_are_no_faults():
+    assert judge([KILLED, replace(KILLED, declared=None, reason="cannot work here")]) == []
+
+
+def test_the_table_has_a_line_for_each_server():
+    clean = Cell(RIGHT_SERVER, "mail.idle", Verdict.PASSED, "", None, 1.0)
+    lines = render(ROWS, ["mail.idle"], [KILLED, clean]).splitlines()
+    assert lines[0] == "  1 mail.idle"
+    assert [line.split()[-1] for line in lines[2:4]] == [".", "K"]
+    [*_, marked, _legend] = render(ROWS, ["mail.idle"], [replace(KILLED, reason="?")]).splitlines()
+    assert marked.split()[-1] == "!"
+
+
+def test_a_part_of_the_table_as_a_command(tmp_path, capsys):
+    arguments = ["--mutant", "irohrelay_missing", "--jobs", "1", "--out", str(tmp_path / "out")]
+    assert main(["mutants", "discovery.metadata_offers_a_relay", *arguments]) == 0
+    assert "irohrelay_missing  K" in capsys.readouterr().out
+    [cell] = json.loads((tmp_path / "out" / "mutants.json").read_text())
+    assert (cell["verdict"], cell["declared"]) == ("failed", "METADATA has no value for")
+
+
+@pytest.mark.parametrize("arguments", [["no.such_check"], ["--mutant", "no_such_mutant"]])
+def test_nothing_to_do_is_no_success(arguments):
+    assert main(["mutants", *arguments]) == 5
+
+
+@pytest.mark.nightly
+def test_the_whole_table(tmp_path, capsys):
+    code = main(["mutants", "--jobs", str(os.cpu_count() or 1), "--out", str(tmp_path / "out")])
+    assert code == 0, capsys.readouterr().out
+    cells = json.loads((tmp_path / "out" / "mutants.json").read_text())
+    assert len(cells) == (len(MUTANTS) + 1) * len(all_checks())

@@ -1,0 +1,251 @@
+"""check-config: what does not fit together, as the command says it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reference_server.config.check_config import main
+
+EXCERPTS = Path(__file__).parents[2] / "fixtures" / "config"
+
+IROH = "imap {\n iroh_relay_url http://127.0.0.1:3340\n}\n"
+RELAY = 'http_bind_addr = "127.0.0.1:3340"\nenable_metrics = false\nenable_stun = false\n'
+TURN = """imap {
+ turn_enable yes
+ turn_server 127.0.0.1
+ turn_secret secret
+}
+turn udp://127.0.0.1:3478 {
+ realm chatmail.test
+ secret secret
+}
+"""
+NOT_SERVED = "turn is read and checked, not served yet: METADATA advertises no TURN server"
+
+
+@pytest.fixture
+def check(tmp_path, monkeypatch, capsys):
+    """Write the files and run the command among them: exit code and lines without the last, which counts."""
+    monkeypatch.chdir(tmp_path)
+
+    def check(conf=None, toml=None, *options):
+        names = []
+        for name, text in (("maddy.conf", conf), ("iroh-relay.toml", toml)):
+            if text is not None:
+                Path(name).write_text(text)
+                names.append(name)
+        code = main([*options, *names])
+        *lines, count = capsys.readouterr().out.splitlines()
+        assert count.startswith("errors: ") or (code == 1 and not lines)
+        return code, lines if count.startswith("errors: ") else [count]
+
+    return check
+
+
+def test_files_that_fit_are_clean(check):
+    assert check(IROH, RELAY) == (0, [])
+    assert check(IROH.replace("127.0.0.1", "$(public_ip)"), RELAY) == (0, [])
+    assert check(toml=RELAY) == (0, [])
+    free = 'http_bind_addr = "127.0.0.1:0"\nmetrics_bind_addr = "127.0.0.1:0"\nenable_stun = false\n'
+    assert check(toml=free) == (0, [])
+
+
+def test_warnings_alone_are_no_failure(check):
+    assert check(TURN) == (0, [f"maddy.conf:6: warning: {NOT_SERVED}"])
+
+
+@pytest.mark.parametrize(
+    ("conf", "toml", "line"),
+    [
+        (
+            IROH.replace("3340", "3341"),
+            RELAY,
+            "maddy.conf:2: error: iroh_relay_url http://127.0.0.1:3341: "
+            "the relay of iroh-relay.toml listens on 127.0.0.1:3340",
+        ),
+        (
+            IROH.replace(":3340", ""),
+            RELAY,
+            "maddy.conf:2: error: iroh_relay_url http://127.0.0.1: "
+            "the relay of iroh-relay.toml listens on 127.0.0.1:3340",
+        ),
+        (
+            IROH,
+            RELAY + "enable_relay = false",
+            "maddy.conf:2: error: iroh_relay_url http://127.0.0.1:3340: iroh-relay.toml says enable_relay = false",
+        ),
+        (
+            IROH.replace("http:", "https:"),
+            RELAY,
+            "maddy.conf:2: error: iroh_relay_url https://127.0.0.1:3340: iroh-relay.toml has no tls",
+        ),
+        (
+            IROH.replace("http:", "https:"),
+            None,
+            "maddy.conf:2: error: iroh_relay_url https://127.0.0.1:3340: this needs an iroh-relay.toml with tls",
+        ),
+        (
+            IROH.replace("127.0.0.1", "192.0.2.9"),
+            None,
+            "maddy.conf:2: warning: iroh_relay_url is on 192.0.2.9, this server's relay on 127.0.0.1",
+        ),
+        (
+            "imap {\n}\n",
+            RELAY,
+            "maddy.conf:1: warning: there is no iroh_relay_url: the relay of iroh-relay.toml is advertised",
+        ),
+        (
+            TURN.replace("turn_server 127.0.0.1", "turn_port 443"),
+            None,
+            "maddy.conf:3: error: turn_port 443 is advertised, and turn has no udp:// listener there",
+        ),
+        (
+            TURN.replace(" turn_server 127.0.0.1\n", ""),
+            None,
+            "maddy.conf:1: error: turn_enable needs turn_server",
+        ),
+        (
+            TURN.replace("\n secret secret", "\n secret other"),
+            None,
+            "maddy.conf:4: error: turn_secret is not the secret at maddy.conf:8: no credentials would work",
+        ),
+        (TURN.replace(" realm chatmail.test\n", ""), None, "maddy.conf:6: error: turn has no realm"),
+        (
+            TURN.replace(" realm", " tls file here.pem here.pem\n realm"),
+            None,
+            "maddy.conf:7: error: turn has tls, and no address tls://...: nothing answers there",
+        ),
+        (
+            TURN.replace("udp://127.0.0.1:3478", "udp://127.0.0.1:3478 tls://127.0.0.1:5349"),
+            None,
+            "maddy.conf:6: error: turn has an address tls://... and no certificate: add tls",
+        ),
+        (
+            TURN.replace(
+                "turn_server 127.0.0.1", "turn_server 127.0.0.1\n turn_port 5349\n turn_prefer_tls yes"
+            ).replace("udp://127.0.0.1:3478", "tls://127.0.0.1:5349"),
+            None,
+            "maddy.conf:8: error: turn has no udp:// listener: Delta Chat asks TURN servers over UDP only",
+        ),
+        (
+            TURN.replace(" realm", " relay_ip 0.0.0.0\n realm"),
+            None,
+            "maddy.conf:7: warning: relay_ip 0.0.0.0 is no address that clients could send to",
+        ),
+        (
+            TURN.partition("turn udp")[0],
+            None,
+            "maddy.conf:2: warning: TURN is offered at 127.0.0.1:3478, and there is no turn endpoint here",
+        ),
+        (
+            TURN,
+            RELAY.replace("enable_stun = false", "enable_stun = true"),
+            "iroh-relay.toml:3: error: the relay (enable_stun) takes UDP port 3478, "
+            "which turn takes too (maddy.conf:6)",
+        ),
+        (
+            "imap tls://0.0.0.0:443 { }\nchatmail tls://127.0.0.1:443 { }",
+            None,
+            "maddy.conf:2: error: web takes TCP port 443, which imap takes too (maddy.conf:1)",
+        ),
+        ("tls file gone.pem gone.key", None, "maddy.conf:1: error: there is no file gone.pem"),
+        (
+            None,
+            RELAY + '[tls]\ncert_mode = "Manual"\nmanual_cert_path = "gone.pem"\n',
+            "iroh-relay.toml:6: error: there is no file gone.pem",
+        ),
+        (
+            "imap tls://192.0.2.7:993 { }",
+            None,
+            "maddy.conf:1: warning: tls://192.0.2.7:993: the server listens on 127.0.0.1 (--host) instead",
+        ),
+        ("imap {\n", None, "maddy.conf:1: error: expected '}' or a word, found the end of the file"),
+        (
+            None,
+            "enable_relay = true\nenable_stun = 1\n",
+            "iroh-relay.toml:2: error: enable_stun: expected true or false, found 1",
+        ),
+        (
+            None,
+            RELAY + "[limits]\naccept_conn_burst = 5\n",
+            "iroh-relay.toml:5: warning: limits.accept_conn_burst is not served by this test server",
+        ),
+        (
+            None,
+            '[access.http]\nurl = "http://127.0.0.1:1"\nbearer_token = 7777777\n',
+            "iroh-relay.toml:3: error: access.http.bearer_token: expected a string",
+        ),
+        (
+            None,
+            "\nenable_relay = yes\n",
+            "iroh-relay.toml:2: error: this is not TOML: Invalid value (at line 2, column 16)",
+        ),
+    ],
+)
+def test_what_does_not_fit(check, conf, toml, line):
+    code, lines = check(conf, toml)
+    assert line in lines
+    assert code == any(": error: " in each for each in lines)
+
+
+def test_the_same_with_tls_on_the_relay(check):
+    shutil.copy(__file__, "cert.pem")
+    tls = (
+        RELAY.replace("3340", "3339")
+        + '[tls]\ncert_mode = "Manual"\nhttps_bind_addr = "127.0.0.1:3340"\n'
+        + 'manual_cert_path = "cert.pem"\nmanual_key_path = "cert.pem"\n'
+    )
+    assert check(IROH.replace("http:", "https:"), tls) == (0, [])
+    assert check(IROH, tls)[1] == [
+        "maddy.conf:2: error: iroh_relay_url http://127.0.0.1:3340: "
+        "iroh-relay.toml has tls: relaying is https only"
+    ]
+
+
+def test_findings_name_the_document_s_own_gaps():
+    """The excerpt about TURN asks for TLS without an address for it, and its certificate is a placeholder."""
+    ended = run("turn.maddy.conf", "iroh-relay.toml")
+    assert ended.returncode == 1
+    assert ended.stdout.splitlines() == [
+        "turn.maddy.conf:1: warning: there is no iroh_relay_url: the relay of iroh-relay.toml is advertised",
+        "turn.maddy.conf:5: error: turn_port 443 is advertised (turn_prefer_tls), "
+        "and turn has no tls:// listener there",
+        f"turn.maddy.conf:11: warning: {NOT_SERVED}",
+        "turn.maddy.conf:17: error: turn has tls, and no address tls://...: nothing answers there",
+        "turn.maddy.conf:17: error: there is no file /path/to/cert.pem",
+        "turn.maddy.conf:17: error: there is no file /path/to/key.pem",
+        "errors: 4, warnings: 2",
+    ]
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "reference_server", "check-config", *arguments],
+        cwd=EXCERPTS,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--host", "203.0.113.5", "iroh.maddy.conf", "iroh-relay.toml"], 0, "errors: 0, warnings: 0"),
+        ([], 2, "FILE"),
+        (["iroh.maddy.conf", "turn.maddy.conf"], 2, "one maddy.conf and one iroh-relay.toml at most"),
+        (["nowhere.conf"], 2, "nowhere.conf cannot be read: No such file or directory"),
+        (["."], 2, ". cannot be read: Is a directory"),
+    ],
+)
+def test_exit_codes_of_the_command(arguments, code, words):
+    ended = run(*arguments)
+    assert ended.returncode == code
+    assert words in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -1,0 +1,116 @@
+"""The HTTPS side: autoconfig, the ways to a new account, and other protocols on the same port."""
+
+from __future__ import annotations
+
+import http.client
+import imaplib
+import json
+import smtplib
+import socket
+import ssl
+import urllib.parse
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from reference_server.tls import DevelopmentCertificate
+from tests.reference_server.mail.conftest import StartMail
+from tests.reference_server.mail.running import ALICE, DEADLINE, PASSWORD, RunningMail
+
+AUTOCONFIG = "/.well-known/autoconfig/mail/config-v1.1.xml"
+
+
+def request(
+    mail: RunningMail, method: str, path: str, tls: ssl.SSLContext | None = None
+) -> tuple[http.client.HTTPResponse, bytes]:
+    client = http.client.HTTPSConnection(
+        mail.host, mail.ports["https"], context=tls or mail.tls, timeout=DEADLINE
+    )
+    try:
+        client.request(method, path)
+        response = client.getresponse()
+        return response, response.read()
+    finally:
+        client.close()
+
+
+def test_autoconfig_names_the_ports(mail: RunningMail) -> None:
+    response, body = request(mail, "GET", AUTOCONFIG + "?emailaddress=x%40chatmail.test")
+    assert response.status == 200
+    assert response.headers["Content-Type"].startswith("text/xml")
+    provider = ElementTree.fromstring(body).find("emailProvider")
+    assert provider is not None
+    found = {
+        (server.get("type"), server.findtext("socketType"), int(server.findtext("port") or 0))
+        for server in provider
+        if server.get("type")
+    }
+    assert found == {
+        ("imap", "SSL", mail.ports["imaps"]),
+        ("imap", "STARTTLS", mail.ports["imap"]),
+        ("smtp", "SSL", mail.ports["submissions"]),
+        ("smtp", "STARTTLS", mail.ports["submission"]),
+    }
+    response, body = request(mail, "HEAD", AUTOCONFIG)
+    assert (response.status, body) == (200, b"")
+    assert int(response.headers["Content-Length"]) > 500
+    assert request(mail, "POST", AUTOCONFIG)[0].status == 405
+
+
+@pytest.mark.parametrize("path", ["/new", "/cgi-bin/newemail.py"])
+def test_new_account_comes_with_a_login_code(mail: RunningMail, path: str) -> None:
+    response, body = request(mail, "POST", path)
+    answer: dict[str, Any] = json.loads(body)
+    assert response.status == 200
+    url = urllib.parse.urlsplit(answer["dclogin_url"])
+    options = dict(urllib.parse.parse_qsl(url.query))
+    assert (url.scheme, url.path) == ("dclogin", answer["email"])
+    assert options["p"] == answer["password"]
+    assert (int(options["ip"]), int(options["sp"])) == (mail.ports["imaps"], mail.ports["submissions"])
+    assert options["ic"] == "3"
+    mail.imap(answer["email"], options["p"]).logout()
+    assert request(mail, "GET", path)[0].status == 405
+
+
+def test_with_a_real_certificate_a_browser_is_sent_to_the_app(
+    start_mail: StartMail, certificate: DevelopmentCertificate
+) -> None:
+    mail = start_mail(ca_file=None)
+    tls = ssl.create_default_context(cafile=certificate.ca_file)
+    response, _body = request(mail, "GET", "/new", tls)
+    assert (response.status, response.headers["Location"]) == (301, "dcaccount:https://chatmail.test/new")
+    _response, body = request(mail, "POST", "/new", tls)
+    assert set(json.loads(body)) == {"email", "password"}
+
+
+def offering(mail: RunningMail, *protocols: str) -> ssl.SSLContext:
+    tls = ssl.create_default_context(cafile=mail.ports["ca_file"])
+    tls.set_alpn_protocols(list(protocols))
+    return tls
+
+
+def test_alpn_chooses_imap_or_smtp_on_the_web_port(mail: RunningMail) -> None:
+    imap = imaplib.IMAP4_SSL(
+        mail.host, mail.ports["https"], ssl_context=offering(mail, "imap"), timeout=DEADLINE
+    )
+    imap.login(ALICE, PASSWORD)
+    imap.logout()
+    smtp = smtplib.SMTP_SSL(mail.host, mail.ports["https"], context=offering(mail, "smtp"), timeout=DEADLINE)
+    smtp.login(ALICE, PASSWORD)
+    smtp.quit()
+    assert request(mail, "GET", AUTOCONFIG, offering(mail, "http/1.1"))[0].status == 200
+    assert request(mail, "GET", AUTOCONFIG, offering(mail, "unheard-of"))[0].status == 200
+
+
+def test_a_connection_that_never_says_what_it_wants_ends_with_the_service(mail: RunningMail) -> None:
+    silent = socket.create_connection((mail.host, mail.ports["https"]), timeout=DEADLINE)
+    chosen = offering(mail, "imap").wrap_socket(
+        socket.create_connection((mail.host, mail.ports["https"]), timeout=DEADLINE),
+        server_hostname=mail.host,
+    )
+    assert chosen.recv(100).startswith(b"* OK ")
+    mail.stop()
+    for sock in (silent, chosen):
+        sock.close()
+    assert all(record["closed"] for record in mail.ledger.snapshot()["connections"])

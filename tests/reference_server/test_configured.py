@@ -1,0 +1,269 @@
+"""`python -m reference_server --config ...`: what the files say is what runs."""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import json
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from harness.clients.relay import RelayClient, RelayUrl
+from harness.clients.stun import probe
+from harness.hosts import LocalHost
+from reference_server.addresses import STUN_PORT, claim_any_address, free_ports
+from reference_server.tls import issue_development_certificate
+
+EXCERPTS = Path(__file__).parents[1] / "fixtures" / "config"
+IROH = "/shared/vendor/deltachat/irohrelay"
+DEADLINE = 60
+
+
+def command(tmp_path, *arguments):
+    return [sys.executable, "-m", "reference_server", "--state", tmp_path / "state", *map(str, arguments)]
+
+
+@contextlib.contextmanager
+def running(tmp_path, *arguments):
+    """Endpoints of a started server, and its log after the block."""
+    with (tmp_path / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(command(tmp_path, *arguments), stdout=subprocess.PIPE, stderr=stderr)
+    with process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line, (tmp_path / "stderr").read_text()
+            yield json.loads(line)["endpoints"]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(DEADLINE) == 0
+        finally:
+            process.kill()
+
+
+def refused(tmp_path, *arguments):
+    """What a server says that does not start."""
+    ended = subprocess.run(
+        command(tmp_path, *arguments), capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+def metadata(endpoints, *keys, certificate=None):
+    """What the mail service tells a user: the whole untagged answer."""
+    tls = ssl.create_default_context(cafile=certificate or endpoints["ca_file"])
+    with imaplib.IMAP4_SSL(
+        endpoints["host"], endpoints["imaps"], ssl_context=tls, timeout=DEADLINE
+    ) as client:
+        client.login(f"alice1234@{endpoints['domain']}", "a long password")
+        client.xatom("GETMETADATA", '""', f"({' '.join(keys)})")
+        return str(client.untagged_responses.get("METADATA"))
+
+
+def relays(url):
+    with (
+        RelayClient(LocalHost(), RelayUrl.parse(url)) as one,
+        RelayClient(LocalHost(), RelayUrl.parse(url)) as two,
+    ):
+        one.ping()
+        two.ping()
+        one.send(two.node_id, b"hello")
+        return two.receive(within=DEADLINE).payload == b"hello"
+
+
+def written(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def host():
+    """An address that nobody else uses. UDP 3478 on it is free."""
+    host, claim = claim_any_address()
+    claim.close()
+    return host
+
+
+def udp_3478_is_free(host):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        try:
+            other.bind((host, STUN_PORT))
+        except OSError:
+            return False
+        return True
+
+
+def test_the_excerpts_about_iroh_run_as_they_stand(tmp_path, host):
+    """Only the address is ours: `$(public_ip)`, and what `[::]` stands for."""
+    files = ["--config", EXCERPTS / "iroh.maddy.conf", "--config", EXCERPTS / "iroh-relay.toml"]
+    with running(tmp_path, "--host", host, *files) as endpoints:
+        assert endpoints["iroh_relay"] == f"http://{host}:3340"
+        assert endpoints["dialect"] == "madmail"
+        assert f'{IROH} "http://{host}:3340"' in metadata(endpoints, IROH)
+        assert relays(endpoints["iroh_relay"])
+        assert "stun" not in endpoints
+        assert udp_3478_is_free(host)
+
+
+def test_the_excerpt_about_turn_runs_with_paths_host_and_ports_in_place(tmp_path, host):
+    issued = issue_development_certificate(tmp_path, [host])
+    text = (
+        (EXCERPTS / "turn.maddy.conf")
+        .read_text()
+        .replace("/path/to/cert.pem", str(issued.certificate_file))
+        .replace("/path/to/key.pem", str(issued.key_file))
+        .replace("turn.example.com", host)
+        .replace("relay_ip 1.2.3.4", f"relay_ip {host}")
+        .replace("endpoint.turn turn {", f"endpoint.turn turn udp://{host}:3478 tls://{host}:443 {{")
+    )
+    relay = written(tmp_path, "iroh-relay.toml", (EXCERPTS / "iroh-relay.toml").read_text())
+    conf = written(tmp_path, "maddy.conf", text)
+    with running(
+        tmp_path, "--host", host, "--ephemeral-ports", "--config", conf, "--config", relay
+    ) as endpoints:
+        told = metadata(endpoints, IROH, "/shared/vendor/deltachat/turn", "/shared/vendor/deltachat/turns")
+        assert endpoints["iroh_relay"] in told
+        assert "turn" not in told, "an advertised dead service is a failure"
+    assert f"{conf}:11: warning: turn is read and checked" in (tmp_path / "stderr").read_text()
+
+
+def test_ports_certificate_and_domain_come_from_maddy_conf(tmp_path, host):
+    issued = issue_development_certificate(tmp_path, [host])
+    ports = free_ports(host)
+    conf = written(
+        tmp_path,
+        "maddy.conf",
+        f"$(primary_domain) = mail.example\n"
+        f"$(public_ip) = {host}\n"
+        f"tls file {issued.certificate_file} {issued.key_file}\n"
+        f"imap tls://0.0.0.0:{ports.imaps} tcp://[::]:{ports.imap} {{\n"
+        f"  iroh_relay_url http://$(public_ip):{ports.iroh_relay}\n"
+        f"}}\n"
+        f"submission tls://0.0.0.0:{ports.submissions} tcp://0.0.0.0:{ports.submission} {{ }}\n"
+        f"chatmail tls://$(public_ip):{ports.https} {{ }}\n",
+    )
+    with running(tmp_path, "--config", conf) as endpoints:
+        told = {name: endpoints[name] for name in vars(ports)}
+        assert told == {**vars(ports), "iroh_relay": f"http://{host}:{ports.iroh_relay}"}
+        assert (endpoints["host"], endpoints["domain"]) == (host, "mail.example")
+        assert "ca_file" not in endpoints
+        assert str(ports.iroh_relay) in metadata(endpoints, IROH, certificate=issued.ca_file)
+        assert relays(endpoints["iroh_relay"])
+
+
+def test_a_relay_file_alone_is_advertised_as_it_listens(tmp_path, host):
+    port = free_ports(host).iroh_relay
+    toml = written(tmp_path, "relay.toml", f'http_bind_addr = "{host}:{port}"\nenable_metrics = false\n')
+    with running(tmp_path, "--host", host, "--ephemeral-ports", "--config", toml) as endpoints:
+        assert endpoints["iroh_relay"] == f"http://{host}:{port}"
+        assert endpoints["dialect"] == "chatmail"
+        assert f"http://{host}:{port}" in metadata(endpoints, IROH)
+        assert probe(LocalHost(), host)[0] == "127.0.0.1"
+    assert toml.read_text().startswith("http_bind_addr"), "the operator's file is not written to"
+
+
+def test_a_relay_that_is_switched_off_is_not_advertised(tmp_path):
+    toml = written(tmp_path, "relay.toml", "enable_relay = false\nenable_metrics = false\n")
+    with running(tmp_path, "--ephemeral-ports", "--config", toml) as endpoints:
+        assert "iroh_relay" not in endpoints
+        assert "irohrelay" not in metadata(endpoints, IROH)
+
+
+NO_STUN = "enable_stun = false\nenable_metrics = false\n"
+
+
+def test_without_stun_a_turn_service_that_was_there_first_keeps_its_port(tmp_path, host):
+    """IROH-7: the relay leaves UDP 3478 alone, and so does the server around it."""
+    port = free_ports(host).iroh_relay
+    toml = written(tmp_path, "relay.toml", f'http_bind_addr = "[::]:{port}"\n{NO_STUN}')
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as turn:
+        turn.bind((host, STUN_PORT))
+        with running(tmp_path, "--host", host, "--ephemeral-ports", "--config", toml) as endpoints:
+            assert relays(endpoints["iroh_relay"])
+
+
+def test_without_stun_a_turn_service_may_come_later(tmp_path):
+    toml = written(tmp_path, "relay.toml", f'http_bind_addr = "[::]:{3340}"\n{NO_STUN}')
+    with running(tmp_path, "--ephemeral-ports", "--config", toml) as endpoints:
+        assert endpoints["host"] != "127.0.0.1"
+        assert udp_3478_is_free(endpoints["host"])
+
+
+def test_with_stun_the_port_is_the_lock(tmp_path, host):
+    toml = written(tmp_path, "relay.toml", 'http_bind_addr = "[::]:3340"\nenable_metrics = false\n')
+    with running(tmp_path, "--host", host, "--ephemeral-ports", "--config", toml):
+        assert not udp_3478_is_free(host)
+        assert f"UDP port 3478 of {host} is in use" in refused(tmp_path, "--host", host, "--config", toml)
+
+
+def test_stun_on_another_port_leaves_3478_alone(tmp_path, host):
+    toml = written(
+        tmp_path,
+        "relay.toml",
+        'http_bind_addr = "[::]:3340"\nstun_bind_addr = "[::]:3479"\nenable_metrics = false\n',
+    )
+    with running(tmp_path, "--host", host, "--ephemeral-ports", "--config", toml) as endpoints:
+        assert endpoints["stun"] == 3479
+        assert udp_3478_is_free(host)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("maddy.conf", "imap {\n", ":1: error: expected '}'"),
+        ("maddy.conf", "nonsense here\n", ":1: error: nonsense is unknown"),
+        ("maddy.conf", "tls file gone.pem gone.key\n", ":1: error: there is no file gone.pem"),
+        ("relay.toml", "\nenable_stun = 1\n", ":2: error: enable_stun: expected true or false"),
+        ("relay.toml", 'http_bind_addr = "127.0.0.1:0"\nenable_stun = false', "cannot be advertised"),
+        ("maddy.conf", "$(public_ip) = mail.example.org\n", "mail.example.org is not an IP address"),
+        ("maddy.conf", "$(public_ip) = 8.8.8.8\n", "--public"),
+    ],
+)
+def test_files_that_cannot_work_end_the_start(tmp_path, name, text, words):
+    assert words in refused(tmp_path, "--config", written(tmp_path, name, text))
+
+
+def test_a_file_that_is_not_there_ends_the_start(tmp_path):
+    assert "nowhere.conf" in refused(tmp_path, "--config", "nowhere.conf")
+
+
+def test_metrics_listen_on_the_server_s_address_too(tmp_path, host):
+    ports = free_ports(host)
+    toml = written(
+        tmp_path,
+        "relay.toml",
+        f'http_bind_addr = "[::]:{ports.iroh_relay}"\n'
+        f'metrics_bind_addr = "0.0.0.0:{ports.https}"\n'
+        "enable_stun = false\n",
+    )
+    with running(tmp_path, "--host", host, "--ephemeral-ports", "--config", toml):
+        answer = urllib.request.urlopen(f"http://{host}:{ports.https}/metrics", timeout=DEADLINE)
+        assert b"relayserver" in answer.read()
+
+
+def test_the_relay_s_log_tells_of_its_starts(tmp_path):
+    with running(tmp_path, "--ephemeral-ports") as endpoints:
+        pids = {name: process_of(endpoints, name) for name in ("mail", "iroh_relay")}
+    for name, pid in pids.items():
+        log = (tmp_path / "state" / "logs" / f"{name}.log").read_text()
+        assert f"{name} is ready, process {pid}\n" in log
+        assert f"{name} ended with exit code 0, as asked\n" in log
+
+
+def process_of(endpoints, service):
+    """The process whose control socket belongs to this service of this server."""
+    wanted = f"{Path(endpoints['control']).parent}/{service}.sock"
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if wanted in (entry / "cmdline").read_bytes().decode().split("\0"):
+                return int(entry.name)
+    raise AssertionError(f"no process has {wanted}")
