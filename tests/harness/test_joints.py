@@ -40,6 +40,23 @@ def test_it_is_called_in_one_file_only(name):
     assert users <= {ONLY_IN[name]}
 
 
+AGENTS_PROGRAM = {"calls/peer.py", "calls/tracks.py"}
+"""aiortc is asynchronous: the program of a call agent is a process of its own, driven over its stdin."""
+
+
 def test_the_harness_is_synchronous():
-    users = [path for path in others() if "asyncio" in path.read_text()]
-    assert users == []
+    users = {
+        str(path.relative_to(PACKAGE)) for path in others() if "asyncio" in path.read_text()
+    }
+    assert users == AGENTS_PROGRAM
+
+
+def test_nobody_imports_the_program_of_an_agent():
+    modules = {Path(each).stem for each in AGENTS_PROGRAM}
+    for path in PACKAGE.rglob("*.py"):
+        if str(path.relative_to(PACKAGE)) not in AGENTS_PROGRAM:
+            imports = [
+                each for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.ImportFrom)
+            ]
+            assert not modules & {str(each.module).rpartition(".")[2] for each in imports}, path
+            assert not modules & {alias.name for each in imports for alias in each.names}, path
