@@ -34,6 +34,15 @@ def parser() -> argparse.ArgumentParser:
     ports.add_argument("--standard-ports", action="store_true", help="993, 143, 465, 587 and 443; needs root")
     result.add_argument("--domain", default="chatmail.test", help="mail domain (default: %(default)s)")
     result.add_argument("--dialect", choices=("chatmail", "madmail"), default="chatmail", help="whose habits")
+    result.add_argument(
+        "--turn",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="a TURN server for calls (default: yes)",
+    )
+    result.add_argument(
+        "--turn-ttl", type=int, default=86400, metavar="SECONDS", help="how long its credentials are valid"
+    )
     result.add_argument("--ledger", action="store_true", help="remember who connected and what was carried")
     result.add_argument("--public", action="store_true", help="allow an address that others can reach")
     return result
@@ -59,7 +68,11 @@ def settings(arguments: argparse.Namespace, state: Path) -> tuple[ServerSettings
         dialect=arguments.dialect,
         ledger=arguments.ledger,
         public=arguments.public,
+        turn=arguments.turn and ":" not in host,
+        turn_ttl=arguments.turn_ttl,
     )
+    if arguments.turn and not chosen.turn:
+        logging.warning("no TURN: METADATA has no way to name a TURN server at an IPv6 address")
     return chosen, claim
 
 

@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -21,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from . import control
-from .addresses import STUN_PORT, Ports
+from .addresses import STUN_PORT, TURNS_PORT, Ports
 from .control import ControlError, ControlServer
 from .service import LIFELINE, ConfigurationError
+from .tls import DevelopmentCertificate, issue_development_certificate
 
 __all__ = ["Command", "ServerSettings", "Supervisor", "standard_command"]
 
@@ -53,6 +55,10 @@ class ServerSettings:
     ledger: bool = False
     public: bool = False
     hash_cost: str = "low"
+    turn: bool = True
+    """Needs an IPv4 address: the METADATA line of TURN cannot carry another one."""
+    turn_ttl: int = 86400
+    """Seconds that the TURN credentials of METADATA are valid."""
 
     @property
     def iroh_relay_url(self) -> str:
@@ -158,10 +164,15 @@ class Supervisor:
         self._lifeline_read, self._lifeline_write = os.pipe()
         self._claim = claim
         self._command = command
+        stun = (claim.fileno(),)
         self._services = {
-            "iroh_relay": self._service("iroh_relay", self._relay_arguments(), claim.fileno()),
+            "iroh_relay": self._service(
+                "iroh_relay", self._relay_arguments(), *(() if settings.turn else stun)
+            ),
             "mail": self._service("mail", self._mail_arguments()),
         }
+        if settings.turn:
+            self._services["turn"] = self._service("turn", self._turn_arguments(), *stun)
         self._control = ControlServer(
             self._runtime / "control.sock",
             {
@@ -229,6 +240,12 @@ class Supervisor:
             "--iroh-relay-url": settings.iroh_relay_url,
             "--password-hash-cost": settings.hash_cost,
         }
+        if settings.turn:
+            arguments |= {
+                "--turn-address": f"{settings.host}:{STUN_PORT}",
+                "--turn-secret-file": self._turn_secret_file(),
+                "--turn-ttl": settings.turn_ttl,
+            }
         return [str(word) for pair in arguments.items() for word in pair]
 
     def _relay_arguments(self) -> list[str]:
@@ -240,12 +257,42 @@ class Supervisor:
             "# written by the supervisor at each start\n"
             "enable_relay = true\n"
             f'http_bind_addr = "{host}:{settings.ports.iroh_relay}"\n'
-            "enable_stun = true\n"
+            f"enable_stun = {'false' if settings.turn else 'true'}\n"
             f'stun_bind_addr = "{host}:{STUN_PORT}"\n'
             "enable_metrics = false\n"
             'access = "everyone"\n'
         )
-        return ["--config-path", str(file), "--stun-fd", str(self._claim.fileno())]
+        stun = [] if settings.turn else ["--stun-fd", str(self._claim.fileno())]
+        return ["--config-path", str(file), *stun]
+
+    def _turn_arguments(self) -> list[str]:
+        """TURN takes the place of the relay on UDP 3478 and answers STUN there."""
+        host, certificate = self.settings.host, self._certificate()
+        arguments: dict[str, object] = {
+            "--realm": self.settings.domain,
+            "--secret-file": self._turn_secret_file(),
+            "--cert": certificate.certificate_file,
+            "--key": certificate.key_file,
+            "--udp-fd": self._claim.fileno(),
+        }
+        listeners = (f"udp://{host}:{STUN_PORT}", f"tcp://{host}:{STUN_PORT}", f"tls://{host}:{TURNS_PORT}")
+        words = [str(word) for pair in arguments.items() for word in pair]
+        return [*words, *(f"--listen={listener}" for listener in listeners)]
+
+    def _certificate(self) -> DevelopmentCertificate:
+        """The one of the mail service, so that one CA is enough for clients."""
+        settings = self.settings
+        return issue_development_certificate(
+            settings.state / "mail" / "tls", [settings.host, settings.domain]
+        )
+
+    def _turn_secret_file(self) -> Path:
+        """What mail and TURN share: a new secret for each run, in a file that only its owner can read."""
+        file = self._runtime / "turn-secret"
+        if not file.exists():
+            file.touch(mode=0o600)
+            file.write_text(secrets.token_urlsafe(32) + "\n")
+        return file
 
     # Verbs of the control socket
 

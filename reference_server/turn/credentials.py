@@ -17,7 +17,7 @@ from typing import Protocol
 
 from .stun import Address
 
-__all__ = ["Credentials", "Nonces", "SharedSecrets", "long_term_key", "make_password"]
+__all__ = ["Credentials", "Nonces", "SharedSecrets", "long_term_key", "make_password", "turn_line"]
 
 MAX_USERNAME = 64
 """Bytes; an expiry has ten digits."""
@@ -36,6 +36,12 @@ class Credentials(Protocol):
 def make_password(secret: str, username: str) -> str:
     """The password that belongs to `username`: base64 of HMAC-SHA1."""
     return base64.b64encode(hmac.digest(secret.encode(), username.encode(), "sha1")).decode()
+
+
+def turn_line(address: str, secret: str, ttl: float, clock: Clock = time.time) -> str:
+    """What METADATA tells clients: `HOST:PORT:EXPIRY:PASSWORD`, valid for `ttl` seconds from now."""
+    username = str(int(clock() + ttl))
+    return f"{address}:{username}:{make_password(secret, username)}"
 
 
 def long_term_key(username: bytes, realm: bytes, password: bytes) -> bytes:

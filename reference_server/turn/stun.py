@@ -192,7 +192,7 @@ def _fingerprint_is_right(data: bytes, offset: int, value: bytes) -> bool:
     return len(value) == 4 and zlib.crc32(data[:offset]) ^ FINGERPRINT_XOR == int.from_bytes(value, "big")
 
 
-def attribute(kind: Attribute, value: bytes) -> bytes:
+def attribute(kind: int, value: bytes) -> bytes:
     """One attribute with its head and zero padding."""
     return _HEAD.pack(kind, len(value)) + value + bytes(-len(value) % 4)
 
