@@ -332,7 +332,7 @@ class Turn:
         )
         allocation.channels[number] = allocation.channel_of[peer] = channel
         self.allocations.watch(channel)
-        return [signed.succeed(), ChannelMade(channel)]
+        return [ChannelMade(channel), signed.succeed()]
 
     def _check_peer(self, allocation: Allocation, peer: Address, *, any_port: bool) -> None:
         """Relays that this server allocated are peers whatever their address is; nothing else of its own is."""

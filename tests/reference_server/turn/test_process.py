@@ -328,7 +328,7 @@ def test_everything_is_closed_again(tmp_path):
             for client in clients:
                 assert client.refresh(lifetime(0)).lifetime == 0
                 client.socket.close()
-            assert server.descriptors() == before
+            wait_until(lambda: server.descriptors() == before, "the sockets to be closed", within=DEADLINE)
 
 
 def test_no_secret_in_log_or_ledger(tmp_path):
