@@ -49,6 +49,8 @@ UDP_SEGMENT = 103
 SOL_UDP = 17
 SEGMENTS = 32
 DEADLINE = 120.0
+PATIENCE = 5.0
+"""Seconds without any packet after which those in flight are lost."""
 PER_SOURCE = 100
 """Allocations from one loopback address: quotas are per source."""
 
@@ -302,7 +304,7 @@ class _Datagrams:
         for descriptor in self._ends:
             self._send(descriptor, self._load.burst)
         while self.received < self.sent:
-            ready = self._poll.poll(0.5)
+            ready = self._poll.poll(PATIENCE)
             if not ready or time.monotonic() > deadline:
                 return  # what has not come by now is lost
             for descriptor, _ in ready:
@@ -346,7 +348,7 @@ class _Streams:
         clients = {leg.client: leg for leg in self._legs}
         peers = {leg.peer: leg for leg in self._legs}
         while self.received < self.sent and time.monotonic() < deadline:
-            ready, _, _ = select.select([*clients, *peers], [], [], 0.5)
+            ready, _, _ = select.select([*clients, *peers], [], [], PATIENCE)
             if not ready:
                 return
             for each in ready:

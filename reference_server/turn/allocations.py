@@ -112,9 +112,10 @@ Timed: TypeAlias = Relay | Permission | Channel | Reservation
 
 
 class PermissionPolicy(Protocol):
-    """Whether data may pass; asked for every packet."""
+    """Whether data may pass."""
 
-    def channel_open(self, channel: Channel, now: float, /) -> bool: ...
+    def open_until(self, channel: Channel, /) -> float:
+        """When the channel stops to carry data, unless something refreshes it."""
 
     def permits(self, allocation: Allocation, host: str, now: float, /) -> bool:
         """For Send, and for data from a peer without a channel."""
@@ -126,8 +127,8 @@ class Permissions:
 
     strict: bool = False
 
-    def channel_open(self, channel: Channel, now: float, /) -> bool:
-        return channel.expires > now and (not self.strict or channel.permission.expires > now)
+    def open_until(self, channel: Channel, /) -> float:
+        return min(channel.expires, channel.permission.expires) if self.strict else channel.expires
 
     def permits(self, allocation: Allocation, host: str, now: float, /) -> bool:
         permission = allocation.permissions.get(host)

@@ -385,7 +385,7 @@ class Turn:
             allocation.record.drop("malformed", len(data))
         else:
             channel = allocation.channels.get(number)
-            if channel is not None and self.strategies.permissions.channel_open(channel, now):
+            if channel is not None and self.strategies.permissions.open_until(channel) > now:
                 return self._to_peer(allocation, channel.peer, data[4 : 4 + length], now)
             allocation.record.drop("no_channel", length)
         return []
@@ -414,7 +414,7 @@ class Turn:
             return []
         permissions = self.strategies.permissions
         channel = allocation.channel_of.get(peer)
-        if channel is not None and permissions.channel_open(channel, now):
+        if channel is not None and permissions.open_until(channel) > now:
             channel.flow.to_client.count(payload)
             return [ToClient(allocation.path, channel_header(channel.number, len(payload)) + payload)]
         if not permissions.permits(allocation, peer.host, now):

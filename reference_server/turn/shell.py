@@ -17,7 +17,7 @@ from .server import Strategies, Turn
 from .settings import Listen, Transport, TurnSettings
 from .streams import StreamClient, StreamListener
 from .stun import Address
-from .udp import ChannelSocket, ClientSocket, RelayTable, UdpListener
+from .udp import ChannelSocket, ClientSocket, RelayTable, UdpListener, Way
 
 __all__ = ["Shell"]
 
@@ -50,6 +50,8 @@ class Shell:
         """Datagrams of clients that a socket got before it was connected to another one."""
         self.arrived: deque[tuple[Address, Address, bytes]] = deque()
         """The same at relays: relay, peer, payload."""
+        self.changes = 0
+        """Counts whatever may make a `Way` wrong: relays, channels and sockets that come or go."""
         self._settings = settings
         self._clients: dict[Allocation, ClientSocket] = {}
         self._channels: dict[Channel, ChannelSocket] = {}
@@ -89,29 +91,31 @@ class Shell:
 
     # The fast path's questions
 
-    def way_out(self, channel: Channel) -> tuple[int, Channel | None] | None:
-        """The connected socket that data of `channel` leaves by; with a channel when that is the one of another
-        client, whose relay is the peer. None: `Turn` has to look at it."""
+    def way_out(self, channel: Channel) -> Way | None:
+        """How data of `channel` leaves; None: `Turn` has to look at it."""
         strategies = self.turn.strategies
-        now = self.loop.now
-        if strategies.forwarding is not None or not strategies.permissions.channel_open(channel, now):
+        until = strategies.permissions.open_until(channel)
+        if strategies.forwarding is not None or until <= self.loop.now:
             return None
         other = self.turn.allocations.by_relay.get(channel.peer)
         if other is None:
-            way = self._channels.get(channel)
-            return None if way is None else (way.descriptor, None)
+            outlet = self._channels.get(channel)
+            return None if outlet is None else Way(self.changes, until, channel, outlet.descriptor)
         back = other.allocation.channel_of.get(channel.relay.address)
         client = self._clients.get(other.allocation)
-        if back is None or client is None or not strategies.permissions.channel_open(back, now):
+        if back is None or client is None:
             return None
-        return client.descriptor, back
+        until = min(until, strategies.permissions.open_until(back))
+        return Way(self.changes, until, channel, client.descriptor, back) if until > self.loop.now else None
 
-    def way_in(self, channel: Channel) -> ClientSocket | None:
-        """The socket of the client that data from the peer of `channel` goes to; None: `Turn` has to look at it."""
+    def way_in(self, channel: Channel) -> Way | None:
+        """How data from the peer of `channel` gets to the client; None: `Turn` has to look at it."""
         strategies = self.turn.strategies
-        if strategies.forwarding is None and strategies.permissions.channel_open(channel, self.loop.now):
-            return self._clients.get(channel.allocation)
-        return None
+        until = strategies.permissions.open_until(channel)
+        client = self._clients.get(channel.allocation)
+        if strategies.forwarding is not None or until <= self.loop.now or client is None:
+            return None
+        return Way(self.changes, until, channel, client.descriptor)
 
     # Actions
 
@@ -124,12 +128,16 @@ class Shell:
                     if not self._relays.send(action):
                         self._not_sent(action)
                 case AllocationMade():
+                    self.changes += 1
                     self._allocation_made(action.allocation)
                 case AllocationEnded():
+                    self.changes += 1
                     self._allocation_ended(action.allocation)
                 case ChannelMade():
+                    self.changes += 1
                     self._channel_made(action.channel)
                 case ChannelEnded():
+                    self.changes += 1
                     if channel_socket := self._channels.pop(action.channel, None):
                         channel_socket.close()
 

@@ -196,6 +196,7 @@ class StreamClient:
                 self._established = True
             while data := tls.read(CHUNK):
                 self._received += data
+            raise ssl.SSLZeroReturnError  # close_notify: the client waits for the end of the connection
         self._shell.unflushed[self] = None  # TLS may have something to say, too
 
     def _send(self) -> None:

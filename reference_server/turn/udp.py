@@ -33,7 +33,7 @@ from .stun import Address
 if TYPE_CHECKING:
     from .shell import Shell
 
-__all__ = ["ChannelSocket", "ClientSocket", "RelayTable", "UdpListener", "address_of", "bind_udp"]
+__all__ = ["ChannelSocket", "ClientSocket", "RelayTable", "UdpListener", "Way", "address_of", "bind_udp"]
 
 BUFFER = 1 << 20
 """Of each socket in the kernel; the system's rmem_max may allow less."""
@@ -74,6 +74,26 @@ def address_of(name: Any) -> Address:
     return Address(name[0].partition("%")[0], name[1])
 
 
+class Way:
+    """Where data of one channel goes: looked up once, good until something changes or its time is over.
+
+    With `back` the descriptor is the socket of another client of ours, whose relay is the peer, and who knows the
+    sender as that channel.
+    """
+
+    __slots__ = ("back", "changes", "channel", "descriptor", "number", "until")
+
+    def __init__(
+        self, changes: int, until: float, channel: Channel, descriptor: int, back: Channel | None = None
+    ) -> None:
+        self.changes = changes
+        self.until = until
+        self.channel = channel
+        self.number = channel.number
+        self.descriptor = descriptor
+        self.back = back
+
+
 class UdpListener:
     """Where clients come first. What has an allocation gets a socket of its own, as long as there are descriptors."""
 
@@ -110,11 +130,15 @@ class UdpListener:
 class ClientSocket:
     """The connected socket of a client with an allocation. Raises `OSError` when there can be none."""
 
+    __slots__ = ("_allocation", "_closed", "_path", "_shell", "_way", "descriptor", "socket")
+
     def __init__(self, shell: Shell, listener: UdpListener, allocation: Allocation) -> None:
         self._shell = shell
         self._allocation = allocation
         self._path = allocation.path
         self._closed = False
+        self._way: Way | None = None
+        """Of the channel that was used last."""
         self.socket = bind_udp(listener.address, shared=True)
         try:
             self.socket.connect(self._path.client)
@@ -155,36 +179,36 @@ class ClientSocket:
 
     def _forward(self, sizes: list[int]) -> None:
         shell, buffer = self._shell, self._shell.batch.buffer
-        channels = self._allocation.channels
         slot, stop = 0, len(sizes)
         while slot < stop:
             number = buffer[slot * STRIDE] << 8 | buffer[slot * STRIDE + 1] if sizes[slot] >= HEADER else 0
-            channel = channels.get(number)
+            way = self._way
+            if (
+                way is None
+                or way.number != number
+                or way.changes != shell.changes
+                or way.until <= shell.loop.now
+            ):
+                channel = self._allocation.channels.get(number)
+                way = self._way = None if channel is None else shell.way_out(channel)
             start = slot
-            if channel is not None:
-                slot = self._forward_run(channel, sizes, slot)
+            if way is not None:
+                slot = self._forward_run(way, sizes, slot)
             if slot == start:
                 at = slot * STRIDE
                 data = bytes(buffer[at : at + sizes[slot]])
                 shell.perform(shell.turn.receive(self._path, data, shell.loop.now))
                 slot += 1
 
-    def _forward_run(self, channel: Channel, sizes: list[int], start: int) -> int:
-        """Send the slots from `start` on that are data of `channel`; returns the first one that is not.
-
-        `start` itself when this channel needs `Turn`.
-        """
-        shell = self._shell
-        way = shell.way_out(channel)
-        if way is None:
-            return start
-        descriptor, back = way
-        batch = shell.batch
+    def _forward_run(self, way: Way, sizes: list[int], start: int) -> int:
+        """Send the slots from `start` on that are data of one channel; returns the first one that is not."""
+        batch, back, number = self._shell.batch, way.back, way.number
         buffer = batch.buffer
         vector = batch.from_payload if back is None else batch.from_start
+        header = 0 if back is None else HEADER
         lengths = vector.sizes
-        number, header = channel.number, HEADER if back is not None else 0
-        packets, volume = channel.flow.to_peer.packets, channel.flow.to_peer.bytes
+        tally = way.channel.flow.to_peer
+        packets, volume = tally.packets, tally.bytes
         slot = start
         for size in sizes[start:]:
             at = slot * STRIDE
@@ -202,7 +226,7 @@ class ClientSocket:
                 back.flow.to_client.packets[kind] += 1
                 back.flow.to_client.bytes[kind] += length
             slot += 1
-        unsent = batch.send(descriptor, vector, start, slot)
+        unsent = batch.send(way.descriptor, vector, start, slot)
         if unsent:
             lost = sum(lengths[2 * each + 1] for each in range(slot - unsent, slot))
             self._allocation.record.drop("not_sent", lost, unsent)
@@ -292,9 +316,12 @@ class RelayTable:
 class ChannelSocket:
     """A socket on a relay's port that is connected to the peer of a channel. Raises `OSError`."""
 
+    __slots__ = ("_channel", "_shell", "_way", "descriptor", "socket")
+
     def __init__(self, shell: Shell, bind: Address, channel: Channel) -> None:
         self._shell = shell
         self._channel = channel
+        self._way: Way | None = None
         self.socket = bind_udp(bind, shared=True)
         try:
             self.socket.connect(channel.peer)
@@ -318,18 +345,20 @@ class ChannelSocket:
             sizes = batch.receive(self.descriptor, batch.into_payload)
             if not sizes:
                 return
-            client = shell.way_in(self._channel)
-            if client is None:
+            way = self._way
+            if way is None or way.changes != shell.changes or way.until <= shell.loop.now:
+                way = self._way = shell.way_in(self._channel)
+            if way is None:
                 channel, turn = self._channel, shell.turn
                 for data in batch.datagrams(sizes, HEADER):
                     shell.perform(turn.arrive(channel.relay.address, channel.peer, data, shell.loop.now))
             else:
-                self._forward(client, sizes)
+                self._forward(way, sizes)
             if len(sizes) < SLOTS:
                 return
 
-    def _forward(self, client: ClientSocket, sizes: list[int]) -> None:
-        batch, number = self._shell.batch, self._channel.number
+    def _forward(self, way: Way, sizes: list[int]) -> None:
+        batch, number = self._shell.batch, way.number
         buffer, vector = batch.buffer, batch.from_start
         lengths = vector.sizes
         tally = self._channel.flow.to_client
@@ -341,6 +370,6 @@ class ChannelSocket:
             packets[kind] += 1
             volume[kind] += size
             lengths[2 * slot + 1] = size + HEADER
-        unsent = batch.send(client.descriptor, vector, 0, len(sizes))
+        unsent = batch.send(way.descriptor, vector, 0, len(sizes))
         if unsent:
             self._channel.allocation.record.drop("not_sent", sum(sizes[-unsent:]), unsent)

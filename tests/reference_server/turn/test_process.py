@@ -41,6 +41,11 @@ class Inbox(asyncio.DatagramProtocol):
     def __init__(self):
         self.received: asyncio.Queue[tuple[bytes, object]] = asyncio.Queue()
 
+        self.closed = asyncio.Event()
+
+    def connection_lost(self, exc):
+        self.closed.set()
+
     def datagram_received(self, data, addr):
         self.received.put_nowait((data, addr))
 
@@ -84,8 +89,10 @@ def test_aioice_relays_to_aioice(tls_server, first_kind, second_kind):
             back = (b"", None)
             while back[0] != b"back":
                 back = await first_inbox.received.get()
-        first.close()
-        second.close()
+        for transport, inbox in ((first, first_inbox), (second, second_inbox)):
+            transport.close()
+            async with asyncio.timeout(DEADLINE):
+                await inbox.closed.wait()
         return names, got, back
 
     names, got, back = asyncio.run(call())
