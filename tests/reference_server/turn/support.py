@@ -136,6 +136,8 @@ class Client:
     username: str = str(int(WALL) + 3600)
     secret: str = SECRET
     realm: str = REALM
+    password: str | None = None
+    """In place of the one that follows from secret and user name."""
     nonce: bytes = b""
     count: int = 0
     channel: int = 0x4000
@@ -150,7 +152,7 @@ class Client:
 
     @property
     def key(self):
-        password = make_password(self.secret, self.username)
+        password = self.password or make_password(self.secret, self.username)
         return long_term_key(self.username.encode(), self.realm.encode(), password.encode())
 
     def signed(self, method, *attributes, transaction=None, key=None, nonce=None):
