@@ -43,7 +43,7 @@ class _Message(ctypes.Structure):
     )
 
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = ctypes.PyDLL(None, use_errno=True)  # keeps the GIL: with MSG_DONTWAIT no call waits
 _recvmmsg = _libc.recvmmsg
 _recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
 _sendmmsg = _libc.sendmmsg
@@ -89,6 +89,8 @@ class Batch:
         count = _recvmmsg(descriptor, vector.address, SLOTS, _MSG_DONTWAIT, None)
         if count <= 0:
             return []  # also for an ICMP error that an earlier datagram caused: nothing was lost by it here
+        if count == 1:
+            return [vector.lengths[0]]  # the usual case when nobody is in a hurry
         lengths: list[int] = vector.lengths[:count].tolist()
         return lengths
 

@@ -87,11 +87,11 @@ class Wire(Client):
 
     def __init__(self, server, *, transport="udp", source="127.0.0.1"):
         kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
-        self.socket = socket.socket(socket.AF_INET, kind)
+        self.socket = socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET, kind)
         self.socket.settimeout(DEADLINE)
         self.socket.bind((source, 0))
         self.socket.connect(server)
-        address = Address(*self.socket.getsockname())
+        address = Address(*self.socket.getsockname()[:2])
         path = FiveTuple(Transport(transport), address, Address(*server))
         super().__init__(None, path, username=credentials()[0])
 
