@@ -87,6 +87,8 @@ class Reservation:
 
     token: bytes
     username: bytes
+    source: str
+    """Whose quota it counts in, until it is claimed or ends."""
     address: Address
     expires: float
     ended: bool = False
@@ -195,6 +197,7 @@ class Allocations:
 
     def reserve(self, reservation: Reservation) -> None:
         self.reservations[reservation.token] = reservation
+        self._of_source[reservation.source] += 1
         self.watch(reservation)
 
     def claim(self, token: bytes, username: bytes, now: float) -> Reservation | None:
@@ -202,8 +205,13 @@ class Allocations:
         found = self.reservations.get(token)
         if found is None or found.expires <= now or found.username != username:
             return None
-        found.ended = True
-        return self.reservations.pop(token)
+        self.unreserve(found)
+        return found
+
+    def unreserve(self, reservation: Reservation) -> None:
+        reservation.ended = True
+        del self.reservations[reservation.token]
+        _less(self._of_source, reservation.source)
 
     # Time
 

@@ -22,6 +22,7 @@ from .allocations import (
     Permissions,
     Relay,
     Reservation,
+    source_of,
 )
 from .authentication import Authentication, Signed, refuse
 from .credentials import Credentials, Nonces
@@ -153,8 +154,7 @@ class Turn:
                 case Channel():
                     actions += self._end_channel(timed)
                 case Reservation():
-                    timed.ended = True
-                    del self.allocations.reservations[timed.token]
+                    self.allocations.unreserve(timed)
                     self._ports.release(timed.address.family, timed.address.port, now)
         return actions
 
@@ -250,7 +250,9 @@ class Turn:
             return addresses, None
         token = secrets.token_bytes(8)
         until = now + self.settings.reservation_lifetime
-        self.allocations.reserve(Reservation(token, signed.username, Address(host, port + 1), until))
+        self.allocations.reserve(
+            Reservation(token, signed.username, source_of(signed.path.client), Address(host, port + 1), until)
+        )
         return addresses, token
 
     def _allocated(

@@ -318,6 +318,17 @@ def test_reservation_ends(world):
     assert world.client(2).allocate(token).error == 508
 
 
+def test_reservations_count_in_the_quota_of_their_source():
+    world = World(replace(SETTINGS, limits=Limits(allocations_per_source=3)))
+    for port in (1, 2, 3):
+        client = world.client(port)
+        assert client.allocate(even_port(reserve=True)).ok
+        client.refresh(lifetime(0))
+    assert world.client(4).allocate().error == 486
+    world.pass_time(30)
+    assert world.client(5).allocate().ok
+
+
 def test_no_port_left_is_508():
     world = World(replace(SETTINGS, relay_ports=PortRange(50001, 50002)))
     world.sockets.taken = {50002}
