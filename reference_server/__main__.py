@@ -45,6 +45,15 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="maddy.conf or iroh-relay.toml (docs/configuration.md); may be given for each of them",
     )
+    result.add_argument(
+        "--turn",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="a TURN server for calls (default: yes)",
+    )
+    result.add_argument(
+        "--turn-ttl", type=int, default=86400, metavar="SECONDS", help="how long its credentials are valid"
+    )
     result.add_argument("--ledger", action="store_true", help="remember who connected and what was carried")
     result.add_argument(
         "--relay-ping-interval",

@@ -17,6 +17,7 @@ __all__ = [
     "DEFAULT_PORTS",
     "STANDARD_PORTS",
     "STUN_PORT",
+    "TURNS_PORT",
     "Ports",
     "claim_any_address",
     "claim_address",
@@ -24,6 +25,8 @@ __all__ = [
 ]
 
 STUN_PORT = 3478
+"""Also the port of TURN over UDP and TCP."""
+TURNS_PORT = 5349
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,10 @@ class ServerSettings:
     ledger: bool = False
     public: bool = False
     hash_cost: str = "low"
+    turn: bool = False
+    """Takes UDP 3478 from the relay. Needs an IPv4 address: the METADATA line cannot carry another one."""
+    turn_ttl: int = 86400
+    """Seconds that the TURN credentials of METADATA are valid."""
 
 
 def choose(arguments: argparse.Namespace, state: Path) -> tuple[ServerSettings, socket.socket | None]:
@@ -76,6 +80,9 @@ def choose(arguments: argparse.Namespace, state: Path) -> tuple[ServerSettings, 
     if relay is not None and arguments.relay_ping_interval is not None:
         raise ConfigurationError(f"--relay-ping-interval: set ping_interval in {relay.file} instead")
     certificates = maddy.mail_certificates if maddy else ()
+    turn = arguments.turn and not arguments.config and ":" not in host
+    if arguments.turn and ":" in host:
+        log.warning("no TURN: METADATA has no way to name a TURN server at an IPv6 address")
     settings = ServerSettings(
         state=state,
         host=host,
@@ -83,12 +90,14 @@ def choose(arguments: argparse.Namespace, state: Path) -> tuple[ServerSettings, 
         iroh_relay_url=_relay_url(host, ports, maddy, relay),
         relay_config=relay.text_for(host)
         if relay
-        else _relay_config(host, ports, arguments.relay_ping_interval),
+        else _relay_config(host, ports, arguments.relay_ping_interval, stun=not turn),
         certificate=(certificates[0].certificate, certificates[0].key) if certificates else None,
         domain=arguments.domain or (maddy and maddy.domain) or ServerSettings.domain,
         dialect=arguments.dialect or ("madmail" if maddy else ServerSettings.dialect),
         ledger=arguments.ledger,
         public=arguments.public,
+        turn=turn,
+        turn_ttl=arguments.turn_ttl,
     )
     return settings, claim
 
@@ -136,11 +145,11 @@ def _relay_url(host: str, ports: Ports, maddy: MaddyConfig | None, relay: RelayF
     return url
 
 
-def _relay_config(host: str, ports: Ports, ping_interval: float | None) -> str:
+def _relay_config(host: str, ports: Ports, ping_interval: float | None, *, stun: bool) -> str:
     return (
         "enable_relay = true\n"
         f'http_bind_addr = "{_bracketed(host)}:{ports.iroh_relay}"\n'
-        "enable_stun = true\n"
+        f"enable_stun = {'true' if stun else 'false'}\n"
         f'stun_bind_addr = "{_bracketed(host)}:{STUN_PORT}"\n'
         "enable_metrics = false\n"
         'access = "everyone"\n'

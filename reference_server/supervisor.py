@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -21,9 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from . import control
+from .addresses import STUN_PORT, TURNS_PORT
 from .control import ControlError, ControlServer
 from .service import LIFELINE, ConfigurationError
 from .settings import ServerSettings
+from .tls import issue_development_certificate
 
 __all__ = ["Command", "ServiceProcess", "Supervisor", "standard_command"]
 
@@ -162,12 +165,16 @@ class Supervisor:
         self._lifeline_read, self._lifeline_write = os.pipe()
         self._claim = claim
         self._command = command
+        stun = [] if claim is None else [claim.fileno()]
         self._services = {
             "iroh_relay": self._service(
-                "iroh_relay", self._relay_arguments(), *([] if claim is None else [claim.fileno()])
+                "iroh_relay", self._relay_arguments(), *([] if settings.turn else stun)
             ),
             "mail": self._service("mail", self._mail_arguments()),
         }
+        if settings.turn:
+            assert claim is not None, "TURN answers on UDP 3478"
+            self._services["turn"] = self._service("turn", self._turn_arguments(claim), *stun)
         self._control = ControlServer(
             self._runtime / "control.sock",
             {
@@ -248,13 +255,54 @@ class Supervisor:
             arguments["--iroh-relay-url"] = settings.iroh_relay_url
         if settings.certificate is not None:
             arguments["--tls-cert"], arguments["--tls-key"] = settings.certificate
+        if settings.turn:
+            arguments |= {
+                "--turn-address": f"{settings.host}:{STUN_PORT}",
+                "--turn-secret-file": self._turn_secret_file(),
+                "--turn-ttl": settings.turn_ttl,
+            }
         return [str(word) for pair in arguments.items() for word in pair]
 
     def _relay_arguments(self) -> list[str]:
         file = self._runtime / "iroh-relay.toml"
         file.write_text(f"# written by the supervisor at each start\n{self.settings.relay_config}")
         arguments = ["--config-path", str(file)]
-        return arguments if self._claim is None else [*arguments, "--stun-fd", str(self._claim.fileno())]
+        if self._claim is None or self.settings.turn:
+            return arguments
+        return [*arguments, "--stun-fd", str(self._claim.fileno())]
+
+    def _turn_arguments(self, udp: socket.socket) -> list[str]:
+        """TURN takes the place of the relay on UDP 3478 and answers STUN there."""
+        settings = self.settings
+        host, (certificate, key) = settings.host, self._certificate()
+        arguments: dict[str, object] = {
+            "--realm": settings.domain,
+            "--secret-file": self._turn_secret_file(),
+            "--cert": certificate,
+            "--key": key,
+            "--udp-fd": udp.fileno(),
+        }
+        listeners = (f"udp://{host}:{STUN_PORT}", f"tcp://{host}:{STUN_PORT}", f"tls://{host}:{TURNS_PORT}")
+        words = [str(word) for pair in arguments.items() for word in pair]
+        return [*words, *(f"--listen={listener}" for listener in listeners)]
+
+    def _certificate(self) -> tuple[Path, Path]:
+        """The one of the mail service, so that one CA is enough for clients."""
+        settings = self.settings
+        if settings.certificate is not None:
+            return settings.certificate
+        issued = issue_development_certificate(
+            settings.state / "mail" / "tls", [settings.host, settings.domain]
+        )
+        return issued.certificate_file, issued.key_file
+
+    def _turn_secret_file(self) -> Path:
+        """What mail and TURN share: a new secret for each run, in a file that only its owner can read."""
+        file = self._runtime / "turn-secret"
+        if not file.exists():
+            file.touch(mode=0o600)
+            file.write_text(secrets.token_urlsafe(32) + "\n")
+        return file
 
     # Verbs of the control socket
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from reference_server.ledger import Ledger
 from reference_server.service import ConfigurationError, check_bind_address, run
+from reference_server.turn.credentials import turn_line
 
 from .service import MailService
 from .settings import Dialect, MailSettings, PasswordHashCost
@@ -45,6 +47,13 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--domain", default=MailSettings.domain, help="of the mail addresses")
     parser.add_argument("--dialect", type=Dialect, choices=list(Dialect), default=MailSettings.dialect)
     parser.add_argument("--iroh-relay-url", metavar="URL", help="advertised in METADATA")
+    parser.add_argument("--turn-address", metavar="HOST:PORT", help="TURN server, advertised in METADATA")
+    parser.add_argument(
+        "--turn-secret-file", type=Path, metavar="FILE", help="its shared secret; the first line counts"
+    )
+    parser.add_argument(
+        "--turn-ttl", type=int, default=86400, metavar="SECONDS", help="how long its credentials are valid"
+    )
     parser.add_argument("--comment", metavar="TEXT", help="advertised in METADATA")
     parser.add_argument(
         "--admin", metavar="URI", help="advertised in METADATA, e.g. mailto:root@chatmail.test"
@@ -98,7 +107,23 @@ def _settings(options: argparse.Namespace) -> MailSettings:
         comment=options.comment,
         admin=options.admin,
         iroh_relay_url=options.iroh_relay_url,
+        turn=_turn(options),
     )
+
+
+def _turn(options: argparse.Namespace) -> Callable[[], str] | None:
+    """What gives a line with fresh credentials at each call."""
+    if (options.turn_address is None) != (options.turn_secret_file is None):
+        raise ConfigurationError("--turn-address and --turn-secret-file belong together")
+    if options.turn_address is None:
+        return None
+    if options.turn_address.count(":") != 1:
+        raise ConfigurationError("--turn-address is HOST:PORT; METADATA cannot carry an IPv6 address")
+    try:
+        secret = options.turn_secret_file.read_text().splitlines()[0].strip()
+    except (OSError, UnicodeDecodeError, IndexError) as error:
+        raise ConfigurationError(f"cannot read a secret from {options.turn_secret_file}: {error}") from error
+    return partial(turn_line, options.turn_address, secret, options.turn_ttl)
 
 
 def _certificate(options: argparse.Namespace) -> tuple[Path, Path, Path | None]:

@@ -45,9 +45,7 @@ AGENTS_PROGRAM = {"calls/peer.py", "calls/tracks.py"}
 
 
 def test_the_harness_is_synchronous():
-    users = {
-        str(path.relative_to(PACKAGE)) for path in others() if "asyncio" in path.read_text()
-    }
+    users = {str(path.relative_to(PACKAGE)) for path in others() if "asyncio" in path.read_text()}
     assert users == AGENTS_PROGRAM
 
 

@@ -95,7 +95,30 @@ def test_the_mail_service_is_told_the_relay_that_really_runs(start):
     file = Path(relay[relay.index("--config-path") + 1]).read_text()
     url = mail[mail.index("--iroh-relay-url") + 1]
     assert f'http_bind_addr = "{url.removeprefix("http://")}"' in file
-    assert "enable_stun = true" in file
+    assert "enable_stun = false" in file  # TURN answers it
+
+
+def test_turn_and_mail_share_a_secret_that_nobody_sees(start):
+    endpoints = start("--ephemeral-ports", "--ledger", "--turn-ttl", "77").ready()
+    mail = started(endpoints, "mail")["arguments"]
+    turn = started(endpoints, "turn")["arguments"]
+    file = Path(mail[mail.index("--turn-secret-file") + 1])
+    assert turn[turn.index("--secret-file") + 1] == str(file)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.read_text().strip() not in " ".join(mail + turn)
+    address = mail[mail.index("--turn-address") + 1]
+    assert f"--listen=udp://{address}" in turn
+    assert f"--listen=tcp://{address}" in turn
+    assert mail[mail.index("--turn-ttl") + 1] == "77"
+
+
+def test_without_turn_the_relay_answers_stun(start):
+    endpoints = start("--ephemeral-ports", "--ledger", "--no-turn").ready()
+    relay = started(endpoints, "iroh_relay")["arguments"]
+    assert "enable_stun = true" in Path(relay[relay.index("--config-path") + 1]).read_text()
+    assert "--stun-fd" in relay
+    assert "--turn-address" not in started(endpoints, "mail")["arguments"]
+    assert "turn_pid" not in endpoints
 
 
 def test_the_relay_is_told_how_often_to_ping(start):
@@ -205,7 +228,7 @@ def test_services_end_when_the_supervisor_is_killed(start):
 @pytest.mark.parametrize(
     ("verb", "fields", "sentence"),
     [
-        ("restart", {"service": "turn"}, "unknown service"),
+        ("restart", {"service": "pop3"}, "unknown service"),
         ("restart", {"service": "mail", "signal": "USR1"}, "TERM or KILL"),
         ("logs", {}, "unknown service"),
         ("logs", {"service": "mail", "lines": "many"}, "number"),

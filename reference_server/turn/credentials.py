@@ -1,0 +1,101 @@
+"""Who may allocate: time-limited credentials made from a shared secret, and nonces that nobody has to remember.
+
+The scheme is the one of draft-uberti-behave-turn-rest-00 with a bare expiry as user name: chatmail servers hand
+it out over IMAP METADATA, and every TURN server that knows the secret can check it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+import struct
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from .stun import Address
+
+__all__ = ["Credentials", "Nonces", "SharedSecrets", "long_term_key", "make_password", "turn_line"]
+
+MAX_USERNAME = 64
+"""Bytes; an expiry has ten digits."""
+NONCE_MAC_SIZE = 12
+Clock = Callable[[], float]
+"""Gives unix seconds."""
+
+
+class Credentials(Protocol):
+    """Knows the keys that a request may be signed with."""
+
+    def keys(self, username: bytes, realm: bytes) -> Sequence[bytes]:
+        """Keys of RFC 8489, section 9.2.2; empty when this user name or realm is not accepted now."""
+
+
+def make_password(secret: str, username: str) -> str:
+    """The password that belongs to `username`: base64 of HMAC-SHA1."""
+    return base64.b64encode(hmac.digest(secret.encode(), username.encode(), "sha1")).decode()
+
+
+def turn_line(address: str, secret: str, ttl: float, clock: Clock = time.time) -> str:
+    """What METADATA tells clients: `HOST:PORT:EXPIRY:PASSWORD`, valid for `ttl` seconds from now."""
+    username = str(int(clock() + ttl))
+    return f"{address}:{username}:{make_password(secret, username)}"
+
+
+def long_term_key(username: bytes, realm: bytes, password: bytes) -> bytes:
+    """RFC 8489, section 9.2.2. The parts are UTF-8 that has been prepared already (ours are ASCII)."""
+    return hashlib.md5(b":".join((username, realm, password)), usedforsecurity=False).digest()
+
+
+class SharedSecrets:
+    """Accepts user names that are unix times in the future. Several secrets allow for rotation."""
+
+    def __init__(self, secrets: Sequence[str], realm: str, clock: Clock = time.time) -> None:
+        self._secrets = tuple(secrets)
+        self._realm = realm.encode()
+        self._clock = clock
+
+    def keys(self, username: bytes, realm: bytes) -> Sequence[bytes]:
+        if realm != self._realm or not self.unexpired(username):
+            return ()
+        name = username.decode()
+        passwords = (make_password(secret, name).encode() for secret in self._secrets)
+        return [long_term_key(username, realm, password) for password in passwords]
+
+    def unexpired(self, username: bytes) -> bool:
+        return (
+            len(username) <= MAX_USERNAME
+            and username.isdigit()  # for bytes: ASCII digits only
+            and int(username) > self._clock()
+        )
+
+
+class Nonces:
+    """Nonces that carry their own proof: time of issue and a MAC over it and the client's address.
+
+    Nothing is stored, so a flood of requests costs no memory; a nonce serves only the address that it was given to.
+    """
+
+    def __init__(self, lifetime: float, clock: Clock = time.time) -> None:
+        self._lifetime = lifetime
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+
+    def issue(self, client: Address) -> bytes:
+        """22 characters."""
+        return self._make(int(self._clock()), client)
+
+    def is_fresh(self, nonce: bytes, client: Address) -> bool:
+        try:
+            (issued,) = struct.unpack_from(">I", base64.urlsafe_b64decode(nonce + b"=="))
+        except (ValueError, struct.error):
+            return False
+        age = self._clock() - issued
+        return hmac.compare_digest(nonce, self._make(issued, client)) and age <= self._lifetime
+
+    def _make(self, issued: int, client: Address) -> bytes:
+        stamp = struct.pack(">I", issued & 0xFFFFFFFF)
+        mac = hmac.digest(self._key, stamp + str(client).encode(), "sha256")[:NONCE_MAC_SIZE]
+        return base64.urlsafe_b64encode(stamp + mac).rstrip(b"=")

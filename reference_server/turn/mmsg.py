@@ -1,0 +1,121 @@
+"""Many datagrams with one system call: recvmmsg(2) and sendmmsg(2) over buffers that all sockets share.
+
+A datagram is received behind room for a channel header, or with one; it is sent on from the same memory, with or
+without that header. No payload is ever copied in this process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+from collections.abc import Iterable
+
+__all__ = ["HEADER", "SLOTS", "STRIDE", "Batch", "Vector"]
+
+SLOTS = 64
+HEADER = 4
+"""Bytes of a channel header."""
+ROOM = 65535
+STRIDE = 4 + ROOM + 1 + 1088
+"""Not a multiple of a page: equal offsets in all slots would share few cache sets."""
+
+_MSG_DONTWAIT = 0x40
+_FULL = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM)
+
+
+class _Iovec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class _Message(ctypes.Structure):
+    """struct mmsghdr of a 64-bit Linux; its msghdr is padded to whole words."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("name_length", ctypes.c_uint32),
+        ("vector", ctypes.c_void_p),
+        ("vector_length", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_length", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+        ("end_of_msghdr", ctypes.c_int),
+        ("length", ctypes.c_uint32),
+    )
+
+
+_libc = ctypes.PyDLL(None, use_errno=True)  # keeps the GIL: with MSG_DONTWAIT no call waits
+_recvmmsg = _libc.recvmmsg
+_recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
+_sendmmsg = _libc.sendmmsg
+_sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
+
+
+class Vector:
+    """One message head per slot, each pointing `offset` bytes into its slot.
+
+    `sizes[2 * i + 1]` is how many bytes of slot i are sent.
+    """
+
+    def __init__(self, memory: int, offset: int, size: int) -> None:
+        self._iovecs = (_Iovec * SLOTS)(
+            *(_Iovec(memory + slot * STRIDE + offset, size) for slot in range(SLOTS))
+        )
+        self._messages = (_Message * SLOTS)()
+        for slot in range(SLOTS):
+            message = self._messages[slot]
+            message.vector = ctypes.addressof(self._iovecs) + slot * ctypes.sizeof(_Iovec)
+            message.vector_length = 1
+        self.address = ctypes.addressof(self._messages)
+        self.sizes = memoryview(self._iovecs).cast("B").cast("Q")
+        words = ctypes.sizeof(_Message) // 4
+        self.lengths = memoryview(self._messages).cast("B").cast("I")[_Message.length.offset // 4 :: words]
+
+
+class Batch:
+    """64 slots of memory for datagrams on their way. A loop has one, and empties it before it fills it again."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(SLOTS * STRIDE)
+        memory = ctypes.addressof(ctypes.c_char.from_buffer(self.buffer))
+        self.into_start = Vector(memory, 0, HEADER + ROOM)
+        """To receive: a datagram begins at the start of its slot."""
+        self.into_payload = Vector(memory, HEADER, ROOM)
+        """To receive: a datagram begins where the payload of a channel's data would."""
+        self.from_start = Vector(memory, 0, 0)
+        self.from_payload = Vector(memory, HEADER, 0)
+
+    def receive(self, descriptor: int, vector: Vector) -> list[int]:
+        """Sizes of the datagrams that now lie in the first slots; empty when there are none."""
+        count = _recvmmsg(descriptor, vector.address, SLOTS, _MSG_DONTWAIT, None)
+        if count <= 0:
+            return []  # also for an ICMP error that an earlier datagram caused: nothing was lost by it here
+        if count == 1:
+            return [vector.lengths[0]]  # the usual case when nobody is in a hurry
+        lengths: list[int] = vector.lengths[:count].tolist()
+        return lengths
+
+    def send(self, descriptor: int, vector: Vector, start: int, stop: int) -> int:
+        """Send slots start to stop-1 to the peer of a connected socket. Returns how many the kernel did not take."""
+        refused = 0
+        failed_at = -1
+        while start < stop:
+            count = _sendmmsg(
+                descriptor, vector.address + start * ctypes.sizeof(_Message), stop - start, _MSG_DONTWAIT
+            )
+            if count > 0:
+                start += count
+            elif ctypes.get_errno() in _FULL:
+                return refused + stop - start
+            elif failed_at == start:
+                refused += 1
+                start += 1
+            else:
+                failed_at = start  # the error may be an ICMP answer to something earlier, and is gone now
+        return refused
+
+    def datagrams(self, sizes: Iterable[int], offset: int) -> list[bytes]:
+        """Copies of what was received, for those that need more than being sent on."""
+        return [
+            bytes(self.buffer[at : at + size])
+            for at, size in ((slot * STRIDE + offset, size) for slot, size in enumerate(sizes))
+        ]

@@ -1,0 +1,190 @@
+"""TURN as a service: opens the listeners, starts the thread that serves them, ends both."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import logging
+import resource
+import socket
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from reference_server.ledger import Ledger
+from reference_server.service import ConfigurationError, check_bind_address
+
+from .allocations import Permissions
+from .credentials import SharedSecrets
+from .ledger import TurnLedger
+from .peers import DenyList
+from .server import Strategies
+from .settings import Listen, Transport, TurnSettings
+from .shell import Shell
+from .udp import address_of, bind_udp
+
+__all__ = ["TurnService"]
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+log = logging.getLogger(__name__)
+
+
+class TurnService:
+    """One TURN server (`reference_server.service.Service`).
+
+    `udp_socket` is a bound socket that takes the place of the `udp://` listener of the same address. `adapt` is
+    given the standard strategies and returns those that are used.
+    """
+
+    def __init__(
+        self,
+        settings: TurnSettings,
+        secrets: Sequence[str],
+        ledger: TurnLedger,
+        *,
+        certificate: tuple[Path, Path] | None = None,
+        allowed_peers: Sequence[Network] = (),
+        udp_socket: socket.socket | None = None,
+        public: bool = False,
+        adapt: Callable[[Strategies], Strategies] | None = None,
+    ) -> None:
+        for listen in settings.listeners:
+            check_bind_address(listen.address.host, public=public)
+        if not secrets or not all(secrets):
+            raise ConfigurationError("TURN needs a secret that is not empty")
+        wants_tls = any(listen.transport is Transport.TLS for listen in settings.listeners)
+        if wants_tls and certificate is None:
+            raise ConfigurationError("a tls:// listener needs a certificate and its key")
+        self.ledger: Ledger = ledger
+        self._turn_ledger = ledger
+        self._settings = settings
+        self._secrets = tuple(secrets)
+        self._allowed_peers = tuple(allowed_peers)
+        self._adapt = adapt or (lambda standard: standard)
+        self._udp_socket = udp_socket
+        self._tls = _tls_context(*certificate) if wants_tls and certificate else None
+        self._shell: Shell | None = None
+
+    async def start(self) -> Mapping[str, Any]:
+        """Raises `OSError` for an address that cannot be had, before anything is served."""
+        _allow_many_descriptors()
+        opened = self._open()
+        settings = replace(self._settings, listeners=tuple(opened))
+        self._check_relays(settings)
+        for network in self._allowed_peers:
+            log.warning("peers in %s are allowed: for labs only, this lends strangers the network", network)
+        relay_hosts = {
+            family: host if _is_local(host) else _listener_host(settings, family)
+            for family in (1, 2)
+            if (host := settings.relay_host(family)) is not None
+        }
+        self._shell = Shell(
+            settings,
+            self._strategies(settings),
+            self._turn_ledger,
+            listeners=opened,
+            relay_hosts=relay_hosts,
+            tls=self._tls,
+        )
+        self._turn_ledger.run_there = self._shell.loop.call
+        self._shell.start()
+        endpoints: dict[str, Any] = {"turn": [str(listen) for listen in opened], "turn_realm": settings.realm}
+        for listen in opened:
+            if listen.transport is Transport.UDP:
+                endpoints.setdefault("stun", listen.address.port)
+        return endpoints
+
+    async def close(self) -> None:
+        if self._shell is not None:
+            self._shell.close()
+            self._turn_ledger.run_there = lambda work: work()
+
+    def _strategies(self, settings: TurnSettings) -> Strategies:
+        told = [host for family in (1, 2) if (host := settings.relay_host(family)) is not None]
+        return self._adapt(
+            Strategies(
+                SharedSecrets(self._secrets, settings.realm),
+                DenyList(
+                    listeners=[listen.address for listen in settings.listeners],
+                    own_hosts=told,
+                    allowed=self._allowed_peers,
+                ),
+                Permissions(strict=settings.strict_permissions),
+            )
+        )
+
+    def _open(self) -> dict[Listen, socket.socket]:
+        """The listeners with the ports that they really have."""
+        opened: dict[Listen, socket.socket] = {}
+        try:
+            for listen in self._settings.listeners:
+                bound = self._bind(listen)
+                opened[Listen(listen.transport, address_of(bound.getsockname()))] = bound
+        except OSError as error:
+            for bound in opened.values():
+                bound.close()
+            raise OSError(error.errno, f"{error.strerror}: {listen}") from error
+        return opened
+
+    def _bind(self, listen: Listen) -> socket.socket:
+        given = self._udp_socket
+        if listen.transport is not Transport.UDP:
+            family = socket.AF_INET6 if listen.address.family == 2 else socket.AF_INET
+            return socket.create_server(listen.address, family=family)
+        if given is not None and address_of(given.getsockname()) == listen.address:
+            return given
+        return bind_udp(listen.address)
+
+    @staticmethod
+    def _check_relays(settings: TurnSettings) -> None:
+        for family in (1, 2):
+            host = settings.relay_host(family)
+            if host is not None and ipaddress.ip_address(host).is_unspecified:
+                raise ConfigurationError(
+                    f"clients cannot be told that relays are at {host}: name the address in relay_ip"
+                )
+
+
+def _listener_host(settings: TurnSettings, family: int) -> str:
+    """Where relays are bound when relay_ip is an address of somebody in front of us."""
+    hosts = [listen.address.host for listen in settings.listeners if listen.address.family == family]
+    if not hosts:
+        raise ConfigurationError(
+            "relay_ip is no address of this machine, and no listener has its address family"
+        )
+    return hosts[0]
+
+
+def _is_local(host: str) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+            return False
+    return True
+
+
+def _allow_many_descriptors() -> None:
+    """A call needs about six; the usual soft limit of 1024 is small."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"cannot use the certificate {certificate} with the key {key}: {error}"
+        ) from error
+    return context
