@@ -25,6 +25,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from harness.waiting import wait_until
+
 PAYLOADS = (1200, 14_000)
 BYTES_PER_RUN = 1_000_000_000
 WINDOW_FRAMES = 400
@@ -156,14 +158,16 @@ def _log_in(port: int) -> tuple[socket.socket, bytes]:
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + 20
-    while process.poll() is None and time.monotonic() < deadline:
+    def answers() -> bool:
+        if process.poll() is not None:
+            raise RuntimeError(f"the relay ended with exit code {process.returncode}")
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
-            return
         except urllib.error.URLError:
-            time.sleep(0.02)
-    raise SystemExit(f"{process.args!r} did not start")
+            return False
+        return True
+
+    wait_until(answers, "the relay to answer", within=20)
 
 
 def _free_port() -> int:

@@ -106,5 +106,6 @@ def test_aioimaplib(start_mail: StartMail, compress: bool) -> None:
         assert (await client.getquotaroot("INBOX")).result == "OK"
         assert (await client.status("Saved", "(MESSAGES)")).lines[0] == b"Saved (MESSAGES 2)"
         assert (await client.logout()).result == "OK"
+        client.protocol.transport.abort()  # the library leaves it to the garbage collector
 
     asyncio.run(talk())
