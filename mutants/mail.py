@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,15 +32,21 @@ __all__ = [
     "never_waking_idle",
     "opening_mailboxes_of_others",
     "waking_idle_late",
+    "with_another_turn_secret",
     "with_certificate_of_another_name",
+    "with_closed_turn_port",
     "with_dead_relay_url",
     "with_foreign_relay_url",
+    "with_foreign_turn_server",
     "with_relay_behind_bad_certificate",
+    "with_turn_expiry_in_milliseconds",
     "with_unusable_relay_url",
     "without_relay_url",
+    "without_turn_line",
 ]
 
 RELAY_URL = "--iroh-relay-url"
+TURN_ADDRESS, TURN_SECRET, TURN_TTL = "--turn-address", "--turn-secret-file", "--turn-ttl"
 DISCARD_PORT = 9
 WAKES_AFTER = 30.0
 LATE = 0.2
@@ -47,26 +55,55 @@ LATE = 0.2
 RIGHT = Strategies()
 
 
-def without_relay_url(arguments: Sequence[str]) -> int:
-    position = arguments.index(RELAY_URL)
-    return main([*arguments[:position], *arguments[position + 2 :]])
+def _without(arguments: Sequence[str], option: str) -> list[str]:
+    position = arguments.index(option)
+    return [*arguments[:position], *arguments[position + 2 :]]
 
 
-def _with_relay_url(arguments: Sequence[str], change: Callable[[str], str]) -> int:
-    position = arguments.index(RELAY_URL) + 1
+def _with(arguments: Sequence[str], option: str, change: Callable[[str], str]) -> int:
+    position = arguments.index(option) + 1
     return main([*arguments[:position], change(arguments[position]), *arguments[position + 1 :]])
 
 
+def without_relay_url(arguments: Sequence[str]) -> int:
+    return main(_without(arguments, RELAY_URL))
+
+
+def without_turn_line(arguments: Sequence[str]) -> int:
+    return main(_without(_without(arguments, TURN_ADDRESS), TURN_SECRET))
+
+
+def with_closed_turn_port(arguments: Sequence[str]) -> int:
+    return _with(arguments, TURN_ADDRESS, lambda address: f"{address.rpartition(':')[0]}:{DISCARD_PORT}")
+
+
+def with_foreign_turn_server(arguments: Sequence[str]) -> int:
+    return _with(arguments, TURN_ADDRESS, lambda _address: "203.0.113.7:3478")  # RFC 5737: nobody lives there
+
+
+def with_turn_expiry_in_milliseconds(arguments: Sequence[str]) -> int:
+    """A thousand times the expiry, as the sum that the service computes from the time of each request."""
+    now = int(time.time())
+    return _with(arguments, TURN_TTL, lambda ttl: str(1000 * (now + int(ttl)) - now))
+
+
+def with_another_turn_secret(arguments: Sequence[str]) -> int:
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory, "secret")
+        file.write_text("a secret that TURN does not know\n")
+        return _with(arguments, TURN_SECRET, lambda _file: str(file))
+
+
 def with_dead_relay_url(arguments: Sequence[str]) -> int:
-    return _with_relay_url(arguments, lambda url: f"{url.rpartition(':')[0]}:{DISCARD_PORT}")
+    return _with(arguments, RELAY_URL, lambda url: f"{url.rpartition(':')[0]}:{DISCARD_PORT}")
 
 
 def with_foreign_relay_url(arguments: Sequence[str]) -> int:
-    return _with_relay_url(arguments, lambda _url: "http://203.0.113.7:3340")  # RFC 5737: nobody lives there
+    return _with(arguments, RELAY_URL, lambda _url: "http://203.0.113.7:3340")  # RFC 5737: nobody lives there
 
 
 def with_unusable_relay_url(arguments: Sequence[str]) -> int:
-    return _with_relay_url(arguments, lambda url: url.removeprefix("http://"))
+    return _with(arguments, RELAY_URL, lambda url: url.removeprefix("http://"))
 
 
 def with_certificate_of_another_name(arguments: Sequence[str]) -> int:
@@ -83,7 +120,7 @@ def with_certificate_of_another_name(arguments: Sequence[str]) -> int:
 def with_relay_behind_bad_certificate(arguments: Sequence[str]) -> int:
     host = arguments[arguments.index("--host") + 1]
     with tls_as_somebody_else(host) as port:
-        return _with_relay_url(arguments, lambda _url: f"https://{host}:{port}")
+        return _with(arguments, RELAY_URL, lambda _url: f"https://{host}:{port}")
 
 
 def answering_metadata_to_strangers(arguments: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from . import mail, relay, supervisor
+from . import mail, relay, supervisor, turn
 
 __all__ = ["MUTANTS", "Kill", "Mutant"]
 
@@ -32,7 +32,7 @@ class Mutant:
 
     name: str
     kind: Literal["settings", "wire", "strategy"]
-    service: Literal["mail", "iroh_relay", "supervisor"]
+    service: Literal["mail", "iroh_relay", "turn", "supervisor"]
     run: Run
     wrong: str
     killed_by: tuple[Kill, ...]
@@ -286,6 +286,107 @@ _ALL = (
         mail.waking_idle_late,
         "a client in IDLE hears of new mail half a minute later",
         (Kill("mail.idle_reports_new_mail", "EXISTS during IDLE"),),
+    ),
+    Mutant(
+        "turn_key_missing",
+        "settings",
+        "mail",
+        mail.without_turn_line,
+        "METADATA has no TURN server, so clients use public ones",
+        (Kill("turn.turn_is_offered", "METADATA has no value for /shared/vendor/deltachat/turn"),),
+    ),
+    Mutant(
+        "turn_foreign",
+        "settings",
+        "mail",
+        mail.with_foreign_turn_server,
+        "METADATA names the TURN server of somebody else",
+        (Kill("turn.turn_is_offered", "offers the TURN server of somebody else"),),
+    ),
+    Mutant(
+        "turn_milliseconds",
+        "settings",
+        "mail",
+        mail.with_turn_expiry_in_milliseconds,
+        "the expiry of the TURN credentials is in milliseconds",
+        (Kill("turn.turn_is_offered", "must be an expiry in unix seconds"),),
+    ),
+    Mutant(
+        "turn_advertised_port_closed",
+        "settings",
+        "mail",
+        mail.with_closed_turn_port,
+        "METADATA names a TURN port where nothing listens",
+        (Kill("turn.turn_allocates_with_offered_credentials", "nothing listens on turn:"),),
+    ),
+    Mutant(
+        "turn_other_secret",
+        "settings",
+        "mail",
+        mail.with_another_turn_secret,
+        "mail and TURN do not share a secret",
+        (Kill("turn.turn_allocates_with_offered_credentials", "refuses Allocate with 401"),),
+    ),
+    Mutant(
+        "turn_wrong_relay_ip",
+        "settings",
+        "turn",
+        turn.telling_a_wrong_relay_ip,
+        "clients are told relayed addresses that are not the server's",
+        (
+            Kill(
+                "turn.turn_allocates_with_offered_credentials",
+                "tells clients the relayed address 203.0.113.7:",
+            ),
+        ),
+    ),
+    Mutant(
+        "turn_drops_every_20th",
+        "strategy",
+        "turn",
+        turn.dropping_every_20th,
+        "one of twenty datagrams is lost",
+        (Kill("turn.turn_allocates_with_offered_credentials", "of 48 datagrams were lost or changed"),),
+    ),
+    Mutant(
+        "turn_one_direction_dead",
+        "strategy",
+        "turn",
+        turn.with_one_direction_dead,
+        "one of two clients is heard by nobody",
+        (Kill("turn.turn_allocates_with_offered_credentials", "none of 48 datagrams arrived"),),
+    ),
+    Mutant(
+        "turn_realm_not_checked",
+        "strategy",
+        "turn",
+        turn.accepting_any_realm,
+        "credentials for any realm are accepted",
+        (Kill("turn.turn_refuses_wrong_credentials", "accepts credentials with another realm"),),
+    ),
+    Mutant(
+        "turn_errors_unsigned",
+        "settings",
+        "turn",
+        turn.leaving_errors_unsigned,
+        "errors after authentication are not signed, so aioice does not see them",
+        (Kill("turn.turn_refuses_wrong_credentials", "an error after authentication is not signed"),),
+    ),
+    Mutant(
+        "turn_permissions_not_enforced",
+        "strategy",
+        "turn",
+        turn.forwarding_without_permissions,
+        "data passes without a permission",
+        (Kill("turn.turn_enforces_permissions", "without a permission for"),),
+    ),
+    Mutant(
+        "turn_loopback_open",
+        "strategy",
+        "turn",
+        turn.open_to_loopback,
+        "the exception for relays of the server itself covers all of loopback",
+        (Kill("turn.turn_enforces_permissions", "a datagram was relayed to a program on 127."),),
     ),
 )
 

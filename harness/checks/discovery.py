@@ -15,7 +15,14 @@ from ..hosts import Host
 from ..targets import Target
 from .outcome import Outcome, PromiseBroken, check
 
-__all__ = ["IROH_RELAY_KEY", "Offer", "metadata_needs_login", "metadata_offers_a_relay", "offered"]
+__all__ = [
+    "IROH_RELAY_KEY",
+    "Offer",
+    "belongs_to",
+    "metadata_needs_login",
+    "metadata_offers_a_relay",
+    "offered",
+]
 
 IROH_RELAY_KEY = "/shared/vendor/deltachat/irohrelay"
 VALUE_FORMS = {"chatmail": "literal", "madmail": "quoted"}
@@ -51,14 +58,15 @@ def _offer(target: Target, imap: ImapClient) -> Offer:
         url = RelayUrl.parse(value.value)
     except RelayError as error:
         raise PromiseBroken(f"METADATA offers an unusable relay: {error}") from error
-    if not _belongs_to(target, url.host):
+    if not belongs_to(target, url.host):
         raise PromiseBroken(
             f"METADATA offers the relay of somebody else: {url} is not on {target.host} ({target.domain})"
         )
     return Offer(url)
 
 
-def _belongs_to(target: Target, name: str) -> bool:
+def belongs_to(target: Target, name: str) -> bool:
+    """`name`, a DNS name or an address, means the target's own host."""
     if name in (target.host, target.domain):
         return True
     return bool(_addresses(name) & _addresses(target.host))

@@ -17,14 +17,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
-from ..clients.control import ServiceLedger
+from ..clients.control import Ledgers, ServiceLedger
 from ..clients.eras import CoreUnsupported
 from ..hosts import MissingCapability
 from ..report.records import ACCOUNTS_LEFT, Record, Verdict
 from ..targets import Impact, Target
 from ..waiting import WaitTimeout
 
-__all__ = ["CHECKS", "Check", "Outcome", "PromiseBroken", "Sink", "check", "recording", "relay_ledger"]
+__all__ = [
+    "CHECKS",
+    "Check",
+    "Outcome",
+    "PromiseBroken",
+    "Sink",
+    "check",
+    "recording",
+    "relay_ledger",
+    "turn_ledger",
+]
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -184,10 +194,21 @@ def check(
 
 def relay_ledger(outcome: Outcome, target: Target, *, otherwise: str) -> ServiceLedger | None:
     """What the relay says that it carried; without a ledger None, and a note that names the weaker witness."""
+    ledgers = _ledgers(outcome, target, otherwise)
+    return None if ledgers is None else ledgers.iroh_relay
+
+
+def turn_ledger(outcome: Outcome, target: Target, *, otherwise: str) -> ServiceLedger | None:
+    """What TURN says that it carried; without a ledger None, and a note that names the weaker witness."""
+    ledgers = _ledgers(outcome, target, otherwise)
+    return None if ledgers is None else ledgers.turn
+
+
+def _ledgers(outcome: Outcome, target: Target, otherwise: str) -> Ledgers | None:
     if target.control is None or "ledger" not in target.capabilities:
         outcome.note(f"the target keeps no ledger: {otherwise}")
         return None
-    return target.control.ledger().iroh_relay
+    return target.control.ledger()
 
 
 def _left_out(entry: Check, target: Target) -> Outcome | None:

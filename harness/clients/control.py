@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..hosts import Host
+from .turn_ledger import Count, TurnAllocation, read_counts
 
 __all__ = [
     "Connection",
@@ -87,6 +88,10 @@ class ServiceLedger:
     complete: bool
     events_forgotten: int = 0
     """How many events there were before the first that is remembered."""
+    allocations: tuple[TurnAllocation, ...] = ()
+    """Those of a TURN service."""
+    drops: Mapping[str, Count] = field(default_factory=dict)
+    """What a TURN service dropped that belongs to no allocation, by reason."""
 
     @classmethod
     def parse(cls, data: object) -> ServiceLedger:
@@ -99,6 +104,8 @@ class ServiceLedger:
             raise ControlError(
                 f"this harness reads ledger version {VERSION}, the server wrote {data.get('version')}"
             )
+        turn = data.get("service") == "turn"
+        parts = ("events", "connections", "pairs", *(["allocations"] if turn else []))
         try:
             return cls(
                 service=str(data["service"]),
@@ -107,10 +114,12 @@ class ServiceLedger:
                 events=tuple(_event(each) for each in data["events"]),
                 connections=tuple(_record(Connection, each) for each in data["connections"]),
                 pairs=tuple(_record(Pair, each) for each in data["pairs"]),
-                complete=not any(data[f"{part}_forgotten"] for part in ("events", "connections", "pairs")),
+                complete=not any(data[f"{part}_forgotten"] for part in parts),
                 events_forgotten=int(data["events_forgotten"]),
+                allocations=tuple(map(TurnAllocation.parse, data["allocations"])) if turn else (),
+                drops=read_counts(data["drops"]) if turn else {},
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ControlError(f"not a ledger: {type(error).__name__} {error}") from error
 
     def events_of(self, kind: str, **wanted: Any) -> tuple[Event, ...]:
@@ -136,6 +145,17 @@ class ServiceLedger:
                 return each
         return Pair(source, destination, 0, 0, 0)
 
+    def allocation_of(self, client: str, relayed: str) -> TurnAllocation | None:
+        """The newest allocation of the client at `address:port` with that relayed address."""
+        return next(
+            (
+                each
+                for each in reversed(self.allocations)
+                if each.client == client and relayed in each.relayed
+            ),
+            None,
+        )
+
 
 @dataclass(frozen=True)
 class Ledgers:
@@ -143,6 +163,13 @@ class Ledgers:
 
     mail: ServiceLedger
     iroh_relay: ServiceLedger
+    turn: ServiceLedger | None = None
+    """None: the server has no TURN service."""
+
+    @property
+    def enabled(self) -> bool:
+        """Every service remembers what it sees."""
+        return all(each.enabled for each in (self.mail, self.iroh_relay, self.turn) if each is not None)
 
 
 @dataclass(frozen=True)
@@ -167,7 +194,9 @@ class ControlClient:
         result = self._request("ledger")
         if not isinstance(result, Mapping):
             raise ControlError("the verb ledger answers an object")
-        return Ledgers(*(ServiceLedger.parse(result.get(name)) for name in ("mail", "iroh_relay")))
+        mail, relay = (ServiceLedger.parse(result.get(name)) for name in ("mail", "iroh_relay"))
+        turn = ServiceLedger.parse(result["turn"]) if "turn" in result else None
+        return Ledgers(mail, relay, turn)
 
     def logs(self, service: str, *, lines: int = 200) -> ServiceLog:
         """The last lines of a service's own log."""

@@ -5,19 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from ..clients.control import ControlClient
+from ..clients.turn import TurnUrl
 from .target import Target
 
 __all__ = ["describe", "read_endpoints"]
+
+Transport = Literal["udp", "tcp", "tls"]
 
 
 def describe(
     endpoints: Mapping[str, Any], name: str, capabilities: frozenset[str], control: ControlClient | None
 ) -> Target:
-    """The target behind `endpoints`. Raises KeyError, TypeError or ValueError for what is missing or no port."""
+    """The target behind `endpoints`. Raises KeyError, TypeError or ValueError for what is missing or no port.
+
+    The listeners of TURN add the capabilities `turn`, and `turns` with one for TLS.
+    """
     ca_file = endpoints.get("ca_file")
+    turn = tuple(_turn_url(text) for text in endpoints.get("turn", ()))
+    offers_turn = {each.scheme for each in turn} | ({"turn"} if turn else set())
     return Target(
         name=name,
         host=str(endpoints["host"]),
@@ -29,9 +38,19 @@ def describe(
         https=int(endpoints["https"]),
         ca_file=Path(ca_file) if ca_file else None,
         dialect=str(endpoints["dialect"]),
-        capabilities=capabilities,
+        capabilities=capabilities | offers_turn,
+        turn=turn,
         control=control,
     )
+
+
+def _turn_url(text: str) -> TurnUrl:
+    """From the ready line's form of a listener, `udp://ADDRESS:PORT`."""
+    url = urlsplit(text)
+    transports: dict[str, Transport] = {each: each for each in get_args(Transport)}
+    if url.scheme not in transports or not url.hostname or not url.port:
+        raise ValueError(f"turn: {text}")
+    return TurnUrl(transports[url.scheme], url.hostname, url.port, "turns" if url.scheme == "tls" else "turn")
 
 
 def read_endpoints(file: Path) -> Mapping[str, Any]:

@@ -57,7 +57,7 @@ def running_target(endpoints: Mapping[str, Any], host: Host) -> Target:
             control = None
         else:
             capabilities |= {"logs", "faults"}
-            if ledgers.mail.enabled and ledgers.iroh_relay.enabled:
+            if ledgers.enabled:
                 capabilities.add("ledger")
     try:
         target = describe(endpoints, str(endpoints["host"]), frozenset(capabilities), control)

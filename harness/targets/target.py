@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..clients.control import ControlClient
+from ..clients.turn import TurnUrl
 from .accounts import AccountSource, Credentials, FirstLogin
 
 __all__ = ["Credentials", "Impact", "Target"]
@@ -50,6 +51,8 @@ class Target:
     """How METADATA values are written: `chatmail` (literals, as dovecot) or `madmail` (quoted strings)."""
     capabilities: frozenset[str] = frozenset()
     """What a check may require: `iroh_relay`, `relay_v1`, `ledger`, `logs`, `faults`, `turn`, ..."""
+    turn: tuple[TurnUrl, ...] = ()
+    """Where its TURN server listens, as far as its ready line says."""
     relay_ping_interval: float = 15.0
     """Seconds of silence after which its relay pings a client; upstream's default."""
     control: ControlClient | None = field(default=None, repr=False, compare=False)

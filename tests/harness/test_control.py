@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from harness.clients.control import ControlClient, ControlError, ServiceLedger
+from harness.clients.turn_ledger import Count
 from harness.hosts import LocalHost
 
 ALICE, BOB = "aa" * 32, "bb" * 32
@@ -48,6 +49,37 @@ LEDGER = {
     "connections_forgotten": 0,
     "pairs": [{"source": ALICE, "destination": BOB, "frames": 3, "bytes": 30, "frames_dropped": 1}],
     "pairs_forgotten": 0,
+}
+
+TURN = LEDGER | {
+    "service": "turn",
+    "pairs": [],
+    "allocations": [
+        {
+            "id": 1,
+            "transport": "udp",
+            "client": "127.0.0.1:44864",
+            "server": "127.0.0.1:3478",
+            "username": "1790086400",
+            "relayed": ["127.0.0.1:60195"],
+            "opened": 1.0,
+            "closed": None,
+            "reason": None,
+            "control": {"in": {"packets": 3, "bytes": 380}, "out": {"packets": 3, "bytes": 172}},
+            "peers": [
+                {
+                    "peer": "127.0.0.1:55103",
+                    "channel": 16384,
+                    "to_peer": {"rtp": {"packets": 100, "bytes": 5050}},
+                    "to_client": {},
+                }
+            ],
+            "drops": {"no_permission": {"packets": 1, "bytes": 88}},
+            "something_newer": True,
+        }
+    ],
+    "allocations_forgotten": 0,
+    "drops": {"malformed": {"packets": 7, "bytes": 301}},
 }
 
 
@@ -95,8 +127,28 @@ def test_a_ledger_becomes_records(answering):
     assert (relay.pair(ALICE, BOB).frames, relay.pair(BOB, ALICE).frames) == (3, 0)
 
 
+def test_the_ledger_of_turn_has_allocations(answering):
+    result = {"mail": LEDGER | {"service": "mail"}, "iroh_relay": LEDGER, "turn": TURN}
+    ledgers = answering(ok(result)).ledger()
+    turn = ledgers.turn
+    assert ledgers.enabled
+    assert turn.drops == {"malformed": Count(7, 301)}
+    assert turn.allocation_of("127.0.0.1:44864", "127.0.0.1:1") is None
+    allocation = turn.allocation_of("127.0.0.1:44864", "127.0.0.1:60195")
+    assert (allocation.control_in, allocation.control_out) == (Count(3, 380), Count(3, 172))
+    assert allocation.drops == {"no_permission": Count(1, 88)}
+    peer = allocation.with_peer("127.0.0.1:55103")
+    assert (peer.channel, peer.to_peer, peer.to_client) == (16384, {"rtp": Count(100, 5050)}, {})
+    assert allocation.with_peer("127.0.0.1:1").to_peer == {}
+
+
+def test_a_server_without_turn_has_no_such_ledger(answering):
+    assert answering(ok({"mail": LEDGER, "iroh_relay": LEDGER})).ledger().turn is None
+
+
 def test_a_ledger_that_forgot_something_is_not_complete():
     assert not ServiceLedger.parse(LEDGER | {"pairs_forgotten": 1}).complete
+    assert not ServiceLedger.parse(TURN | {"allocations_forgotten": 1}).complete
 
 
 @pytest.mark.parametrize(
@@ -109,6 +161,10 @@ def test_a_ledger_that_forgot_something_is_not_complete():
         ({key: value for key, value in LEDGER.items() if key != "pairs"}, "pairs"),
         (LEDGER | {"connections": [{"id": 1}]}, "listener"),
         (LEDGER | {"events": 5}, "not a ledger"),
+        (LEDGER | {"service": "turn"}, "allocations"),
+        (TURN | {"allocations": [{"id": 1}]}, "not a ledger"),
+        (TURN | {"drops": ["malformed"]}, "not a ledger"),
+        (TURN | {"drops": {"malformed": {"packets": 7}}}, "bytes"),
     ],
 )
 def test_what_is_no_ledger_is_refused_with_a_sentence(data, sentence):

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import ssl
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from harness.targets import Credentials, ReferenceServer, ServerError, Target
+from harness.targets.endpoints import describe
 
 ENDPOINTS = {
     "host": "127.77.1.2",
@@ -101,6 +103,32 @@ def test_a_server_is_described_by_its_ready_line_and_ended(tmp_path):
         assert server.target.control is not None
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("listeners", "capabilities", "urls"),
+    [
+        (None, set(), []),
+        (["udp://127.77.1.2:3478"], {"turn"}, ["turn:127.77.1.2:3478"]),
+        (
+            ["udp://127.77.1.2:3478", "tcp://127.77.1.2:3478", "tls://[::1]:5349"],
+            {"turn", "turns"},
+            ["turn:127.77.1.2:3478", "turn:127.77.1.2:3478?transport=tcp", "turns:[::1]:5349"],
+        ),
+        (["tls://127.77.1.2:5349"], {"turn", "turns"}, ["turns:127.77.1.2:5349"]),
+    ],
+)
+def test_the_ready_line_says_whether_there_is_turn(listeners, capabilities, urls):
+    endpoints = ENDPOINTS if listeners is None else ENDPOINTS | {"turn": listeners}
+    target = describe(endpoints, "test", frozenset(), None)
+    assert target.capabilities == capabilities
+    assert [str(url) for url in target.turn] == urls
+
+
+@pytest.mark.parametrize("listener", ["quic://127.77.1.2:3478", "udp://127.77.1.2", "127.77.1.2:3478"])
+def test_an_unknown_listener_is_named(listener):
+    with pytest.raises(ValueError, match=re.escape(f"turn: {listener}")):
+        describe(ENDPOINTS | {"turn": [listener]}, "test", frozenset(), None)
 
 
 def test_a_server_that_ends_says_why(tmp_path):

@@ -1,0 +1,123 @@
+"""TURN servers that are wrong in one way. Each function runs one until a signal."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from reference_server.turn.__main__ import main
+from reference_server.turn.allocations import Allocation, FiveTuple, Permissions
+from reference_server.turn.credentials import SharedSecrets
+from reference_server.turn.ledger import TurnLedger
+from reference_server.turn.peers import PeerPolicy
+from reference_server.turn.server import Strategies
+from reference_server.turn.service import TurnService
+from reference_server.turn.settings import TurnSettings
+from reference_server.turn.stun import Address
+
+__all__ = [
+    "accepting_any_realm",
+    "dropping_every_20th",
+    "forwarding_without_permissions",
+    "leaving_errors_unsigned",
+    "open_to_loopback",
+    "telling_a_wrong_relay_ip",
+    "with_one_direction_dead",
+]
+
+EVERY = 20
+
+
+def _adapted(arguments: Sequence[str], adapt: Callable[[Strategies], Strategies]) -> int:
+    return main(arguments, partial(TurnService, adapt=adapt))
+
+
+def telling_a_wrong_relay_ip(arguments: Sequence[str]) -> int:
+    return main([*arguments, "--relay-ip", "203.0.113.7"])  # RFC 5737: nobody lives there
+
+
+def leaving_errors_unsigned(arguments: Sequence[str]) -> int:
+    def service(settings: TurnSettings, *others: object, **options: object) -> TurnService:
+        return TurnService(replace(settings, sign_errors=False), *others, **options)  # type: ignore[arg-type]
+
+    return main(arguments, service)
+
+
+class AnyRealm:
+    """Takes the realm of the request for its own."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = secrets
+
+    def keys(self, username: bytes, realm: bytes) -> Sequence[bytes]:
+        return SharedSecrets(self._secrets, realm.decode(errors="replace")).keys(username, realm)
+
+
+def accepting_any_realm(arguments: Sequence[str]) -> int:
+    def service(
+        settings: TurnSettings, secrets: Sequence[str], ledger: TurnLedger, **options: object
+    ) -> TurnService:
+        def adapt(right: Strategies) -> Strategies:
+            return replace(right, credentials=AnyRealm(secrets))
+
+        return TurnService(settings, secrets, ledger, adapt=adapt, **options)  # type: ignore[arg-type]
+
+    return main(arguments, service)
+
+
+class NoPermissions(Permissions):
+    def permits(self, allocation: Allocation, host: str, now: float, /) -> bool:
+        """Everybody may send to everybody."""
+        del allocation, host, now
+        return True
+
+
+def forwarding_without_permissions(arguments: Sequence[str]) -> int:
+    return _adapted(arguments, lambda right: replace(right, permissions=NoPermissions()))
+
+
+class LoopbackOpen:
+    """Relays of the server on loopback must be reachable for each other; here everything else there is, too."""
+
+    def __init__(self, right: PeerPolicy) -> None:
+        self._right = right
+
+    def allows(self, peer: Address) -> bool:
+        return ipaddress.ip_address(peer.host).is_loopback or self._right.allows(peer)
+
+
+def open_to_loopback(arguments: Sequence[str]) -> int:
+    return _adapted(arguments, lambda right: replace(right, peers=LoopbackOpen(right.peers)))
+
+
+class DropEvery20th:
+    def __init__(self) -> None:
+        self._seen: dict[FiveTuple, int] = {}
+
+    def __call__(self, allocation: Allocation, payload: bytes, /, *, to_peer: bool) -> bool:
+        del payload
+        if not to_peer:
+            return True
+        seen = self._seen[allocation.path] = self._seen.get(allocation.path, 0) + 1
+        return seen % EVERY != 0
+
+
+def dropping_every_20th(arguments: Sequence[str]) -> int:
+    return _adapted(arguments, lambda right: replace(right, forwarding=DropEvery20th()))
+
+
+class EverySecondIsMute:
+    """What the second client sends goes nowhere, and so on in turn; everybody receives."""
+
+    def __init__(self) -> None:
+        self._order: dict[FiveTuple, int] = {}
+
+    def __call__(self, allocation: Allocation, payload: bytes, /, *, to_peer: bool) -> bool:
+        del payload
+        return not to_peer or self._order.setdefault(allocation.path, len(self._order)) % 2 == 0
+
+
+def with_one_direction_dead(arguments: Sequence[str]) -> int:
+    return _adapted(arguments, lambda right: replace(right, forwarding=EverySecondIsMute()))
