@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from reference_server import tls
 from reference_server.mail.__main__ import main
 from reference_server.mail.delivery import DurableDelivery, Notifier
 from reference_server.mail.dialects import Habits
@@ -17,6 +17,7 @@ from reference_server.mail.mailbox import INBOX, Refused
 from reference_server.mail.policy import Accept, PolicyRules, Submission, Verdict
 from reference_server.mail.store import Store
 from reference_server.mail.strategies import Strategies
+from reference_server.tls import issue_development_certificate
 
 from .wire import tls_as_somebody_else
 
@@ -70,14 +71,11 @@ def with_unusable_relay_url(arguments: Sequence[str]) -> int:
 
 
 def with_certificate_of_another_name(arguments: Sequence[str]) -> int:
-    issue = tls.issue_development_certificate
-
-    def for_another_name(directory: Path, names: Sequence[str]) -> tls.DevelopmentCertificate:
-        del names
-        return issue(directory, ["mail.example.org"])
-
-    tls.issue_development_certificate = for_another_name
-    return main(arguments)
+    with tempfile.TemporaryDirectory() as directory:
+        issued = issue_development_certificate(Path(directory), ["mail.example.org"])
+        files = (issued.certificate_file, issued.key_file, issued.ca_file)
+        words = zip(("--tls-cert", "--tls-key", "--tls-ca"), map(str, files), strict=True)
+        return main([*arguments, *(word for pair in words for word in pair)])  # the last word counts
 
 
 def with_relay_behind_bad_certificate(arguments: Sequence[str]) -> int:

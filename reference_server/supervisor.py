@@ -23,10 +23,10 @@ from typing import Any
 
 from . import control
 from .addresses import STUN_PORT, TURNS_PORT
+from .certificates import DevelopmentCertificate
 from .control import ControlError, ControlServer
 from .service import LIFELINE, ConfigurationError
 from .settings import ServerSettings
-from .tls import issue_development_certificate
 
 __all__ = ["Command", "ServiceProcess", "Supervisor", "standard_command"]
 
@@ -152,6 +152,12 @@ def _has_ended(process: asyncio.subprocess.Process) -> bool:
         return True  # collected already
 
 
+def _issue(directory: Path, names: Sequence[str]) -> None:
+    from .tls import issue_development_certificate  # noqa: PLC0415 - cryptography is slow to load
+
+    issue_development_certificate(directory, names)
+
+
 class Supervisor:
     """The services of one server, started together."""
 
@@ -188,8 +194,10 @@ class Supervisor:
 
     async def start(self) -> dict[str, Any]:
         """Start every service and return the endpoints of the ready line."""
+        certificate = asyncio.create_task(self._issue_certificate())
         results = await asyncio.gather(
-            *(service.start() for service in self._services.values()), return_exceptions=True
+            *(self._start(service, certificate) for service in self._services.values()),
+            return_exceptions=True,
         )
         for result in results:
             if isinstance(result, BaseException):
@@ -197,6 +205,11 @@ class Supervisor:
         await self._control.start()
         endpoints = {key: value for result in results for key, value in result.items()}  # type: ignore[union-attr]
         return {"control": str(self._control.path), **endpoints}
+
+    async def _start(self, service: ServiceProcess, certificate: asyncio.Task[None]) -> dict[str, Any]:
+        if service.name != "iroh_relay":  # which has its own files, if any: it starts in the meantime
+            await certificate
+        return await service.start()
 
     async def wait_stopped(self) -> None:
         """Return when somebody asked the server to stop."""
@@ -253,8 +266,9 @@ class Supervisor:
         }
         if settings.iroh_relay_url is not None:
             arguments["--iroh-relay-url"] = settings.iroh_relay_url
-        if settings.certificate is not None:
-            arguments["--tls-cert"], arguments["--tls-key"] = settings.certificate
+        arguments["--tls-cert"], arguments["--tls-key"] = self._certificate
+        if settings.certificate is None:
+            arguments["--tls-ca"] = self._own_certificate.ca_file
         if settings.turn:
             arguments |= {
                 "--turn-address": f"{settings.host}:{STUN_PORT}",
@@ -274,7 +288,7 @@ class Supervisor:
     def _turn_arguments(self, udp: socket.socket) -> list[str]:
         """TURN takes the place of the relay on UDP 3478 and answers STUN there."""
         settings = self.settings
-        host, (certificate, key) = settings.host, self._certificate()
+        host, (certificate, key) = settings.host, self._certificate
         arguments: dict[str, object] = {
             "--realm": settings.domain,
             "--secret-file": self._turn_secret_file(),
@@ -286,15 +300,22 @@ class Supervisor:
         words = [str(word) for pair in arguments.items() for word in pair]
         return [*words, *(f"--listen={listener}" for listener in listeners)]
 
+    @property
+    def _own_certificate(self) -> DevelopmentCertificate:
+        return DevelopmentCertificate.of(self.settings.state / "tls")
+
+    @property
     def _certificate(self) -> tuple[Path, Path]:
-        """The one of the mail service, so that one CA is enough for clients."""
+        """One for mail and TURN, so that one CA is enough for clients."""
+        own = self._own_certificate
+        return self.settings.certificate or (own.certificate_file, own.key_file)
+
+    async def _issue_certificate(self) -> None:
+        """In a thread: loading cryptography takes longer than starting a process."""
         settings = self.settings
-        if settings.certificate is not None:
-            return settings.certificate
-        issued = issue_development_certificate(
-            settings.state / "mail" / "tls", [settings.host, settings.domain]
-        )
-        return issued.certificate_file, issued.key_file
+        if settings.certificate is None:
+            names = [settings.host, settings.domain]
+            await asyncio.to_thread(_issue, self._own_certificate.ca_file.parent, names)
 
     def _turn_secret_file(self) -> Path:
         """What mail and TURN share: a new secret for each run, in a file that only its owner can read."""

@@ -68,6 +68,7 @@ def _arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="PEM chain; without it one is issued")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM key")
+    parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="told to clients in the ready line")
     parser.add_argument(
         "--password-hash-cost",
         type=PasswordHashCost,
@@ -131,7 +132,7 @@ def _certificate(options: argparse.Namespace) -> tuple[Path, Path, Path | None]:
     if (options.tls_cert is None) != (options.tls_key is None):
         raise ConfigurationError("--tls-cert and --tls-key belong together")
     if options.tls_cert is not None:
-        return options.tls_cert, options.tls_key, None
+        return options.tls_cert, options.tls_key, options.tls_ca
     from reference_server.tls import issue_development_certificate  # noqa: PLC0415 - cryptography is slow to load
 
     issued = issue_development_certificate(options.state / "tls", [options.host, options.domain])
