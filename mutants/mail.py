@@ -35,11 +35,14 @@ __all__ = [
     "with_dead_relay_url",
     "with_foreign_relay_url",
     "with_relay_behind_bad_certificate",
+    "with_turns_at_a_port_without_tls",
     "with_unusable_relay_url",
     "without_relay_url",
 ]
 
 RELAY_URL = "--iroh-relay-url"
+TURN_ADDRESS = "--turn-address"
+TURNS_ADDRESS = "--turns-address"
 DISCARD_PORT = 9
 WAKES_AFTER = 30.0
 LATE = 0.2
@@ -68,6 +71,11 @@ def with_foreign_relay_url(arguments: Sequence[str]) -> int:
 
 def with_unusable_relay_url(arguments: Sequence[str]) -> int:
     return _with_relay_url(arguments, lambda url: url.removeprefix("http://"))
+
+
+def with_turns_at_a_port_without_tls(arguments: Sequence[str]) -> int:
+    plain = arguments[arguments.index(TURN_ADDRESS) + 1]
+    return main([*arguments, TURNS_ADDRESS, plain])  # the last word counts
 
 
 def with_certificate_of_another_name(arguments: Sequence[str]) -> int:

@@ -287,6 +287,14 @@ _ALL = (
         "a client in IDLE hears of new mail half a minute later",
         (Kill("mail.idle_reports_new_mail", "EXISTS during IDLE"),),
     ),
+    Mutant(
+        "turns_without_tls",
+        "settings",
+        "mail",
+        mail.with_turns_at_a_port_without_tls,
+        "METADATA turns names a port where TURN answers without TLS",
+        (Kill("discovery.turns_is_offered", "does not speak TLS that we can verify"),),
+    ),
 )
 
 MUTANTS = {mutant.name: mutant for mutant in _ALL}

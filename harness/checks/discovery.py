@@ -9,15 +9,27 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
+from ..calls.servers import TURN_KEY, TurnOffer
 from ..clients.imap import ImapClient, ImapError
+from ..clients.imap_syntax import MetadataValue
 from ..clients.relay import RelayError, RelayUrl
+from ..clients.turn import TurnClient, TurnError, TurnUrl
 from ..hosts import Host
 from ..targets import Target
+from ..waiting import WaitTimeout
 from .outcome import Outcome, PromiseBroken, check
 
-__all__ = ["IROH_RELAY_KEY", "Offer", "metadata_needs_login", "metadata_offers_a_relay", "offered"]
+__all__ = [
+    "IROH_RELAY_KEY",
+    "Offer",
+    "metadata_needs_login",
+    "metadata_offers_a_relay",
+    "offered",
+    "turns_is_offered",
+]
 
 IROH_RELAY_KEY = "/shared/vendor/deltachat/irohrelay"
+TURNS_KEY = "/shared/vendor/deltachat/turns"
 VALUE_FORMS = {"chatmail": "literal", "madmail": "quoted"}
 """How each dialect writes a METADATA value."""
 
@@ -111,3 +123,43 @@ def metadata_needs_login(target: Target, host: Host) -> Outcome:
             "GETMETADATA before login told a value to a stranger",
         )
     return outcome
+
+
+@check("DISC-4", "TURN-7", needs=("turns",))
+def turns_is_offered(target: Target, host: Host) -> Outcome:
+    """METADATA `turns` names a port of the target where TURN answers over TLS; `turn` keeps one that answers UDP."""
+    outcome = Outcome()
+    with ImapClient(host, target) as imap:
+        imap.login(target.new_account())
+        values = imap.get_metadata(TURN_KEY, TURNS_KEY)
+    secure = _turn_offer(target, TURNS_KEY, values.get(TURNS_KEY))
+    plain = _turn_offer(target, TURN_KEY, values.get(TURN_KEY))
+    outcome.measurements |= {"turns": str(secure), "turn": str(plain)}
+    try:
+        url = TurnUrl("tls", secure.host, secure.port, "turns")
+        with TurnClient(host, url, secure.credentials, tls=target.ssl_context()) as client:
+            client.allocate()
+            client.refresh(0)
+    except (TurnError, WaitTimeout) as error:
+        outcome.expect(False, f"METADATA names a port for TURN over TLS that cannot be used: {error}")
+    try:
+        with TurnClient(host, TurnUrl("udp", plain.host, plain.port), plain.credentials) as client:
+            client.binding()
+    except (TurnError, WaitTimeout) as error:
+        outcome.expect(False, f"METADATA names a port for TURN that does not answer over UDP: {error}")
+    return outcome
+
+
+def _turn_offer(target: Target, key: str, value: MetadataValue | None) -> TurnOffer:
+    if value is None or not value.value:
+        raise PromiseBroken(f"METADATA has no value for {key}")
+    try:
+        offer = TurnOffer.parse(value.value)
+    except TurnError:
+        raise PromiseBroken(f"the value of {key} is not HOST:PORT:EXPIRY:PASSWORD") from None
+    target.on_secret(offer.password)
+    if not _belongs_to(target, offer.host):
+        raise PromiseBroken(
+            f"{key} offers the server of somebody else: {offer} is not on {target.host} ({target.domain})"
+        )
+    return offer

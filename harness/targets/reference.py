@@ -152,7 +152,9 @@ class ReferenceServer:
     def _describe(self, name: str) -> Target:
         try:
             self._control = ControlClient(Path(self.endpoints["control"]), self._host)
-            return describe(self.endpoints, name, CAPABILITIES, self._control)
+            with_tls = any(url.startswith("tls://") for url in self.endpoints.get("turn", ()))
+            capabilities = CAPABILITIES | ({"turns"} if with_tls else set())
+            return describe(self.endpoints, name, capabilities, self._control)
         except (KeyError, TypeError, ValueError) as error:
             raise ServerError(self.explain(f"has a ready line without a usable {error}")) from error
 

@@ -103,6 +103,16 @@ def test_a_server_is_described_by_its_ready_line_and_ended(tmp_path):
         os.kill(pid, 0)
 
 
+@pytest.mark.parametrize(
+    ("listener", "expected"), [("tls://127.77.1.2:5349", True), ("tcp://127.77.1.2:3478", False)]
+)
+def test_turns_is_a_capability_where_turn_listens_with_tls(tmp_path, listener, expected):
+    ready = {"ready": True, "endpoints": ENDPOINTS | {"turn": ["udp://127.77.1.2:3478", listener]}}
+    script = f"import signal; print({json.dumps(ready)!r}, flush=True); signal.pause()"
+    with server_that(script, tmp_path) as server:
+        assert ("turns" in server.target.capabilities) == expected
+
+
 def test_a_server_that_ends_says_why(tmp_path):
     script = "import sys; sys.stderr.write('mail: unknown key foo\\n'); sys.exit(2)"
     with pytest.raises(ServerError, match=r"(?s)exit code 2 before it was ready.*unknown key foo"):
