@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from reference_server import tls
 from reference_server.mail.__main__ import main
 from reference_server.mail.delivery import DurableDelivery, Notifier
 from reference_server.mail.dialects import Habits
@@ -19,6 +18,7 @@ from reference_server.mail.mailbox import INBOX, Refused
 from reference_server.mail.policy import Accept, PolicyRules, Submission, Verdict
 from reference_server.mail.store import Store
 from reference_server.mail.strategies import Strategies
+from reference_server.tls import issue_development_certificate
 
 from .wire import tls_as_somebody_else
 
@@ -40,6 +40,7 @@ __all__ = [
     "with_foreign_turn_server",
     "with_relay_behind_bad_certificate",
     "with_turn_expiry_in_milliseconds",
+    "with_turns_at_a_port_without_tls",
     "with_unusable_relay_url",
     "without_relay_url",
     "without_turn_line",
@@ -47,6 +48,7 @@ __all__ = [
 
 RELAY_URL = "--iroh-relay-url"
 TURN_ADDRESS, TURN_SECRET, TURN_TTL = "--turn-address", "--turn-secret-file", "--turn-ttl"
+TURNS_ADDRESS = "--turns-address"
 DISCARD_PORT = 9
 WAKES_AFTER = 30.0
 LATE = 0.2
@@ -106,15 +108,17 @@ def with_unusable_relay_url(arguments: Sequence[str]) -> int:
     return _with(arguments, RELAY_URL, lambda url: url.removeprefix("http://"))
 
 
+def with_turns_at_a_port_without_tls(arguments: Sequence[str]) -> int:
+    plain = arguments[arguments.index(TURN_ADDRESS) + 1]
+    return main([*arguments, TURNS_ADDRESS, plain])  # the last word counts
+
+
 def with_certificate_of_another_name(arguments: Sequence[str]) -> int:
-    issue = tls.issue_development_certificate
-
-    def for_another_name(directory: Path, names: Sequence[str]) -> tls.DevelopmentCertificate:
-        del names
-        return issue(directory, ["mail.example.org"])
-
-    tls.issue_development_certificate = for_another_name
-    return main(arguments)
+    with tempfile.TemporaryDirectory() as directory:
+        issued = issue_development_certificate(Path(directory), ["mail.example.org"])
+        files = (issued.certificate_file, issued.key_file, issued.ca_file)
+        words = zip(("--tls-cert", "--tls-key", "--tls-ca"), map(str, files), strict=True)
+        return main([*arguments, *(word for pair in words for word in pair)])  # the last word counts
 
 
 def with_relay_behind_bad_certificate(arguments: Sequence[str]) -> int:

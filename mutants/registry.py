@@ -388,6 +388,14 @@ _ALL = (
         "the exception for relays of the server itself covers all of loopback",
         (Kill("turn.turn_enforces_permissions", "a datagram was relayed to a program on 127."),),
     ),
+    Mutant(
+        "turns_without_tls",
+        "settings",
+        "mail",
+        mail.with_turns_at_a_port_without_tls,
+        "METADATA turns names a port where TURN answers without TLS",
+        (Kill("discovery.turns_is_offered", "does not speak TLS that we can verify"),),
+    ),
 )
 
 MUTANTS = {mutant.name: mutant for mutant in _ALL}

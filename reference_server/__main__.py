@@ -21,7 +21,7 @@ from .supervisor import Command, Supervisor, standard_command
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="python -m reference_server",
-        description="A small chatmail server for tests: mail and iroh relay. "
+        description="A small chatmail server for tests: mail, iroh relay and TURN. "
         "It creates an account for everybody who logs in; do not give it to real users.",
     )
     result.add_argument(
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         "--turn",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="a TURN server for calls (default: yes)",
+        help="a TURN server for calls (default: yes; with --config as maddy.conf says)",
     )
     result.add_argument(
         "--turn-ttl", type=int, default=86400, metavar="SECONDS", help="how long its credentials are valid"

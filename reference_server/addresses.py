@@ -22,6 +22,7 @@ __all__ = [
     "claim_any_address",
     "claim_address",
     "free_ports",
+    "is_unspecified",
 ]
 
 STUN_PORT = 3478
@@ -43,6 +44,11 @@ class Ports:
 
 DEFAULT_PORTS = Ports(imaps=2993, imap=2143, submissions=2465, submission=2587, https=2443, iroh_relay=3340)
 STANDARD_PORTS = replace(DEFAULT_PORTS, imaps=993, imap=143, submissions=465, submission=587, https=443)
+
+
+def is_unspecified(host: str) -> bool:
+    """Whether it stands for every address."""
+    return host in ("", "0.0.0.0", "::")  # noqa: S104 - compared, not listened on
 
 
 def claim_address(host: str) -> socket.socket:

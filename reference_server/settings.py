@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -18,10 +18,12 @@ from .addresses import (
     DEFAULT_PORTS,
     STANDARD_PORTS,
     STUN_PORT,
+    TURNS_PORT,
     Ports,
     claim_address,
     claim_any_address,
     free_ports,
+    is_unspecified,
 )
 from .service import ConfigurationError, check_bind_address
 
@@ -29,9 +31,36 @@ if TYPE_CHECKING:
     from .config.maddy import MaddyConfig
     from .config.relay import RelayFile
 
-__all__ = ["ServerSettings", "choose"]
+__all__ = ["ServerSettings", "TurnOffer", "TurnServer", "choose"]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TurnServer:
+    """The TURN service of a server."""
+
+    listeners: tuple[str, ...]
+    """As `udp://127.0.0.1:3478`."""
+    realm: str
+    relay_ip: str | None = None
+    """Where clients are told that relays are; None: at the listener's address."""
+    certificate: tuple[Path, Path] | None = None
+    """As that of the server; None: that of mail."""
+
+    def answers_stun_on(self, host: str) -> bool:
+        """Whether it takes UDP 3478, where iroh asks the relay for STUN."""
+        return f"udp://{_bracketed(host)}:{STUN_PORT}" in self.listeners
+
+
+@dataclass(frozen=True)
+class TurnOffer:
+    """What METADATA says about TURN: `HOST:PORT` of a server over UDP, and over TLS where there is one."""
+
+    turn: str
+    turns: str | None
+    ttl: int
+    """Seconds that the credentials are valid."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +81,18 @@ class ServerSettings:
     ledger: bool = False
     public: bool = False
     hash_cost: str = "low"
-    turn: bool = False
-    """Takes UDP 3478 from the relay. Needs an IPv4 address: the METADATA line cannot carry another one."""
-    turn_ttl: int = 86400
-    """Seconds that the TURN credentials of METADATA are valid."""
+    turn: TurnServer | None = None
+    turn_offer: TurnOffer | None = None
+    """There may be one without the other: a TURN server that nobody is told of, or one of somebody else."""
+    turn_secret: str | None = field(default=None, repr=False)
+    """None: a new one for each run."""
 
 
 def choose(arguments: argparse.Namespace, state: Path) -> tuple[ServerSettings, socket.socket | None]:
-    """Read the files, choose address and ports, and claim UDP 3478 if the relay is to answer there.
+    """Read the files, choose address and ports, and claim UDP 3478 if TURN or the relay is to answer there.
 
-    Without STUN there is no claim: the port is left to a TURN service, which may be there before us or come later,
-    and nothing else of the server needs an address of its own.
+    Otherwise there is no claim: the port is left to a TURN service of somebody else, which may be there before us or
+    come later, and nothing else of the server needs an address of its own.
     """
     claim = None
     host: str | None = arguments.host
@@ -71,7 +101,9 @@ def choose(arguments: argparse.Namespace, state: Path) -> tuple[ServerSettings, 
     maddy, relay = _read(arguments.config, host) if arguments.config else (None, None)
     host = host or (maddy.public_ip if maddy else "127.0.0.1")
     check_bind_address(host, public=arguments.public)
-    if relay is None or relay.answers_stun_on(host):
+    turn, turn_offer = _turn(arguments, host, maddy)
+    turn_has_stun = turn is not None and turn.answers_stun_on(host)
+    if turn_has_stun or relay is None or relay.answers_stun_on(host):
         claim = claim or claim_address(host)
     elif claim is not None:
         claim.close()
@@ -80,9 +112,6 @@ def choose(arguments: argparse.Namespace, state: Path) -> tuple[ServerSettings, 
     if relay is not None and arguments.relay_ping_interval is not None:
         raise ConfigurationError(f"--relay-ping-interval: set ping_interval in {relay.file} instead")
     certificates = maddy.mail_certificates if maddy else ()
-    turn = arguments.turn and not arguments.config and ":" not in host
-    if arguments.turn and ":" in host:
-        log.warning("no TURN: METADATA has no way to name a TURN server at an IPv6 address")
     settings = ServerSettings(
         state=state,
         host=host,
@@ -90,14 +119,15 @@ def choose(arguments: argparse.Namespace, state: Path) -> tuple[ServerSettings, 
         iroh_relay_url=_relay_url(host, ports, maddy, relay),
         relay_config=relay.text_for(host)
         if relay
-        else _relay_config(host, ports, arguments.relay_ping_interval, stun=not turn),
+        else _relay_config(host, ports, arguments.relay_ping_interval, stun=not turn_has_stun),
         certificate=(certificates[0].certificate, certificates[0].key) if certificates else None,
         domain=arguments.domain or (maddy and maddy.domain) or ServerSettings.domain,
         dialect=arguments.dialect or ("madmail" if maddy else ServerSettings.dialect),
         ledger=arguments.ledger,
         public=arguments.public,
         turn=turn,
-        turn_ttl=arguments.turn_ttl,
+        turn_offer=turn_offer,
+        turn_secret=_turn_secret(maddy),
     )
     return settings, claim
 
@@ -112,6 +142,53 @@ def _read(paths: list[Path], host: str | None) -> tuple[MaddyConfig | None, Rela
     for finding in found:
         log.warning("%s", finding)
     return read.maddy, read.relay
+
+
+def _turn(
+    arguments: argparse.Namespace, host: str, maddy: MaddyConfig | None
+) -> tuple[TurnServer | None, TurnOffer | None]:
+    """With files TURN is what maddy.conf says, and nothing without one."""
+    if not arguments.turn:
+        return None, None
+    if arguments.config:
+        return _turn_endpoint(host, maddy), _turn_offer(arguments, maddy)
+    if ":" in host or is_unspecified(host):
+        log.warning("no TURN: METADATA cannot name a TURN server at the address %s", host)
+        return None, None
+    listeners = (f"udp://{host}:{STUN_PORT}", f"tcp://{host}:{STUN_PORT}", f"tls://{host}:{TURNS_PORT}")
+    realm = arguments.domain or ServerSettings.domain
+    offer = TurnOffer(f"{host}:{STUN_PORT}", f"{host}:{TURNS_PORT}", arguments.turn_ttl)
+    return TurnServer(listeners, realm), offer
+
+
+def _turn_endpoint(host: str, maddy: MaddyConfig | None) -> TurnServer | None:
+    if maddy is None or maddy.turn is None:
+        return None
+    turn = maddy.turn
+    return TurnServer(
+        tuple(
+            str(replace(each, host=host if is_unspecified(each.host) else each.host))
+            for each in turn.listeners
+        ),
+        turn.realm or "",
+        relay_ip=turn.relay_ip,
+        certificate=(turn.tls.certificate, turn.tls.key) if turn.tls else None,
+    )
+
+
+def _turn_offer(arguments: argparse.Namespace, maddy: MaddyConfig | None) -> TurnOffer | None:
+    if maddy is None or maddy.imap is None or not maddy.imap.turn.enabled:
+        return None
+    offer = maddy.imap.turn
+    port, tls_port = offer.ports(maddy.turn)
+    turns = f"{offer.server}:{tls_port}" if tls_port else None
+    return TurnOffer(f"{offer.server}:{port}", turns, offer.ttl or arguments.turn_ttl)
+
+
+def _turn_secret(maddy: MaddyConfig | None) -> str | None:
+    """The same in both places: `config.check` sees to it."""
+    places = (maddy.turn, maddy.imap and maddy.imap.turn) if maddy else ()
+    return next((place.secret for place in places if place and place.secret), None)
 
 
 def _ports(arguments: argparse.Namespace, host: str, maddy: MaddyConfig | None) -> Ports:

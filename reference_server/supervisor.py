@@ -22,11 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from . import control
-from .addresses import STUN_PORT, TURNS_PORT
+from .certificates import DevelopmentCertificate
 from .control import ControlError, ControlServer
 from .service import LIFELINE, ConfigurationError
-from .settings import ServerSettings
-from .tls import issue_development_certificate
+from .settings import ServerSettings, TurnServer
 
 __all__ = ["Command", "ServiceProcess", "Supervisor", "standard_command"]
 
@@ -152,29 +151,35 @@ def _has_ended(process: asyncio.subprocess.Process) -> bool:
         return True  # collected already
 
 
+def _issue(directory: Path, names: Sequence[str]) -> None:
+    from .tls import issue_development_certificate  # noqa: PLC0415 - cryptography is slow to load
+
+    issue_development_certificate(directory, names)
+
+
 class Supervisor:
     """The services of one server, started together."""
 
     def __init__(
         self, settings: ServerSettings, claim: socket.socket | None, command: Command = standard_command
     ) -> None:
-        """`claim` is the server's UDP 3478, for the relay to answer STUN on."""
+        """`claim` is the server's UDP 3478, for TURN or the relay to answer STUN on."""
         self.settings = settings
         self._stopped = asyncio.Event()
         self._runtime = Path(tempfile.mkdtemp(prefix="dc-server-"))  # mode 0700; short, for unix socket paths
         self._lifeline_read, self._lifeline_write = os.pipe()
         self._claim = claim
         self._command = command
+        turn = settings.turn
+        turn_has_stun = turn is not None and turn.answers_stun_on(settings.host)
         stun = [] if claim is None else [claim.fileno()]
+        for_turn, for_relay = (stun, []) if turn_has_stun else ([], stun)
         self._services = {
-            "iroh_relay": self._service(
-                "iroh_relay", self._relay_arguments(), *([] if settings.turn else stun)
-            ),
+            "iroh_relay": self._service("iroh_relay", self._relay_arguments(for_relay), *for_relay),
             "mail": self._service("mail", self._mail_arguments()),
         }
-        if settings.turn:
-            assert claim is not None, "TURN answers on UDP 3478"
-            self._services["turn"] = self._service("turn", self._turn_arguments(claim), *stun)
+        if turn is not None:
+            self._services["turn"] = self._service("turn", self._turn_arguments(turn, for_turn), *for_turn)
         self._control = ControlServer(
             self._runtime / "control.sock",
             {
@@ -188,15 +193,23 @@ class Supervisor:
 
     async def start(self) -> dict[str, Any]:
         """Start every service and return the endpoints of the ready line."""
+        certificate = asyncio.create_task(self._issue_certificate())
         results = await asyncio.gather(
-            *(service.start() for service in self._services.values()), return_exceptions=True
+            *(self._start(service, certificate) for service in self._services.values()),
+            return_exceptions=True,
         )
         for result in results:
             if isinstance(result, BaseException):
                 raise result
         await self._control.start()
-        endpoints = {key: value for result in results for key, value in result.items()}  # type: ignore[union-attr]
+        by_priority = reversed(results)  # where TURN and the relay both answer STUN, iroh asks the relay
+        endpoints = {key: value for result in by_priority for key, value in result.items()}
         return {"control": str(self._control.path), **endpoints}
+
+    async def _start(self, service: ServiceProcess, certificate: asyncio.Task[None]) -> dict[str, Any]:
+        if service.name != "iroh_relay":  # which has its own files, if any: it starts in the meantime
+            await certificate
+        return await service.start()
 
     async def wait_stopped(self) -> None:
         """Return when somebody asked the server to stop."""
@@ -253,55 +266,63 @@ class Supervisor:
         }
         if settings.iroh_relay_url is not None:
             arguments["--iroh-relay-url"] = settings.iroh_relay_url
-        if settings.certificate is not None:
-            arguments["--tls-cert"], arguments["--tls-key"] = settings.certificate
-        if settings.turn:
+        arguments["--tls-cert"], arguments["--tls-key"] = self._certificate
+        if settings.certificate is None:
+            arguments["--tls-ca"] = self._own_certificate.ca_file
+        if (offer := settings.turn_offer) is not None:
             arguments |= {
-                "--turn-address": f"{settings.host}:{STUN_PORT}",
+                "--turn-address": offer.turn,
                 "--turn-secret-file": self._turn_secret_file(),
-                "--turn-ttl": settings.turn_ttl,
+                "--turn-ttl": offer.ttl,
             }
+            if offer.turns is not None:
+                arguments["--turns-address"] = offer.turns
         return [str(word) for pair in arguments.items() for word in pair]
 
-    def _relay_arguments(self) -> list[str]:
+    def _relay_arguments(self, stun: Sequence[int]) -> list[str]:
         file = self._runtime / "iroh-relay.toml"
         file.write_text(f"# written by the supervisor at each start\n{self.settings.relay_config}")
-        arguments = ["--config-path", str(file)]
-        if self._claim is None or self.settings.turn:
-            return arguments
-        return [*arguments, "--stun-fd", str(self._claim.fileno())]
+        fds = [word for number in stun for word in ("--stun-fd", str(number))]
+        return ["--config-path", str(file), *fds]
 
-    def _turn_arguments(self, udp: socket.socket) -> list[str]:
-        """TURN takes the place of the relay on UDP 3478 and answers STUN there."""
-        settings = self.settings
-        host, (certificate, key) = settings.host, self._certificate()
+    def _turn_arguments(self, turn: TurnServer, stun: Sequence[int]) -> list[str]:
+        certificate, key = turn.certificate or self._certificate
         arguments: dict[str, object] = {
-            "--realm": settings.domain,
+            "--realm": turn.realm,
             "--secret-file": self._turn_secret_file(),
             "--cert": certificate,
             "--key": key,
-            "--udp-fd": udp.fileno(),
         }
-        listeners = (f"udp://{host}:{STUN_PORT}", f"tcp://{host}:{STUN_PORT}", f"tls://{host}:{TURNS_PORT}")
+        if turn.relay_ip is not None:
+            arguments["--relay-ip"] = turn.relay_ip
         words = [str(word) for pair in arguments.items() for word in pair]
-        return [*words, *(f"--listen={listener}" for listener in listeners)]
+        words += [f"--udp-fd={number}" for number in stun]
+        return [*words, *(f"--listen={listener}" for listener in turn.listeners)]
 
+    @property
+    def _own_certificate(self) -> DevelopmentCertificate:
+        return DevelopmentCertificate.of(self.settings.state / "tls")
+
+    @property
     def _certificate(self) -> tuple[Path, Path]:
-        """The one of the mail service, so that one CA is enough for clients."""
+        """One for mail and TURN, so that one CA is enough for clients."""
+        own = self._own_certificate
+        return self.settings.certificate or (own.certificate_file, own.key_file)
+
+    async def _issue_certificate(self) -> None:
+        """In a thread: loading cryptography takes longer than starting a process."""
         settings = self.settings
-        if settings.certificate is not None:
-            return settings.certificate
-        issued = issue_development_certificate(
-            settings.state / "mail" / "tls", [settings.host, settings.domain]
-        )
-        return issued.certificate_file, issued.key_file
+        if settings.certificate is None:
+            names = [settings.host, settings.domain]
+            await asyncio.to_thread(_issue, self._own_certificate.ca_file.parent, names)
 
     def _turn_secret_file(self) -> Path:
-        """What mail and TURN share: a new secret for each run, in a file that only its owner can read."""
+        """What mail and TURN share, in a file that only its owner can read."""
         file = self._runtime / "turn-secret"
         if not file.exists():
             file.touch(mode=0o600)
-            file.write_text(secrets.token_urlsafe(32) + "\n")
+            secret = self.settings.turn_secret or secrets.token_urlsafe(32)
+            file.write_bytes(secret.encode() + b"\n")
         return file
 
     # Verbs of the control socket

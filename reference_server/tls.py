@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -16,19 +15,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-__all__ = ["DevelopmentCertificate", "issue_development_certificate"]
+from .certificates import DevelopmentCertificate
+
+__all__ = ["issue_development_certificate"]
 
 VALIDITY = datetime.timedelta(days=90)
 CLOCK_SKEW = datetime.timedelta(hours=1)
-
-
-@dataclass(frozen=True)
-class DevelopmentCertificate:
-    """Files in PEM form; `certificate_file` holds the chain without the CA."""
-
-    ca_file: Path
-    certificate_file: Path
-    key_file: Path
 
 
 def issue_development_certificate(directory: Path, names: Sequence[str]) -> DevelopmentCertificate:
@@ -37,7 +29,7 @@ def issue_development_certificate(directory: Path, names: Sequence[str]) -> Deve
     One that exists, is still valid and names the same hosts is used again, so that clients of a restarted
     server need no new CA.
     """
-    files = DevelopmentCertificate(directory / "ca.pem", directory / "cert.pem", directory / "key.pem")
+    files = DevelopmentCertificate.of(directory)
     wanted = [_general_name(name) for name in names]
     if not _usable(files, wanted):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -9,10 +9,13 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
+from ..calls.servers import TURN_KEY, TurnOffer
 from ..clients.imap import ImapClient, ImapError
 from ..clients.relay import RelayError, RelayUrl
+from ..clients.turn import TurnClient, TurnError, TurnUrl
 from ..hosts import Host
 from ..targets import Target
+from ..waiting import WaitTimeout
 from .outcome import Outcome, PromiseBroken, check
 
 __all__ = [
@@ -22,9 +25,13 @@ __all__ = [
     "metadata_needs_login",
     "metadata_offers_a_relay",
     "offered",
+    "offered_to_cores",
+    "offered_turn",
+    "turns_is_offered",
 ]
 
 IROH_RELAY_KEY = "/shared/vendor/deltachat/irohrelay"
+TURNS_KEY = "/shared/vendor/deltachat/turns"
 VALUE_FORMS = {"chatmail": "literal", "madmail": "quoted"}
 """How each dialect writes a METADATA value."""
 
@@ -41,6 +48,35 @@ def offered(target: Target, host: Host) -> Offer:
     with ImapClient(host, target) as imap:
         imap.login(target.any_account())
         return _offer(target, imap)
+
+
+def offered_to_cores(target: Target, host: Host) -> Offer:
+    """As `offered`, for those who start cores: a core without a TURN value asks for public servers, too."""
+    if "turn" in target.capabilities:
+        offered_turn(target, host)
+    return offered(target, host)
+
+
+def offered_turn(target: Target, host: Host, key: str = TURN_KEY) -> TurnOffer:
+    """The TURN server of one METADATA key. Raises `PromiseBroken` for a missing, unusable or foreign value."""
+    with ImapClient(host, target) as imap:
+        imap.login(target.any_account())
+        try:
+            value = imap.get_metadata(key).get(key)
+        except ImapError as error:
+            raise PromiseBroken(f"METADATA cannot be read: {error}") from error
+    if value is None or not value.value:
+        raise PromiseBroken(f"METADATA has no value for {key}: clients would use public servers of others")
+    try:
+        offer = TurnOffer.parse(value.value)
+    except TurnError as error:
+        raise PromiseBroken(f"METADATA offers an unusable TURN server: {error}") from error
+    target.on_secret(offer.password)
+    if not belongs_to(target, offer.host):
+        raise PromiseBroken(
+            f"METADATA offers the TURN server of somebody else: {offer} is not on {target.host} ({target.domain})"
+        )
+    return offer
 
 
 def _offer(target: Target, imap: ImapClient) -> Offer:
@@ -118,4 +154,25 @@ def metadata_needs_login(target: Target, host: Host) -> Outcome:
             str(offer.iroh_relay).rstrip("/") not in said and IROH_RELAY_KEY not in said,
             "GETMETADATA before login told a value to a stranger",
         )
+    return outcome
+
+
+@check("DISC-4", "TURN-7", needs=("turns",))
+def turns_is_offered(target: Target, host: Host) -> Outcome:
+    """METADATA `turns` names a port of the target where TURN answers over TLS; `turn` keeps one that answers UDP."""
+    outcome = Outcome()
+    secure, plain = offered_turn(target, host, TURNS_KEY), offered_turn(target, host)
+    outcome.measurements |= {"turns": str(secure), "turn": str(plain)}
+    try:
+        url = TurnUrl("tls", secure.host, secure.port, "turns")
+        with TurnClient(host, url, secure.credentials, tls=target.ssl_context()) as client:
+            client.allocate()
+            client.refresh(0)
+    except (TurnError, WaitTimeout) as error:
+        outcome.expect(False, f"METADATA names a port for TURN over TLS that cannot be used: {error}")
+    try:
+        with TurnClient(host, TurnUrl("udp", plain.host, plain.port), plain.credentials) as client:
+            client.binding()
+    except (TurnError, WaitTimeout) as error:
+        outcome.expect(False, f"METADATA names a port for TURN that does not answer over UDP: {error}")
     return outcome

@@ -17,7 +17,7 @@ from ..realtime.table import TruthTable
 from ..session import DeviceFactory
 from ..targets import Impact, Target
 from ..waiting import WaitTimeout, wait_until
-from .discovery import offered
+from .discovery import offered_to_cores
 from .outcome import Outcome, check, relay_ledger
 
 __all__ = [
@@ -139,7 +139,7 @@ def two_devices_of_one_account(target: Target, host: Host, devices: DeviceFactor
 
 def _with_swarm(target: Target, host: Host, devices: DeviceFactory, judge: Pair) -> Outcome:
     """Start alice and bob, bring them together in a swarm, and let `judge` look at it."""
-    offer = offered(target, host)  # before any core starts I/O
+    offer = offered_to_cores(target, host)  # before any core starts I/O
     outcome = Outcome()
     started: tuple[Device, ...] = ()
     try:

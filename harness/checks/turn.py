@@ -15,18 +15,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 
-from ..calls.servers import TURN_KEY, TurnOffer
-from ..clients.imap import ImapClient, ImapError
+from ..calls.servers import TurnOffer
 from ..clients.turn import TurnClient, TurnCredentials, TurnError, TurnRefused, TurnUrl
 from ..clients.turn_messages import Address, Kind, Message, Method
 from ..hosts import Host
 from ..targets import Impact, Target
-from .discovery import belongs_to
+from .discovery import belongs_to, offered_turn
 from .outcome import Outcome, PromiseBroken, check, turn_ledger
 from .turn_exchange import Peer, allocated, exchange, waiting_payloads, written
 
 __all__ = [
-    "offered_turn",
     "turn_allocates_with_offered_credentials",
     "turn_enforces_permissions",
     "turn_is_offered",
@@ -48,30 +46,6 @@ NO_PEERS = (
 """One address of each kind that no relay may talk to, but for relays of its own."""
 SOME_PORT = 9
 PAYLOAD = b"\xffthis must not arrive"
-
-
-def offered_turn(target: Target, host: Host) -> TurnOffer:
-    """Read METADATA with our own client. Raises `PromiseBroken` for a missing, unusable or foreign value."""
-    with ImapClient(host, target) as imap:
-        imap.login(target.any_account())
-        try:
-            value = imap.get_metadata(TURN_KEY).get(TURN_KEY)
-        except ImapError as error:
-            raise PromiseBroken(f"METADATA cannot be read: {error}") from error
-    if value is None or not value.value:
-        raise PromiseBroken(
-            f"METADATA has no value for {TURN_KEY}: clients would use public servers of others"
-        )
-    try:
-        offer = TurnOffer.parse(value.value)
-    except TurnError as error:
-        raise PromiseBroken(f"METADATA offers an unusable TURN server: {error}") from error
-    target.on_secret(offer.password)
-    if not belongs_to(target, offer.host):
-        raise PromiseBroken(
-            f"METADATA offers the TURN server of somebody else: {offer} is not on {target.host} ({target.domain})"
-        )
-    return offer
 
 
 @check("DISC-3", "TURN-1", "TURN-9", needs=("turn",))

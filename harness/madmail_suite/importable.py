@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deltachat_rpc_client import Account, DeltaChat
 
-from ..checks.discovery import offered
+from ..checks.discovery import offered_to_cores
 from ..checks.outcome import recording
 from ..clients.versions import CoreChoice
 from ..hosts import LocalHost
@@ -42,7 +42,7 @@ def prove(number: int, domain: str) -> None:
 def new_account(dc: DeltaChat, domain: str) -> Account:
     """A configured account of the caller's own core at `domain`, which must offer a relay of its own."""
     target = remote_target(domain)
-    offered(target, LocalHost())
+    offered_to_cores(target, LocalHost())
     account = dc.add_account()
     account.add_transport_from_qr(target.new_account().dclogin(target))
     return account

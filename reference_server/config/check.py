@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from ..addresses import is_unspecified
 from .findings import Finding, Place, error, warning
 from .maddy import Imap, MaddyConfig, Turn, TurnOffer
-from .relay import RelayFile, is_unspecified
+from .relay import RelayFile
 
 __all__ = ["consistency"]
 
@@ -100,14 +102,16 @@ def _relay_certificate(relay: RelayFile) -> Iterator[Finding]:
 
 
 def _turn(maddy: MaddyConfig) -> Iterator[Finding]:
+    is_offered = maddy.imap is not None and maddy.imap.turn.enabled
     if maddy.turn is not None:
         yield from _turn_server(maddy.turn)
-    if maddy.imap is not None and maddy.imap.turn.enabled:
+        if not is_offered:
+            yield warning(maddy.turn.place, "turn is served and not advertised: imap has no turn_enable yes")
+    if maddy.imap is not None and is_offered:
         yield from _turn_offer(maddy.imap, maddy.imap.turn, maddy)
 
 
 def _turn_server(turn: Turn) -> Iterator[Finding]:
-    yield warning(turn.place, "turn is read and checked, not served yet: METADATA advertises no TURN server")
     for name in ("realm", "secret"):
         if getattr(turn, name) is None:
             yield error(turn.place, f"turn has no {name}")
@@ -115,6 +119,9 @@ def _turn_server(turn: Turn) -> Iterator[Finding]:
         yield warning(
             turn.where("relay_ip"), f"relay_ip {turn.relay_ip} is no address that clients could send to"
         )
+    for listener in turn.listeners:
+        if not is_unspecified(listener.host) and not _is_ip_address(listener.host):
+            yield error(listener.place, f"{listener}: turn listens on IP addresses, not on names")
     listens_with_tls = turn.port("tls") is not None
     if turn.asks_for_tls and not listens_with_tls:
         yield error(turn.where("tls"), "turn has tls, and no address tls://...: nothing answers there")
@@ -124,10 +131,23 @@ def _turn_server(turn: Turn) -> Iterator[Finding]:
         yield from _missing(turn.tls.place, turn.tls.certificate, turn.tls.key)
 
 
+def _is_ip_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _turn_offer(imap: Imap, offer: TurnOffer, maddy: MaddyConfig) -> Iterator[Finding]:
     for name in ("server", "secret"):
         if getattr(offer, name) is None:
             yield error(imap.place, f"turn_enable needs turn_{name}")
+    if offer.server is not None and ":" in offer.server:
+        sentence = (
+            f"turn_server {offer.server}: expected a name or an IPv4 address, METADATA carries no other"
+        )
+        yield error(imap.where("turn_server"), sentence)
     turn = maddy.turn
     if turn is None:
         sentence = f"TURN is offered at {offer.server}:{offer.port}, and there is no turn endpoint here"

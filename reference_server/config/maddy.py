@@ -1,7 +1,7 @@
 """maddy.conf: what the directives of madmail mean to this server.
 
 Served are discovery (`iroh_relay_url`), the addresses of IMAP, submission and HTTPS, their certificate and the mail
-domain. The TURN directives are read and checked. Other directives of madmail are warnings, unknown ones errors.
+domain, and TURN. Other directives of madmail are warnings, unknown ones errors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TURN_PORT = 3478
 
 @dataclass(frozen=True)
 class TurnOffer:
-    """What METADATA is to say about TURN. The port is that of the URL; `ttl` is in seconds.
+    """What METADATA is to say about TURN. `ttl` is in seconds; None: what the command line says.
 
     `prefer_tls` is madmail's `turn_prefer_tls`; there its default is yes without effect, here it has to be said.
     """
@@ -35,8 +35,16 @@ class TurnOffer:
     server: str | None = None
     port: int = TURN_PORT
     secret: str | None = field(default=None, repr=False)
-    ttl: int = 86400
+    ttl: int | None = None
     prefer_tls: bool = False
+
+    def ports(self, endpoint: Turn | None) -> tuple[int, int | None]:
+        """What the keys `turn` and `turns` name. `turn` keeps a port that answers UDP: core reads nothing else.
+
+        With `prefer_tls` the stated port is that of TLS, otherwise that of UDP; the other one is the listener's.
+        """
+        udp, tls = (endpoint.port("udp"), endpoint.port("tls")) if endpoint else (None, None)
+        return (udp or TURN_PORT, self.port) if self.prefer_tls else (self.port, tls)
 
 
 @dataclass(frozen=True)
@@ -148,7 +156,7 @@ def _imap(directive: Directive | None, findings: list[Finding]) -> Imap | None:
         server=block.value("turn_server", read_as.text, None),
         port=block.value("turn_port", read_as.number(1, 65535), TurnOffer.port),
         secret=block.value("turn_secret", read_as.secret, None),
-        ttl=block.value("turn_ttl", read_as.number(1, 2**31 - 1), TurnOffer.ttl),
+        ttl=block.value("turn_ttl", read_as.number(1, 2**31 - 1), None),
         prefer_tls=block.value("turn_prefer_tls", read_as.yes_or_no, False),
     )
     imap = Imap(

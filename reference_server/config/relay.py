@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..addresses import STUN_PORT
+from ..addresses import STUN_PORT, is_unspecified
 from ..iroh_relay.config import RelayConfig, SocketAddress
 from ..iroh_relay.config import load as load_relay
 from ..service import ConfigurationError
@@ -59,10 +59,6 @@ class RelayFile:
 
 def _on(host: str, address: SocketAddress) -> SocketAddress:
     return address._replace(host=host) if is_unspecified(address.host) else address
-
-
-def is_unspecified(host: str) -> bool:
-    return host in ("", "0.0.0.0", "::")  # noqa: S104 - compared, not listened on
 
 
 def load(path: Path) -> RelayFile:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reference_server.ledger import Ledger
 from reference_server.service import ConfigurationError, check_bind_address, run
-from reference_server.turn.credentials import turn_line
+from reference_server.turn.credentials import read_secrets, turn_line
 
 from .service import MailService
 from .settings import Dialect, MailSettings, PasswordHashCost
@@ -48,6 +48,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--dialect", type=Dialect, choices=list(Dialect), default=MailSettings.dialect)
     parser.add_argument("--iroh-relay-url", metavar="URL", help="advertised in METADATA")
     parser.add_argument("--turn-address", metavar="HOST:PORT", help="TURN server, advertised in METADATA")
+    parser.add_argument("--turns-address", metavar="HOST:PORT", help="the same over TLS")
     parser.add_argument(
         "--turn-secret-file", type=Path, metavar="FILE", help="its shared secret; the first line counts"
     )
@@ -68,6 +69,7 @@ def _arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="PEM chain; without it one is issued")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM key")
+    parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="told to clients in the ready line")
     parser.add_argument(
         "--password-hash-cost",
         type=PasswordHashCost,
@@ -82,6 +84,9 @@ def _arguments() -> argparse.ArgumentParser:
 
 def _settings(options: argparse.Namespace) -> MailSettings:
     check_bind_address(options.host, public=options.public)
+    has_turn = options.turn_address is not None or options.turns_address is not None
+    if has_turn != (options.turn_secret_file is not None):
+        raise ConfigurationError("--turn-address or --turns-address, and --turn-secret-file, belong together")
     for name in ("iroh_relay_url", "comment", "admin"):
         value = getattr(options, name) or ""
         if not value.isprintable():
@@ -107,23 +112,21 @@ def _settings(options: argparse.Namespace) -> MailSettings:
         comment=options.comment,
         admin=options.admin,
         iroh_relay_url=options.iroh_relay_url,
-        turn=_turn(options),
+        turn=_turn(options, "turn_address"),
+        turns=_turn(options, "turns_address"),
     )
 
 
-def _turn(options: argparse.Namespace) -> Callable[[], str] | None:
-    """What gives a line with fresh credentials at each call."""
-    if (options.turn_address is None) != (options.turn_secret_file is None):
-        raise ConfigurationError("--turn-address and --turn-secret-file belong together")
-    if options.turn_address is None:
+def _turn(options: argparse.Namespace, name: str) -> Callable[[], str] | None:
+    """What gives a line with fresh credentials at each call, for the address of this option."""
+    address = getattr(options, name)
+    if address is None:
         return None
-    if options.turn_address.count(":") != 1:
-        raise ConfigurationError("--turn-address is HOST:PORT; METADATA cannot carry an IPv6 address")
-    try:
-        secret = options.turn_secret_file.read_text().splitlines()[0].strip()
-    except (OSError, UnicodeDecodeError, IndexError) as error:
-        raise ConfigurationError(f"cannot read a secret from {options.turn_secret_file}: {error}") from error
-    return partial(turn_line, options.turn_address, secret, options.turn_ttl)
+    if address.count(":") != 1 or not address.isprintable():
+        raise ConfigurationError(
+            f"--{name.replace('_', '-')} is HOST:PORT; METADATA cannot carry an IPv6 address"
+        )
+    return partial(turn_line, address, read_secrets(options.turn_secret_file)[0], options.turn_ttl)
 
 
 def _certificate(options: argparse.Namespace) -> tuple[Path, Path, Path | None]:
@@ -131,7 +134,7 @@ def _certificate(options: argparse.Namespace) -> tuple[Path, Path, Path | None]:
     if (options.tls_cert is None) != (options.tls_key is None):
         raise ConfigurationError("--tls-cert and --tls-key belong together")
     if options.tls_cert is not None:
-        return options.tls_cert, options.tls_key, None
+        return options.tls_cert, options.tls_key, options.tls_ca
     from reference_server.tls import issue_development_certificate  # noqa: PLC0415 - cryptography is slow to load
 
     issued = issue_development_certificate(options.state / "tls", [options.host, options.domain])

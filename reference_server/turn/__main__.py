@@ -12,6 +12,7 @@ from typing import Any
 
 from reference_server.service import ConfigurationError, Service, run
 
+from .credentials import read_secrets
 from .ledger import TurnLedger
 from .service import TurnService
 from .settings import Listen, PortRange, TurnSettings
@@ -68,11 +69,7 @@ def _relay_ips(texts: Sequence[str]) -> dict[int, str]:
 def _secrets(options: argparse.Namespace) -> list[str]:
     secrets = list(options.secret)
     for file in options.secret_file:
-        try:
-            lines = file.read_text().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"--secret-file {file} cannot be read: {error}") from error
-        secrets += [line.strip() for line in lines if line.strip()]
+        secrets += read_secrets(file)
     if not secrets:
         raise ConfigurationError("TURN needs a secret: --secret-file FILE, or --secret TEXT (visible in ps)")
     return secrets

@@ -13,11 +13,22 @@ import secrets
 import struct
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
+
+from reference_server.service import ConfigurationError
 
 from .stun import Address
 
-__all__ = ["Credentials", "Nonces", "SharedSecrets", "long_term_key", "make_password", "turn_line"]
+__all__ = [
+    "Credentials",
+    "Nonces",
+    "SharedSecrets",
+    "long_term_key",
+    "make_password",
+    "read_secrets",
+    "turn_line",
+]
 
 MAX_USERNAME = 64
 """Bytes; an expiry has ten digits."""
@@ -36,6 +47,21 @@ class Credentials(Protocol):
 def make_password(secret: str, username: str) -> str:
     """The password that belongs to `username`: base64 of HMAC-SHA1."""
     return base64.b64encode(hmac.digest(secret.encode(), username.encode(), "sha1")).decode()
+
+
+def read_secrets(file: Path) -> list[str]:
+    """One a line, as it stands there: spaces and any other characters belong to it, its bytes are UTF-8.
+
+    Raises `ConfigurationError`.
+    """
+    try:
+        lines = file.read_bytes().decode().split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot read a secret from {file}: {error}") from error
+    secrets = [line for line in (line.removesuffix("\r") for line in lines) if line]
+    if not secrets:
+        raise ConfigurationError(f"cannot read a secret from {file}: it has no line with one")
+    return secrets
 
 
 def turn_line(address: str, secret: str, ttl: float, clock: Clock = time.time) -> str:

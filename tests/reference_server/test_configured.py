@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import imaplib
-import json
-import signal
 import socket
-import ssl
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
@@ -18,54 +12,10 @@ import pytest
 from harness.clients.relay import RelayClient, RelayUrl
 from harness.clients.stun import probe
 from harness.hosts import LocalHost
-from reference_server.addresses import STUN_PORT, claim_any_address, free_ports
+from reference_server.addresses import STUN_PORT, free_ports
 from reference_server.tls import issue_development_certificate
 
-EXCERPTS = Path(__file__).parents[1] / "fixtures" / "config"
-IROH = "/shared/vendor/deltachat/irohrelay"
-DEADLINE = 60
-
-
-def command(tmp_path, *arguments):
-    return [sys.executable, "-m", "reference_server", "--state", tmp_path / "state", *map(str, arguments)]
-
-
-@contextlib.contextmanager
-def running(tmp_path, *arguments):
-    """Endpoints of a started server, and its log after the block."""
-    with (tmp_path / "stderr").open("wb") as stderr:
-        process = subprocess.Popen(command(tmp_path, *arguments), stdout=subprocess.PIPE, stderr=stderr)
-    with process:
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line, (tmp_path / "stderr").read_text()
-            yield json.loads(line)["endpoints"]
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(DEADLINE) == 0
-        finally:
-            process.kill()
-
-
-def refused(tmp_path, *arguments):
-    """What a server says that does not start."""
-    ended = subprocess.run(
-        command(tmp_path, *arguments), capture_output=True, text=True, timeout=DEADLINE, check=False
-    )
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert "Traceback" not in ended.stderr
-    return ended.stderr
-
-
-def metadata(endpoints, *keys, certificate=None):
-    """What the mail service tells a user: the whole untagged answer."""
-    tls = ssl.create_default_context(cafile=certificate or endpoints["ca_file"])
-    with imaplib.IMAP4_SSL(
-        endpoints["host"], endpoints["imaps"], ssl_context=tls, timeout=DEADLINE
-    ) as client:
-        client.login(f"alice1234@{endpoints['domain']}", "a long password")
-        client.xatom("GETMETADATA", '""', f"({' '.join(keys)})")
-        return str(client.untagged_responses.get("METADATA"))
+from .configured import DEADLINE, EXCERPTS, IROH, metadata, refused, running, written
 
 
 def relays(url):
@@ -77,20 +27,6 @@ def relays(url):
         two.ping()
         one.send(two.node_id, b"hello")
         return two.receive(within=DEADLINE).payload == b"hello"
-
-
-def written(tmp_path, name, text):
-    path = tmp_path / name
-    path.write_text(text)
-    return path
-
-
-@pytest.fixture
-def host():
-    """An address that nobody else uses. UDP 3478 on it is free."""
-    host, claim = claim_any_address()
-    claim.close()
-    return host
 
 
 def udp_3478_is_free(host):
@@ -112,28 +48,6 @@ def test_the_excerpts_about_iroh_run_as_they_stand(tmp_path, host):
         assert relays(endpoints["iroh_relay"])
         assert "stun" not in endpoints
         assert udp_3478_is_free(host)
-
-
-def test_the_excerpt_about_turn_runs_with_paths_host_and_ports_in_place(tmp_path, host):
-    issued = issue_development_certificate(tmp_path, [host])
-    text = (
-        (EXCERPTS / "turn.maddy.conf")
-        .read_text()
-        .replace("/path/to/cert.pem", str(issued.certificate_file))
-        .replace("/path/to/key.pem", str(issued.key_file))
-        .replace("turn.example.com", host)
-        .replace("relay_ip 1.2.3.4", f"relay_ip {host}")
-        .replace("endpoint.turn turn {", f"endpoint.turn turn udp://{host}:3478 tls://{host}:443 {{")
-    )
-    relay = written(tmp_path, "iroh-relay.toml", (EXCERPTS / "iroh-relay.toml").read_text())
-    conf = written(tmp_path, "maddy.conf", text)
-    with running(
-        tmp_path, "--host", host, "--ephemeral-ports", "--config", conf, "--config", relay
-    ) as endpoints:
-        told = metadata(endpoints, IROH, "/shared/vendor/deltachat/turn", "/shared/vendor/deltachat/turns")
-        assert endpoints["iroh_relay"] in told
-        assert "turn" not in told, "an advertised dead service is a failure"
-    assert f"{conf}:11: warning: turn is read and checked" in (tmp_path / "stderr").read_text()
 
 
 def test_ports_certificate_and_domain_come_from_maddy_conf(tmp_path, host):

@@ -109,6 +109,7 @@ def test_turn_and_mail_share_a_secret_that_nobody_sees(start):
     address = mail[mail.index("--turn-address") + 1]
     assert f"--listen=udp://{address}" in turn
     assert f"--listen=tcp://{address}" in turn
+    assert f"--listen=tls://{mail[mail.index('--turns-address') + 1]}" in turn
     assert mail[mail.index("--turn-ttl") + 1] == "77"
 
 

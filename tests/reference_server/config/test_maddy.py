@@ -79,6 +79,22 @@ def test_the_excerpt_about_turn():
     )
 
 
+@pytest.mark.parametrize(
+    ("offer", "endpoint", "ports"),
+    [
+        ("turn_port 7", "turn udp://:7 tls://:9 { }", (7, 9)),
+        ("turn_port 7", "turn udp://:7 { }", (7, None)),
+        ("turn_port 9\n turn_prefer_tls", "turn udp://:7 tls://:9 { }", (7, 9)),
+        ("turn_port 7", "", (7, None)),
+        ("turn_port 9\n turn_prefer_tls", "", (3478, 9)),
+    ],
+)
+def test_turn_keeps_a_port_that_answers_udp(offer, endpoint, ports):
+    config = read(f"imap {{\n {offer}\n}}\n{endpoint}")
+    assert config.imap is not None
+    assert config.imap.turn.ports(config.turn) == ports
+
+
 def test_the_excerpt_of_iroh_relay_toml():
     file = relay.load(EXCERPTS / "iroh-relay.toml")
     assert file.config.http_bind_addr == SocketAddress("::", 3340)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from reference_server.certificates import DevelopmentCertificate
 from reference_server.mail.settings import Limits, MailSettings, PasswordHashCost
 from reference_server.mail.strategies import Strategies
-from reference_server.tls import DevelopmentCertificate, issue_development_certificate
+from reference_server.tls import issue_development_certificate
 from tests.reference_server.mail.running import RunningMail
 
 StartMail = Callable[..., RunningMail]

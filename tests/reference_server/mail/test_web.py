@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from reference_server.tls import DevelopmentCertificate
+from reference_server.certificates import DevelopmentCertificate
 from tests.reference_server.mail.conftest import StartMail
 from tests.reference_server.mail.running import ALICE, DEADLINE, PASSWORD, RunningMail
 

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from harness.targets import ReferenceServer
-from reference_server.turn.credentials import turn_line
+from reference_server.service import ConfigurationError
+from reference_server.turn.credentials import read_secrets, turn_line
 from reference_server.turn.stun import Attribute
 from tests.reference_server.turn.running import Wire
 
@@ -16,6 +17,20 @@ from tests.reference_server.turn.running import Wire
 def test_the_line_of_metadata():
     line = turn_line("127.0.0.1:3478", "test-secret", 86400, clock=lambda: 1758650868 - 86400 + 0.9)
     assert line == "127.0.0.1:3478:1758650868:nkfvRIGUcx0N/jq/StNLPajpLZE="
+
+
+def test_a_secret_is_what_stands_in_its_line(tmp_path):
+    file = tmp_path / "secret"
+    file.write_bytes(" با فاصله \x0c\u2028 \nsecond\r\n\n".encode())
+    assert read_secrets(file) == [" با فاصله \x0c\u2028 ", "second"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xe4\n"])
+def test_a_file_without_a_secret_is_an_error(tmp_path, content):
+    file = tmp_path / "secret"
+    file.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=f"cannot read a secret from {file}"):
+        read_secrets(file)
 
 
 @pytest.fixture(scope="module")
