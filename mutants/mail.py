@@ -72,7 +72,7 @@ def without_relay_url(arguments: Sequence[str]) -> int:
 
 
 def without_turn_line(arguments: Sequence[str]) -> int:
-    return main(_without(_without(arguments, TURN_ADDRESS), TURN_SECRET))
+    return main(_without(arguments, TURN_ADDRESS))
 
 
 def with_closed_turn_port(arguments: Sequence[str]) -> int:
