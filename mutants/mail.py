@@ -32,13 +32,16 @@ __all__ = [
     "waking_idle_late",
     "with_certificate_of_another_name",
     "with_dead_relay_url",
+    "with_dead_turn_address",
     "with_foreign_relay_url",
+    "with_foreign_turn_address",
     "with_relay_behind_bad_certificate",
     "with_unusable_relay_url",
     "without_relay_url",
 ]
 
 RELAY_URL = "--iroh-relay-url"
+TURN_ADDRESS = "--turn-address"
 DISCARD_PORT = 9
 WAKES_AFTER = 30.0
 LATE = 0.2
@@ -52,9 +55,13 @@ def without_relay_url(arguments: Sequence[str]) -> int:
     return main([*arguments[:position], *arguments[position + 2 :]])
 
 
-def _with_relay_url(arguments: Sequence[str], change: Callable[[str], str]) -> int:
-    position = arguments.index(RELAY_URL) + 1
+def _with_changed(option: str, arguments: Sequence[str], change: Callable[[str], str]) -> int:
+    position = arguments.index(option) + 1
     return main([*arguments[:position], change(arguments[position]), *arguments[position + 1 :]])
+
+
+def _with_relay_url(arguments: Sequence[str], change: Callable[[str], str]) -> int:
+    return _with_changed(RELAY_URL, arguments, change)
 
 
 def with_dead_relay_url(arguments: Sequence[str]) -> int:
@@ -67,6 +74,16 @@ def with_foreign_relay_url(arguments: Sequence[str]) -> int:
 
 def with_unusable_relay_url(arguments: Sequence[str]) -> int:
     return _with_relay_url(arguments, lambda url: url.removeprefix("http://"))
+
+
+def with_foreign_turn_address(arguments: Sequence[str]) -> int:
+    return _with_changed(TURN_ADDRESS, arguments, lambda _address: "203.0.113.7:3478")
+
+
+def with_dead_turn_address(arguments: Sequence[str]) -> int:
+    return _with_changed(
+        TURN_ADDRESS, arguments, lambda address: f"{address.rpartition(':')[0]}:{DISCARD_PORT}"
+    )
 
 
 def with_certificate_of_another_name(arguments: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from . import mail, relay, supervisor
+from . import mail, relay, supervisor, turn
 
 __all__ = ["MUTANTS", "Kill", "Mutant"]
 
@@ -32,7 +32,7 @@ class Mutant:
 
     name: str
     kind: Literal["settings", "wire", "strategy"]
-    service: Literal["mail", "iroh_relay", "supervisor"]
+    service: Literal["mail", "iroh_relay", "turn", "supervisor"]
     run: Run
     wrong: str
     killed_by: tuple[Kill, ...]
@@ -286,6 +286,41 @@ _ALL = (
         mail.waking_idle_late,
         "a client in IDLE hears of new mail half a minute later",
         (Kill("mail.idle_reports_new_mail", "EXISTS during IDLE"),),
+    ),
+    Mutant(
+        "turn_offer_foreign",
+        "settings",
+        "mail",
+        mail.with_foreign_turn_address,
+        "METADATA names the TURN server of somebody else",
+        (Kill("calls.core_lists_the_offered_servers", "offers the TURN server of somebody else"),),
+    ),
+    Mutant(
+        "turn_offer_dead_port",
+        "settings",
+        "mail",
+        mail.with_dead_turn_address,
+        "METADATA names a port where no TURN server is",
+        (
+            Kill("calls.direct_call_leaves_the_relay_alone", "no relay candidate from turn:"),
+            Kill("calls.calls_ring_and_end", "no relay candidate from turn:"),
+        ),
+    ),
+    Mutant(
+        "turn_forwards_one_way",
+        "strategy",
+        "turn",
+        turn.forwarding_media_one_way,
+        "calls connect through TURN, but one side hears nothing",
+        (Kill("calls.relayed_call_is_heard_and_seen", "audio to arrive at the agent"),),
+    ),
+    Mutant(
+        "turn_loses_every_fifth",
+        "strategy",
+        "turn",
+        turn.losing_every_fifth,
+        "TURN loses every fifth packet of media",
+        (Kill("calls.relayed_call_is_heard_and_seen", "the account does not balance"),),
     ),
 )
 

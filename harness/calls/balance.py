@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .agent import SelectedPair, Stats
 
-__all__ = ["CallAccount", "Count", "Direction", "account", "path_of"]
+__all__ = ["MOST_BYTES_OF_A_DIRECT_CALL", "CallAccount", "Count", "Direction", "account", "path_of"]
 
 SLACK = 3
 """Packets that may be on their way at the moment of counting."""

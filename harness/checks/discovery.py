@@ -9,13 +9,22 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
+from ..calls.servers import TURN_KEY, TurnOffer
 from ..clients.imap import ImapClient, ImapError
 from ..clients.relay import RelayError, RelayUrl
+from ..clients.turn import TurnError
 from ..hosts import Host
 from ..targets import Target
 from .outcome import Outcome, PromiseBroken, check
 
-__all__ = ["IROH_RELAY_KEY", "Offer", "metadata_needs_login", "metadata_offers_a_relay", "offered"]
+__all__ = [
+    "IROH_RELAY_KEY",
+    "Offer",
+    "metadata_needs_login",
+    "metadata_offers_a_relay",
+    "offered",
+    "turn_offered",
+]
 
 IROH_RELAY_KEY = "/shared/vendor/deltachat/irohrelay"
 VALUE_FORMS = {"chatmail": "literal", "madmail": "quoted"}
@@ -56,6 +65,30 @@ def _offer(target: Target, imap: ImapClient) -> Offer:
             f"METADATA offers the relay of somebody else: {url} is not on {target.host} ({target.domain})"
         )
     return Offer(url)
+
+
+def turn_offered(target: Target, host: Host) -> TurnOffer:
+    """The TURN server of METADATA. Raises `PromiseBroken` for a missing, unusable or foreign value."""
+    with ImapClient(host, target) as imap:
+        imap.login(target.any_account())
+        try:
+            value = imap.get_metadata(TURN_KEY).get(TURN_KEY)
+        except ImapError as error:
+            raise PromiseBroken(f"METADATA cannot be read: {error}") from error
+    if value is None or not value.value:
+        raise PromiseBroken(
+            f"METADATA has no value for {TURN_KEY}: clients would use public servers of others"
+        )
+    try:
+        offer = TurnOffer.parse(value.value)
+    except TurnError as error:
+        raise PromiseBroken(f"METADATA offers an unusable TURN server: {error}") from error
+    target.on_secret(offer.password)
+    if not _belongs_to(target, offer.host):
+        raise PromiseBroken(
+            f"METADATA offers the TURN server of somebody else: {offer} is not on {target.host} ({target.domain})"
+        )
+    return offer
 
 
 def _belongs_to(target: Target, name: str) -> bool:

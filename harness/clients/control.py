@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from ..hosts import Host
 
 __all__ = [
+    "Allocation",
     "Connection",
     "ControlClient",
     "ControlError",
@@ -23,6 +24,8 @@ __all__ = [
     "Pair",
     "ServiceLedger",
     "ServiceLog",
+    "Tally",
+    "TurnLedger",
 ]
 
 VERSION = 1
@@ -138,11 +141,70 @@ class ServiceLedger:
 
 
 @dataclass(frozen=True)
+class Tally:
+    """Payloads of one class: packets, and bytes without any header of TURN."""
+
+    packets: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """One allocation of a TURN server; what it carried is by class (`stun`, `dtls`, `rtp`, `other`), of all peers."""
+
+    id: int
+    client: str
+    """`address:port` of the client's end."""
+    relayed: tuple[str, ...]
+    """`address:port` of its relays."""
+    closed: float | None
+    to_peer: Mapping[str, Tally]
+    to_client: Mapping[str, Tally]
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Allocation:
+        return cls(
+            id=int(data["id"]),
+            client=str(data["client"]),
+            relayed=tuple(str(each) for each in data["relayed"]),
+            closed=data["closed"],
+            to_peer=_sum_of(peer["to_peer"] for peer in data["peers"]),
+            to_client=_sum_of(peer["to_client"] for peer in data["peers"]),
+        )
+
+
+@dataclass(frozen=True)
+class TurnLedger:
+    """What the TURN service carried. `complete` is False when bounds made it forget an allocation."""
+
+    allocations: tuple[Allocation, ...]
+    complete: bool
+
+    @classmethod
+    def parse(cls, data: object) -> TurnLedger:
+        """Read the JSON of docs/control-protocol.md. Anything else is a `ControlError`."""
+        ServiceLedger.parse(data)
+        assert isinstance(data, Mapping)
+        try:
+            return cls(
+                tuple(Allocation.parse(each) for each in data["allocations"]),
+                complete=not data["allocations_forgotten"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ControlError(f"not a ledger of TURN: {type(error).__name__} {error}") from error
+
+    def allocation_at(self, relayed: str) -> Allocation | None:
+        """The newest allocation with that relay, `address:port`."""
+        return next((each for each in reversed(self.allocations) if relayed in each.relayed), None)
+
+
+@dataclass(frozen=True)
 class Ledgers:
-    """The ledgers of a server's services at one moment."""
+    """The ledgers of a server's services at one moment. `turn`: None where the server has no such service."""
 
     mail: ServiceLedger
     iroh_relay: ServiceLedger
+    turn: TurnLedger | None = None
 
 
 @dataclass(frozen=True)
@@ -167,7 +229,11 @@ class ControlClient:
         result = self._request("ledger")
         if not isinstance(result, Mapping):
             raise ControlError("the verb ledger answers an object")
-        return Ledgers(*(ServiceLedger.parse(result.get(name)) for name in ("mail", "iroh_relay")))
+        return Ledgers(
+            mail=ServiceLedger.parse(result.get("mail")),
+            iroh_relay=ServiceLedger.parse(result.get("iroh_relay")),
+            turn=TurnLedger.parse(result["turn"]) if "turn" in result else None,
+        )
 
     def logs(self, service: str, *, lines: int = 200) -> ServiceLog:
         """The last lines of a service's own log."""
@@ -220,6 +286,15 @@ def _result(reply: bytes, verb: str) -> Any:
 def _event(data: Mapping[str, Any]) -> Event:
     rest = {key: value for key, value in data.items() if key not in ("time", "kind")}
     return Event(float(data["time"]), str(data["kind"]), rest)
+
+
+def _sum_of(tallies: Iterable[Mapping[str, Mapping[str, Any]]]) -> Mapping[str, Tally]:
+    total: dict[str, Tally] = {}
+    for each in tallies:
+        for kind, count in each.items():
+            before = total.get(kind, Tally(0, 0))
+            total[kind] = Tally(before.packets + int(count["packets"]), before.bytes + int(count["bytes"]))
+    return total
 
 
 def _record(kind: type[Record], data: Mapping[str, Any]) -> Record:

@@ -152,7 +152,8 @@ class ReferenceServer:
     def _describe(self, name: str) -> Target:
         try:
             self._control = ControlClient(Path(self.endpoints["control"]), self._host)
-            return describe(self.endpoints, name, CAPABILITIES, self._control)
+            capabilities = CAPABILITIES | ({"turn"} if self.endpoints.get("turn") else set())
+            return describe(self.endpoints, name, capabilities, self._control)
         except (KeyError, TypeError, ValueError) as error:
             raise ServerError(self.explain(f"has a ready line without a usable {error}")) from error
 
