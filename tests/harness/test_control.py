@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from harness.clients.control import ControlClient, ControlError, ServiceLedger
+from harness.clients.control import ControlClient, ControlError, ServiceLedger, Tally, TurnLedger
 from harness.hosts import LocalHost
 
 ALICE, BOB = "aa" * 32, "bb" * 32
@@ -50,6 +50,27 @@ LEDGER = {
     "pairs_forgotten": 0,
 }
 
+TURN = LEDGER | {
+    "service": "turn",
+    "allocations": [
+        {
+            "id": number,
+            "client": f"127.0.0.1:{number}",
+            "relayed": ["127.0.0.1:60195"],
+            "closed": None,
+            "peers": [
+                {"to_peer": {"rtp": {"packets": 3, "bytes": 30}}, "to_client": {}},
+                {
+                    "to_peer": {"rtp": {"packets": 1, "bytes": 5}},
+                    "to_client": {"dtls": {"packets": 1, "bytes": 9}},
+                },
+            ],
+        }
+        for number in (1, 2)
+    ],
+    "allocations_forgotten": 0,
+}
+
 
 @pytest.fixture
 def answering(tmp_path):
@@ -93,6 +114,35 @@ def test_a_ledger_becomes_records(answering):
     assert relay.connection_from("127.0.0.1:40312").identity == ALICE
     assert relay.connection_from("127.0.0.1:1") is None
     assert (relay.pair(ALICE, BOB).frames, relay.pair(BOB, ALICE).frames) == (3, 0)
+
+
+def test_a_server_without_turn_has_no_ledger_of_it(answering):
+    assert answering(ok({"mail": LEDGER, "iroh_relay": LEDGER})).ledger().turn is None
+
+
+def test_the_ledger_of_turn(answering):
+    turn = answering(ok({"mail": LEDGER, "iroh_relay": LEDGER, "turn": TURN})).ledger().turn
+    assert turn is not None
+    assert turn.complete
+    newest = turn.allocation_at("127.0.0.1:60195")
+    assert newest is not None
+    assert newest.id == 2
+    assert (newest.to_peer, newest.to_client) == ({"rtp": Tally(4, 35)}, {"dtls": Tally(1, 9)})
+    assert turn.allocation_at("127.0.0.1:1") is None
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ({"error": "the service does not answer"}, "does not answer"),
+        (LEDGER, "not a ledger of TURN: KeyError 'allocations'"),
+        (TURN | {"allocations": [{"id": 1}]}, "not a ledger of TURN"),
+        (TURN | {"allocations": [1]}, "not a ledger of TURN"),
+    ],
+)
+def test_what_is_no_ledger_of_turn_is_refused_with_a_sentence(data, sentence):
+    with pytest.raises(ControlError, match=sentence):
+        TurnLedger.parse(data)
 
 
 def test_a_ledger_that_forgot_something_is_not_complete():
