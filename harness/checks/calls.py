@@ -45,7 +45,7 @@ SECONDS = 2.0
 NUMBERS = 100
 """Data messages from each side."""
 VIDEO = (320, 240, 15.0)
-CALL_WITHIN = 15.0
+CALL_WITHIN = 12.0
 """Seconds for each step of a call; a call is set up in half a second."""
 WHOLE = 0.9
 """Part of what was played that must be there: the first frames may come before the other side listens."""
