@@ -301,7 +301,10 @@ _ALL = (
         "mail",
         mail.with_foreign_turn_server,
         "METADATA names the TURN server of somebody else",
-        (Kill("turn.turn_is_offered", "offers the TURN server of somebody else"),),
+        (
+            Kill("turn.turn_is_offered", "offers the TURN server of somebody else"),
+            Kill("calls.core_lists_the_offered_servers", "offers the TURN server of somebody else"),
+        ),
     ),
     Mutant(
         "turn_milliseconds",
@@ -317,7 +320,11 @@ _ALL = (
         "mail",
         mail.with_closed_turn_port,
         "METADATA names a TURN port where nothing listens",
-        (Kill("turn.turn_allocates_with_offered_credentials", "nothing listens on turn:"),),
+        (
+            Kill("turn.turn_allocates_with_offered_credentials", "nothing listens on turn:"),
+            Kill("calls.direct_call_leaves_the_relay_alone", "no relay candidate from turn:"),
+            Kill("calls.calls_ring_and_end", "no relay candidate from turn:"),
+        ),
     ),
     Mutant(
         "turn_other_secret",
@@ -395,6 +402,22 @@ _ALL = (
         mail.with_turns_at_a_port_without_tls,
         "METADATA turns names a port where TURN answers without TLS",
         (Kill("discovery.turns_is_offered", "does not speak TLS that we can verify"),),
+    ),
+    Mutant(
+        "turn_forwards_one_way",
+        "strategy",
+        "turn",
+        turn.forwarding_media_one_way,
+        "calls connect through TURN, but one side hears nothing",
+        (Kill("calls.relayed_call_is_heard_and_seen", "audio to arrive at the agent"),),
+    ),
+    Mutant(
+        "turn_loses_every_fifth",
+        "strategy",
+        "turn",
+        turn.losing_every_fifth,
+        "TURN loses every fifth packet of media",
+        (Kill("calls.relayed_call_is_heard_and_seen", "the account does not balance"),),
     ),
 )
 

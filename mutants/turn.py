@@ -10,7 +10,7 @@ from functools import partial
 from reference_server.turn.__main__ import main
 from reference_server.turn.allocations import Allocation, FiveTuple, Permissions
 from reference_server.turn.credentials import SharedSecrets
-from reference_server.turn.ledger import TurnLedger
+from reference_server.turn.ledger import CLASS_OF, CLASSES, TurnLedger
 from reference_server.turn.peers import PeerPolicy
 from reference_server.turn.server import Strategies
 from reference_server.turn.service import TurnService
@@ -20,14 +20,18 @@ from reference_server.turn.stun import Address
 __all__ = [
     "accepting_any_realm",
     "dropping_every_20th",
+    "forwarding_media_one_way",
     "forwarding_without_permissions",
     "leaving_errors_unsigned",
+    "losing_every_fifth",
     "open_to_loopback",
     "telling_a_wrong_relay_ip",
     "with_one_direction_dead",
 ]
 
 EVERY = 20
+RTP = CLASSES.index("rtp")
+FIFTH = 5
 
 
 def _adapted(arguments: Sequence[str], adapt: Callable[[Strategies], Strategies]) -> int:
@@ -121,3 +125,40 @@ class EverySecondIsMute:
 
 def with_one_direction_dead(arguments: Sequence[str]) -> int:
     return _adapted(arguments, lambda right: replace(right, forwarding=EverySecondIsMute()))
+
+
+def _is_rtp(payload: bytes) -> bool:
+    return bool(payload) and CLASS_OF[payload[0]] == RTP
+
+
+class OneWay:
+    """Of two clients that call through us, one is never heard: what is not RTP passes, so the call connects."""
+
+    def __init__(self) -> None:
+        self._order: dict[Allocation, int] = {}
+
+    def __call__(self, allocation: Allocation, payload: bytes, /, *, to_peer: bool) -> bool:
+        if not (to_peer and _is_rtp(payload)):
+            return True
+        return self._order.setdefault(allocation, len(self._order)) % 2 == 0
+
+
+def forwarding_media_one_way(arguments: Sequence[str]) -> int:
+    return _adapted(arguments, lambda right: replace(right, forwarding=OneWay()))
+
+
+class FourOfFive:
+    """Every fifth packet of media is lost."""
+
+    def __init__(self) -> None:
+        self._packets = 0
+
+    def __call__(self, _allocation: Allocation, payload: bytes, /, *, to_peer: bool) -> bool:
+        if not (to_peer and _is_rtp(payload)):
+            return True
+        self._packets += 1
+        return self._packets % FIFTH != 0
+
+
+def losing_every_fifth(arguments: Sequence[str]) -> int:
+    return _adapted(arguments, lambda right: replace(right, forwarding=FourOfFive()))

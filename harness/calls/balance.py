@@ -9,20 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ..clients.control import ServiceLedger
+from ..clients.turn_ledger import Count, TurnAllocation
 from .agent import SelectedPair, Stats
 
-__all__ = ["CallAccount", "Count", "Direction", "account", "path_of"]
+__all__ = [
+    "MOST_BYTES_OF_A_DIRECT_CALL",
+    "CallAccount",
+    "Count",
+    "Direction",
+    "account",
+    "carried_by_sender",
+    "carried_since",
+    "path_of",
+]
 
 SLACK = 3
 """Packets that may be on their way at the moment of counting."""
 MOST_BYTES_OF_A_DIRECT_CALL = 1000
 """Bytes at the server: checks of pairs that were not selected."""
-
-
-@dataclass(frozen=True)
-class Count:
-    packets: int
-    bytes: int
+MEDIA_CLASSES = ("dtls", "rtp")
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,28 @@ def account(stats: Mapping[str, Stats], path: str, carried: Mapping[str, Count] 
     )
 
 
+def carried_by_sender(ledger: ServiceLedger, stats: Mapping[str, Stats]) -> dict[str, Count]:
+    """For `account`: by sender, what the server took over from that side.
+
+    A side that has no allocation of its own sends to that of the other side (one leg is relayed).
+    """
+    alice, bob = stats
+    found = {}
+    for sender, receiver in ((alice, bob), (bob, alice)):
+        if (own := _allocation(ledger, stats[sender].pair)) is not None:
+            found[sender] = _media([own.to_peer])
+        elif (other := _allocation(ledger, stats[receiver].pair)) is not None:
+            found[sender] = _media([other.to_client])
+    return found
+
+
+def carried_since(known: ServiceLedger, ledger: ServiceLedger) -> Count:
+    """What all allocations that were not known before carried, in both directions."""
+    before = {each.id for each in known.allocations}
+    new = [each for each in ledger.allocations if each.id not in before]
+    return _media(tally for each in new for tally in (each.to_peer, each.to_client))
+
+
 def path_of(pairs: Iterable[SelectedPair | None]) -> str:
     """The way that a call took by its selected pairs: one side with an allocation is enough to be relayed."""
     found = list(pairs)
@@ -112,3 +140,17 @@ def path_of(pairs: Iterable[SelectedPair | None]) -> str:
 
 def _show(count: Count | None) -> str:
     return "no ledger" if count is None else f"{count.packets}/{count.bytes}"
+
+
+def _allocation(ledger: ServiceLedger, pair: SelectedPair | None) -> TurnAllocation | None:
+    """The one that a side sends through."""
+    if pair is None or pair.local != "relay":
+        return None
+    host, port = pair.local_address
+    return ledger.allocation_at(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+
+def _media(tallies: Iterable[Mapping[str, Count]]) -> Count:
+    """DTLS, RTP and RTCP; checks of connectivity are apart."""
+    found = [each[kind] for each in tallies for kind in MEDIA_CLASSES if kind in each]
+    return Count(sum(each.packets for each in found), sum(each.bytes for each in found))

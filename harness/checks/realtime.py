@@ -23,6 +23,7 @@ from .outcome import Outcome, check, relay_ledger
 __all__ = [
     "a_device_rejoins",
     "devices_survive_a_relay_restart",
+    "expect_no_foreign_hosts",
     "two_devices_exchange_messages",
     "two_devices_of_one_account",
 ]
@@ -77,7 +78,7 @@ def devices_survive_a_relay_restart(target: Target, host: Host, devices: DeviceF
             who = " and ".join(logged_out())
             outcome.expect(False, f"{who} did not log in again at the relay within {JOIN_WITHIN:g} s")
         _expect_to_hear(outcome, swarm, "after the restart of the relay")
-        _expect_no_foreign_hosts(outcome, target, alice, bob)
+        expect_no_foreign_hosts(outcome, target, alice, bob)
         outcome.note(NOT_PROVEN)
 
     return _with_swarm(target, host, devices, restart)
@@ -106,7 +107,7 @@ def a_device_rejoins(target: Target, host: Host, devices: DeviceFactory) -> Outc
             _expect_to_hear(outcome, swarm, when)
         heard = swarm.heard_away(bob)
         outcome.expect(not heard, f"{heard} messages that were sent while bob had left came later")
-        _expect_no_foreign_hosts(outcome, target, alice, bob)
+        expect_no_foreign_hosts(outcome, target, alice, bob)
         outcome.note(NOT_PROVEN)
 
     return _with_swarm(target, host, devices, leave_twice)
@@ -128,7 +129,7 @@ def two_devices_of_one_account(target: Target, host: Host, devices: DeviceFactor
             table = swarm.exchange(FEWER_MESSAGES)
             outcome.expect(table.complete, f"realtime messages went wrong: {table}")
             outcome.measurements["messages"] = _rows(table)
-            _expect_no_foreign_hosts(outcome, target, alice, bob, second)
+            expect_no_foreign_hosts(outcome, target, alice, bob, second)
         finally:
             second.close()
             outcome.evidence += second.log_files
@@ -186,7 +187,8 @@ def _expect_to_hear(outcome: Outcome, swarm: Swarm, when: str) -> None:
     outcome.expect(table.all_right, f"realtime messages went wrong {when}: {table}")
 
 
-def _expect_no_foreign_hosts(outcome: Outcome, target: Target, *devices: Device) -> None:
+def expect_no_foreign_hosts(outcome: Outcome, target: Target, *devices: Device) -> None:
+    """As far as the cores themselves show; see `Device.foreign_hosts`."""
     for device in devices:
         foreign = sorted(device.foreign_hosts(target))
         outcome.expect(not foreign, f"{device.name} dealt with hosts outside the test: {', '.join(foreign)}")
@@ -195,7 +197,7 @@ def _expect_no_foreign_hosts(outcome: Outcome, target: Target, *devices: Device)
 def _ask_witnesses(outcome: Outcome, target: Target, swarm: Swarm, alice: Device, bob: Device) -> None:
     """Who says that the target's relay was used? The cores say who they are, the ledger what it carried."""
     outcome.paths |= {"joining": "not proven", "established": "not proven"}
-    _expect_no_foreign_hosts(outcome, target, alice, bob)
+    expect_no_foreign_hosts(outcome, target, alice, bob)
     ledger = relay_ledger(outcome, target, otherwise="only the cores themselves say that its relay was used")
     if ledger is None:
         return

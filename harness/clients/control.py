@@ -145,6 +145,10 @@ class ServiceLedger:
                 return each
         return Pair(source, destination, 0, 0, 0)
 
+    def allocation_at(self, relayed: str) -> TurnAllocation | None:
+        """The newest allocation with that relayed address, `address:port`."""
+        return next((each for each in reversed(self.allocations) if relayed in each.relayed), None)
+
     def allocation_of(self, client: str, relayed: str) -> TurnAllocation | None:
         """The newest allocation of the client at `address:port` with that relayed address."""
         return next(
@@ -159,7 +163,7 @@ class ServiceLedger:
 
 @dataclass(frozen=True)
 class Ledgers:
-    """The ledgers of a server's services at one moment."""
+    """The ledgers of a server's services at one moment. `turn`: None where the server has no such service."""
 
     mail: ServiceLedger
     iroh_relay: ServiceLedger

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +90,16 @@ class TurnAllocation:
             drops=read_counts(data["drops"]),
         )
 
+    @property
+    def to_peer(self) -> Mapping[str, Count]:
+        """What was taken over from the client, of all peers, by class."""
+        return _total(each.to_peer for each in self.peers)
+
+    @property
+    def to_client(self) -> Mapping[str, Count]:
+        """What was handed to the client, of all peers, by class."""
+        return _total(each.to_client for each in self.peers)
+
     def with_peer(self, peer: str) -> PeerAccount:
         """The account with the peer at `address:port`: an empty one when nothing was exchanged."""
         return next((each for each in self.peers if each.peer == peer), PeerAccount(peer, None, {}, {}))
@@ -98,3 +108,11 @@ class TurnAllocation:
 def read_counts(data: Mapping[str, Any]) -> dict[str, Count]:
     """From a class or a reason to its count."""
     return {str(name): Count.parse(count) for name, count in data.items()}
+
+
+def _total(accounts: Iterable[Mapping[str, Count]]) -> dict[str, Count]:
+    total: dict[str, Count] = {}
+    for account in accounts:
+        for name, count in account.items():
+            total[name] = total.get(name, NOTHING) + count
+    return total

@@ -60,6 +60,18 @@ def test_no_core_starts_without_an_offer_of_the_targets_own(name, tmp_path):
     assert "METADATA" in outcome.reason
 
 
+@pytest.mark.parametrize("name", [each for each in CHECKS if each.startswith("calls.")])
+def test_no_core_starts_without_turn_of_the_targets_own(name, tmp_path):
+    def devices(names):
+        raise AssertionError(f"cores were started for {names}")
+
+    command = [sys.executable, "-m", "mutants", "turn_offer_foreign"]
+    with open_session(Run(tmp_path / "run"), command=command) as session:
+        outcome = CHECKS[name].run(session.target, session.host, devices)
+    assert outcome.verdict is Verdict.FAILED, outcome
+    assert "offers the TURN server of somebody else" in outcome.reason
+
+
 def test_a_mutant_looks_like_the_clean_server(tmp_path):
     """What the harness is told at start has nothing of the mutant in it."""
     shapes = set()

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
 
 from harness.calls.agent import SelectedPair, Stats, Traffic
-from harness.calls.balance import Count, account, path_of
+from harness.calls.balance import Count, account, carried_by_sender, carried_since, path_of
+from harness.clients.control import ServiceLedger
+from harness.clients.turn_ledger import PeerAccount, TurnAllocation
 
 
 def stats(sent: int, received: int) -> Stats:
@@ -65,3 +68,69 @@ def test_one_leg_is_enough_to_be_relayed():
     assert path_of([pair("host", "relay"), pair("relay", "srflx")]) == "relayed"
     assert path_of([pair("host", "srflx"), pair("host", "host")]) == "direct"
     assert path_of([pair("relay", "relay"), None]) == "none"
+
+
+def an_allocation(number: int, relayed: str, *, to_peer: int = 0, to_client: int = 0) -> TurnAllocation:
+    """Half of the packets are DTLS, with another peer; checks of connectivity, which no account has, are many."""
+
+    def counted(packets: int, dtls: int, rtp: int) -> list[dict[str, Count]]:
+        half = packets // 2
+        return [{"stun": Count(1000, 88_000), "dtls": Count(half, dtls)}, {"rtp": Count(half, rtp)}]
+
+    up, down = counted(to_peer, 10, 20), counted(to_client, 30, 40)
+    return TurnAllocation(
+        number,
+        transport="udp",
+        client="127.0.0.1:9",
+        server="127.0.0.1:3478",
+        username="1790086400",
+        relayed=(relayed,),
+        opened=1.0,
+        closed=None,
+        reason=None,
+        control_in=Count(0, 0),
+        control_out=Count(0, 0),
+        peers=tuple(PeerAccount(f"127.0.0.1:{n}", None, up[n], down[n]) for n in range(2)),
+        drops={},
+    )
+
+
+def a_ledger(*allocations: TurnAllocation) -> ServiceLedger:
+    return ServiceLedger("turn", True, 0.0, (), (), (), complete=True, allocations=allocations)
+
+
+def through(local: str, remote: str, port: int) -> Stats:
+    used = SelectedPair(local, ("127.0.0.1", port), remote, ("127.0.0.1", 7))
+    return dataclasses.replace(stats(500, 500), pair=used)
+
+
+OLD = an_allocation(1, "127.0.0.1:1001", to_peer=8)
+"""Of an earlier call that had the same port."""
+
+
+def test_between_two_allocations_each_side_has_what_it_sent():
+    ledger = a_ledger(
+        OLD,
+        an_allocation(2, "127.0.0.1:1001", to_peer=500, to_client=400),
+        an_allocation(3, "127.0.0.1:1002", to_peer=400, to_client=500),
+    )
+    sides = {"alice": through("relay", "relay", 1001), "bob": through("relay", "relay", 1002)}
+    assert carried_by_sender(ledger, sides) == {"alice": Count(500, 30), "bob": Count(400, 30)}
+
+
+def test_a_side_without_an_allocation_sends_to_that_of_the_other():
+    ledger = a_ledger(OLD, an_allocation(2, "127.0.0.1:1001", to_peer=500, to_client=400))
+    sides = {"alice": through("relay", "host", 1001), "bob": through("host", "relay", 1002)}
+    assert carried_by_sender(ledger, sides) == {"alice": Count(500, 30), "bob": Count(400, 70)}
+
+
+def test_of_a_direct_call_nothing_is_carried_by_a_side():
+    sides = {"alice": through("host", "host", 1001), "bob": stats(1, 1)}
+    assert carried_by_sender(a_ledger(OLD), sides) == {}
+
+
+def test_what_was_carried_since_a_moment():
+    new = an_allocation(2, "127.0.0.1:1001", to_peer=2, to_client=4)
+    known, later = a_ledger(OLD), a_ledger(OLD, new)
+    assert carried_since(known, later) == Count(6, 100)
+    assert carried_since(later, later) == Count(0, 0)

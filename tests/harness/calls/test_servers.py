@@ -74,6 +74,14 @@ def test_other_credentials_are_not_those_of_metadata():
         judge_ice_servers([IceServer(OWN.urls, "public", "public")], OFFER, ADDRESSES)
 
 
+def test_credentials_that_core_read_a_moment_later_are_those_of_metadata():
+    later = str(int(OFFER.username) + 2)
+    judge_ice_servers([IceServer(OWN.urls, later, "another HMAC")], OFFER, ADDRESSES)
+    for username, credential in [(later, None), (OFFER.username, "another HMAC"), ("1758737268", "x")]:
+        with pytest.raises(ForeignIceServer, match="METADATA did not give"):
+            judge_ice_servers([IceServer(OWN.urls, username, credential)], OFFER, ADDRESSES)
+
+
 @pytest.mark.parametrize("servers", [[], [IceServer(())]])
 def test_no_server_at_all_is_a_failure_of_its_own(servers):
     words = r"METADATA gave 127.0.0.1:3478:1758650868:\.\.\., core's log says failed to parse TURN"
