@@ -34,7 +34,7 @@ def test_a_running_server_is_tested_by_its_ready_line(server, tmp_path):
     file = tmp_path / "ready.json"
     file.write_text(json.dumps({"ready": True, "endpoints": server.endpoints}))
     with open_session(Run(tmp_path / "run"), Choice(endpoints=read_endpoints(file))) as session:
-        assert session.target.capabilities == {"iroh_relay", "ledger", "logs", "faults"}
+        assert session.target.capabilities == {"iroh_relay", "turn", "turns", "ledger", "logs", "faults"}
         assert not session.target.is_ours
         assert discovery.metadata_offers_a_relay(session.target, session.host)
 
@@ -42,7 +42,7 @@ def test_a_running_server_is_tested_by_its_ready_line(server, tmp_path):
 def test_a_control_socket_that_is_not_here_is_no_ledger(server):
     target = running_target({**server.endpoints, "control": "/nowhere/control.sock"}, HOST)
     assert target.control is None
-    assert target.capabilities == {"iroh_relay"}
+    assert target.capabilities == {"iroh_relay", "turn", "turns"}
 
 
 def test_endpoints_that_are_not_complete_are_named(server):
