@@ -18,8 +18,9 @@ from harness.targets.options import Choice
 NEWEST = "2.65.0"
 OLD = ("1.160.0", "2.0.0", "2.20.0", "2.35.0", "2.50.0")
 PAIRS = [pair for old in OLD for pair in ((old, old), (old, NEWEST), (NEWEST, old))]
-WITH_TURN = [sys.executable, "-m", "tests.harness.server_with_turn"]
+WITH_TURN = [sys.executable, "-m", "reference_server"]
 """2.35.0 comes online nowhere else, and others look up a public name first."""
+WITHOUT_TURN = [*WITH_TURN, "--no-turn"]
 
 
 def run_test_16(alice, bob, tmp_path, command):
@@ -56,6 +57,6 @@ def test_every_version_with_itself_and_with_the_newest(alice, bob, tmp_path):
 
 @pytest.mark.nightly
 def test_a_core_that_would_look_for_public_servers_does_not_start(tmp_path):
-    record = run_test_16("2.35.0", "2.35.0", tmp_path, [sys.executable, "-m", "reference_server"])
+    record = run_test_16("2.35.0", "2.35.0", tmp_path, WITHOUT_TURN)
     assert record.verdict is Verdict.UNSUPPORTED
     assert "nine.testrun.org" in record.reason

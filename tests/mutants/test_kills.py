@@ -65,7 +65,7 @@ def test_no_core_starts_without_turn_of_the_targets_own(name, tmp_path):
     def devices(names):
         raise AssertionError(f"cores were started for {names}")
 
-    command = [sys.executable, "-m", "mutants", "turn_offer_foreign"]
+    command = [sys.executable, "-m", "mutants", "turn_foreign"]
     with open_session(Run(tmp_path / "run"), command=command) as session:
         outcome = CHECKS[name].run(session.target, session.host, devices)
     assert outcome.verdict is Verdict.FAILED, outcome
