@@ -157,7 +157,9 @@ def calls_ring_and_end(target: Target, host: Host, devices: DeviceFactory) -> Ou
 
 def _need_agents() -> None:
     if not calls_are_possible():
-        raise MissingCapability("calls", "aiortc is not installed: install the extra `calls` (pip install '.[calls]' in a checkout)")
+        raise MissingCapability(
+            "calls", "aiortc is missing: install the extra calls (pip install '.[calls]' in a checkout)"
+        )
 
 
 def _with_friends(
