@@ -84,6 +84,7 @@ def _introduce(server: ReferenceServer) -> None:
         f"  new accounts  POST https://{target.host}:{target.https}/new\n"
         f"  iroh relay    {relay}\n"
         f"  STUN          {stun}\n"
+        f"  TURN          {', '.join(endpoints.get('turn', ())) or 'none'}\n"
         f"  CA file       {target.ca_file or 'none: the certificate is the configured one'}\n"
         f"  control       {endpoints['control']}\n"
     )
