@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from harness.waiting import wait_until
 from reference_server.tls import issue_development_certificate
 from reference_server.turn.credentials import long_term_key, make_password
 from reference_server.turn.mmsg import HEADER, STRIDE, Batch
@@ -393,18 +394,21 @@ class _Streams:
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int) -> None:
     request = build(Method.BINDING, Class.REQUEST, b"benchmarking")
-    deadline = time.monotonic() + 20
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.settimeout(0.1)
         probe.connect(("127.0.0.1", port))
-        while process.poll() is None and time.monotonic() < deadline:
+
+        def answers() -> bool:
+            if process.poll() is not None:
+                raise RuntimeError(f"the server ended with exit code {process.returncode}")
             try:
                 probe.send(request)
                 probe.recv(2000)
-                return
             except (ConnectionRefusedError, TimeoutError):
-                time.sleep(0.02)
-    raise SystemExit(f"{process.args!r} did not start")
+                return False
+            return True
+
+        wait_until(answers, "the server to answer", within=20)
 
 
 def _free_port() -> int:
