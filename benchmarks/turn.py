@@ -421,7 +421,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.turn", description=__doc__)
     parser.add_argument("--vs", choices=("coturn",), help="compare with Debian's turnserver")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    parser.add_argument("--only", action="append", metavar="LOAD", help="one of the loads by name")
+    parser.add_argument(
+        "--only", action="append", choices=[load.name for load in LOADS], help="repeat it for more"
+    )
     parser.add_argument("--packets", type=int, default=200_000, help="per direction and figure")
     parser.add_argument("--generate", type=int, metavar="PORT", help=argparse.SUPPRESS)
     parser.add_argument("--load", help=argparse.SUPPRESS)
