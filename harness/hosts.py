@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Host", "LocalHost", "MissingCapability", "end_process"]
+__all__ = ["Host", "LocalHost", "MissingCapability", "Socket", "end_process"]
 
 Socket = socket.socket  # inside a class with a method `socket`, that name means the method
 

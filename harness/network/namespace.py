@@ -1,0 +1,143 @@
+"""A network namespace that is held by a descriptor and entered by one thread.
+
+It has no name that could collide and nothing to clean up: when the thread ends, also by kill -9, its children are
+killed and the kernel removes the namespace with everything in it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import queue
+import signal
+import socket
+import subprocess
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+from ..hosts import end_process
+
+__all__ = ["Namespace", "RulesetRefused"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWNET = 0x40000000
+MS_BIND = 4096
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+# The kernel sends this signal when the thread that started the program ends; ours lives as long as its namespace.
+WITH_ITS_THREAD = ("setpriv", "--pdeathsig", signal.SIGKILL.name.removeprefix("SIG"), "--")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class RulesetRefused(Exception):
+    """`nft` did not take a ruleset. The text has its words."""
+
+
+class Namespace:
+    """A network of its own, with mounts of its own; both are those of one thread and of what it starts."""
+
+    def __init__(self, name: str) -> None:
+        """Raises `OSError` where this user may not make namespaces."""
+        self.name = name
+        self._programs: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        entered: Future[int] = Future()
+        # A daemon: whoever forgets to close a lab is not kept from ending.
+        self._thread = threading.Thread(target=self._live, args=(entered,), name=f"netns {name}", daemon=True)
+        self._thread.start()
+        self.fd = entered.result()
+        """What programs like pyroute2 know the namespace by."""
+
+    def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function inside, and return or raise what it does."""
+        done: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(function(*args, **kwargs))
+            except BaseException as error:
+                done.set_exception(error)
+
+        self._work.put(run)
+        return done.result()
+
+    def popen(self, args: Sequence[str | Path], **kwargs: Any) -> subprocess.Popen[bytes]:
+        """Start a program inside; it is killed when the namespace is closed. `kwargs`: those of `subprocess.Popen`."""
+        process = self.call(lambda: subprocess.Popen([*WITH_ITS_THREAD, *args], **kwargs))
+        self._programs.add(process)
+        return process
+
+    def socket(self, family: socket.AddressFamily, kind: socket.SocketKind) -> socket.socket:
+        """A socket that belongs to this network, wherever it is used."""
+        return self.call(socket.socket, family, kind)
+
+    def sysctl(self, name: str, value: int) -> None:
+        """Set `net/...` here."""
+        self.call(Path("/proc/sys", name).write_text, str(value))
+
+    def nft(self, ruleset: str) -> None:
+        """Add rules, all or none. Raises `RulesetRefused`."""
+        self._run_nft("-f", "-", stdin=ruleset)
+
+    def nft_json(self, *command: str) -> str:
+        """What `nft -j` answers to a command."""
+        return self._run_nft("-j", *command)
+
+    def replace_file(self, path: Path, by: Path) -> None:
+        """Let programs inside see the file `by` at `path`."""
+        self.call(_mount, str(by), str(path), MS_BIND)
+
+    def close(self) -> None:
+        """End the programs inside and give the namespace up. A second call does nothing."""
+        if self._thread.is_alive():
+            self._work.put(None)
+            self._thread.join()
+            for program in self._programs:
+                end_process(program, patience=0)
+            os.close(self.fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run_nft(self, *arguments: str, stdin: str = "") -> str:
+        done = self.call(
+            subprocess.run, ["nft", *arguments], input=stdin, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise RulesetRefused(f"nft in {self.name}: {done.stderr.strip()}\n{stdin}")
+        return str(done.stdout)
+
+    def _live(self, entered: Future[int]) -> None:
+        try:
+            _check(_libc.unshare(CLONE_NEWNET | CLONE_NEWNS))
+            _mount("none", "/", MS_REC | MS_PRIVATE)  # what is mounted here stays here
+            entered.set_result(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+        except BaseException as error:
+            entered.set_exception(error)
+            return
+        while (work := self._work.get()) is not None:
+            work()
+
+
+def _mount(source: str, target: str, flags: int) -> None:
+    _check(_libc.mount(source.encode(), target.encode(), None, ctypes.c_ulong(flags), None))
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
