@@ -14,6 +14,7 @@ import pytest
 
 from .checks.outcome import recording
 from .hosts import Host
+from .lab_session import LabFactory
 from .report.records import Record, Verdict
 from .report.run import Run, new_run_directory
 from .report.summary import accounts_left, counts
@@ -127,3 +128,9 @@ def target(_session: Session, request: pytest.FixtureRequest) -> Iterator[Target
 def devices(_session: Session) -> DeviceFactory:
     """Starts devices: `with devices(("alice", "bob")) as (alice, bob):`."""
     return _session.devices
+
+
+@pytest.fixture(scope="session")
+def labs(_session: Session) -> LabFactory:
+    """Makes labs with a server in them: `with labs() as lab:`."""
+    return _session.labs
