@@ -6,7 +6,7 @@ import functools
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,6 +34,14 @@ class Session:
     target: Target
     host: Host
     devices: DeviceFactory
+    restarted: Callable[[Sequence[str]], AbstractContextManager[Session]] | None = None
+    """From further arguments to a session with another server like this one; None: the server is somebody else's."""
+
+    def served(self, arguments: Sequence[str]) -> AbstractContextManager[Session]:
+        """A session whose server was started with these arguments, as far as it is up to us; else this session."""
+        if not arguments or self.restarted is None:
+            return nullcontext(self)
+        return self.restarted(arguments)
 
 
 @contextmanager
@@ -42,12 +50,14 @@ def open_session(
     choice: Choice | None = None,
     *,
     command: Sequence[str] = REFERENCE_COMMAND,
+    arguments: Sequence[str] = (),
     logs: Path | None = None,
 ) -> Iterator[Session]:
     """A session with the chosen server, or with a reference server that is started for it.
 
-    `command`: another way to start the reference server; `logs`: where programs write, the run's own directory for
-    it by default. Raises `ServerError` when the server does not start or shows no certificate that could be pinned.
+    `command`: another way to start the reference server, `arguments` are further ones for it; `logs`: where programs
+    write, the run's own directory for it by default. Raises `ServerError` when the server does not start or shows no
+    certificate that could be pinned.
     """
     choice = choice or Choice()
     host = LocalHost()
@@ -56,13 +66,24 @@ def open_session(
         logs.mkdir(parents=True, exist_ok=True)
         yield _session(run, choice.open(host, logs), host, logs, choice)
         return
+
+    def restarted(more: Sequence[str]) -> AbstractContextManager[Session]:
+        own = Path(tempfile.mkdtemp(prefix="server-", dir=logs))
+        return open_session(run, choice, command=command, arguments=[*arguments, *more], logs=own)
+
     with tempfile.TemporaryDirectory(prefix="dc-harness-state-") as directory:
         state = Path(directory)
         try:
             with ReferenceServer(
-                state, logs, host=host, command=command, relay_ping_interval=RELAY_PING_INTERVAL
+                state,
+                logs,
+                host=host,
+                command=command,
+                arguments=arguments,
+                relay_ping_interval=RELAY_PING_INTERVAL,
             ) as server:
-                yield _session(run, choice.prepare(server.target, host), host, logs, choice)
+                session = _session(run, choice.prepare(server.target, host), host, logs, choice)
+                yield replace(session, restarted=restarted)
         finally:
             for log in state.glob("logs/*.log"):  # what the services wrote is evidence; their state is not
                 shutil.copy(log, logs / f"server.{log.name}")

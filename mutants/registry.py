@@ -372,6 +372,22 @@ _ALL = (
         (Kill("turn.turn_refuses_wrong_credentials", "accepts credentials with another realm"),),
     ),
     Mutant(
+        "turn_expired_accepted",
+        "strategy",
+        "turn",
+        turn.accepting_expired_credentials,
+        "credentials are good for ever",
+        (Kill("turn.turn_credentials_expire", "grants a new allocation with credentials that have expired"),),
+    ),
+    Mutant(
+        "turn_expiry_cuts_calls",
+        "strategy",
+        "turn",
+        turn.cutting_calls_at_the_expiry,
+        "allocations carry nothing any more when their credentials have expired",
+        (Kill("turn.turn_credentials_expire", "none of 48 datagrams arrived"),),
+    ),
+    Mutant(
         "turn_errors_unsigned",
         "settings",
         "turn",

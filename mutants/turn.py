@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from reference_server.turn.__main__ import main
 from reference_server.turn.allocations import Allocation, FiveTuple, Permissions
-from reference_server.turn.credentials import SharedSecrets
+from reference_server.turn.credentials import Credentials, SharedSecrets
 from reference_server.turn.ledger import CLASS_OF, CLASSES, TurnLedger
 from reference_server.turn.peers import PeerPolicy
 from reference_server.turn.server import Strategies
@@ -19,6 +20,8 @@ from reference_server.turn.stun import Address
 
 __all__ = [
     "accepting_any_realm",
+    "accepting_expired_credentials",
+    "cutting_calls_at_the_expiry",
     "dropping_every_20th",
     "forwarding_media_one_way",
     "forwarding_without_permissions",
@@ -36,6 +39,20 @@ FIFTH = 5
 
 def _adapted(arguments: Sequence[str], adapt: Callable[[Strategies], Strategies]) -> int:
     return main(arguments, partial(TurnService, adapt=adapt))
+
+
+def _with_credentials(arguments: Sequence[str], make: Callable[[Sequence[str], str], Credentials]) -> int:
+    """`make` is given the secrets and the realm."""
+
+    def service(
+        settings: TurnSettings, secrets: Sequence[str], ledger: TurnLedger, **options: object
+    ) -> TurnService:
+        def adapt(right: Strategies) -> Strategies:
+            return replace(right, credentials=make(secrets, settings.realm))
+
+        return TurnService(settings, secrets, ledger, adapt=adapt, **options)  # type: ignore[arg-type]
+
+    return main(arguments, service)
 
 
 def telling_a_wrong_relay_ip(arguments: Sequence[str]) -> int:
@@ -60,15 +77,26 @@ class AnyRealm:
 
 
 def accepting_any_realm(arguments: Sequence[str]) -> int:
-    def service(
-        settings: TurnSettings, secrets: Sequence[str], ledger: TurnLedger, **options: object
-    ) -> TurnService:
-        def adapt(right: Strategies) -> Strategies:
-            return replace(right, credentials=AnyRealm(secrets))
+    return _with_credentials(arguments, lambda secrets, _realm: AnyRealm(secrets))
 
-        return TurnService(settings, secrets, ledger, adapt=adapt, **options)  # type: ignore[arg-type]
 
-    return main(arguments, service)
+class NeverExpired(SharedSecrets):
+    def unexpired(self, username: bytes) -> bool:
+        """Any number will do."""
+        return username.isdigit()
+
+
+def accepting_expired_credentials(arguments: Sequence[str]) -> int:
+    return _with_credentials(arguments, NeverExpired)
+
+
+def while_unexpired(allocation: Allocation, _payload: bytes, /, *, to_peer: bool) -> bool:
+    del to_peer
+    return int(allocation.username) > time.time()
+
+
+def cutting_calls_at_the_expiry(arguments: Sequence[str]) -> int:
+    return _adapted(arguments, lambda right: replace(right, forwarding=while_unexpired))
 
 
 class NoPermissions(Permissions):

@@ -115,6 +115,8 @@ class Check:
     impact: Impact
     sentence: str
     run: Callable[..., Outcome]
+    server: tuple[str, ...] = ()
+    """Arguments that an embedded server is started with for this check."""
 
     def record(self, target: Target, outcome: Outcome, started: float, duration: float) -> None:
         """Give what was found to whoever is recording."""
@@ -161,11 +163,15 @@ def recording(sink: Sink, *, run: str, door: str) -> Iterator[None]:
 
 
 def check(
-    *requirements: str, needs: tuple[str, ...] = (), impact: Impact = Impact.LIVE_SAFE
+    *requirements: str,
+    needs: tuple[str, ...] = (),
+    impact: Impact = Impact.LIVE_SAFE,
+    server: tuple[str, ...] = (),
 ) -> Callable[[Callable[Concatenate[Target, P], Outcome]], Callable[Concatenate[Target, P], Outcome]]:
     """Register a check that proves `requirements` on a target with the capabilities `needs`.
 
     `impact`: what it does to a server that people use; above what the target allows, the check is left out.
+    `server`: see `Check`.
     """
 
     def register(
@@ -185,7 +191,9 @@ def check(
             entry.record(target, outcome, started, time.monotonic() - clock)
             return outcome
 
-        entry = Check(name, requirements, frozenset(needs), impact, _first_line(function.__doc__), run)
+        entry = Check(
+            name, requirements, frozenset(needs), impact, _first_line(function.__doc__), run, server
+        )
         CHECKS[name] = entry
         return run
 
