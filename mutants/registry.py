@@ -227,6 +227,14 @@ _ALL = (
         (Kill("durability.accepted_mail_survives_a_kill", "answered with 250 are lost"),),
     ),
     Mutant(
+        "mail_over_quota_lost",
+        "strategy",
+        "mail",
+        mail.losing_mail_over_quota,
+        "a mailbox takes five messages, the others are accepted and lost",
+        (Kill("calls.calls_ring_and_end", "the call to end at"),),
+    ),
+    Mutant(
         "unencrypted_mail_accepted",
         "strategy",
         "mail",
@@ -320,11 +328,7 @@ _ALL = (
         "mail",
         mail.with_closed_turn_port,
         "METADATA names a TURN port where nothing listens",
-        (
-            Kill("turn.turn_allocates_with_offered_credentials", "nothing listens on turn:"),
-            Kill("calls.direct_call_leaves_the_relay_alone", "no relay candidate from turn:"),
-            Kill("calls.calls_ring_and_end", "no relay candidate from turn:"),
-        ),
+        (Kill("turn.turn_allocates_with_offered_credentials", "nothing listens on turn:"),),
     ),
     Mutant(
         "turn_other_secret",
@@ -385,7 +389,29 @@ _ALL = (
         "turn",
         turn.cutting_calls_at_the_expiry,
         "allocations carry nothing any more when their credentials have expired",
-        (Kill("turn.turn_credentials_expire", "none of 48 datagrams arrived"),),
+        (
+            Kill("turn.turn_credentials_expire", "none of 48 datagrams arrived"),
+            Kill(
+                "call_lifetimes.relayed_call_outlives_credentials",
+                "a call must outlive the credentials it was made with",
+            ),
+        ),
+    ),
+    Mutant(
+        "turn_channels_expire_early",
+        "strategy",
+        "turn",
+        turn.ending_channels_early,
+        "channels live for three eighths of their lifetime",
+        (Kill("call_lifetimes.relayed_call_outlives_lifetimes", "heard nothing for"),),
+    ),
+    Mutant(
+        "turn_ledger_counts_control",
+        "strategy",
+        "turn",
+        turn.counting_control_as_traffic,
+        "the ledger says that control messages were carried media",
+        (Kill("calls.direct_call_leaves_the_relay_alone", "the call is direct, but the server carried"),),
     ),
     Mutant(
         "turn_errors_unsigned",

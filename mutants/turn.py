@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from reference_server.turn.__main__ import main
-from reference_server.turn.allocations import Allocation, FiveTuple, Permissions
+from reference_server.turn.allocations import Allocation, Channel, FiveTuple, Permissions
 from reference_server.turn.credentials import Credentials, SharedSecrets
 from reference_server.turn.ledger import CLASS_OF, CLASSES, TurnLedger
 from reference_server.turn.peers import PeerPolicy
@@ -21,8 +22,10 @@ from reference_server.turn.stun import Address
 __all__ = [
     "accepting_any_realm",
     "accepting_expired_credentials",
+    "counting_control_as_traffic",
     "cutting_calls_at_the_expiry",
     "dropping_every_20th",
+    "ending_channels_early",
     "forwarding_media_one_way",
     "forwarding_without_permissions",
     "leaving_errors_unsigned",
@@ -35,6 +38,8 @@ __all__ = [
 EVERY = 20
 RTP = CLASSES.index("rtp")
 FIFTH = 5
+PART = 3 / 8
+"""Of a channel's lifetime, after which clients believe that it lives for a while yet."""
 
 
 def _adapted(arguments: Sequence[str], adapt: Callable[[Strategies], Strategies]) -> int:
@@ -108,6 +113,50 @@ class NoPermissions(Permissions):
 
 def forwarding_without_permissions(arguments: Sequence[str]) -> int:
     return _adapted(arguments, lambda right: replace(right, permissions=NoPermissions()))
+
+
+@dataclass(frozen=True, slots=True)
+class ShortChannels(Permissions):
+    """Channels live for a part of their `lifetime`, whatever the server says, and permissions apart from them."""
+
+    strict: bool = True
+    lifetime: float = 600.0
+
+    def open_until(self, channel: Channel, /) -> float:
+        return channel.expires - (1 - PART) * self.lifetime
+
+
+def ending_channels_early(arguments: Sequence[str]) -> int:
+    def service(settings: TurnSettings, *others: object, **options: object) -> TurnService:
+        permissions = ShortChannels(lifetime=settings.channel_lifetime)
+
+        def adapt(right: Strategies) -> Strategies:
+            return replace(right, permissions=permissions)
+
+        return TurnService(settings, *others, adapt=adapt, **options)  # type: ignore[arg-type]
+
+    return main(arguments, service)
+
+
+class ControlIsTraffic(TurnLedger):
+    """Says of every allocation that it carried what its client and the server only said to each other."""
+
+    def snapshot(self) -> dict[str, Any]:
+        found = super().snapshot()
+        for each in found["allocations"]:
+            said = each["control"]
+            traffic = {"to_peer": {"rtp": said["in"]}, "to_client": {"rtp": said["out"]}}
+            each["peers"].append({"peer": "others", "channel": None, **traffic})
+        return found
+
+
+def counting_control_as_traffic(arguments: Sequence[str]) -> int:
+    def service(
+        settings: TurnSettings, secrets: Sequence[str], ledger: TurnLedger, **options: object
+    ) -> TurnService:
+        return TurnService(settings, secrets, ControlIsTraffic(enabled=ledger.enabled), **options)  # type: ignore[arg-type]
+
+    return main(arguments, service)
 
 
 class LoopbackOpen:
