@@ -28,7 +28,7 @@ from ..session import DeviceFactory
 from ..targets import Target
 from ..waiting import WaitTimeout
 from .discovery import offered, offered_turn
-from .outcome import Outcome, check
+from .outcome import Outcome, check, current_outcome
 from .realtime import expect_no_foreign_hosts
 
 __all__ = [
@@ -165,7 +165,7 @@ def with_friends(
     """Start alice and bob, befriend them, ask their cores for ICE servers, and let `judge` call."""
     offered(target, host)  # before any core starts I/O, and so is the next line
     offer = offered_turn(target, host)
-    outcome = Outcome()
+    outcome = current_outcome()
     outcome.measurements["turn"] = str(offer)
     started: tuple[Device, ...] = ()
     try:

@@ -22,7 +22,7 @@ from ..hosts import Host, MissingCapability
 from ..targets import Impact, Target
 from ..waiting import wait_until
 from .discovery import belongs_to, offered_turn
-from .outcome import Outcome, PromiseBroken, check, turn_ledger
+from .outcome import Outcome, PromiseBroken, check, current_outcome, turn_ledger
 from .turn_exchange import Peer, allocated, exchange, waiting_payloads, written
 
 __all__ = [
@@ -61,7 +61,7 @@ PAYLOAD = b"\xffthis must not arrive"
 def turn_is_offered(target: Target, host: Host) -> Outcome:
     """METADATA gives the target's own TURN server, with credentials that expire and look like an HMAC-SHA1."""
     offer = offered_turn(target, host)
-    outcome = Outcome()
+    outcome = current_outcome()
     seconds = int(offer.username) - int(time.time())
     outcome.measurements |= {"turn": f"{offer.host}:{offer.port}", "turn_ttl": seconds}
     outcome.expect(seconds > 0, f"the TURN credentials expired {-seconds} s ago: {offer}")
@@ -85,7 +85,7 @@ def _is_hmac(password: str) -> bool:
 def turn_allocates_with_offered_credentials(target: Target, host: Host) -> Outcome:
     """With the credentials of METADATA two clients allocate and reach each other, over each transport there is."""
     offer = offered_turn(target, host)
-    outcome = Outcome()
+    outcome = current_outcome()
     listeners = {url.transport: url for url in target.turn if url.transport != "udp"}
     for transport in ("tcp", "tls"):
         if transport not in listeners:
@@ -103,7 +103,7 @@ def turn_refuses_wrong_credentials(target: Target, host: Host) -> Outcome:
     right, server = offer.credentials, _advertised(offer)
     long_ago, much_later = str(int(time.time()) - LATER), str(int(offer.username) + LATER)
     made_up = TurnCredentials.from_secret("a secret of nobody", offer.username).password
-    outcome = Outcome()
+    outcome = current_outcome()
     with outcome.expect_to_arrive(TurnError):
         with _client(target, host, server, right) as client:
             _expect_signed_error(outcome, client)
@@ -131,7 +131,7 @@ def turn_credentials_expire(target: Target, host: Host) -> Outcome:
     offer = offered_turn(target, host)
     expires = expiry_of(offer, target)
     server = _advertised(offer)
-    outcome = Outcome()
+    outcome = current_outcome()
     with outcome.expect_to_arrive(TurnError), _two(target, host, server, offer) as (first, second):
         wait_until(
             lambda: time.time() > expires + CLOCKS_DIFFER,
@@ -185,7 +185,7 @@ def turn_enforces_permissions(target: Target, host: Host) -> Outcome:
     """Nothing passes without a permission, a channel includes one, and nobody gets one for the server's own network."""
     offer = offered_turn(target, host)
     url = _advertised(offer)
-    outcome = Outcome()
+    outcome = current_outcome()
     with outcome.expect_to_arrive(TurnError):
         with _two(target, host, url, offer) as (first, second):
             _expect_permission_is_needed(outcome, target, first, second)
