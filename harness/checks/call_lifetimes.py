@@ -105,7 +105,7 @@ def relayed_call_outlives_credentials(target: Target, host: Host, devices: Devic
         expiries = [int(each.username or "0") for servers in friends.servers.values() for each in servers]
         with two_parties(outcome, friends, "cliff") as (caller, callee):
             call = _set_up_in_time(outcome, caller, callee, lifetimes.media, min(expiries))
-            length = max(expiries) + beyond - time.time()
+            length = round(max(expiries) + beyond - time.time(), 1)
             _talk_on(outcome, target, call, length, "a call must outlive the credentials it was made with")
             _expect_no_new_relay(outcome, friends)
             call.hang_up(within=CALL_WITHIN)
@@ -137,7 +137,7 @@ def _affordable(target: Target, seconds: float) -> float:
 
 def _talk_on(outcome: Outcome, target: Target, call: Call, seconds: float, promise: str) -> None:
     """What is wrong with the call is followed by the sentence of what was promised."""
-    outcome.measurements["seconds"] = round(seconds, 1)
+    outcome.measurements["seconds"] = seconds
     talk_through_turn(outcome, target, call, seconds, longest_pause=PAUSE)
     outcome.expect(outcome, promise)
 

@@ -272,6 +272,9 @@ def _judge_audio(outcome: Outcome, name: str, report: Report, seconds: float) ->
         return
     heard = audio.seconds * audio.known
     outcome.expect(heard >= WHOLE * seconds, f"{name} heard {heard:.2f} of {seconds:g} s")
+    outcome.expect(
+        audio.seconds >= WHOLE * seconds, f"{name} heard nothing any more after {audio.seconds:.1f} s"
+    )
     for gap in audio.gaps[:MOST_GAPS]:
         outcome.expect(False, f"{name} heard nothing for {gap.length:.2f} s from second {gap.start:.1f} on")
     outcome.expect(
