@@ -384,17 +384,14 @@ _ALL = (
         (Kill("turn.turn_credentials_expire", "grants a new allocation with credentials that have expired"),),
     ),
     Mutant(
-        "turn_expiry_cuts_calls",
-        "strategy",
+        "turn_refresh_refused_after_expiry",
+        "settings",
         "turn",
-        turn.cutting_calls_at_the_expiry,
-        "allocations carry nothing any more when their credentials have expired",
+        turn.asking_for_the_expiry_each_time,
+        "allocations cannot be refreshed any more when their credentials have expired",
         (
-            Kill("turn.turn_credentials_expire", "none of 48 datagrams arrived"),
-            Kill(
-                "call_lifetimes.relayed_call_outlives_credentials",
-                "heard nothing any more after",
-            ),
+            Kill("turn.turn_credentials_expire", "an allocation must outlive the credentials"),
+            Kill("call_lifetimes.relayed_call_outlives_credentials", "call ended by itself"),
         ),
     ),
     Mutant(

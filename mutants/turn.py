@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,8 +21,8 @@ from reference_server.turn.stun import Address
 __all__ = [
     "accepting_any_realm",
     "accepting_expired_credentials",
+    "asking_for_the_expiry_each_time",
     "counting_control_as_traffic",
-    "cutting_calls_at_the_expiry",
     "dropping_every_20th",
     "ending_channels_early",
     "forwarding_media_one_way",
@@ -46,6 +45,13 @@ def _adapted(arguments: Sequence[str], adapt: Callable[[Strategies], Strategies]
     return main(arguments, partial(TurnService, adapt=adapt))
 
 
+def _with_settings(arguments: Sequence[str], **changes: bool) -> int:
+    def service(settings: TurnSettings, *others: object, **options: object) -> TurnService:
+        return TurnService(replace(settings, **changes), *others, **options)  # type: ignore[arg-type]
+
+    return main(arguments, service)
+
+
 def _with_credentials(arguments: Sequence[str], make: Callable[[Sequence[str], str], Credentials]) -> int:
     """`make` is given the secrets and the realm."""
 
@@ -65,10 +71,7 @@ def telling_a_wrong_relay_ip(arguments: Sequence[str]) -> int:
 
 
 def leaving_errors_unsigned(arguments: Sequence[str]) -> int:
-    def service(settings: TurnSettings, *others: object, **options: object) -> TurnService:
-        return TurnService(replace(settings, sign_errors=False), *others, **options)  # type: ignore[arg-type]
-
-    return main(arguments, service)
+    return _with_settings(arguments, sign_errors=False)
 
 
 class AnyRealm:
@@ -95,13 +98,8 @@ def accepting_expired_credentials(arguments: Sequence[str]) -> int:
     return _with_credentials(arguments, NeverExpired)
 
 
-def while_unexpired(allocation: Allocation, _payload: bytes, /, *, to_peer: bool) -> bool:
-    del to_peer
-    return int(allocation.username) > time.time()
-
-
-def cutting_calls_at_the_expiry(arguments: Sequence[str]) -> int:
-    return _adapted(arguments, lambda right: replace(right, forwarding=while_unexpired))
+def asking_for_the_expiry_each_time(arguments: Sequence[str]) -> int:
+    return _with_settings(arguments, outlive_credentials=False)
 
 
 class NoPermissions(Permissions):

@@ -108,7 +108,7 @@ def direct_call_leaves_the_relay_alone(target: Target, host: Host, devices: Devi
         known = _turn_ledger(target)
         with two_parties(outcome, friends, "direct") as (caller, callee):
             call = set_up(outcome, caller, callee, Media())
-            talked = _talk(call, SECONDS)
+            talked = _talk(outcome, call, SECONDS)
             call.hang_up(within=CALL_WITHIN)
         _judge_balance(outcome, talked.account("direct"))
         leaked = carried_since(known, _turn_ledger(target))
@@ -223,7 +223,7 @@ def talk_through_turn(
     outcome: Outcome, target: Target, call: Call, seconds: float, longest_pause: float = LONGEST_PAUSE
 ) -> Talked:
     """Talk in a call that is relayed: judge what was heard, the way that it took, and the account with TURN."""
-    talked = _talk(call, seconds, longest_pause)
+    talked = _talk(outcome, call, seconds, longest_pause)
     stats = {side.name: side.agent.stats() for side in call.sides}  # at the moment of the ledger
     keeps_ledger = target.control is not None and "ledger" in target.capabilities
     ledger = _turn_ledger(target) if keeps_ledger else None
@@ -240,13 +240,20 @@ def talk_through_turn(
     return talked
 
 
-def _talk(call: Call, seconds: float, longest_pause: float = LONGEST_PAUSE) -> Talked:
-    """Raises `MachineTooSlow`: sending is up to us, and what arrives of too little is no finding about the target."""
+def _talk(outcome: Outcome, call: Call, seconds: float, longest_pause: float = LONGEST_PAUSE) -> Talked:
+    """Raises `MachineTooSlow`: sending is up to us, and what arrives of too little is no finding about the target.
+
+    An agent that has lost its call sends nothing any more, which is not up to us.
+    """
     try:
         talked = call.talk(seconds, numbers=NUMBERS)
     except WaitTimeout as error:
         raise MachineTooSlow(f"machine too slow ({error})") from error
-    talked.check_pace(longest_pause)
+    ended = [name for name, stats in talked.stats.items() if stats.connection != "connected"]
+    for name in ended:
+        outcome.expect(False, f"{name}'s call ended by itself ({talked.stats[name].connection})")
+    if not ended:
+        talked.check_pace(longest_pause)
     return talked
 
 

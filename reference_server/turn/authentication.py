@@ -60,6 +60,7 @@ class Authentication:
         self._nonces = nonces
         self._realm = settings.realm.encode()
         self._realm_attribute = attribute(Attribute.REALM, self._realm)
+        self._outlive = settings.outlive_credentials
         self._strangers = Strangers(
             burst=limits.strangers_burst,
             per_second=limits.strangers_per_second,
@@ -82,7 +83,7 @@ class Authentication:
             if username is None or realm is None or nonce is None:
                 return self.to_stranger(refuse(path, message, Error.BAD_REQUEST), now)
             keys = self._credentials.keys(username, realm)
-            if running is not None and (username, realm) == (running.username, self._realm):
+            if running is not None and (username, realm) == (running.username, self._realm) and self._outlive:
                 keys = [*keys, running.key]
             key = next((key for key in keys if message.is_signed_with(key)), None)
             if key is None:

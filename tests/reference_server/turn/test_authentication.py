@@ -133,6 +133,14 @@ def test_running_allocation_survives_the_expiry_of_its_credentials_but_new_ones_
     assert client.allocate().error == 401
 
 
+def test_where_allocations_do_not_outlive_credentials_a_refresh_is_401():
+    world = World(replace(SETTINGS, outlive_credentials=False))
+    client = world.client(username=str(int(world.wall) + 60))
+    assert client.allocate().ok
+    world.pass_time(61)
+    assert client.refresh().error == 401
+
+
 def test_the_key_of_a_running_allocation_is_good_for_nobody_else(world):
     client = world.client(username=str(int(world.wall) + 60))
     assert client.allocate().ok
