@@ -67,6 +67,18 @@ def test_credentials_that_expire_before_the_call_are_no_finding(tmp_path, monkey
     assert "machine too slow (the credentials expired before the call" in outcome.reason
 
 
+@pytest.mark.nightly
+def test_a_call_of_aioice_is_cut_where_permissions_are_strict(tmp_path):
+    """RFC 8656 to the letter is no fault, but aioice never refreshes a permission: the option shows what that does."""
+    arguments = [*call_lifetimes.SHORT_LIVES, "--turn-strict-permissions"]
+    with open_session(Run(tmp_path / "run"), arguments=arguments) as session:
+        outcome = call_lifetimes.relayed_call_outlives_lifetimes(
+            session.target, session.host, session.devices
+        )
+    assert outcome.verdict is Verdict.FAILED, outcome
+    assert "heard nothing for" in outcome.reason
+
+
 def test_a_sender_that_does_not_keep_up_is_no_finding(tmp_path, monkeypatch):
     def too_slow(_call, _seconds, *, numbers):
         raise WaitTimeout(f"alice to send {numbers} messages", 50.0)
