@@ -42,6 +42,7 @@ _CHOICE = pytest.StashKey[Choice]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requirement(*ids): the promises that a test proves")
+    config.addinivalue_line("markers", "server(*arguments): how an embedded server is started for this test")
     try:
         config.stash[_CHOICE] = Choice.read(config.getoption)
     except ValueError as error:
@@ -104,33 +105,40 @@ def _session(request: pytest.FixtureRequest) -> Iterator[Session]:
     run.redactor.tree(logs)
 
 
-@pytest.fixture(scope="session")
-def host(_session: Session) -> Host:
-    """Where the harness's own clients run."""
-    return _session.host
+@pytest.fixture
+def _served(_session: Session, request: pytest.FixtureRequest) -> Iterator[Session]:
+    marker = request.node.get_closest_marker("server")
+    with _session.served(marker.args if marker else ()) as session:
+        yield session
 
 
 @pytest.fixture
-def target(_session: Session, request: pytest.FixtureRequest) -> Iterator[Target]:
+def host(_served: Session) -> Host:
+    """Where the harness's own clients run."""
+    return _served.host
+
+
+@pytest.fixture
+def target(_served: Session, request: pytest.FixtureRequest) -> Iterator[Target]:
     """The server under test. Every check that a test makes with it is recorded."""
 
     def keep(record: Record, files: Sequence[Path]) -> None:
-        complete = _session.run.complete(record, files)
+        complete = _served.run.complete(record, files)
         request.node.user_properties.append((RECORD, complete.to_json()))
         if record.verdict in (Verdict.SKIPPED, Verdict.UNSUPPORTED):
             pytest.skip(record.reason)
 
-    with recording(keep, run=_session.run.name, door=request.node.nodeid):
-        yield _session.target
+    with recording(keep, run=_served.run.name, door=request.node.nodeid):
+        yield _served.target
 
 
-@pytest.fixture(scope="session")
-def devices(_session: Session) -> DeviceFactory:
+@pytest.fixture
+def devices(_served: Session) -> DeviceFactory:
     """Starts devices: `with devices(("alice", "bob")) as (alice, bob):`."""
-    return _session.devices
+    return _served.devices
 
 
-@pytest.fixture(scope="session")
-def labs(_session: Session) -> LabFactory:
+@pytest.fixture
+def labs(_served: Session) -> LabFactory:
     """Makes labs with a server in them: `with labs() as lab:`."""
-    return _session.labs
+    return _served.labs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.checks import calls
+from harness.checks import call_lifetimes, calls
 from harness.hosts import Host
 from harness.session import DeviceFactory
 from harness.targets import Target
@@ -28,3 +28,32 @@ def test_direct_call_leaves_the_relay_alone(target: Target, host: Host, devices:
 @pytest.mark.requirement("TURN-10")
 def test_calls_ring_and_end(target: Target, host: Host, devices: DeviceFactory) -> None:
     assert calls.calls_ring_and_end(target, host, devices)
+
+
+@pytest.mark.requirement("TURN-4")
+@pytest.mark.server(*call_lifetimes.SHORT_TTL)
+def test_relayed_call_outlives_credentials(target: Target, host: Host, devices: DeviceFactory) -> None:
+    assert call_lifetimes.relayed_call_outlives_credentials(target, host, devices)
+
+
+@pytest.mark.requirement("TURN-10")
+@pytest.mark.server(*call_lifetimes.SHORT_LIVES)
+def test_relayed_call_outlives_lifetimes(target: Target, host: Host, devices: DeviceFactory) -> None:
+    assert call_lifetimes.relayed_call_outlives_lifetimes(target, host, devices)
+
+
+@pytest.mark.nightly
+@pytest.mark.requirement("TURN-10")
+@pytest.mark.server(*call_lifetimes.SHORT_LIVES)
+def test_a_minute_outlives_every_lifetime_seven_times(
+    target: Target, host: Host, devices: DeviceFactory
+) -> None:
+    assert call_lifetimes.relayed_call_outlives_lifetimes(target, host, devices, seconds=60)
+
+
+@pytest.mark.nightly
+@pytest.mark.requirement("TURN-10")
+def test_eleven_minutes_outlive_the_real_lifetimes(
+    target: Target, host: Host, devices: DeviceFactory
+) -> None:
+    assert call_lifetimes.relayed_call_outlives_lifetimes(target, host, devices, seconds=660)

@@ -16,6 +16,7 @@ from ..device import Device
 from ..waiting import Deadline, WaitTimeout, wait_until
 from .agent import Agent, IceServer, Report, Settings, Stats
 from .balance import CallAccount, Count, account, path_of
+from .quality import LONGEST_PAUSE
 
 __all__ = ["Call", "Media", "Party", "Phases", "Ringing", "Talked", "parties", "place"]
 
@@ -33,6 +34,7 @@ class Media:
     video: tuple[int, int, float] | None = None
     mutes: Sequence[tuple[float, float]] = ()
     policy: Literal["all", "relay"] = "all"
+    channel_refresh: float = Settings.channel_refresh
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Party:
             audio=media.audio,
             video=media.video,
             mutes=media.mutes,
+            channel_refresh=media.channel_refresh,
         )
 
 
@@ -93,10 +96,13 @@ class Talked:
         """The account of the call as one of this path; see `balance.account`."""
         return account(self.stats, path, carried)
 
-    def check_pace(self) -> None:
-        """Raise `MachineTooSlow` if a side did not send what it should have: come to no verdict then."""
+    def check_pace(self, longest_pause: float = LONGEST_PAUSE) -> None:
+        """Raise `MachineTooSlow` if a side did not send what it should have: come to no verdict then.
+
+        `longest_pause`: seconds without a frame that may be.
+        """
         for name, stats in self.stats.items():
-            stats.check_pace(name)
+            stats.check_pace(name, longest_pause)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ..calls.balance import (
     carried_since,
 )
 from ..calls.call import Call, Media, Party, Phases, Ringing, Talked, parties, place
-from ..calls.quality import MachineTooSlow
+from ..calls.quality import LONGEST_PAUSE, MachineTooSlow
 from ..calls.servers import IceServerError, TurnOffer, ice_servers
 from ..clients.control import ControlError, ServiceLedger
 from ..clients.core import SendFailed, befriend
@@ -28,14 +28,21 @@ from ..session import DeviceFactory
 from ..targets import Target
 from ..waiting import WaitTimeout
 from .discovery import offered, offered_turn
-from .outcome import Outcome, check
+from .outcome import Outcome, check, current_outcome
 from .realtime import expect_no_foreign_hosts
 
 __all__ = [
+    "CALL_WITHIN",
+    "Friends",
     "calls_ring_and_end",
     "core_lists_the_offered_servers",
     "direct_call_leaves_the_relay_alone",
+    "need_agents",
     "relayed_call_is_heard_and_seen",
+    "set_up",
+    "talk_through_turn",
+    "two_parties",
+    "with_friends",
 ]
 
 progress = logging.getLogger("harness.progress")
@@ -49,6 +56,8 @@ CALL_WITHIN = 12.0
 """Seconds for each step of a call; a call is set up in half a second."""
 WHOLE = 0.9
 """Part of what was played that must be there: the first frames may come before the other side listens."""
+MOST_GAPS = 5
+"""Silences that are told one by one."""
 
 
 @dataclass(frozen=True)
@@ -69,50 +78,37 @@ def core_lists_the_offered_servers(target: Target, host: Host, devices: DeviceFa
         for name, servers in friends.servers.items():
             outcome.measurements[f"ice_servers_{name}"] = [url for each in servers for url in each.urls]
 
-    return _with_friends(target, host, devices, judge)
+    return with_friends(target, host, devices, judge)
 
 
 @check("TURN-10", "E2E-path", needs=("iroh_relay", "turn"))
 def relayed_call_is_heard_and_seen(target: Target, host: Host, devices: DeviceFactory) -> Outcome:
     """A call with no way but TURN: each side hears and sees the other whole, and every packet is accounted for."""
-    _need_agents()
-    keeps_ledger = target.control is not None and "ledger" in target.capabilities
+    need_agents()
 
     def judge(outcome: Outcome, friends: Friends) -> None:
         media = Media(video=VIDEO, policy="relay")
-        with _parties(outcome, friends, "relayed") as (caller, callee):
-            call = _set_up(outcome, caller, callee, media)
-            talked = _talk(call)
-            stats = {side.name: side.agent.stats() for side in call.sides}  # at the moment of the ledger
-            ledger = _turn_ledger(target) if keeps_ledger else None
+        with two_parties(outcome, friends, "relayed") as (caller, callee):
+            call = set_up(outcome, caller, callee, media)
+            talked = talk_through_turn(outcome, target, call, SECONDS)
             call.hang_up(within=CALL_WITHIN)
         for name, report in talked.reports.items():
-            _judge_media(outcome, name, report)
-            _judge_numbers(outcome, name, talked.stats[name])
-        _judge_balance(
-            outcome, account(stats, "relayed", None if ledger is None else carried_by_sender(ledger, stats))
-        )
-        if not keeps_ledger:
-            outcome.note(
-                "the target keeps no ledger: only the agents themselves say which way the media took"
-            )
-        outcome.expect(talked.path == "relayed", f"the call should be relayed, it is {talked.path}")
-        proven = keeps_ledger and outcome
-        outcome.paths["media"] = f"relayed({target.name})" if proven else f"{talked.path}, not proven"
+            _judge_video(outcome, name, report)
+            outcome.measurements[f"{name}_rtp_lost"] = report.packets_lost
 
-    return _with_friends(target, host, devices, judge)
+    return with_friends(target, host, devices, judge)
 
 
 @check("E2E-path", needs=("iroh_relay", "turn", "ledger"))
 def direct_call_leaves_the_relay_alone(target: Target, host: Host, devices: DeviceFactory) -> Outcome:
     """Two devices with a way to each other call without TURN: its ledger then shows next to nothing."""
-    _need_agents()
+    need_agents()
 
     def judge(outcome: Outcome, friends: Friends) -> None:
         known = _turn_ledger(target)
-        with _parties(outcome, friends, "direct") as (caller, callee):
-            call = _set_up(outcome, caller, callee, Media())
-            talked = _talk(call)
+        with two_parties(outcome, friends, "direct") as (caller, callee):
+            call = set_up(outcome, caller, callee, Media())
+            talked = _talk(outcome, call, SECONDS)
             call.hang_up(within=CALL_WITHIN)
         _judge_balance(outcome, talked.account("direct"))
         leaked = carried_since(known, _turn_ledger(target))
@@ -124,13 +120,13 @@ def direct_call_leaves_the_relay_alone(target: Target, host: Host, devices: Devi
         outcome.expect(talked.path == "direct", f"the call should be direct, it is {talked.path}")
         outcome.paths["media"] = talked.path if outcome else f"{talked.path}, not proven"
 
-    return _with_friends(target, host, devices, judge)
+    return with_friends(target, host, devices, judge)
 
 
 @check("TURN-10", needs=("iroh_relay", "turn"))
 def calls_ring_and_end(target: Target, host: Host, devices: DeviceFactory) -> Outcome:
     """Either side calls through TURN; the other declines, takes it and hangs up, or the caller gives up: both know."""
-    _need_agents()
+    need_agents()
 
     def taken(ringing: Ringing) -> None:
         ringing.accept(within=CALL_WITHIN).hang_up(ringing.callee, within=CALL_WITHIN)
@@ -145,30 +141,31 @@ def calls_ring_and_end(target: Target, host: Host, devices: DeviceFactory) -> Ou
         for how, (end, at_caller, at_callee) in ends.items():
             for caller_name in friends.servers:
                 which = f"{how}-by-caller-{caller_name}"
-                with _parties(outcome, friends, which, caller_name) as (caller, callee):
+                with two_parties(outcome, friends, which, caller_name) as (caller, callee):
                     ringing = place(caller, callee, Media(policy="relay"), within=CALL_WITHIN)
                     _expect_states(outcome, which, ringing, "Alerting", "Alerting")
                     outcome.measurements[f"ring_ms_{which}"] = _milliseconds(ringing.phases)["ring"]
                     end(ringing)
                     _expect_states(outcome, which, ringing, at_caller, at_callee)
 
-    return _with_friends(target, host, devices, judge)
+    return with_friends(target, host, devices, judge)
 
 
-def _need_agents() -> None:
+def need_agents() -> None:
+    """Raises `MissingCapability` on a machine without aiortc."""
     if not calls_are_possible():
         raise MissingCapability(
             "calls", "aiortc is missing: install the extra calls (pip install '.[calls]' in a checkout)"
         )
 
 
-def _with_friends(
+def with_friends(
     target: Target, host: Host, devices: DeviceFactory, judge: Callable[[Outcome, Friends], None]
 ) -> Outcome:
     """Start alice and bob, befriend them, ask their cores for ICE servers, and let `judge` call."""
     offered(target, host)  # before any core starts I/O, and so is the next line
     offer = offered_turn(target, host)
-    outcome = Outcome()
+    outcome = current_outcome()
     outcome.measurements["turn"] = str(offer)
     started: tuple[Device, ...] = ()
     try:
@@ -198,7 +195,7 @@ def _ice_servers(target: Target, offer: TurnOffer, *devices: Device) -> Mapping[
 
 
 @contextmanager
-def _parties(
+def two_parties(
     outcome: Outcome, friends: Friends, call: str, caller: str = "alice"
 ) -> Iterator[tuple[Party, Party]]:
     """The two with an agent each: who calls, who is called. What the agents write is evidence."""
@@ -211,7 +208,7 @@ def _parties(
         outcome.evidence += sorted(logs.glob("*.agent.log"))
 
 
-def _set_up(outcome: Outcome, caller: Party, callee: Party, media: Media) -> Call:
+def set_up(outcome: Outcome, caller: Party, callee: Party, media: Media) -> Call:
     """Ring and take the call; how long each phase took is measured, whatever becomes of it."""
     ringing = place(caller, callee, media, within=CALL_WITHIN)
     try:
@@ -222,13 +219,41 @@ def _set_up(outcome: Outcome, caller: Party, callee: Party, media: Media) -> Cal
     return call
 
 
-def _talk(call: Call) -> Talked:
-    """Raises `MachineTooSlow`: sending is up to us, and what arrives of too little is no finding about the target."""
+def talk_through_turn(
+    outcome: Outcome, target: Target, call: Call, seconds: float, longest_pause: float = LONGEST_PAUSE
+) -> Talked:
+    """Talk in a call that is relayed: judge what was heard, the way that it took, and the account with TURN."""
+    talked = _talk(outcome, call, seconds, longest_pause)
+    stats = {side.name: side.agent.stats() for side in call.sides}  # at the moment of the ledger
+    keeps_ledger = target.control is not None and "ledger" in target.capabilities
+    ledger = _turn_ledger(target) if keeps_ledger else None
+    for name, report in talked.reports.items():
+        _judge_audio(outcome, name, report, seconds)
+        _judge_numbers(outcome, name, talked.stats[name])
+    carried = None if ledger is None else carried_by_sender(ledger, stats)
+    _judge_balance(outcome, account(stats, "relayed", carried))
+    if not keeps_ledger:
+        outcome.note("the target keeps no ledger: only the agents themselves say which way the media took")
+    outcome.expect(talked.path == "relayed", f"the call should be relayed, it is {talked.path}")
+    proven = keeps_ledger and outcome
+    outcome.paths["media"] = f"relayed({target.name})" if proven else f"{talked.path}, not proven"
+    return talked
+
+
+def _talk(outcome: Outcome, call: Call, seconds: float, longest_pause: float = LONGEST_PAUSE) -> Talked:
+    """Raises `MachineTooSlow`: sending is up to us, and what arrives of too little is no finding about the target.
+
+    An agent that has lost its call sends nothing any more, which is not up to us.
+    """
     try:
-        talked = call.talk(SECONDS, numbers=NUMBERS)
+        talked = call.talk(seconds, numbers=NUMBERS)
     except WaitTimeout as error:
         raise MachineTooSlow(f"machine too slow ({error})") from error
-    talked.check_pace()
+    ended = [name for name, stats in talked.stats.items() if stats.connection != "connected"]
+    for name in ended:
+        outcome.expect(False, f"{name}'s call ended by itself ({talked.stats[name].connection})")
+    if not ended:
+        talked.check_pace(longest_pause)
     return talked
 
 
@@ -246,19 +271,36 @@ def _expect_states(outcome: Outcome, which: str, ringing: Ringing, caller: str, 
     outcome.expect(ringing.states == expected, f"{which}: the users see {ringing.states}, not {expected}")
 
 
-def _judge_media(outcome: Outcome, name: str, report: Report) -> None:
-    """What one side heard and saw, by its content."""
-    audio, video = report.audio, report.video
-    if audio is None or video is None:
-        outcome.expect(False, f"{name} got no {'audio' if audio is None else 'video'}")
+def _judge_audio(outcome: Outcome, name: str, report: Report, seconds: float) -> None:
+    """What one side heard, by its content."""
+    audio = report.audio
+    if audio is None:
+        outcome.expect(False, f"{name} got no audio")
         return
     heard = audio.seconds * audio.known
-    outcome.expect(heard >= WHOLE * SECONDS, f"{name} heard {heard:.2f} of {SECONDS:g} s")
+    outcome.expect(heard >= WHOLE * seconds, f"{name} heard {heard:.2f} of {seconds:g} s")
+    outcome.expect(
+        audio.seconds >= WHOLE * seconds, f"{name} heard nothing any more after {audio.seconds:.1f} s"
+    )
+    for gap in audio.gaps[:MOST_GAPS]:
+        outcome.expect(False, f"{name} heard nothing for {gap.length:.2f} s from second {gap.start:.1f} on")
     outcome.expect(
         not (audio.gaps or audio.jumps or audio.others),
         f"{name} heard the other side with faults: {len(audio.gaps)} gaps, {len(audio.jumps)} jumps, "
         f"other streams {audio.others}",
     )
+    outcome.measurements |= {
+        f"{name}_audio_delay_ms": None if audio.delay is None else round(audio.delay * 1000, 1),
+        f"{name}_heard_seconds": round(heard, 2),
+    }
+
+
+def _judge_video(outcome: Outcome, name: str, report: Report) -> None:
+    """What one side saw, by its content."""
+    video = report.video
+    if video is None:
+        outcome.expect(False, f"{name} got no video")
+        return
     outcome.expect(
         video.frames >= WHOLE * SECONDS * VIDEO[2], f"{name} saw {video.frames} pictures in {SECONDS:g} s"
     )
@@ -267,12 +309,7 @@ def _judge_media(outcome: Outcome, name: str, report: Report) -> None:
         f"{name} saw the other side with faults: {video.missing} pictures missing, {video.unreadable} unreadable, "
         f"other streams {video.foreign}",
     )
-    outcome.measurements |= {
-        f"{name}_audio_delay_ms": None if audio.delay is None else round(audio.delay * 1000, 1),
-        f"{name}_heard_seconds": round(heard, 2),
-        f"{name}_pictures": video.frames,
-        f"{name}_rtp_lost": report.packets_lost,
-    }
+    outcome.measurements[f"{name}_pictures"] = video.frames
 
 
 def _judge_numbers(outcome: Outcome, name: str, stats: Stats) -> None:

@@ -5,12 +5,24 @@ from __future__ import annotations
 import inspect
 
 from ..session import Session
-from . import calls, discovery, durability, mail, realtime, relay, relay_v1, services, tls, turn
+from . import (
+    call_lifetimes,
+    calls,
+    discovery,
+    durability,
+    mail,
+    realtime,
+    relay,
+    relay_v1,
+    services,
+    tls,
+    turn,
+)
 from .outcome import CHECKS, Check, Outcome
 
 __all__ = ["MODULES", "all_checks", "run_check"]
 
-MODULES = (tls, discovery, relay, relay_v1, realtime, mail, durability, services, turn, calls)
+MODULES = (tls, discovery, relay, relay_v1, realtime, mail, durability, services, turn, calls, call_lifetimes)
 """Importing them is what registers their checks; the order is that of a report."""
 
 
@@ -21,7 +33,12 @@ def all_checks() -> list[Check]:
 
 
 def run_check(check: Check, session: Session) -> Outcome:
-    """Run one check with what its parameters ask for by name: `host`, `devices`, `labs`."""
-    offers = {"host": session.host, "devices": session.devices, "labs": session.labs}
-    _target, *wanted = inspect.signature(check.run).parameters
-    return check.run(session.target, **{name: offers[name] for name in wanted})
+    """Run one check with what its parameters ask for by name: `host`, `devices`, `labs`; others keep their defaults.
+
+    An embedded server is started anew for a check that wants it to be started with arguments.
+    """
+    _target, *parameters = inspect.signature(check.run).parameters.values()
+    with session.served(check.server) as served:
+        offers = {"host": served.host, "devices": served.devices, "labs": served.labs}
+        wanted = {each.name: offers[each.name] for each in parameters if each.default is each.empty}
+        return check.run(served.target, **wanted)

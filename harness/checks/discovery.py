@@ -15,7 +15,7 @@ from ..clients.turn import TurnClient, TurnError, TurnUrl
 from ..hosts import Host
 from ..targets import Target
 from ..waiting import WaitTimeout
-from .outcome import Outcome, PromiseBroken, check
+from .outcome import Outcome, PromiseBroken, check, current_outcome
 
 __all__ = [
     "IROH_RELAY_KEY",
@@ -118,7 +118,7 @@ def _addresses(name: str, host: Host) -> frozenset[str]:
 @check("DISC-1", "DISC-2", "IROH-6", needs=("iroh_relay",))
 def metadata_offers_a_relay(target: Target, host: Host) -> Outcome:
     """After login, METADATA gives the URL of the target's own relay, in both request forms, as its dialect writes."""
-    outcome = Outcome()
+    outcome = current_outcome()
     with ImapClient(host, target) as imap:
         imap.login(target.new_account())
         offer = _offer(target, imap, host)
@@ -142,7 +142,7 @@ def metadata_offers_a_relay(target: Target, host: Host) -> Outcome:
 def metadata_needs_login(target: Target, host: Host) -> Outcome:
     """Before login, GETMETADATA is refused in both forms, and the refusal leaks no value."""
     offer = offered(target, host)
-    outcome = Outcome()
+    outcome = current_outcome()
     for request in (IROH_RELAY_KEY, f"({IROH_RELAY_KEY})"):
         with ImapClient(host, target) as imap:
             answer = imap.command(f'GETMETADATA "" {request}')
@@ -160,7 +160,7 @@ def metadata_needs_login(target: Target, host: Host) -> Outcome:
 @check("DISC-4", "TURN-7", needs=("turns",))
 def turns_is_offered(target: Target, host: Host) -> Outcome:
     """METADATA `turns` names a port of the target where TURN answers over TLS; `turn` keeps one that answers UDP."""
-    outcome = Outcome()
+    outcome = current_outcome()
     secure, plain = offered_turn(target, host, TURNS_KEY), offered_turn(target, host)
     outcome.measurements |= {"turns": str(secure), "turn": str(plain)}
     try:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
+
 from harness.calls.call import Call
-from harness.checks import calls
+from harness.checks import call_lifetimes, calls
 from harness.hosts import LocalHost
 from harness.report.records import Verdict
 from harness.report.run import Run
 from harness.session import open_session
-from harness.waiting import WaitTimeout
+from harness.waiting import WaitTimeout, wait_until
 
 
 def no_devices(names):
@@ -22,10 +26,57 @@ def test_without_aiortc_a_call_is_skipped_and_the_capability_named(tmp_path, mon
             calls.relayed_call_is_heard_and_seen,
             calls.direct_call_leaves_the_relay_alone,
             calls.calls_ring_and_end,
+            call_lifetimes.relayed_call_outlives_credentials,
+            call_lifetimes.relayed_call_outlives_lifetimes,
         ):
             outcome = each(session.target, LocalHost(), no_devices)
             assert outcome.verdict is Verdict.SKIPPED
             assert "capability calls" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("each", "arguments", "capability"),
+    [
+        (call_lifetimes.relayed_call_outlives_lifetimes, [], "short_turn_lifetimes"),
+        (call_lifetimes.relayed_call_outlives_credentials, [], "short_turn_ttl"),
+        (call_lifetimes.relayed_call_outlives_credentials, ["--turn-ttl", "30"], "short_turn_lifetimes"),
+    ],
+)
+def test_what_nobody_would_wait_for_is_skipped_before_any_core_starts(each, arguments, capability, tmp_path):
+    with open_session(Run(tmp_path / "run"), arguments=arguments) as session:
+        outcome = each(session.target, session.host, no_devices)
+    assert outcome.verdict is Verdict.SKIPPED
+    assert f"capability {capability}" in outcome.reason
+
+
+def test_credentials_that_expire_before_the_call_are_no_finding(tmp_path, monkeypatch):
+    ttl = 3
+
+    def too_late(*given):
+        begun = time.time()
+        wait_until(lambda: time.time() > begun + ttl, "the credentials to expire", within=30)
+        return calls.set_up(*given)
+
+    monkeypatch.setattr(call_lifetimes, "set_up", too_late)
+    arguments = [*call_lifetimes.SHORT_LIVES, "--turn-ttl", str(ttl)]
+    with open_session(Run(tmp_path / "run"), arguments=arguments) as session:
+        outcome = call_lifetimes.relayed_call_outlives_credentials(
+            session.target, session.host, session.devices
+        )
+    assert outcome.verdict is Verdict.ERROR
+    assert "machine too slow (the credentials expired before the call" in outcome.reason
+
+
+@pytest.mark.nightly
+def test_a_call_of_aioice_is_cut_where_permissions_are_strict(tmp_path):
+    """RFC 8656 to the letter is no fault, but aioice never refreshes a permission: the option shows what that does."""
+    arguments = [*call_lifetimes.SHORT_LIVES, "--turn-strict-permissions"]
+    with open_session(Run(tmp_path / "run"), arguments=arguments) as session:
+        outcome = call_lifetimes.relayed_call_outlives_lifetimes(
+            session.target, session.host, session.devices
+        )
+    assert outcome.verdict is Verdict.FAILED, outcome
+    assert "heard nothing for" in outcome.reason
 
 
 def test_a_sender_that_does_not_keep_up_is_no_finding(tmp_path, monkeypatch):
