@@ -13,7 +13,7 @@ from harness.report.run import Run
 from harness.session import open_session
 from harness.waiting import wait_until
 
-CHECKS = [check for check in all_checks() if not check.name.startswith("call_lifetimes.")]
+CHECKS = [check for check in all_checks() if not check.name.startswith("calls_lifetimes.")]
 
 
 @pytest.fixture(scope="module")

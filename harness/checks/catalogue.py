@@ -6,8 +6,10 @@ import inspect
 
 from ..session import Session
 from . import (
-    call_lifetimes,
     calls,
+    calls_interrupted,
+    calls_lifetimes,
+    calls_many,
     discovery,
     durability,
     mail,
@@ -20,9 +22,23 @@ from . import (
 )
 from .outcome import CHECKS, Check, Outcome
 
-__all__ = ["MODULES", "all_checks", "run_check"]
+__all__ = ["MODULES", "all_checks", "is_in_room", "run_check"]
 
-MODULES = (tls, discovery, relay, relay_v1, realtime, mail, durability, services, turn, calls, call_lifetimes)
+MODULES = (
+    tls,
+    discovery,
+    relay,
+    relay_v1,
+    realtime,
+    mail,
+    durability,
+    services,
+    turn,
+    calls,
+    calls_lifetimes,
+    calls_many,
+    calls_interrupted,
+)
 """Importing them is what registers their checks; the order is that of a report."""
 
 
@@ -30,6 +46,12 @@ def all_checks() -> list[Check]:
     """Every check, in the order of `MODULES`."""
     order = [module.__name__.rpartition(".")[2] for module in MODULES]
     return sorted(CHECKS.values(), key=lambda check: order.index(check.name.partition(".")[0]))
+
+
+def is_in_room(check: Check, room: str) -> bool:
+    """A room is a module with the more special ones: `calls` is also `calls_many`."""
+    module = check.name.partition(".")[0]
+    return module == room or module.startswith(f"{room}_")
 
 
 def run_check(check: Check, session: Session) -> Outcome:

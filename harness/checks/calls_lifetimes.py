@@ -17,7 +17,15 @@ from ..hosts import Host, MissingCapability
 from ..session import DeviceFactory
 from ..targets import Target
 from ..waiting import WaitTimeout
-from .calls import CALL_WITHIN, Friends, need_agents, set_up, talk_through_turn, two_parties, with_friends
+from .call_steps import (
+    CALL_WITHIN,
+    Friends,
+    need_agents,
+    seated,
+    set_up,
+    talk_through_turn,
+    with_friends,
+)
 from .discovery import offered_turn
 from .outcome import Outcome, PromiseBroken, check
 from .turn import expiry_of
@@ -84,9 +92,11 @@ def relayed_call_outlives_lifetimes(
 
     def judge(outcome: Outcome, friends: Friends) -> None:
         outcome.measurements["lifetimes"] = str(lifetimes)
-        with two_parties(outcome, friends, "long") as (caller, callee):
-            call = set_up(outcome, caller, callee, lifetimes.media)
-            _talk_on(outcome, target, call, length, f"a call must outlive what it lives on: {lifetimes}")
+        with seated(outcome, friends, "long") as (caller, callee):
+            call = set_up(outcome, "long", caller, callee, lifetimes.media)
+            _talk_on(
+                outcome, target, call, "long", length, f"a call must outlive what it lives on: {lifetimes}"
+            )
             call.hang_up(within=CALL_WITHIN)
 
     return with_friends(target, host, devices, judge)
@@ -103,10 +113,12 @@ def relayed_call_outlives_credentials(target: Target, host: Host, devices: Devic
     def judge(outcome: Outcome, friends: Friends) -> None:
         outcome.measurements["lifetimes"] = str(lifetimes)
         expiries = [int(each.username or "0") for servers in friends.servers.values() for each in servers]
-        with two_parties(outcome, friends, "cliff") as (caller, callee):
+        with seated(outcome, friends, "cliff") as (caller, callee):
             call = _set_up_in_time(outcome, caller, callee, lifetimes.media, min(expiries))
             length = round(max(expiries) + beyond - time.time(), 1)
-            _talk_on(outcome, target, call, length, "a call must outlive the credentials it was made with")
+            _talk_on(
+                outcome, target, call, "cliff", length, "a call must outlive the credentials it was made with"
+            )
             _expect_no_new_relay(outcome, friends)
             call.hang_up(within=CALL_WITHIN)
 
@@ -135,17 +147,17 @@ def _affordable(target: Target, seconds: float) -> float:
     return seconds
 
 
-def _talk_on(outcome: Outcome, target: Target, call: Call, seconds: float, promise: str) -> None:
+def _talk_on(outcome: Outcome, target: Target, call: Call, name: str, seconds: float, promise: str) -> None:
     """What is wrong with the call is followed by the sentence of what was promised."""
     outcome.measurements["seconds"] = seconds
-    talk_through_turn(outcome, target, call, seconds, longest_pause=PAUSE)
+    talk_through_turn(outcome, target, call, name, seconds, longest_pause=PAUSE)
     outcome.expect(outcome, promise)
 
 
 def _set_up_in_time(outcome: Outcome, caller: Party, callee: Party, media: Media, expires: int) -> Call:
     """Raises `MachineTooSlow` when the credentials have expired before the call is up."""
     try:
-        call = set_up(outcome, caller, callee, media)
+        call = set_up(outcome, "cliff", caller, callee, media)
     except (NoRelayCandidate, WaitTimeout) as error:
         if time.time() < expires:
             raise
