@@ -20,7 +20,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..hosts import Host, Socket
+from . import resolver
 from .links import Link, connect, prepare
+from .names import Names
+from .nameserver import NameServer
 from .namespace import Namespace
 
 __all__ = ["Lab", "LabHost"]
@@ -28,6 +31,8 @@ __all__ = ["Lab", "LabHost"]
 PUBLIC4 = "5.9.{}.{}"
 """Ordinary public addresses: stacks treat the ranges for documentation as special, and nothing leaves the lab."""
 PUBLIC6 = "2a01:4f8:{:x}::{:x}"
+NAME_SERVERS = (PUBLIC4.format(0, 1), PUBLIC6.format(1, 1))
+"""The first machine is the name server, so that every other can be told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +48,9 @@ class LabHost(Host):
     addresses: tuple[str, ...] = ()
     """All of them."""
 
+    def resolve(self, name: str) -> tuple[str, ...]:
+        return resolver.resolve(self.namespace, name)
+
     def popen(self, args: Sequence[str | Path], **kwargs: Any) -> subprocess.Popen[bytes]:
         return self.namespace.popen(args, **kwargs)
 
@@ -55,9 +63,16 @@ class Lab:
 
     def __init__(self) -> None:
         """Raises `OSError` where this user may not make namespaces; `preflight` finds out before."""
-        self._open = ExitStack()
         self._numbers = itertools.count(1)
-        self.internet = self._namespace("internet", forwards=True)
+        self.names = Names()
+        """The names that programs in the lab find. Whatever else they ask for does not exist, and is recorded."""
+        self._open = ExitStack()
+        try:
+            self.internet = self._namespace("internet", forwards=True)
+            self._open.enter_context(NameServer(self.server("names"), NAME_SERVERS, self.names))
+        except BaseException:
+            self.close()
+            raise
 
     def server(self, name: str, *, addresses: int = 1) -> LabHost:
         """A machine with public IPv4 addresses, and as many of IPv6."""
@@ -66,7 +81,7 @@ class Lab:
         public = [PUBLIC4.format(*divmod(number, 250)) for number in numbers]
         public += [PUBLIC6.format(number, 1) for number in numbers]
         link = connect(self.internet, namespace, numbers[0], public)
-        return LabHost(name, public[0], namespace, link, tuple(public))
+        return self._machine(name, namespace, link)
 
     def close(self) -> None:
         """A second call does nothing."""
@@ -79,6 +94,15 @@ class Lab:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @staticmethod
+    def _machine(name: str, namespace: Namespace, link: Link) -> LabHost:
+        """A host in a namespace that has its link; it asks the lab's name server."""
+        reachable = {":" in each for each in link.addresses}
+        name_servers = [each for each in NAME_SERVERS if (":" in each) in reachable]
+        resolver.give_name_servers(namespace, name_servers[:1])
+        resolver.give_hosts(namespace, {})
+        return LabHost(name, link.addresses[0], namespace, link, link.addresses)
 
     def _namespace(self, name: str, *, forwards: bool) -> Namespace:
         namespace = self._open.enter_context(Namespace(name))

@@ -20,7 +20,9 @@ INNER_END = "wan"
 """Name of the interface by which a host or router reaches its upstream."""
 GATEWAY4 = "169.254.{}.{}"
 GATEWAY6 = "fe80::{:x}"
-PERSISTENT = 0x80  # IFA_F_NODAD: there is nobody else on a point-to-point link, and no time to wait for it
+NO_WAIT = (
+    0x02  # IFA_F_NODAD: without it an IPv6 address cannot be bound for a moment, whatever the sysctls say
+)
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,7 @@ def _make_outer_end(link: Link) -> None:
         index = netlink.link_lookup(ifname=link.outer)[0]
         for family, gateway in gateways(link).items():
             prefix = 64 if family == socket.AF_INET6 else 32
-            netlink.addr(
-                "add", index=index, address=gateway, prefixlen=prefix, family=family, flags=PERSISTENT
-            )
+            netlink.addr("add", index=index, address=gateway, prefixlen=prefix, family=family, flags=NO_WAIT)
         netlink.link("set", index=index, state="up")
 
 
@@ -112,9 +112,7 @@ def _make_inner_end(link: Link) -> None:
     with IPRoute() as netlink:
         index = netlink.link_lookup(ifname=link.inner)[0]
         for address in link.addresses:
-            netlink.addr(
-                "add", index=index, address=address, prefixlen=_host_prefix(address), flags=PERSISTENT
-            )
+            netlink.addr("add", index=index, address=address, prefixlen=_host_prefix(address), flags=NO_WAIT)
         netlink.link("set", index=index, state="up")
         for family, gateway in gateways(link).items():
             if any(_family(address) == family for address in link.addresses):
