@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 from .clients.versions import CoreChoice
 from .device import Device, devices_online
-from .hosts import MissingCapability
 from .network.lab import Lab, LabHost
 from .targets import Target
 from .targets.reference import REFERENCE_COMMAND, ReferenceServer, keep_service_logs
@@ -72,7 +71,7 @@ def open_lab(
     """
     logs.mkdir(parents=True, exist_ok=True)
     logs = Path(tempfile.mkdtemp(prefix="lab-", dir=logs))
-    with _lab() as lab, tempfile.TemporaryDirectory(prefix="dc-harness-state-") as directory:
+    with Lab() as lab, tempfile.TemporaryDirectory(prefix="dc-harness-state-") as directory:
         state = Path(directory)
         host = lab.server(SERVER, addresses=1 + len(ON_443))
         own, *others = (each for each in host.addresses if ":" not in each)
@@ -116,10 +115,3 @@ def _forward_443(host: LabHost, own: str, on_443: Mapping[str, str], server: Ref
     host.namespace.nft(
         f"table ip forward443 {{\n chain pre {{\n type nat hook prerouting priority dstnat\n{rules}\n}}\n}}\n"
     )
-
-
-def _lab() -> Lab:
-    try:
-        return Lab()
-    except OSError as error:
-        raise MissingCapability("netns", f"this user may not make network namespaces: {error}") from error

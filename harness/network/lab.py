@@ -21,23 +21,25 @@ from typing import Any, Self
 
 from ..hosts import Host, Socket
 from . import resolver
-from .links import Link, connect, prepare
+from .links import Link, bring_up, connect, disconnect, prepare, take_down
 from .names import Names
 from .nameserver import NameServer
 from .namespace import Namespace
+from .preflight import preflight
+from .profiles import PUBLIC, Gateway, Profile
+from .router import PREFIX6, SHARED_BY, Router
 
 __all__ = ["Lab", "LabHost"]
 
 PUBLIC4 = "5.9.{}.{}"
 """Ordinary public addresses: stacks treat the ranges for documentation as special, and nothing leaves the lab."""
-PUBLIC6 = "2a01:4f8:{:x}::{:x}"
-NAME_SERVERS = (PUBLIC4.format(0, 1), PUBLIC6.format(1, 1))
+NAME_SERVERS = (PUBLIC4.format(0, 1), f"{PREFIX6.format(1)}1")
 """The first machine is the name server, so that every other can be told."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class LabHost(Host):
-    """A machine in the lab."""
+    """A machine in the lab. Where it is connected can change."""
 
     name: str
     address: str
@@ -47,6 +49,10 @@ class LabHost(Host):
     """Its way out; whoever counts what it sends does so at the outer end."""
     addresses: tuple[str, ...] = ()
     """All of them."""
+    profile: Profile = PUBLIC
+    """What it says of the whole way to the internet."""
+    routers: tuple[Router, ...] = ()
+    """All that are between it and the internet, from the device outward."""
 
     def resolve(self, name: str) -> tuple[str, ...]:
         return resolver.resolve(self.namespace, name)
@@ -57,12 +63,31 @@ class LabHost(Host):
     def socket(self, family: socket.AddressFamily, kind: socket.SocketKind) -> Socket:
         return self.namespace.socket(family, kind)
 
+    def link_down(self) -> None:
+        """Switch its interface off: what it sends fails at once."""
+        take_down(self.link)
+
+    def link_up(self) -> None:
+        """Switch its interface on, with the addresses that it had."""
+        bring_up(self.link)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a device is connected."""
+
+    link: Link
+    profile: Profile
+    """Of everything up to the internet."""
+    routers: tuple[Router, ...]
+
 
 class Lab:
     """The internet, and who is in it. Closing it ends every program that was started in it."""
 
     def __init__(self) -> None:
-        """Raises `OSError` where this user may not make namespaces; `preflight` finds out before."""
+        """Raises `MissingCapability` where this user may not make networks, or a program for it is missing."""
+        preflight().require("netns", "nft", "conntrack")
         self._numbers = itertools.count(1)
         self.names = Names()
         """The names that programs in the lab find. Whatever else they ask for does not exist, and is recorded."""
@@ -78,10 +103,35 @@ class Lab:
         """A machine with public IPv4 addresses, and as many of IPv6."""
         numbers = [next(self._numbers) for _ in range(addresses)]
         namespace = self._namespace(name, forwards=False)
-        public = [PUBLIC4.format(*divmod(number, 250)) for number in numbers]
-        public += [PUBLIC6.format(number, 1) for number in numbers]
+        public = [_public4(number) for number in numbers] + [_public6(number) for number in numbers]
         link = connect(self.internet, namespace, numbers[0], public)
-        return self._machine(name, namespace, link)
+        _tell_name_server(namespace, link)
+        return LabHost(name, public[0], namespace, link, tuple(public))
+
+    def device(self, name: str, profile: Profile | None = None, *, behind: Router | None = None) -> LabHost:
+        """A person's machine, behind routers of its own as the profile says, and these behind `behind`.
+
+        Without a profile it is a guest of `behind`, or has a public address. It has one address of each family.
+        """
+        namespace = self._namespace(name, forwards=False)
+        place = self._connect(name, namespace, profile, behind)
+        addresses = place.link.addresses
+        return LabHost(name, addresses[0], namespace, place.link, addresses, place.profile, place.routers)
+
+    def move(self, device: LabHost, profile: Profile | None = None, *, behind: Router | None = None) -> None:
+        """Take a device to another network, with another address: from wifi to mobile, for example.
+
+        Its old routers stay. What was bound to the old address has lost its way out.
+        """
+        disconnect(device.link)
+        place = self._connect(device.name, device.namespace, profile, behind)
+        device.link, device.profile, device.routers = place.link, place.profile, place.routers
+        device.addresses = place.link.addresses
+        device.address = device.addresses[0]
+
+    def public_address(self) -> str:
+        """An IPv4 address that nobody has, for a router to be renumbered to."""
+        return _public4(next(self._numbers))
 
     def close(self) -> None:
         """A second call does nothing."""
@@ -95,16 +145,61 @@ class Lab:
     ) -> None:
         self.close()
 
-    @staticmethod
-    def _machine(name: str, namespace: Namespace, link: Link) -> LabHost:
-        """A host in a namespace that has its link; it asks the lab's name server."""
-        reachable = {":" in each for each in link.addresses}
-        name_servers = [each for each in NAME_SERVERS if (":" in each) in reachable]
-        resolver.give_name_servers(namespace, name_servers[:1])
-        resolver.give_hosts(namespace, {})
-        return LabHost(name, link.addresses[0], namespace, link, link.addresses)
+    def _connect(
+        self, name: str, namespace: Namespace, profile: Profile | None, behind: Router | None
+    ) -> _Place:
+        whole = _whole(profile, behind)
+        routers = (behind, *_outward(behind)) if behind else ()
+        own = list(enumerate(profile.routers if profile else (), start=1))
+        for number, gateway in reversed(own):
+            router = self._router(f"{name}.router{number}", gateway, whole, routers[0] if routers else None)
+            routers = (router, *routers)
+        families = {"ipv4": whole.ipv4 is not None, "ipv6": whole.ipv6 is not None}
+        link = self._link(namespace, routers[0] if routers else None, **families)
+        _tell_name_server(namespace, link)
+        return _Place(link, whole, routers)
+
+    def _router(self, name: str, gateway: Gateway, profile: Profile, upstream: Router | None) -> Router:
+        namespace = self._namespace(name, forwards=True)
+        link = self._link(namespace, upstream, ipv4=gateway.nat is not None, ipv6=profile.ipv6 is not None)
+        return Router(name, gateway, namespace, link, upstream=upstream)
+
+    def _link(self, namespace: Namespace, upstream: Router | None, *, ipv4: bool, ipv6: bool) -> Link:
+        """Numbers of links are unique in the lab, so that no router owns an address that it must look up."""
+        number = next(self._numbers)
+        if upstream is None:
+            addresses = [_public4(number)] * ipv4 + [_public6(number)] * ipv6
+            return connect(self.internet, namespace, number, addresses)
+        return connect(upstream.namespace, namespace, number, upstream.next_addresses(ipv4=ipv4, ipv6=ipv6))
 
     def _namespace(self, name: str, *, forwards: bool) -> Namespace:
         namespace = self._open.enter_context(Namespace(name))
         prepare(namespace, forwards=forwards)
+        resolver.give_hosts(namespace, {})
         return namespace
+
+
+def _public4(number: int) -> str:
+    return PUBLIC4.format(*divmod(number, SHARED_BY))
+
+
+def _public6(number: int) -> str:
+    return f"{PREFIX6.format(number)}1"
+
+
+def _tell_name_server(namespace: Namespace, link: Link) -> None:
+    """The lab's, over the first family that the machine has an address of."""
+    first = ":" in link.addresses[0]
+    resolver.give_name_servers(namespace, [each for each in NAME_SERVERS if (":" in each) == first])
+
+
+def _outward(router: Router) -> tuple[Router, ...]:
+    return (router.upstream, *_outward(router.upstream)) if router.upstream else ()
+
+
+def _whole(profile: Profile | None, behind: Router | None) -> Profile:
+    """What a device with routers as in `profile`, behind `behind`, lives in."""
+    if behind is None:
+        return profile or PUBLIC
+    around = behind.as_profile()
+    return profile.behind(around) if profile else around

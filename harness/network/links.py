@@ -8,21 +8,32 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyroute2 import IPRoute
 
 from .namespace import Namespace
 
-__all__ = ["Link", "connect", "gateways", "prepare"]
+__all__ = [
+    "INNER_END",
+    "Link",
+    "bring_up",
+    "connect",
+    "disconnect",
+    "gateways",
+    "prepare",
+    "renumber",
+    "route",
+    "take_down",
+]
 
 INNER_END = "wan"
 """Name of the interface by which a host or router reaches its upstream."""
 GATEWAY4 = "169.254.{}.{}"
 GATEWAY6 = "fe80::{:x}"
-NO_WAIT = (
-    0x02  # IFA_F_NODAD: without it an IPv6 address cannot be bound for a moment, whatever the sysctls say
-)
+FIRST_OUTER_INDEX = 1000
+"""The two ends must not have the same index: the kernel would then notice after up to 1 s only that the link is up."""
+NO_WAIT = 0x02  # IFA_F_NODAD: otherwise an IPv6 address cannot be bound for a moment, whatever sysctls say
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,7 @@ def prepare(namespace: Namespace, *, forwards: bool) -> None:
             namespace.sysctl(f"net/ipv6/conf/{scope}/forwarding", 1)
     if forwards:
         namespace.sysctl("net/ipv4/ip_forward", 1)
-    namespace.call(_bring_up, "lo")
+    namespace.call(_set_state, "lo", "up")
 
 
 def connect(
@@ -56,19 +67,48 @@ def connect(
     downstream: Namespace,
     number: int,
     addresses: Sequence[str],
-    *,
-    behind: Sequence[str] = (),
 ) -> Link:
     """Link `downstream` to `upstream` as its only way out.
 
-    `number`: 1 to 65279, unique in the upstream. `addresses`: those of the downstream end, IPv4 and IPv6, without a
-    prefix length. `behind`: prefixes that the upstream routes to it as well. A family without an address is not routed.
+    `number`: 1 to 65279, unique in both. `addresses`: those of the downstream end, IPv4 and IPv6, without a prefix
+    length. A family without an address is not routed.
     """
     link = Link(upstream, f"d{number}", downstream, tuple(addresses), number)
     upstream.call(_make_outer_end, link)
-    downstream.call(_make_inner_end, link)
-    upstream.call(_route_to, link, tuple(behind))
+    bring_up(link)
+    for address in link.addresses:
+        upstream.call(_route, link, f"{address}/{_host_prefix(address)}", None)
     return link
+
+
+def disconnect(link: Link) -> None:
+    """Remove both ends. The downstream has no way out until it is connected again."""
+    link.upstream.call(_remove, link.outer)
+
+
+def take_down(link: Link) -> None:
+    """The downstream's interface is switched off: what it sends fails at once, and what is sent to it is lost."""
+    link.downstream.call(_set_state, link.inner, "down")
+
+
+def bring_up(link: Link) -> None:
+    """The downstream's interface is switched on, with its addresses and its way out."""
+    link.downstream.call(_make_inner_end, link)
+
+
+def route(link: Link, prefix: str) -> None:
+    """Let the upstream send a prefix to the downstream, which has an address of the same family."""
+    via = next(each for each in link.addresses if _family(each) == _family(prefix))
+    link.upstream.call(_route, link, prefix, via)
+
+
+def renumber(link: Link, address: str) -> Link:
+    """The downstream's address of that family is another one from now on. Prefixes behind it are not routed anew."""
+    old = next(each for each in link.addresses if _family(each) == _family(address))
+    link.upstream.call(_route, link, f"{address}/{_host_prefix(address)}", None)
+    link.downstream.call(_replace_address, link.inner, old, address)
+    link.upstream.call(_unroute, link, f"{old}/{_host_prefix(old)}")
+    return replace(link, addresses=tuple(address if each == old else each for each in link.addresses))
 
 
 def gateways(link: Link) -> dict[socket.AddressFamily, str]:
@@ -88,9 +128,18 @@ def _host_prefix(address: str) -> int:
     return 128 if ":" in address else 32
 
 
-def _bring_up(interface: str) -> None:
+def _set_state(interface: str, state: str) -> None:
     with IPRoute() as netlink:
-        netlink.link("set", index=netlink.link_lookup(ifname=interface)[0], state="up")
+        netlink.link("set", index=_index(netlink, interface), state=state)
+
+
+def _remove(interface: str) -> None:
+    with IPRoute() as netlink:
+        netlink.link("del", index=_index(netlink, interface))
+
+
+def _index(netlink: IPRoute, interface: str) -> int:
+    return int(netlink.link_lookup(ifname=interface)[0])
 
 
 def _make_outer_end(link: Link) -> None:
@@ -98,10 +147,11 @@ def _make_outer_end(link: Link) -> None:
         netlink.link(
             "add",
             ifname=link.outer,
+            index=FIRST_OUTER_INDEX + link.number,
             kind="veth",
             peer={"ifname": link.inner, "net_ns_fd": link.downstream.fd},
         )
-        index = netlink.link_lookup(ifname=link.outer)[0]
+        index = _index(netlink, link.outer)
         for family, gateway in gateways(link).items():
             prefix = 64 if family == socket.AF_INET6 else 32
             netlink.addr("add", index=index, address=gateway, prefixlen=prefix, family=family, flags=NO_WAIT)
@@ -110,22 +160,35 @@ def _make_outer_end(link: Link) -> None:
 
 def _make_inner_end(link: Link) -> None:
     with IPRoute() as netlink:
-        index = netlink.link_lookup(ifname=link.inner)[0]
+        index = _index(netlink, link.inner)
         for address in link.addresses:
-            netlink.addr("add", index=index, address=address, prefixlen=_host_prefix(address), flags=NO_WAIT)
+            netlink.addr(
+                "replace", index=index, address=address, prefixlen=_host_prefix(address), flags=NO_WAIT
+            )
         netlink.link("set", index=index, state="up")
         for family, gateway in gateways(link).items():
             if any(_family(address) == family for address in link.addresses):
                 netlink.route(
-                    "add", dst="default", gateway=gateway, oif=index, family=family, flags=["onlink"]
+                    "replace", dst="default", gateway=gateway, oif=index, family=family, flags=["onlink"]
                 )
 
 
-def _route_to(link: Link, behind: Sequence[str]) -> None:
+def _replace_address(interface: str, old: str, new: str) -> None:
     with IPRoute() as netlink:
-        index = netlink.link_lookup(ifname=link.outer)[0]
-        for address in link.addresses:
-            netlink.route("add", dst=f"{address}/{_host_prefix(address)}", oif=index, family=_family(address))
-        for prefix in behind:
-            via = next(each for each in link.addresses if _family(each) == _family(prefix))
-            netlink.route("add", dst=prefix, gateway=via, oif=index, family=_family(prefix), flags=["onlink"])
+        index = _index(netlink, interface)
+        netlink.addr("add", index=index, address=new, prefixlen=_host_prefix(new), flags=NO_WAIT)
+        netlink.addr("del", index=index, address=old, prefixlen=_host_prefix(old))
+
+
+def _route(link: Link, prefix: str, via: str | None) -> None:
+    with IPRoute() as netlink:
+        how = {"oif": _index(netlink, link.outer), "family": _family(prefix)}
+        if via is None:
+            netlink.route("add", dst=prefix, **how)
+        else:
+            netlink.route("add", dst=prefix, gateway=via, flags=["onlink"], **how)
+
+
+def _unroute(link: Link, prefix: str) -> None:
+    with IPRoute() as netlink:
+        netlink.route("del", dst=prefix, oif=_index(netlink, link.outer), family=_family(prefix))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import queue
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,9 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
-from ..hosts import end_process
+from ..hosts import MissingCapability, end_process
 
-__all__ = ["Namespace", "RulesetRefused"]
+__all__ = ["Namespace", "RulesetRefused", "in_user_namespace", "program"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,6 +38,14 @@ MNT_DETACH = 2
 WITH_ITS_THREAD = ("setpriv", "--pdeathsig", signal.SIGKILL.name.removeprefix("SIG"), "--")
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def program(name: str) -> str:
+    """Where a program of the system's is, also for users whose PATH lacks `sbin`. Raises `MissingCapability`."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    if found is None:
+        raise MissingCapability(name, f"the program {name} is not installed")
+    return found
 
 
 class RulesetRefused(Exception):
@@ -94,6 +103,20 @@ class Namespace:
         """What `nft -j` answers to a command."""
         return self._run_nft("-j", *command)
 
+    def conntrack(self, *arguments: str) -> str:
+        """What the program `conntrack` prints, asked about the flows of this network."""
+        done = self.call(
+            subprocess.run, [program("conntrack"), *arguments], capture_output=True, text=True, check=True
+        )
+        return str(done.stdout)
+
+    @property
+    def entrance(self) -> str:
+        """A command line for people, who look around inside while this process lives."""
+        spaces = f"/proc/{os.getpid()}/task/{self._thread.native_id}/ns"
+        user = f"--user={spaces}/user --preserve-credentials " if in_user_namespace() else ""
+        return f"nsenter {user}--net={spaces}/net --mount={spaces}/mnt"
+
     def replace_file(self, path: Path, by: Path) -> None:
         """Let programs inside see the file `by` at `path`; whatever stood in its place before is taken away."""
         if path in self._replaced:
@@ -120,7 +143,12 @@ class Namespace:
 
     def _run_nft(self, *arguments: str, stdin: str = "") -> str:
         done = self.call(
-            subprocess.run, ["nft", *arguments], input=stdin, capture_output=True, text=True, check=False
+            subprocess.run,
+            [program("nft"), *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode != 0:
             raise RulesetRefused(f"nft in {self.name}: {done.stderr.strip()}\n{stdin}")
@@ -136,6 +164,11 @@ class Namespace:
             return
         while (work := self._work.get()) is not None:
             work()
+
+
+def in_user_namespace() -> bool:
+    """Whether we are root in a user namespace only, in which user 0 is somebody else."""
+    return Path("/proc/self/uid_map").read_text().split() != ["0", "0", str(2**32 - 1)]
 
 
 def _mount(source: str, target: str, flags: int) -> None:

@@ -11,7 +11,7 @@ import ipaddress
 import select
 import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import dns.exception
@@ -69,10 +69,18 @@ def resolve(namespace: Namespace, name: str) -> tuple[str, ...]:
         return known
     configuration = dns.resolver.Resolver(configure=False)
     configuration.read_resolv_conf(io.StringIO(namespace.call(RESOLV_CONF.read_text)))
+    reasons = {}
     for server in [str(each) for each in configuration.nameservers] * ATTEMPTS:
-        if addresses := _ask(namespace, server, name):
-            return addresses
-    raise socket.gaierror(socket.EAI_AGAIN, f"no name server answers what the addresses of {name} are")
+        try:
+            return _ask(namespace, server, name)
+        except _NoAnswer as why:
+            reasons[server] = str(why)
+    said = ", ".join(f"{server} {why}" for server, why in reasons.items()) or "there is no name server"
+    raise socket.gaierror(socket.EAI_AGAIN, f"{name}: {said}")
+
+
+class _NoAnswer(Exception):
+    """A name server did not help. The text completes a sentence that begins with its address."""
 
 
 def _give(namespace: Namespace, path: Path, text: str) -> None:
@@ -92,9 +100,9 @@ def _in_hosts(hosts: str, name: str) -> tuple[str, ...]:
 
 
 def _ask(namespace: Namespace, server: str, name: str) -> tuple[str, ...]:
-    """Ask once for addresses of both families, at the same time; nothing where there is no answer.
+    """Ask once for addresses of both families, at the same time.
 
-    Raises `socket.gaierror` when the answer is that there is none.
+    Raises `_NoAnswer`, and `socket.gaierror` when the answer is that there is none.
     """
     queries = [dns.message.make_query(name, kind) for kind in (dns.rdatatype.AAAA, dns.rdatatype.A)]
     answers: dict[int, dns.message.Message] = {}
@@ -107,14 +115,14 @@ def _ask(namespace: Namespace, server: str, name: str) -> tuple[str, ...]:
                 connection.send(query.to_wire())
             while len(answers) < len(queries):
                 if not select.select([connection], [], [], deadline.remaining())[0]:
-                    return ()
+                    raise _NoAnswer(f"did not answer within {ATTEMPT_WITHIN:g} s")
                 answer = dns.message.from_wire(connection.recv(DATAGRAM))
                 answers |= {index: answer for index, query in enumerate(queries) if query.is_response(answer)}
-        except (OSError, dns.exception.DNSException):
-            return ()
+        except (OSError, dns.exception.DNSException) as error:
+            raise _NoAnswer(f"cannot be asked: {error}") from error
     codes = {each.rcode() for each in answers.values()}
-    if not codes <= {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
-        return ()
+    if failures := codes - {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+        raise _NoAnswer(f"says {_texts(failures)}")
     found = tuple(
         record.address
         for index in sorted(answers)
@@ -123,7 +131,9 @@ def _ask(namespace: Namespace, server: str, name: str) -> tuple[str, ...]:
         if record.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA)
     )
     if not found:
-        raise socket.gaierror(
-            socket.EAI_NONAME, f"{name} has no address: {', '.join(map(dns.rcode.to_text, codes))}"
-        )
+        raise socket.gaierror(socket.EAI_NONAME, f"{name} has no address: {server} says {_texts(codes)}")
     return found
+
+
+def _texts(codes: Iterable[dns.rcode.Rcode]) -> str:
+    return ", ".join(sorted(dns.rcode.to_text(each) for each in codes))

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import dns.message
@@ -18,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.hosts import LocalHost
-from harness.network import resolver
+from harness.network import profiles, resolver
 from harness.network.lab import NAME_SERVERS, Lab, LabHost
 from harness.network.names import Names, Refusal, Slow, Wrong
 from harness.network.namespace import Namespace
@@ -36,14 +35,9 @@ NAME = "chat.example"
 
 
 @pytest.fixture
-def lab() -> Iterator[Lab]:
-    try:
-        lab = Lab()
-    except PermissionError as error:
-        pytest.skip(f"capability netns: {error}")
-    with lab:
-        lab.names.set(NAME, "5.9.9.9", "2a01:4f8:9::9")
-        yield lab
+def lab(lab: Lab) -> Lab:
+    lab.names.set(NAME, "5.9.9.9", "2a01:4f8:9::9")
+    return lab
 
 
 def asked_by_a_program(host: LabHost | LocalHost, name: str) -> tuple[list[str] | int, float]:
@@ -173,7 +167,7 @@ def test_the_files_outside_are_as_before(lab):
 
 
 @pytest.mark.parametrize("kind", ["symlink", "mount"])
-def test_resolv_conf_may_be_a_link_or_a_mount(tmp_path, kind):
+def test_resolv_conf_may_be_a_link_or_a_mount(lab, tmp_path, kind):
     """As systemd-resolved has it, and as containers have it."""
     theirs = tmp_path / "stub-resolv.conf"
     theirs.write_text("nameserver 192.0.2.1\n")
@@ -185,11 +179,7 @@ def test_resolv_conf_may_be_a_link_or_a_mount(tmp_path, kind):
         (etc / "resolv.conf").symlink_to(theirs)
     else:
         (etc / "resolv.conf").touch()
-    try:
-        namespace = Namespace("strange")
-    except PermissionError as error:
-        pytest.skip(f"capability netns: {error}")
-    with namespace:
+    with Namespace("strange") as namespace:
         namespace.replace_file(Path("/etc"), etc)
         if kind == "mount":
             namespace.replace_file(Path("/etc/resolv.conf"), theirs)
@@ -197,6 +187,33 @@ def test_resolv_conf_may_be_a_link_or_a_mount(tmp_path, kind):
         with namespace.popen(["cat", "/etc/resolv.conf"], stdout=subprocess.PIPE) as process:
             assert process.communicate()[0] == b"nameserver 5.9.0.1\n"
     assert theirs.read_text() == "nameserver 192.0.2.1\n"
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (Refusal.NXDOMAIN, "has no address: 5.9.0.1 says NXDOMAIN"),
+        (Refusal.SERVFAIL, "5.9.0.1 says SERVFAIL"),
+    ],
+)
+def test_the_cause_is_named(lab, failure, words):
+    lab.names.fail(NAME, failure)
+    with pytest.raises(socket.gaierror, match=words):
+        lab.server("alice").connect(NAME, 80, within=5)
+
+
+@pytest.mark.parametrize(
+    "profile", [profiles.HOME, profiles.ONLY_443, profiles.IPV6_ONLY], ids=lambda each: each.name
+)
+def test_names_are_found_from_behind_routers(lab, profile):
+    device = lab.device("alice", profile)
+    assert asked_by_a_program(device, NAME)[0] == ["2a01:4f8:9::9", "5.9.9.9"]
+
+
+def test_a_moved_device_finds_names(lab):
+    device = lab.device("alice", profiles.HOME)
+    lab.move(device, profiles.IPV6_ONLY)
+    assert asked_by_a_program(device, NAME)[0] == ["2a01:4f8:9::9", "5.9.9.9"]
 
 
 def test_what_is_no_query_gets_no_answer():

@@ -1,0 +1,124 @@
+"""A router of the lab: what it is follows from data, and all of it can change while the lab runs."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+from . import firewall, nat
+from .firewall import Block
+from .links import Link, renumber, route
+from .namespace import Namespace
+from .profiles import Gateway, Profile
+
+__all__ = ["Router"]
+
+HOME4 = "10.{}.{}"
+CARRIER4 = "100.{}.{}"
+FIRST_CARRIER = 64  # 100.64.0.0/10 (RFC 6598)
+PREFIX6 = "2a01:4f8:{:x}::"
+SHARED_BY = 250
+"""Numbers per block of addresses, so that no address ends in 255."""
+
+
+class Router:
+    """A router, with its way out and a network behind it."""
+
+    def __init__(
+        self,
+        name: str,
+        gateway: Gateway,
+        namespace: Namespace,
+        link: Link,
+        *,
+        upstream: Router | None,
+    ) -> None:
+        """`upstream` None: the internet. The link's number, unique in the lab, makes the addresses behind."""
+        self.name = name
+        self.gateway = gateway
+        self.namespace = namespace
+        self.link = link
+        self.upstream = upstream
+        self._guests = itertools.count(2)
+        self._blocks: set[Block] = set()
+        self.ipv4 = gateway.nat is not None
+        """Whether there is IPv4 behind it; and IPv6:"""
+        self.ipv6 = any(":" in address for address in link.addresses)
+        if self.ipv6:
+            self._announce(f"{PREFIX6.format(link.number)}/48")
+        self.change()
+
+    @property
+    def address(self) -> str:
+        """What the world, or a carrier, knows it by: IPv4 where there is any behind it."""
+        return self.link.addresses[0]
+
+    def as_profile(self) -> Profile:
+        """What a guest without routers of its own lives in."""
+        own = Profile(
+            f"guest of {self.name}",
+            f"A guest in the network of {self.name}.",
+            (self.gateway,),
+            ipv4=self.gateway.ipv4,
+            ipv6=self.gateway.ipv6 if self.ipv6 else None,
+        )
+        return own.behind(self.upstream.as_profile()) if self.upstream else own
+
+    def next_addresses(self, *, ipv4: bool, ipv6: bool) -> list[str]:
+        """Addresses for one more guest, of these families as far as the router has them."""
+        guest = next(self._guests)
+        high, low = divmod(self.link.number, SHARED_BY)
+        network = (
+            CARRIER4.format(FIRST_CARRIER + high, low) if self.gateway.carrier else HOME4.format(high, low)
+        )
+        addresses = [f"{network}.{guest}"] if ipv4 and self.ipv4 else []
+        return addresses + ([f"{PREFIX6.format(self.link.number)}{guest:x}"] if ipv6 and self.ipv6 else [])
+
+    def change(self, **fields: Any) -> None:
+        """Become another router, with these fields of `Gateway`. All mappings are lost, as in a restart."""
+        self.gateway = replace(self.gateway, **fields)
+        rules = [firewall.render(self.gateway.firewall)]
+        if self.gateway.nat:
+            for name, value in nat.sysctls(self.gateway.nat).items():
+                self.namespace.sysctl(name, value)
+            rules.append(nat.render(self.gateway.nat, self.address))
+        self.namespace.nft("\n".join(rules))
+        self.namespace.conntrack("-F")
+
+    def forget_mappings(self) -> None:
+        """Every flow gets another outer port.
+
+        UDP is held back meanwhile: media that runs would have its old port again within milliseconds.
+        """
+        everything = Block("udp")
+        held = everything not in self._blocks
+        if held:
+            self.block("udp")
+        if self.gateway.nat:
+            self.namespace.nft(nat.FORGET)
+        self.namespace.conntrack("-F")
+        if held:
+            self.unblock("udp")
+
+    def renumber(self, address: str) -> None:
+        """Get another outer address of that family, as home routers do at night; mappings are lost."""
+        self.link = renumber(self.link, address)
+        self.change()
+
+    def block(self, protocol: str, port: int | None = None) -> None:
+        """From now on nothing of `udp` or `tcp`, or nothing to and from a far port, passes; silently."""
+        self._blocks.add(Block(protocol, port))
+        self.namespace.nft(firewall.render_blocks(self._blocks))
+
+    def unblock(self, protocol: str, port: int | None = None) -> None:
+        """The end of a `block`. Raises `KeyError` for one that there is not."""
+        self._blocks.remove(Block(protocol, port))
+        self.namespace.nft(firewall.render_blocks(self._blocks))
+
+    def _announce(self, prefix: str) -> None:
+        """Every router on the way out knows the way back."""
+        router: Router | None = self
+        while router is not None:
+            route(router.link, prefix)
+            router = router.upstream
