@@ -110,6 +110,7 @@ def test_an_answer_can_be_late(lab, asked):
     assert seconds >= 1.4
 
 
+@pytest.mark.nightly
 def test_silence_is_waited_for(lab, asked):
     alice = lab.server("alice")
     lab.names.fail(NAME, Refusal.SILENCE)
