@@ -77,6 +77,7 @@ def apply(link: Link, *, up: Conditions = ORDINARY, down: Conditions = ORDINARY)
     """Make a link slow or lossy until `remove`, or until the end of the `with` block.
 
     `up` is what the host sends, `down` what it gets. Packets between the host and its upstream itself are not delayed.
+    Remove them before a device moves: they belong to the link, and with it goes the account of what was lost.
     Raises `MissingCapability` for "tbf", or for "nfqueue" where the kernel has neither netem nor that, and
     `ValueError` on a link that has conditions already.
     """
@@ -227,6 +228,7 @@ class _Emulator:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
+                process_group=0,  # Ctrl-C in the terminal is for the harness, which then ends it
             )
             undo.callback(self._end)
             self._hear()  # packets are sent to it only when it is there
