@@ -33,7 +33,7 @@ GATEWAY4 = "169.254.{}.{}"
 GATEWAY6 = "fe80::{:x}"
 FIRST_OUTER_INDEX = 1000
 """The two ends must not have the same index: the kernel would then notice after up to 1 s only that the link is up."""
-PERSISTENT = 0x80  # IFA_F_NODAD: there is nobody else on a point-to-point link, and no time to wait for it
+NO_WAIT = 0x02  # IFA_F_NODAD: otherwise an IPv6 address cannot be bound for a moment, whatever sysctls say
 
 
 @dataclass(frozen=True)
@@ -154,9 +154,7 @@ def _make_outer_end(link: Link) -> None:
         index = _index(netlink, link.outer)
         for family, gateway in gateways(link).items():
             prefix = 64 if family == socket.AF_INET6 else 32
-            netlink.addr(
-                "add", index=index, address=gateway, prefixlen=prefix, family=family, flags=PERSISTENT
-            )
+            netlink.addr("add", index=index, address=gateway, prefixlen=prefix, family=family, flags=NO_WAIT)
         netlink.link("set", index=index, state="up")
 
 
@@ -165,7 +163,7 @@ def _make_inner_end(link: Link) -> None:
         index = _index(netlink, link.inner)
         for address in link.addresses:
             netlink.addr(
-                "replace", index=index, address=address, prefixlen=_host_prefix(address), flags=PERSISTENT
+                "replace", index=index, address=address, prefixlen=_host_prefix(address), flags=NO_WAIT
             )
         netlink.link("set", index=index, state="up")
         for family, gateway in gateways(link).items():
@@ -178,7 +176,7 @@ def _make_inner_end(link: Link) -> None:
 def _replace_address(interface: str, old: str, new: str) -> None:
     with IPRoute() as netlink:
         index = _index(netlink, interface)
-        netlink.addr("add", index=index, address=new, prefixlen=_host_prefix(new), flags=PERSISTENT)
+        netlink.addr("add", index=index, address=new, prefixlen=_host_prefix(new), flags=NO_WAIT)
         netlink.addr("del", index=index, address=old, prefixlen=_host_prefix(old))
 
 
