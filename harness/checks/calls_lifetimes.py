@@ -95,7 +95,12 @@ def relayed_call_outlives_lifetimes(
         with seated(outcome, friends, "long") as (caller, callee):
             call = set_up(outcome, "long", caller, callee, lifetimes.media)
             _talk_on(
-                outcome, target, call, "long", length, f"a call must outlive what it lives on: {lifetimes}"
+                outcome,
+                target,
+                call,
+                "long",
+                seconds=length,
+                promise=f"a call must outlive what it lives on: {lifetimes}",
             )
             call.hang_up(within=CALL_WITHIN)
 
@@ -117,7 +122,12 @@ def relayed_call_outlives_credentials(target: Target, host: Host, devices: Devic
             call = _set_up_in_time(outcome, caller, callee, lifetimes.media, min(expiries))
             length = round(max(expiries) + beyond - time.time(), 1)
             _talk_on(
-                outcome, target, call, "cliff", length, "a call must outlive the credentials it was made with"
+                outcome,
+                target,
+                call,
+                "cliff",
+                seconds=length,
+                promise="a call must outlive the credentials it was made with",
             )
             _expect_no_new_relay(outcome, friends)
             call.hang_up(within=CALL_WITHIN)
@@ -147,10 +157,12 @@ def _affordable(target: Target, seconds: float) -> float:
     return seconds
 
 
-def _talk_on(outcome: Outcome, target: Target, call: Call, name: str, seconds: float, promise: str) -> None:
+def _talk_on(
+    outcome: Outcome, target: Target, call: Call, name: str, *, seconds: float, promise: str
+) -> None:
     """What is wrong with the call is followed by the sentence of what was promised."""
     outcome.measurements["seconds"] = seconds
-    talk_through_turn(outcome, target, call, name, seconds, longest_pause=PAUSE)
+    talk_through_turn(outcome, target, call, name, seconds=seconds, longest_pause=PAUSE)
     outcome.expect(outcome, promise)
 
 
