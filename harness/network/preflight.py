@@ -104,15 +104,15 @@ def enter_user_namespace() -> str | None:
         return "this process had threads already when it was asked to enter a user namespace"
     # Tried in a child first: where it is forbidden half, there would be no way back for this process.
     trial = ["unshare", "--user", "--map-root-user", "--net", "--mount", "true"]
+    user, group = os.geteuid(), os.getegid()
     try:
         subprocess.run(trial, capture_output=True, text=True, check=True)
-    except FileNotFoundError:
-        return "the program unshare is not installed"
+        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
+            raise OSError(ctypes.get_errno(), "unshare was refused")
     except subprocess.CalledProcessError as error:
         return f"this user may not make namespaces: {error.stderr.strip()}"
-    user, group = os.geteuid(), os.getegid()
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
-        return f"this user may not make namespaces: {os.strerror(ctypes.get_errno())}"
+    except OSError as error:
+        return f"this user may not make namespaces: {error}"
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"0 {user} 1")
     Path("/proc/self/gid_map").write_text(f"0 {group} 1")
