@@ -82,6 +82,9 @@ class Lab:
         preflight().require("netns", "nft", "conntrack")
         self._open = ExitStack()
         self._numbers = itertools.count(1)
+        self._routers: list[
+            Router
+        ] = []  # with the programs in them, also when nobody else knows them any more
         self.internet = self._namespace("internet", forwards=True)
 
     def server(self, name: str, *, addresses: int = 1) -> LabHost:
@@ -96,6 +99,7 @@ class Lab:
         """A person's machine, behind routers of its own as the profile says, and these behind `behind`.
 
         Without a profile it is a guest of `behind`, or has a public address. It has one address of each family.
+        Raises `MissingCapability` for NAT64 where that cannot be had.
         """
         namespace = self._namespace(name, forwards=False)
         place = self._connect(name, namespace, profile, behind)
@@ -143,9 +147,13 @@ class Lab:
         return _Place(link, whole, routers)
 
     def _router(self, name: str, gateway: Gateway, profile: Profile, upstream: Router | None) -> Router:
+        if gateway.nat64:
+            preflight().require("nat64")
         namespace = self._namespace(name, forwards=True)
         link = self._link(namespace, upstream, ipv4=gateway.nat is not None, ipv6=profile.ipv6 is not None)
-        return Router(name, gateway, namespace, link, upstream=upstream)
+        router = Router(name, gateway, namespace, link, upstream=upstream)
+        self._routers.append(router)
+        return router
 
     def _link(self, namespace: Namespace, upstream: Router | None, *, ipv4: bool, ipv6: bool) -> Link:
         """Numbers of links are unique in the lab, so that no router owns an address that it must look up."""

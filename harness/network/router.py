@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
-from . import firewall, nat
+from . import firewall, nat, nat64
 from .firewall import Block
 from .links import Link, renumber, route
 from .namespace import Namespace
@@ -42,12 +42,14 @@ class Router:
         self.upstream = upstream
         self._guests = itertools.count(2)
         self._blocks: set[Block] = set()
-        self.ipv4 = gateway.nat is not None
+        self.ipv4 = gateway.ipv4 is not None
         """Whether there is IPv4 behind it; and IPv6:"""
         self.ipv6 = any(":" in address for address in link.addresses)
         if self.ipv6:
             self._announce(f"{PREFIX6.format(link.number)}/48")
         self.change()
+        if gateway.nat64:
+            self._translator = nat64.start(namespace, f"{PREFIX6.format(link.number)}6464")
 
     @property
     def address(self) -> str:

@@ -7,7 +7,8 @@ import pytest
 
 from harness.network import profiles
 from harness.network.lab import Lab, LabHost
-from harness.network.probe import udp_socket
+from harness.network.nat64 import nat64_address
+from harness.network.probe import arrived, udp_socket
 from harness.network.profiles import Profile
 from harness.waiting import wait_until
 
@@ -75,3 +76,25 @@ def test_a_device_without_ipv4_knows_at_once(lab: Lab):
     with pytest.raises(OSError) as caught:
         device.connect(server.address, 443, within=10)
     assert caught.value.errno == errno.ENETUNREACH
+
+
+def test_a_device_without_ipv4_reaches_it_by_nat64(lab: Lab):
+    server, device = lab.server("server"), lab.device("alice", profiles.NAT64)
+    with listen(server, server.address, 443) as listener:
+        device.connect(nat64_address(server.address), 443, within=10).close()
+        connection, (source, _port) = listener.accept()
+        connection.close()
+    assert source == device.routers[0].address
+    with (
+        udp_socket(server, socket.AF_INET, server.address, 7000) as at,
+        udp_socket(device, socket.AF_INET6) as client,
+    ):
+        client.sendto(b"hello", (nat64_address(server.address), 7000))
+        seen = wait_until(lambda: arrived(at).get(b"hello"), "a packet from IPv6", within=10)
+        at.sendto(b"welcome", seen)
+        answer = wait_until(lambda: arrived(client).get(b"welcome"), "an answer", within=10)
+    assert answer == (nat64_address(server.address), 7000)
+
+
+def test_addresses_of_nat64_are_those_of_rfc_6052():
+    assert nat64_address("192.0.2.33") == "64:ff9b::c000:221"

@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from harness.hosts import MissingCapability
 from harness.network import profiles
 from harness.network.lab import Lab
 from harness.network.nat import Behaviour, Dependence, Nat
@@ -16,10 +15,7 @@ EVERY_PORT = Dependence.ADDRESS_AND_PORT_DEPENDENT
 
 @pytest.mark.parametrize("profile", profiles.ALL, ids=lambda profile: profile.name)
 def test_a_profile_is_what_it_says(profile: Profile):
-    try:
-        self_test(profile)
-    except MissingCapability as missing:
-        pytest.skip(str(missing))
+    self_test(profile)
 
 
 @pytest.mark.usefixtures("lab")
