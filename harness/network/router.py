@@ -104,7 +104,7 @@ class Router:
             self.unblock("udp")
 
     def renumber(self, address: str) -> None:
-        """Get another outer address of that family, as home routers do at night; mappings are lost."""
+        """Get another outer IPv4 address, as home routers do at night; mappings are lost."""
         self.link = renumber(self.link, address)
         self.change()
 

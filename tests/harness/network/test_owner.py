@@ -1,6 +1,7 @@
 """Who owns a lab: several at a time on the same addresses, an owner that is killed, an ordinary user."""
 
 import json
+import shlex
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -30,6 +31,7 @@ with Lab() as lab:
     found = {
         "level": preflight().level,
         "address": alice.address,
+        "entrance": alice.namespace.entrance,
         "child": child.pid,
         "namespaces": [os.fstat(each.fd).st_ino for each in namespaces],
     }
@@ -39,7 +41,7 @@ with Lab() as lab:
 TOO_LATE = """
 import threading
 from harness.network.lab import Lab
-threading.Thread(target=input, daemon=True).start()
+threading.Thread(target=threading.Event().wait, daemon=True).start()
 try:
     Lab()
 except Exception as error:
@@ -57,6 +59,12 @@ def read(owner: subprocess.Popen[bytes]) -> dict[str, Any]:
     assert owner.stdout is not None
     found: dict[str, Any] = json.loads(owner.stdout.readline())
     return found
+
+
+def addresses_behind(entrance: str) -> str:
+    """What a person sees who enters a host by hand."""
+    look = [*shlex.split(entrance), "ip", "-o", "address"]
+    return subprocess.run(look, capture_output=True, text=True, check=True).stdout
 
 
 def namespaces_in_use() -> set[int]:
@@ -81,6 +89,8 @@ def test_four_labs_at_once_and_nothing_is_left_when_their_owners_are_killed():
         namespaces = {each for lab in labs for each in lab["namespaces"]}
         assert len(namespaces) == 12
         assert namespaces <= namespaces_in_use()
+        if preflight().level is Level.ROOT:  # from inside a user namespace there is nothing to enter
+            assert labs[0]["address"] in addresses_behind(labs[0]["entrance"])
         for owner in owners:
             owner.kill()
         children = [Path("/proc", str(lab["child"])) for lab in labs]
@@ -101,6 +111,8 @@ def test_an_ordinary_user_has_labs_too(tmp_path: Path):
     ordinary = as_nobody(tmp_path) if preflight().level is Level.ROOT else []
     with start(ordinary, OWNER) as owner:
         found = read(owner)
+        if ordinary:  # from inside there is nothing to enter
+            assert found["address"] in addresses_behind(found["entrance"])
         owner.communicate()
     assert owner.returncode == 0
     assert found["level"] == Level.USERNS
@@ -112,6 +124,6 @@ def test_an_ordinary_user_with_threads_is_told_what_is_missing(tmp_path: Path):
     if preflight().level is not Level.ROOT:
         pytest.skip("capability root: our children are in our user namespace already")
     with start(as_nobody(tmp_path), TOO_LATE) as owner:
-        said = owner.communicate(b"\n")[0].decode()
+        said = owner.communicate()[0].decode()
     assert said.startswith("MissingCapability capability netns: ")
     assert "threads" in said
