@@ -34,7 +34,7 @@ GATEWAY4 = "169.254.{}.{}"
 GATEWAY6 = "fe80::{:x}"
 FIRST_OUTER_INDEX = 1000
 """The two ends must not have the same index: the kernel would then notice after up to 1 s only that the link is up."""
-WITHOUT_WAITING = 0x02  # IFA_F_NODAD: nobody else is on a point-to-point link who could have the same address
+NO_WAIT = 0x02  # IFA_F_NODAD: nobody else is on a point-to-point link who could have the same address
 LINK_WITHIN = 20.0
 """Seconds for the kernel to notice that both ends are up: milliseconds on a quiet machine."""
 
@@ -170,9 +170,7 @@ def _make_outer_end(link: Link) -> None:
         index = _index(netlink, link.outer)
         for family, gateway in gateways(link).items():
             prefix = 64 if family == socket.AF_INET6 else 32
-            netlink.addr(
-                "add", index=index, address=gateway, prefixlen=prefix, family=family, flags=WITHOUT_WAITING
-            )
+            netlink.addr("add", index=index, address=gateway, prefixlen=prefix, family=family, flags=NO_WAIT)
         netlink.link("set", index=index, state="up")
 
 
@@ -185,7 +183,7 @@ def _make_inner_end(link: Link) -> None:
                 index=index,
                 address=address,
                 prefixlen=_host_prefix(address),
-                flags=WITHOUT_WAITING,
+                flags=NO_WAIT,
             )
         netlink.link("set", index=index, state="up")
         for family, gateway in gateways(link).items():
@@ -198,7 +196,7 @@ def _make_inner_end(link: Link) -> None:
 def _replace_address(interface: str, old: str, new: str) -> None:
     with IPRoute() as netlink:
         index = _index(netlink, interface)
-        netlink.addr("add", index=index, address=new, prefixlen=_host_prefix(new), flags=WITHOUT_WAITING)
+        netlink.addr("add", index=index, address=new, prefixlen=_host_prefix(new), flags=NO_WAIT)
         netlink.addr("del", index=index, address=old, prefixlen=_host_prefix(old))
 
 
