@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +92,7 @@ class Device:
 
         Two weak witnesses: relays and probes in iroh's trace, and the TCP connections that are open now.
         """
-        allowed = {target.host, *self.host.addresses_of(target.host)}
+        allowed = {target.host, *target.other_addresses, *self.host.addresses_of(target.host)}
         connected = {each.remote_address for each in tcp_connections(self.core.pid)}
         return self.core.iroh_trace().foreign(allowed) | (connected - allowed)
 
@@ -121,16 +121,25 @@ def devices_online(
     logs: Path,
     *,
     host: Host | None = None,
+    hosts: Mapping[str, Host] | None = None,
+    targets: Mapping[str, Target] | None = None,
     cores: CoreChoice | None = None,
     bot: bool = True,
     within: float = 60.0,
 ) -> Iterator[tuple[Device, ...]]:
-    """Devices that start together and are all closed at the end, also when one of them does not start."""
+    """Devices that start together and are all closed at the end, also when one of them does not start.
+
+    `hosts`: by the name of the device; the others live on `host`. `targets`: likewise, for those that find the same
+    server in another way.
+    """
     cores = cores or CoreChoice()
+    hosts, targets = hosts or {}, targets or {}
     binaries = {name: cores.for_device(name) for name in names}  # before any starts: one may need a download
 
     def start(name: str) -> Device:
-        return Device.start(name, target, logs, host=host, binary=binaries[name], bot=bot, within=within)
+        where = hosts.get(name, host)
+        what = targets.get(name, target)
+        return Device.start(name, what, logs, host=where, binary=binaries[name], bot=bot, within=within)
 
     with ThreadPoolExecutor(max_workers=max(len(names), 1)) as pool:
         starting: list[Future[Device]] = [pool.submit(start, name) for name in names]

@@ -15,6 +15,7 @@ import pytest
 
 from .checks.outcome import recording
 from .hosts import Host
+from .lab_session import LabFactory
 from .network.preflight import enter_user_namespace, preflight
 from .report.records import Record, Verdict
 from .report.run import Run, new_run_directory
@@ -134,3 +135,9 @@ def target(_session: Session, request: pytest.FixtureRequest) -> Iterator[Target
 def devices(_session: Session) -> DeviceFactory:
     """Starts devices: `with devices(("alice", "bob")) as (alice, bob):`."""
     return _session.devices
+
+
+@pytest.fixture(scope="session")
+def labs(_session: Session) -> LabFactory:
+    """Makes labs with a server in them: `with labs() as lab:`."""
+    return _session.labs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -12,10 +11,11 @@ from pathlib import Path
 
 from .device import Device, devices_online
 from .hosts import Host, LocalHost
+from .lab_session import LabFactory, open_lab
 from .report.run import Run
 from .targets import Target
 from .targets.options import Choice
-from .targets.reference import REFERENCE_COMMAND, ReferenceServer
+from .targets.reference import REFERENCE_COMMAND, ReferenceServer, keep_service_logs
 
 __all__ = ["DeviceFactory", "Session", "open_session"]
 
@@ -34,6 +34,8 @@ class Session:
     target: Target
     host: Host
     devices: DeviceFactory
+    labs: LabFactory
+    """Labs with a server of the same kind as the target; only for a target with the capability `lab`."""
 
 
 @contextmanager
@@ -54,7 +56,7 @@ def open_session(
     logs = logs or run.logs
     if choice.is_remote:
         logs.mkdir(parents=True, exist_ok=True)
-        yield _session(run, choice.open(host, logs), host, logs, choice)
+        yield _session(run, choice.open(host, logs), host, logs, choice, command=command)
         return
     with tempfile.TemporaryDirectory(prefix="dc-harness-state-") as directory:
         state = Path(directory)
@@ -62,13 +64,16 @@ def open_session(
             with ReferenceServer(
                 state, logs, host=host, command=command, relay_ping_interval=RELAY_PING_INTERVAL
             ) as server:
-                yield _session(run, choice.prepare(server.target, host), host, logs, choice)
+                target = choice.prepare(server.target, host)
+                yield _session(run, target, host, logs, choice, command=command)
         finally:
-            for log in state.glob("logs/*.log"):  # what the services wrote is evidence; their state is not
-                shutil.copy(log, logs / f"server.{log.name}")
+            keep_service_logs(state, logs)
 
 
-def _session(run: Run, target: Target, host: Host, logs: Path, choice: Choice) -> Session:
+def _session(
+    run: Run, target: Target, host: Host, logs: Path, choice: Choice, *, command: Sequence[str]
+) -> Session:
     target = replace(target, on_secret=run.redactor.add)
     devices = functools.partial(devices_online, target=target, logs=logs, host=host, cores=choice.cores)
-    return Session(run, target, host, devices)
+    labs = functools.partial(open_lab, logs, command=command, cores=choice.cores, on_secret=run.redactor.add)
+    return Session(run, target, host, devices, labs)

@@ -54,6 +54,15 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--turn-ttl", type=int, default=86400, metavar="SECONDS", help="how long its credentials are valid"
     )
+    result.add_argument(
+        "--advertise-relay",
+        metavar="URL",
+        help="the relay in METADATA, where clients reach it by another address",
+    )
+    result.add_argument(
+        "--advertise-turn", metavar="HOST:PORT", help="likewise the TURN server (UDP); the host may be a name"
+    )
+    result.add_argument("--advertise-turns", metavar="HOST:PORT", help="likewise the TURN server over TLS")
     result.add_argument("--ledger", action="store_true", help="remember who connected and what was carried")
     result.add_argument(
         "--relay-ping-interval",

@@ -116,7 +116,7 @@ def choose(arguments: argparse.Namespace, state: Path) -> tuple[ServerSettings, 
         state=state,
         host=host,
         ports=ports,
-        iroh_relay_url=_relay_url(host, ports, maddy, relay),
+        iroh_relay_url=arguments.advertise_relay or _relay_url(host, ports, maddy, relay),
         relay_config=relay.text_for(host)
         if relay
         else _relay_config(host, ports, arguments.relay_ping_interval, stun=not turn_has_stun),
@@ -126,7 +126,7 @@ def choose(arguments: argparse.Namespace, state: Path) -> tuple[ServerSettings, 
         ledger=arguments.ledger,
         public=arguments.public,
         turn=turn,
-        turn_offer=turn_offer,
+        turn_offer=_readdressed(turn_offer, arguments),
         turn_secret=_turn_secret(maddy),
     )
     return settings, claim
@@ -183,6 +183,14 @@ def _turn_offer(arguments: argparse.Namespace, maddy: MaddyConfig | None) -> Tur
     port, tls_port = offer.ports(maddy.turn)
     turns = f"{offer.server}:{tls_port}" if tls_port else None
     return TurnOffer(f"{offer.server}:{port}", turns, offer.ttl or arguments.turn_ttl)
+
+
+def _readdressed(offer: TurnOffer | None, arguments: argparse.Namespace) -> TurnOffer | None:
+    """As the command line says that clients reach it: through a NAT, say, or by a name."""
+    if offer is None:
+        return None
+    turn, turns = arguments.advertise_turn or offer.turn, arguments.advertise_turns or offer.turns
+    return replace(offer, turn=turn, turns=turns)
 
 
 def _turn_secret(maddy: MaddyConfig | None) -> str | None:

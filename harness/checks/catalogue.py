@@ -21,7 +21,7 @@ def all_checks() -> list[Check]:
 
 
 def run_check(check: Check, session: Session) -> Outcome:
-    """Run one check with what its parameters ask for by name: `host`, `devices`."""
-    offers = {"host": session.host, "devices": session.devices}
+    """Run one check with what its parameters ask for by name: `host`, `devices`, `labs`."""
+    offers = {"host": session.host, "devices": session.devices, "labs": session.labs}
     _target, *wanted = inspect.signature(check.run).parameters
     return check.run(session.target, **{name: offers[name] for name in wanted})

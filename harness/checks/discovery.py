@@ -6,7 +6,6 @@ public servers of somebody else, and a test of this server would test theirs.
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 
 from ..calls.servers import TURN_KEY, TurnOffer
@@ -47,7 +46,7 @@ def offered(target: Target, host: Host) -> Offer:
     """Read METADATA with our own client. Raises `PromiseBroken` for a missing, unusable or foreign value."""
     with ImapClient(host, target) as imap:
         imap.login(target.any_account())
-        return _offer(target, imap)
+        return _offer(target, imap, host)
 
 
 def offered_to_cores(target: Target, host: Host) -> Offer:
@@ -72,14 +71,14 @@ def offered_turn(target: Target, host: Host, key: str = TURN_KEY) -> TurnOffer:
     except TurnError as error:
         raise PromiseBroken(f"METADATA offers an unusable TURN server: {error}") from error
     target.on_secret(offer.password)
-    if not belongs_to(target, offer.host):
+    if not belongs_to(target, offer.host, host):
         raise PromiseBroken(
             f"METADATA offers the TURN server of somebody else: {offer} is not on {target.host} ({target.domain})"
         )
     return offer
 
 
-def _offer(target: Target, imap: ImapClient) -> Offer:
+def _offer(target: Target, imap: ImapClient, host: Host) -> Offer:
     if "METADATA" not in imap.capabilities():
         raise PromiseBroken("the server does not advertise the IMAP capability METADATA after login")
     try:
@@ -94,25 +93,26 @@ def _offer(target: Target, imap: ImapClient) -> Offer:
         url = RelayUrl.parse(value.value)
     except RelayError as error:
         raise PromiseBroken(f"METADATA offers an unusable relay: {error}") from error
-    if not belongs_to(target, url.host):
+    if not belongs_to(target, url.host, host):
         raise PromiseBroken(
             f"METADATA offers the relay of somebody else: {url} is not on {target.host} ({target.domain})"
         )
     return Offer(url)
 
 
-def belongs_to(target: Target, name: str) -> bool:
-    """`name`, a DNS name or an address, means the target's own host."""
+def belongs_to(target: Target, name: str, host: Host) -> bool:
+    """`name`, a DNS name or an address, means the target's own host, as `host` sees it."""
     if name in (target.host, target.domain):
         return True
-    return bool(_addresses(name) & _addresses(target.host))
+    own = _addresses(target.host, host) | target.other_addresses
+    return bool(_addresses(name, host) & own)
 
 
-def _addresses(name: str) -> set[str]:
+def _addresses(name: str, host: Host) -> frozenset[str]:
     try:
-        return {str(entry[4][0]) for entry in socket.getaddrinfo(name, None)}
+        return host.addresses_of(name)
     except OSError:
-        return set()
+        return frozenset()
 
 
 @check("DISC-1", "DISC-2", "IROH-6", needs=("iroh_relay",))
@@ -121,7 +121,7 @@ def metadata_offers_a_relay(target: Target, host: Host) -> Outcome:
     outcome = Outcome()
     with ImapClient(host, target) as imap:
         imap.login(target.new_account())
-        offer = _offer(target, imap)
+        offer = _offer(target, imap, host)
         outcome.measurements["iroh_relay"] = str(offer.iroh_relay)
         single = imap.get_metadata(IROH_RELAY_KEY, form="single").get(IROH_RELAY_KEY)
         parenthesised = imap.get_metadata(IROH_RELAY_KEY, form="list").get(IROH_RELAY_KEY)

@@ -269,7 +269,7 @@ def _two(target: Target, host: Host, url: TurnUrl, offer: TurnOffer) -> Iterator
             stack.enter_context(allocated(_client(target, host, url, offer.credentials))) for _ in range(2)
         )
         for peer in (first, second):
-            if not belongs_to(target, peer.relayed[0]):
+            if not belongs_to(target, peer.relayed[0], host):
                 raise PromiseBroken(
                     f"TURN tells clients the relayed address {written(peer.relayed)}, "
                     f"which is no address of {target.host} ({target.domain})"

@@ -290,9 +290,14 @@ class Account:
         """Queue a message with a file."""
         return self.chat_with(friend).send_message(text=text, file=str(path))
 
-    def send_webxdc(self, friend: Account, path: Path, *, text: str) -> Webxdc:
-        """Send an app; `text` is what the friend finds it by."""
-        return Webxdc(self, self.send_file(friend, path, text=text).id)
+    def send_webxdc(self, friends: Sequence[Account], path: Path, *, text: str) -> Webxdc:
+        """Send an app to one friend, or to a new group of them; `text` is what they find it by."""
+        if len(friends) == 1:
+            return Webxdc(self, self.send_file(friends[0], path, text=text).id)
+        group = self.client.create_group(text)
+        for friend in friends:
+            group.add_contact(self.chat_with(friend).get_contacts()[0])
+        return Webxdc(self, group.send_message(text=text, file=str(path)).id)
 
     def wait_until_sent(self, message: Message, *, within: float = 60.0) -> None:
         """Wait until the server has accepted a message. Raises `SendFailed` when it refused."""

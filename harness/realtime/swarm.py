@@ -1,4 +1,4 @@
-"""Two devices that run the same WebXDC app and exchange numbered messages over its realtime channel."""
+"""Devices that run the same WebXDC app and exchange numbered messages over its realtime channel."""
 
 from __future__ import annotations
 
@@ -183,17 +183,21 @@ def arrivals(
     return found
 
 
-def join(alice: Device, bob: Device, *, within: float = 60.0) -> Swarm:
-    """Alice sends bob an app, both open its realtime channel; returns when messages go both ways.
+def join(first: Device, *others: Device, within: float = 60.0) -> Swarm:
+    """The first device sends an app, all open its realtime channel; returns when messages go every way.
 
-    They must be befriended. Raises `WaitTimeout` with the step that did not happen.
+    The others must be befriended with the first; they need not be with each other. Raises `WaitTimeout` with the
+    step that did not happen.
     """
     deadline = Deadline(within)
     token = f"realtime {secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory() as directory:
-        sent = alice.account.send_webxdc(bob.account, build_app(Path(directory)), text=token)
-        received = bob.account.wait_for_webxdc(token, within=deadline.remaining())
-    swarm = Swarm([(alice, sent), (bob, received)])
+        friends = [each.account for each in others]
+        sent = first.account.send_webxdc(friends, build_app(Path(directory)), text=token)
+        received = [
+            (each, each.account.wait_for_webxdc(token, within=deadline.remaining())) for each in others
+        ]
+    swarm = Swarm([(first, sent), *received])
     swarm.advertise(within=deadline.remaining())
     swarm.wait_until_up(within=deadline.remaining())
     return swarm

@@ -39,10 +39,10 @@ class Credentials:
         settings = {
             "p": self.password,
             "v": "1",
-            "ih": target.host,
+            "ih": target.imap_host or target.host,
             "ip": target.imaps,
             "is": "ssl",
-            "sh": target.host,
+            "sh": target.smtp_host or target.host,
             "sp": target.submissions,
             "ss": "ssl",
             "ic": "3",

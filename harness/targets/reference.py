@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,8 @@ from .target import Target
 __all__ = ["ReferenceServer", "ServerError"]
 
 REFERENCE_COMMAND = (sys.executable, "-m", "reference_server")
-CAPABILITIES = frozenset({"iroh_relay", "relay_v1", "ledger", "logs", "faults"})
+CAPABILITIES = frozenset({"iroh_relay", "relay_v1", "ledger", "logs", "faults", "lab"})
+"""`lab`: another one like it can be started in a network of our own."""
 LIFELINE = "DC_SERVER_LIFELINE"
 """Names the read end of a pipe that we hold: when we are gone, even by kill -9, the server ends itself."""
 STOP_PATIENCE = 10.0
@@ -161,3 +163,9 @@ class ReferenceServer:
         tail = self.stderr_path.read_text(errors="replace").splitlines()[-TAIL_LINES:]
         said = "\n  ".join(tail) if tail else "(nothing)"
         return f"the server {what}. The end of {self.stderr_path}:\n  {said}"
+
+
+def keep_service_logs(state: Path, logs: Path) -> None:
+    """Copy what the services wrote: it is evidence, and their state is not."""
+    for log in state.glob("logs/*.log"):
+        shutil.copy(log, logs / f"server.{log.name}")

@@ -49,6 +49,12 @@ class Target:
     """The CA that signed its certificates; None: one that this machine trusts."""
     dialect: str
     """How METADATA values are written: `chatmail` (literals, as dovecot) or `madmail` (quoted strings)."""
+    imap_host: str | None = None
+    """Where cores are told that IMAP is, if not at `host`; its port is `imaps`."""
+    smtp_host: str | None = None
+    """Likewise for submission, `submissions`."""
+    other_addresses: frozenset[str] = frozenset()
+    """Addresses of the server besides those of `host`."""
     capabilities: frozenset[str] = frozenset()
     """What a check may require: `iroh_relay`, `relay_v1`, `ledger`, `logs`, `faults`, `turn`, ..."""
     turn: tuple[TurnUrl, ...] = ()

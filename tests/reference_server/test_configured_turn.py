@@ -163,3 +163,13 @@ def test_without_files_both_keys_are_there(tmp_path, arguments):
         assert [(key, value[1]) for key, value in told.items()] == [("turn", "3478"), ("turns", "5349")]
         assert relayed_host(told["turn"], "udp") == endpoints["host"]
         assert relayed_host(told["turns"], "tls", endpoints["ca_file"]) == endpoints["host"]
+
+
+def test_the_command_line_says_where_clients_find_what_was_moved(tmp_path, host):
+    arguments = ["--advertise-relay", "http://relay.example:443", "--advertise-turn", "turn.example:3478"]
+    arguments += ["--advertise-turns", "turn.example:443"]
+    with running(tmp_path, "--host", host, *arguments) as endpoints:
+        said = metadata(endpoints, IROH, TURN, TURNS)
+    assert "http://relay.example:443" in said
+    assert "turn.example:3478:" in said
+    assert "turn.example:443:" in said
