@@ -73,7 +73,8 @@ def offered_turn(target: Target, host: Host, key: str = TURN_KEY) -> TurnOffer:
     target.on_secret(offer.password)
     if not belongs_to(target, offer.host, host):
         raise PromiseBroken(
-            f"METADATA offers the TURN server of somebody else: {offer} is not on {target.host} ({target.domain})"
+            f"METADATA offers the TURN server of somebody else: {offer} is not on {target.host} ({target.domain}), "
+            f"but {_whereabouts(offer.host, host)}"
         )
     return offer
 
@@ -113,6 +114,13 @@ def _addresses(name: str, host: Host) -> frozenset[str]:
         return host.addresses_of(name)
     except OSError:
         return frozenset()
+
+
+def _whereabouts(name: str, host: Host) -> str:
+    try:
+        return f"at {', '.join(sorted(host.addresses_of(name)))}"
+    except OSError as error:
+        return f"nowhere: {error}"
 
 
 @check("DISC-1", "DISC-2", "IROH-6", needs=("iroh_relay",))

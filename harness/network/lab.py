@@ -20,7 +20,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..hosts import Host, Socket
+from . import resolver
 from .links import Link, bring_up, connect, disconnect, prepare, take_down
+from .names import Names
+from .nameserver import NameServer
 from .namespace import Namespace
 from .preflight import preflight
 from .profiles import PUBLIC, Gateway, Profile
@@ -30,6 +33,8 @@ __all__ = ["Lab", "LabHost"]
 
 PUBLIC4 = "5.9.{}.{}"
 """Ordinary public addresses: stacks treat the ranges for documentation as special, and nothing leaves the lab."""
+NAME_SERVERS = (PUBLIC4.format(0, 1), f"{PREFIX6.format(1)}1")
+"""The first machine is the name server, so that every other can be told."""
 
 
 @dataclass(eq=False)
@@ -48,6 +53,9 @@ class LabHost(Host):
     """What it says of the whole way to the internet."""
     routers: tuple[Router, ...] = ()
     """All that are between it and the internet, from the device outward."""
+
+    def resolve(self, name: str) -> tuple[str, ...]:
+        return resolver.resolve(self.namespace, name)
 
     def popen(self, args: Sequence[str | Path], **kwargs: Any) -> subprocess.Popen[bytes]:
         return self.namespace.popen(args, **kwargs)
@@ -80,12 +88,18 @@ class Lab:
     def __init__(self) -> None:
         """Raises `MissingCapability` where this user may not make networks, or a program for it is missing."""
         preflight().require("netns", "nft", "conntrack")
-        self._open = ExitStack()
         self._numbers = itertools.count(1)
-        self._routers: list[
-            Router
-        ] = []  # with the programs in them, also when nobody else knows them any more
-        self.internet = self._namespace("internet", forwards=True)
+        self._routers: list[Router] = []
+        """Kept with the programs in them, also when nobody else knows them any more."""
+        self.names = Names()
+        """The names that programs in the lab find. Whatever else they ask for does not exist, and is recorded."""
+        self._open = ExitStack()
+        try:
+            self.internet = self._namespace("internet", forwards=True)
+            self._open.enter_context(NameServer(self.server("names"), NAME_SERVERS, self.names))
+        except BaseException:
+            self.close()
+            raise
 
     def server(self, name: str, *, addresses: int = 1) -> LabHost:
         """A machine with public IPv4 addresses, and as many of IPv6."""
@@ -93,6 +107,7 @@ class Lab:
         namespace = self._namespace(name, forwards=False)
         public = [_public4(number) for number in numbers] + [_public6(number) for number in numbers]
         link = connect(self.internet, namespace, numbers[0], public)
+        _tell_name_server(namespace, link)
         return LabHost(name, public[0], namespace, link, tuple(public))
 
     def device(self, name: str, profile: Profile | None = None, *, behind: Router | None = None) -> LabHost:
@@ -144,6 +159,7 @@ class Lab:
             routers = (router, *routers)
         families = {"ipv4": whole.ipv4 is not None, "ipv6": whole.ipv6 is not None}
         link = self._link(namespace, routers[0] if routers else None, **families)
+        _tell_name_server(namespace, link)
         return _Place(link, whole, routers)
 
     def _router(self, name: str, gateway: Gateway, profile: Profile, upstream: Router | None) -> Router:
@@ -166,6 +182,7 @@ class Lab:
     def _namespace(self, name: str, *, forwards: bool) -> Namespace:
         namespace = self._open.enter_context(Namespace(name))
         prepare(namespace, forwards=forwards)
+        resolver.give_hosts(namespace, {})
         return namespace
 
 
@@ -175,6 +192,12 @@ def _public4(number: int) -> str:
 
 def _public6(number: int) -> str:
     return f"{PREFIX6.format(number)}1"
+
+
+def _tell_name_server(namespace: Namespace, link: Link) -> None:
+    """The lab's, over the first family that the machine has an address of."""
+    first = ":" in link.addresses[0]
+    resolver.give_name_servers(namespace, [each for each in NAME_SERVERS if (":" in each) == first])
 
 
 def _outward(router: Router) -> tuple[Router, ...]:

@@ -34,7 +34,7 @@ GATEWAY4 = "169.254.{}.{}"
 GATEWAY6 = "fe80::{:x}"
 FIRST_OUTER_INDEX = 1000
 """The two ends must not have the same index: the kernel would then notice after up to 1 s only that the link is up."""
-NO_WAIT = 0x02  # IFA_F_NODAD: nobody else is on a point-to-point link who could have the same address
+NO_WAIT = 0x02  # IFA_F_NODAD: otherwise an IPv6 address cannot be bound for a moment, whatever sysctls say
 LINK_WITHIN = 20.0
 """Seconds for the kernel to notice that both ends are up: milliseconds on a quiet machine."""
 

@@ -94,8 +94,8 @@ def test_four_labs_at_once_and_nothing_is_left_when_their_owners_are_killed():
         for owner in owners:
             owner.kill()
         children = [Path("/proc", str(lab["child"])) for lab in labs]
-        wait_until(lambda: not any(map(is_alive, children)), "their programs to end", within=20)
-        wait_until(lambda: not namespaces & namespaces_in_use(), "their namespaces to go", within=20)
+        wait_until(lambda: not any(map(is_alive, children)), "their programs to end", within=60)
+        wait_until(lambda: not namespaces & namespaces_in_use(), "their namespaces to go", within=60)
 
 
 def is_alive(process: Path) -> bool:
