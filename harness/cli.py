@@ -18,6 +18,7 @@ from . import logs, serve
 from .checks.catalogue import all_checks, is_in_room, run_check
 from .checks.outcome import Check, recording
 from .mutation import as_json, declared_mutants, judge, render, run_table
+from .network.preflight import preflight
 from .report.calls import render_calls
 from .report.records import Record, Verdict
 from .report.run import Run, new_run_directory
@@ -96,7 +97,7 @@ def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
     progress = logging.getLogger("harness.progress")
     progress.setLevel(logging.INFO)
     progress.addHandler(logging.StreamHandler(sys.stderr))
-    run = Run(out or new_run_directory(RUNS))
+    run = Run(out or new_run_directory(RUNS), machine=preflight().sentences())
 
     def show(record: Record, files: Sequence[Path]) -> None:
         run.add(record, files)

@@ -1,8 +1,8 @@
 """Where programs run and sockets live.
 
 Everything in `harness` that starts a process or opens a socket takes a `Host`. `LocalHost` is this machine
-as it is; later hosts are network namespaces, where a process or a socket must be made inside. Nothing else in
-`harness` may call `subprocess.Popen` or `socket.socket`.
+as it is; those of `harness.network.lab` are network namespaces, where a process or a socket must be made inside.
+Nothing else in `harness` may call `subprocess.Popen` or `socket.socket`.
 """
 
 from __future__ import annotations

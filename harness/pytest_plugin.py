@@ -1,7 +1,8 @@
 """The pytest door: fixtures `target`, `host` and `devices`, the run directory, one writer of results.
 
 Every process that runs tests has a server of its own, so `-n auto` needs no locks. Workers send their records home with
-the test reports; only the main process writes `results.jsonl`. Nothing happens unless a test asks for a fixture.
+the test reports; only the main process writes `results.jsonl`. Nothing happens unless a test asks for a fixture, except
+that an ordinary user becomes root of a user namespace, which cannot be done later: a lab is made of networks.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pytest
 from .checks.outcome import recording
 from .hosts import Host
 from .lab_session import LabFactory
+from .network.preflight import enter_user_namespace, preflight
 from .report.records import Record, Verdict
 from .report.run import Run, new_run_directory
 from .report.summary import accounts_left, counts
@@ -41,6 +43,7 @@ _CHOICE = pytest.StashKey[Choice]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    enter_user_namespace()
     config.addinivalue_line("markers", "requirement(*ids): the promises that a test proves")
     config.addinivalue_line("markers", "server(*arguments): how an embedded server is started for this test")
     try:
@@ -50,6 +53,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if not _is_worker(config):
         config.stash[_DIRECTORY] = config.getoption("--out") or new_run_directory(RUNS)
         config.pluginmanager.register(_Writer(config.stash[_DIRECTORY]))
+
+
+def pytest_report_header() -> list[str]:
+    return preflight().sentences()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -74,7 +81,7 @@ class _Writer:
             return
         for name, value in report.user_properties:
             if name == RECORD:
-                self._run = self._run or Run(self._directory)
+                self._run = self._run or Run(self._directory, machine=preflight().sentences())
                 self._run.append(Record.from_json(str(value)))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

@@ -89,6 +89,8 @@ class Lab:
         """Raises `MissingCapability` where this user may not make networks, or a program for it is missing."""
         preflight().require("netns", "nft", "conntrack")
         self._numbers = itertools.count(1)
+        self._routers: list[Router] = []
+        """Kept with the programs in them, also when nobody else knows them any more."""
         self.names = Names()
         """The names that programs in the lab find. Whatever else they ask for does not exist, and is recorded."""
         self._open = ExitStack()
@@ -112,6 +114,7 @@ class Lab:
         """A person's machine, behind routers of its own as the profile says, and these behind `behind`.
 
         Without a profile it is a guest of `behind`, or has a public address. It has one address of each family.
+        Raises `MissingCapability` for NAT64 where that cannot be had.
         """
         namespace = self._namespace(name, forwards=False)
         place = self._connect(name, namespace, profile, behind)
@@ -160,9 +163,13 @@ class Lab:
         return _Place(link, whole, routers)
 
     def _router(self, name: str, gateway: Gateway, profile: Profile, upstream: Router | None) -> Router:
+        if gateway.nat64:
+            preflight().require("nat64")
         namespace = self._namespace(name, forwards=True)
         link = self._link(namespace, upstream, ipv4=gateway.nat is not None, ipv6=profile.ipv6 is not None)
-        return Router(name, gateway, namespace, link, upstream=upstream)
+        router = Router(name, gateway, namespace, link, upstream=upstream)
+        self._routers.append(router)
+        return router
 
     def _link(self, namespace: Namespace, upstream: Router | None, *, ipv4: bool, ipv6: bool) -> Link:
         """Numbers of links are unique in the lab, so that no router owns an address that it must look up."""

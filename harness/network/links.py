@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from pyroute2 import IPRoute
 
+from ..waiting import wait_until
 from .namespace import Namespace
 
 __all__ = [
@@ -34,6 +35,8 @@ GATEWAY6 = "fe80::{:x}"
 FIRST_OUTER_INDEX = 1000
 """The two ends must not have the same index: the kernel would then notice after up to 1 s only that the link is up."""
 NO_WAIT = 0x02  # IFA_F_NODAD: otherwise an IPv6 address cannot be bound for a moment, whatever sysctls say
+LINK_WITHIN = 20.0
+"""Seconds for the kernel to notice that both ends are up: milliseconds on a quiet machine."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ def take_down(link: Link) -> None:
 def bring_up(link: Link) -> None:
     """The downstream's interface is switched on, with its addresses and its way out."""
     link.downstream.call(_make_inner_end, link)
+    link.upstream.call(_await_carrier, link.outer)
+    link.downstream.call(_await_carrier, link.inner)
 
 
 def route(link: Link, prefix: str) -> None:
@@ -133,6 +138,17 @@ def _set_state(interface: str, state: str) -> None:
         netlink.link("set", index=_index(netlink, interface), state=state)
 
 
+def _await_carrier(interface: str) -> None:
+    """Until the kernel has noticed it drops what is sent, and who asks for a neighbour asks again a second later."""
+    with IPRoute() as netlink:
+        index = _index(netlink, interface)
+        wait_until(
+            lambda: netlink.link("get", index=index)[0].get("operstate") == "UP",
+            f"interface {interface} to be up",
+            within=LINK_WITHIN,
+        )
+
+
 def _remove(interface: str) -> None:
     with IPRoute() as netlink:
         netlink.link("del", index=_index(netlink, interface))
@@ -163,7 +179,11 @@ def _make_inner_end(link: Link) -> None:
         index = _index(netlink, link.inner)
         for address in link.addresses:
             netlink.addr(
-                "replace", index=index, address=address, prefixlen=_host_prefix(address), flags=NO_WAIT
+                "replace",
+                index=index,
+                address=address,
+                prefixlen=_host_prefix(address),
+                flags=NO_WAIT,
             )
         netlink.link("set", index=index, state="up")
         for family, gateway in gateways(link).items():

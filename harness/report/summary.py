@@ -26,13 +26,14 @@ def accounts_left(records: Sequence[Record]) -> str:
     )
 
 
-def render_markdown(name: str, records: Sequence[Record]) -> str:
-    """A table of checks, then what is wrong, then the calls, then what a reader must know."""
+def render_markdown(name: str, records: Sequence[Record], machine: Sequence[str] = ()) -> str:
+    """What ran where, a table of checks, then what is wrong, then the calls, then what a reader must know."""
     lines = [
         f"# {name}",
         "",
         counts(records) + ".",
         "",
+        *([*(f"- {sentence}" for sentence in machine), ""] if machine else []),
         *([f"{left}.", ""] if (left := accounts_left(records)) else []),
         "| check | requirements | verdict | seconds |",
         "|---|---|---|---|",
