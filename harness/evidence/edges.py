@@ -1,0 +1,119 @@
+"""Watching the edges of hosts through the phases of a check.
+
+with Edges([alice, bob], capture=directory / "capture.pcapng") as edges:
+    edges.begin("signalling")
+    ...
+    edges.begin("media")
+    ...
+    edges.settle(within=5)
+    path = paths.of_call(edges.phase("media"), parties, paths.said(stats), carried)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from ..network.links import Link
+from ..waiting import wait_until
+from . import flows
+from .capture import Capture
+from .flows import EdgeCounts
+
+__all__ = ["Edges", "Watched"]
+
+CALM = 0.1
+"""Seconds without a packet after which nothing is on its way: acknowledgements of TCP are delayed by 40 ms."""
+
+
+class Watched(Protocol):
+    """A host whose way out has an outer end, such as `LabHost`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def link(self) -> Link: ...
+
+
+class Edges:
+    """Counters and capture at the outer ends of the links of hosts, by name of the host."""
+
+    def __init__(self, hosts: Iterable[Watched], capture: Path | None = None) -> None:
+        """Counts from now on; whoever else was watching one of these hosts must not be read any more.
+
+        `capture`: the file for what passes, without secrets.
+        """
+        self._links: dict[str, list[Link]] = {}
+        self._begun: dict[str, Mapping[str, EdgeCounts]] = {}
+        self._capture = Capture(capture)
+        try:
+            for host in hosts:
+                self.follow(host)
+        except BaseException:
+            self.close()
+            raise
+
+    def follow(self, host: Watched) -> None:
+        """Count at the link that this host has now; what was counted at its earlier ones stays in the account."""
+        links = self._links.setdefault(host.name, [])
+        if host.link not in links:
+            flows.install(host.link)
+            self._capture.watch(host.name, host.link)
+            links.append(host.link)
+
+    def now(self) -> dict[str, EdgeCounts]:
+        """What was counted since the watch began."""
+        return {
+            name: replace(
+                sum(map(flows.read, links), start=EdgeCounts()), streams=self._capture.streams(name)
+            )
+            for name, links in self._links.items()
+        }
+
+    def begin(self, phase: str) -> None:
+        """Start a phase, which ends where the next one starts. Names are used once."""
+        if phase in self._begun:
+            raise ValueError(f"there is a phase {phase} already")
+        self._begun[phase] = self.now()
+
+    def phase(self, name: str) -> dict[str, EdgeCounts]:
+        """What was counted in a phase; in the last one, until now. Raises `KeyError` for one that never began."""
+        start = self._begun[name]
+        begun = list(self._begun)
+        following = begun[begun.index(name) + 1 :]
+        end = self._begun[following[0]] if following else self.now()
+        return {host: counts - start.get(host, EdgeCounts()) for host, counts in end.items()}
+
+    def settle(self, *, within: float) -> None:
+        """Wait until nothing is on its way any more. Raises `WaitTimeout`."""
+        last, changed = self.now(), time.monotonic()
+
+        def calm() -> bool:
+            nonlocal last, changed
+            before, last = last, self.now()
+            if before != last:
+                changed = time.monotonic()
+            return time.monotonic() - changed >= CALM
+
+        wait_until(calm, f"{CALM} s without a packet at the edges", within=within)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Frames that the capture has missed; the counters have them all the same."""
+        return {name: self._capture.dropped(name) for name in self._links}
+
+    def close(self) -> None:
+        """End the capture; what stays of the counters ends with the lab. A second call does nothing."""
+        self._capture.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
