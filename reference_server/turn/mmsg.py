@@ -10,7 +10,7 @@ import ctypes
 import errno
 from collections.abc import Iterable
 
-__all__ = ["HEADER", "SLOTS", "STRIDE", "Batch", "Vector"]
+__all__ = ["HEADER", "ROOM", "SLOTS", "STRIDE", "Batch", "Vector"]
 
 SLOTS = 64
 HEADER = 4
@@ -76,6 +76,7 @@ class Batch:
 
     def __init__(self) -> None:
         self.buffer = bytearray(SLOTS * STRIDE)
+        self.view = memoryview(self.buffer)
         memory = ctypes.addressof(ctypes.c_char.from_buffer(self.buffer))
         self.into_start = Vector(memory, 0, HEADER + ROOM)
         """To receive: a datagram begins at the start of its slot."""
