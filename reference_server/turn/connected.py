@@ -184,10 +184,7 @@ class Connected(ABC):
         """Send `count` payloads of `size` bytes on, which lie in the first slot, `step` bytes from start to start."""
         batch = self._shell.batch
         end = start + count * step
-        if size:
-            kinds = batch.buffer[start:end:step].translate(CLASS_OF)
-        else:
-            kinds = bytearray([OTHER]) * count
+        kinds = batch.buffer[start:end:step].translate(CLASS_OF) if size else bytearray([OTHER]) * count
         for packets, volume in way.counters:
             for kind in set(kinds):
                 number = kinds.count(kind)
