@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
 import socket
 import struct
-from dataclasses import dataclass
 
 import pytest
 
 from reference_server.turn import segments
-from reference_server.turn.ledger import TurnLedger
-from reference_server.turn.service import TurnService
-from reference_server.turn.settings import Listen, TurnSettings
 from reference_server.turn.stun import Address
-from tests.reference_server.turn.running import DEADLINE, REALM, SECRET, Wire
+from tests.reference_server.turn.running import DEADLINE, Wire, embedded
 
 pytestmark = pytest.mark.skipif(
     not segments.KERNEL_CAN, reason="this kernel lacks the capability UDP_GRO and UDP_SEGMENT"
@@ -24,29 +18,10 @@ FLOOD = 700
 SO_NO_CHECK = 11
 
 
-@dataclass
-class Server:
-    """A server in this process, so that a test can keep it busy while datagrams queue up."""
-
-    address: tuple[str, int]
-    shell: object
-    ledger: TurnLedger
-
-    def while_busy(self, work):
-        return self.shell.loop.call(work)
-
-    def records(self):
-        return self.ledger.snapshot()["allocations"]
-
-
 @pytest.fixture
 def server():
-    ledger = TurnLedger(enabled=True)
-    settings = TurnSettings((Listen.parse("udp://127.0.0.1:0"),), REALM)
-    service = TurnService(settings, [SECRET], ledger, allowed_peers=[ipaddress.ip_network("127.0.0.0/8")])
-    endpoints = asyncio.run(service.start())
-    yield Server(("127.0.0.1", endpoints["stun"]), service._shell, ledger)
-    asyncio.run(service.close())
+    with embedded(allow=["127.0.0.0/8"]) as server:
+        yield server
 
 
 @pytest.fixture
@@ -94,7 +69,7 @@ def flood(server, sender, receiver, datagram, arrives):
 @pytest.fixture
 def legs(server):
     """A client and a peer whose sockets at the server are both read with UDP_GRO; neither uses it itself."""
-    with Wire(server.address) as client, udp() as peer:
+    with Wire(server.address("udp")) as client, udp() as peer:
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
         relay = client.allocate().relayed
         assert client.bind(Address(*peer.getsockname())).ok
@@ -110,13 +85,13 @@ def tally(record, way):
 
 def test_from_client_to_peer(server, legs, joined):
     client, peer = legs
-    before = tally(server.records()[0], "to_peer")["other"]["packets"]
+    before = tally(server.ledger()["allocations"][0], "to_peer")["other"]["packets"]
     payloads = [*numbered(40, 500), *numbered(10, 300, b"\x14")]
     at_once(client.socket, [channel_data(payload) for payload in payloads[:40]])
     at_once(client.socket, [channel_data(payload) for payload in payloads[40:]])
     assert [peer.recv(2000) for _ in payloads] == payloads
     assert max(joined) > 1
-    record = server.records()[0]
+    record = server.ledger()["allocations"][0]
     assert tally(record, "to_peer") == {
         "rtp": {"packets": 40, "bytes": 40 * 500},
         "dtls": {"packets": 10, "bytes": 10 * 300},
@@ -131,13 +106,13 @@ def test_from_peer_to_client_with_a_shorter_last_one(server, legs, joined):
     at_once(peer, payloads[1:])
     assert [client.receive() for _ in payloads[1:]] == [channel_data(each) for each in payloads[1:]]
     assert max(joined) > 1
-    record = server.records()[0]
+    record = server.ledger()["allocations"][0]
     assert tally(record, "to_client")["rtp"] == {"packets": 64, "bytes": 63 * 900 + 4}
     assert record["drops"] == {}
 
 
 def test_from_client_to_client(server, joined):
-    with Wire(server.address) as one, Wire(server.address) as two:
+    with Wire(server.address("udp")) as one, Wire(server.address("udp")) as two:
         for client in (one, two):
             client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
         first, second = one.allocate().relayed, two.allocate().relayed
@@ -148,7 +123,7 @@ def test_from_client_to_client(server, joined):
         at_once(one.socket, [channel_data(payload) for payload in payloads])
         assert [two.receive() for _ in payloads] == [channel_data(each, 0x4FFF) for each in payloads]
         assert max(joined) > 1
-        records = server.records()
+        records = server.ledger()["allocations"]
         expected = {"packets": 51, "bytes": 50 * 1000 + 4}
         assert tally(records[0], "to_peer")["rtp"] == tally(records[1], "to_client")["rtp"] == expected
 
@@ -176,7 +151,7 @@ def test_each_datagram_goes_where_it_belongs(server, legs):
         assert [peer.recv(100) for _ in range(7)] == [b"one0", b"one1", b"one2", b"sh", b"", b"", b"last"]
         assert [other.recv(100) for _ in range(3)] == [b"two0", b"two1", b"two2"]
         client.refresh()  # was all of it before this?
-        drops = server.records()[0]["drops"]
+        drops = server.ledger()["allocations"][0]["drops"]
         assert {reason: count["packets"] for reason, count in drops.items()} == {
             "no_channel": 1,
             "malformed": 3,
@@ -195,7 +170,7 @@ def test_plain_senders_go_on_as_before(legs):
 
 
 def test_unequal_traffic_is_not_read_joined(server, joined):
-    with Wire(server.address) as client, udp() as peer:
+    with Wire(server.address("udp")) as client, udp() as peer:
         client.allocate()
         assert client.bind(Address(*peer.getsockname())).ok
         payloads = [bytes(number % 7) for number in range(FLOOD)]
