@@ -117,6 +117,29 @@ def embedded(*, listen=("udp",), certificate=None, allow=(), limits=None):
         asyncio.run(service.close())
 
 
+class Inbox(asyncio.DatagramProtocol):
+    """What arrives at an endpoint of aioice, and whether it is closed."""
+
+    def __init__(self):
+        self.received: asyncio.Queue[tuple[bytes, object]] = asyncio.Queue()
+        self.closed = asyncio.Event()
+
+    def connection_lost(self, exc):
+        self.closed.set()
+
+    def datagram_received(self, data, addr):
+        self.received.put_nowait((data, addr))
+
+
+def have_ipv6():
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            return False
+    return True
+
+
 def credentials(lifetime=3600):
     username = str(int(time.time()) + lifetime)
     return username, make_password(SECRET, username)

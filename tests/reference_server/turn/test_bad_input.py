@@ -193,7 +193,7 @@ def from_many_sources(world, count, offset):
         build(Method.ALLOCATE, Class.REQUEST, bytes(12), [UDP_TRANSPORT]),
         wrong.signed(Method.ALLOCATE, UDP_TRANSPORT),
         build(Method.SEND, Class.INDICATION, bytes(12), [attribute(Attribute.DATA, b"x")]),
-        build(0x0FF, Class.REQUEST, bytes(12), ()),
+        b"\0\x0f" + BINDING[2:],
         b"\x40\0\0\1x",
         b"garbage",
     ]
