@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from . import segments
 from .allocations import Allocation, Channel
 from .ledger import CLASS_OF, OTHER, AllocationRecord, Tally
-from .mmsg import HEADER, ROOM, SLOTS, STRIDE
+from .mmsg import HEADER, SLOTS, STRIDE
 from .stun import Address
 from .udp import UdpListener, address_of, bind_udp
 
@@ -43,13 +43,23 @@ class Way:
     """Where data of one channel goes: looked up once, good until something changes or its time is over.
 
     `header` is the channel number that whoever is at the outlet knows the sender by; None: a peer, who gets the bare
-    payload. `counters` are the packets and bytes by class in every flow that this is part of.
+    payload. `packets` and `volume` count by class; `also` is the other client's tally when the peer is its relay.
     """
 
-    __slots__ = ("changes", "counters", "descriptor", "header", "number", "outlet", "until")
+    __slots__ = (
+        *("also", "changes", "descriptor", "header", "number", "outlet", "packets", "until", "volume"),
+    )
 
     def __init__(
-        self, changes: int, until: float, number: int, outlet: socket, header: int | None, *tallies: Tally
+        self,
+        changes: int,
+        until: float,
+        number: int,
+        outlet: socket,
+        *,
+        header: int | None,
+        tally: Tally,
+        also: Tally | None = None,
     ) -> None:
         self.changes = changes
         self.until = until
@@ -57,7 +67,9 @@ class Way:
         self.outlet = outlet
         self.descriptor = outlet.fileno()
         self.header = header
-        self.counters = [(tally.packets, tally.bytes) for tally in tallies]
+        self.packets = tally.packets
+        self.volume = tally.bytes
+        self.also = also
 
 
 class Connected(ABC):
@@ -73,7 +85,7 @@ class Connected(ABC):
     def __init__(self, shell: Shell, bind: Address, remote: Address, record: AllocationRecord) -> None:
         self._shell = shell
         self._record = record
-        self._room = shell.batch.view[self.offset : HEADER + ROOM]
+        self._room = shell.batch.room_for_payload if self.offset else shell.batch.room
         self._way: Way | None = None
         """That was used last."""
         self._alone = ALONE
@@ -147,9 +159,10 @@ class Connected(ABC):
         """Send the payload in the first slot on."""
         batch, header = self._shell.batch, way.header
         kind = CLASS_OF[batch.buffer[HEADER]] if size else OTHER
-        for packets, volume in way.counters:
-            packets[kind] += 1
-            volume[kind] += size
+        way.packets[kind] += 1
+        way.volume[kind] += size
+        if way.also is not None:
+            way.also.add(kind, 1, size)
         start = HEADER
         if header is not None:
             start = 0
@@ -166,13 +179,14 @@ class Connected(ABC):
         batch, header = self._shell.batch, way.header
         buffer = batch.buffer
         vector, more = (batch.from_payload, 0) if header is None else (batch.from_start, HEADER)
-        lengths = vector.sizes
+        lengths, packets, volume, also = vector.sizes, way.packets, way.volume, way.also
         for slot, size in enumerate(sizes, first):
             at = slot * STRIDE
             kind = CLASS_OF[buffer[at + HEADER]] if size else OTHER
-            for packets, volume in way.counters:
-                packets[kind] += 1
-                volume[kind] += size
+            packets[kind] += 1
+            volume[kind] += size
+            if also is not None:
+                also.add(kind, 1, size)
             if header is not None:
                 _HEAD.pack_into(buffer, at, header, size)
             lengths[2 * slot + 1] = size + more
@@ -185,11 +199,12 @@ class Connected(ABC):
         batch = self._shell.batch
         end = start + count * step
         kinds = batch.buffer[start:end:step].translate(CLASS_OF) if size else bytearray([OTHER]) * count
-        for packets, volume in way.counters:
-            for kind in set(kinds):
-                number = kinds.count(kind)
-                packets[kind] += number
-                volume[kind] += number * size
+        for kind in set(kinds):
+            number = kinds.count(kind)
+            way.packets[kind] += number
+            way.volume[kind] += number * size
+            if way.also is not None:
+                way.also.add(kind, number, number * size)
         head = b"" if way.header is None else _HEAD.pack(way.header, size)
         unsent = segments.send(
             way.outlet, [batch.view[at : at + size] for at in range(start, end, step)], head

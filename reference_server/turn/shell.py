@@ -103,7 +103,8 @@ class Shell:
             outlet = self._channels.get(channel)
             if outlet is None:
                 return None
-            return Way(self.changes, until, channel.number, outlet.socket, None, channel.flow.to_peer)
+            flow = channel.flow.to_peer
+            return Way(self.changes, until, channel.number, outlet.socket, header=None, tally=flow)
         back = other.allocation.channel_of.get(channel.relay.address)
         client = self._clients.get(other.allocation)
         if back is None or client is None:
@@ -111,8 +112,15 @@ class Shell:
         until = min(until, strategies.permissions.open_until(back))
         if until <= self.loop.now:
             return None
-        tallies = (channel.flow.to_peer, back.flow.to_client)
-        return Way(self.changes, until, channel.number, client.socket, back.number, *tallies)
+        return Way(
+            self.changes,
+            until,
+            channel.number,
+            client.socket,
+            header=back.number,
+            tally=channel.flow.to_peer,
+            also=back.flow.to_client,
+        )
 
     def way_in(self, channel: Channel) -> Way | None:
         """How data from the peer of `channel` gets to the client; None: `Turn` has to look at it."""
@@ -121,8 +129,8 @@ class Shell:
         client = self._clients.get(channel.allocation)
         if strategies.forwarding is not None or until <= self.loop.now or client is None:
             return None
-        number = channel.number
-        return Way(self.changes, until, number, client.socket, number, channel.flow.to_client)
+        number, flow = channel.number, channel.flow.to_client
+        return Way(self.changes, until, number, client.socket, header=number, tally=flow)
 
     # Actions
 
