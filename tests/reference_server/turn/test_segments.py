@@ -9,13 +9,17 @@ import pytest
 
 from reference_server.turn import segments
 from reference_server.turn.stun import Address
-from tests.reference_server.turn.running import DEADLINE, Wire, embedded
+from tests.reference_server.turn.running import DEADLINE, Wire, embedded, have_ipv6
 
 pytestmark = pytest.mark.skipif(
     not segments.KERNEL_CAN, reason="this kernel lacks the capability UDP_GRO and UDP_SEGMENT"
 )
 FLOOD = 700
-SO_NO_CHECK = 11
+UDP_NO_CHECK6_RX = 102
+NO_CHECKSUM = {
+    socket.AF_INET: (socket.SOL_SOCKET, 11),  # SO_NO_CHECK
+    socket.AF_INET6: (segments.SOL_UDP, 101),  # UDP_NO_CHECK6_TX
+}
 
 
 @pytest.fixture
@@ -38,11 +42,11 @@ def joined(monkeypatch):
     return counts
 
 
-def udp():
-    result = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+def udp(host="127.0.0.1"):
+    result = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     result.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
     result.settimeout(DEADLINE)
-    result.bind(("127.0.0.1", 0))
+    result.bind((host, 0))
     return result
 
 
@@ -184,9 +188,11 @@ def test_unequal_traffic_is_not_read_joined(server, joined):
 # segments.send alone
 
 
-@pytest.fixture
-def pair():
-    with udp() as sender, udp() as receiver:
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def pair(request):
+    if request.param == "::1" and not have_ipv6():
+        pytest.skip("this machine lacks the capability ipv6")
+    with udp(request.param) as sender, udp(request.param) as receiver:
         sender.connect(receiver.getsockname())
         yield sender, receiver
 
@@ -212,7 +218,9 @@ def test_never_merged_or_split(pair, count, size, head):
 def test_where_the_kernel_cannot_each_goes_alone(pair):
     """Without a checksum it refuses UDP_SEGMENT with EINVAL; devices that cannot make it say EIO."""
     sender, receiver = pair
-    sender.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
+    sender.setsockopt(*NO_CHECKSUM[sender.family], 1)
+    if receiver.family == socket.AF_INET6:
+        receiver.setsockopt(segments.SOL_UDP, UDP_NO_CHECK6_RX, 1)
     payloads = numbered(40, 100)
     with pytest.raises(OSError, match=r"Invalid argument|Input/output error"):
         at_once(sender, payloads)
@@ -222,7 +230,7 @@ def test_where_the_kernel_cannot_each_goes_alone(pair):
 
 def test_what_does_not_fit_is_counted(pair):
     sender, receiver = pair
-    assert segments.send(sender, views([bytes(65_508)] * 3)) == 3
+    assert segments.send(sender, views([bytes(65_528)] * 3)) == 3
     assert segments.send(sender, views([b"fits"])) == 0
     assert receiver.recv(100) == b"fits"
 
@@ -232,9 +240,9 @@ def test_an_old_icmp_error_loses_nothing(pair):
     port = receiver.getsockname()[1]
     receiver.close()
     sender.send(b"nobody")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
+    with socket.socket(sender.family, socket.SOCK_DGRAM) as back:
         back.settimeout(DEADLINE)
-        back.bind(("127.0.0.1", port))
+        back.bind((*sender.getsockname()[:1], port))
         payloads = numbered(40, 100)
         assert segments.send(sender, views(payloads)) == 0
         assert [back.recv(2000) for _ in payloads] == payloads
