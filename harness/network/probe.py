@@ -69,6 +69,7 @@ class Reflector:
     def arrivals(self, client: Socket, at: Sequence[Address]) -> dict[Address, Address]:
         """Send to all of these until the last is reached, `ROUNDS` times: who was reached -> seen from where.
 
+        They are ports of one address: the way to another one may still be looked for when this one is reached.
         Raises `WaitTimeout` when the last is not reached.
         """
         reached: dict[Address, Address] = {}
@@ -103,14 +104,15 @@ class Reflector:
 def classify(reflector: Reflector, host: LabHost) -> Behaviour:
     """What UDP of this host meets on its way to the reflector. Raises `WaitTimeout` where not even DNS passes."""
     with udp_socket(host, reflector.family) as client:
-        at = [(reflector.first, PORTS[0]), (reflector.first, PORTS[1])]
-        at += [(reflector.other, PORTS[0]), (reflector.other, PORTS[1]), (reflector.first, DNS_PORT)]
-        seen = reflector.arrivals(client, at)
-        if any(address not in seen for address in at):
+        first, dns = (reflector.first, PORTS[0]), (reflector.first, DNS_PORT)
+        if first not in reflector.arrivals(client, [first, dns]):
             return BLOCKED
+        seen = [
+            reflector.sees(client, (at, port)) for at in (reflector.first, reflector.other) for port in PORTS
+        ]
         own_port = client.getsockname()[1]
-    mapping = _mapping([seen[address] for address in at[:4]])
-    translated = seen[at[0]] not in [(address, own_port) for address in host.addresses]
+    mapping = _mapping(seen)
+    translated = seen[0] not in [(address, own_port) for address in host.addresses]
     hairpin = translated and _hairpin(reflector, host)
     return Behaviour(mapping, _filtering(reflector, host), translated, hairpin)
 

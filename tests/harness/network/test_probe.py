@@ -50,7 +50,7 @@ def test_two_devices_with_the_same_port_have_one_mapping_each(lab: Lab):
     with Reflector(lab.server("reflector", addresses=2), IPV4) as reflector:
         at = [(reflector.first, 3478), (reflector.first, 3479), (reflector.other, 3478)]
         with udp_socket(first, IPV4, port=5000) as one, udp_socket(second, IPV4, port=5000) as other:
-            seen = [set(reflector.arrivals(each, at).values()) for each in (one, other)]
+            seen = [{reflector.sees(each, to) for to in at} for each in (one, other)]
     assert [len(each) for each in seen] == [1, 1]
     assert seen[0] != seen[1]
 
