@@ -85,7 +85,13 @@ def clean_shape(tmp_path_factory):
     return shape
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+ONE_OF_EACH_SERVICE = {mutant.service: mutant.name for mutant in MUTANTS.values()}.values()
+LOOKS = [
+    pytest.param(name, marks=[] if name in ONE_OF_EACH_SERVICE else pytest.mark.nightly) for name in MUTANTS
+]
+
+
+@pytest.mark.parametrize("name", LOOKS)
 def test_a_mutant_looks_like_the_clean_server(name, clean_shape, tmp_path_factory):
     said, shape = told_at_start(tmp_path_factory.mktemp("server"), [sys.executable, "-m", "mutants", name])
     assert name not in said
