@@ -13,15 +13,14 @@ from harness.report.run import Run
 from harness.session import open_session
 from harness.waiting import wait_until
 
-CHECKS = [check for check in all_checks() if not check.name.startswith("calls_lifetimes.")]
+ROOMS = ("tls", "discovery", "relay", "realtime", "mail", "durability", "services", "turn", "calls")
+CHECKS = [check for check in all_checks() if check.name.partition(".")[0] in ROOMS]
+"""Without the longest ones: calls in special circumstances, and labs; scenarios/ has a door for each."""
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory):
-    """Every check once on the clean server, but for calls of half a minute, which scenarios/test_calls.py makes.
-
-    Gives the run and the process IDs of everything that it started.
-    """
+    """These checks once on the clean server: the run, and the process IDs of everything that it started."""
     run = Run(tmp_path_factory.mktemp("run") / "run")
     before = children()  # such as the one with which multiprocessing tracks resources
     with open_session(run) as session, recording(run.add, run=run.name, door="test"):
