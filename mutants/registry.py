@@ -419,6 +419,43 @@ _ALL = (
         "TURN loses every fifth packet of media",
         (Kill("calls.relayed_call_is_heard_and_seen", "the account does not balance"),),
     ),
+    Mutant(
+        "turn_loses_every_fifth_of_streams",
+        "strategy",
+        "turn",
+        turn.losing_every_fifth_of_streams,
+        "over TCP and TLS, TURN loses every fifth packet of media",
+        (Kill("calls.relayed_call_over_tcp_and_tls", "the account does not balance"),),
+    ),
+    Mutant(
+        "turn_few_places",
+        "settings",
+        "turn",
+        turn.with_few_places,
+        "people behind one address cannot make many calls at once",
+        (Kill("calls_many.calls_at_once", "486"),),
+    ),
+    Mutant(
+        "turn_ends_calls_when_paused",
+        "strategy",
+        "turn",
+        turn.ending_calls_when_paused,
+        "media that has stopped for a moment does not go on",
+        (Kill("calls_interrupted.call_survives_a_pause_of_turn", "did not hear the other side again"),),
+    ),
+    Mutant(
+        "turn_forgets_secret_at_restart",
+        "settings",
+        "turn",
+        turn.forgetting_its_secret,
+        "when TURN starts again, it refuses the credentials that METADATA gave before",
+        (
+            Kill(
+                "calls_interrupted.calling_survives_a_restart_of_turn",
+                "after its restart TURN is of no use to those who were there",
+            ),
+        ),
+    ),
 )
 
 MUTANTS = {mutant.name: mutant for mutant in _ALL}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import secrets
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from reference_server.turn.__main__ import main
 from reference_server.turn.allocations import Allocation, FiveTuple, Permissions
@@ -14,24 +17,31 @@ from reference_server.turn.ledger import CLASS_OF, CLASSES, TurnLedger
 from reference_server.turn.peers import PeerPolicy
 from reference_server.turn.server import Strategies
 from reference_server.turn.service import TurnService
-from reference_server.turn.settings import TurnSettings
+from reference_server.turn.settings import Transport, TurnSettings
 from reference_server.turn.stun import Address
 
 __all__ = [
     "accepting_any_realm",
     "dropping_every_20th",
+    "ending_calls_when_paused",
+    "forgetting_its_secret",
     "forwarding_media_one_way",
     "forwarding_without_permissions",
     "leaving_errors_unsigned",
     "losing_every_fifth",
+    "losing_every_fifth_of_streams",
     "open_to_loopback",
     "telling_a_wrong_relay_ip",
+    "with_few_places",
     "with_one_direction_dead",
 ]
 
 EVERY = 20
 RTP = CLASSES.index("rtp")
 FIFTH = 5
+FEW_PLACES = 5
+SHORT_PAUSE = 1.5
+"""Seconds."""
 
 
 def _adapted(arguments: Sequence[str], adapt: Callable[[Strategies], Strategies]) -> int:
@@ -162,3 +172,54 @@ class FourOfFive:
 
 def losing_every_fifth(arguments: Sequence[str]) -> int:
     return _adapted(arguments, lambda right: replace(right, forwarding=FourOfFive()))
+
+
+class FourOfFiveOfStreams(FourOfFive):
+    """As `FourOfFive`, for clients that come over TCP or TLS."""
+
+    def __call__(self, allocation: Allocation, payload: bytes, /, *, to_peer: bool) -> bool:
+        if allocation.path.transport is Transport.UDP:
+            return True
+        return super().__call__(allocation, payload, to_peer=to_peer)
+
+
+def losing_every_fifth_of_streams(arguments: Sequence[str]) -> int:
+    return _adapted(arguments, lambda right: replace(right, forwarding=FourOfFiveOfStreams()))
+
+
+def with_few_places(arguments: Sequence[str]) -> int:
+    def service(settings: TurnSettings, *others: object, **options: object) -> TurnService:
+        few = replace(settings, limits=replace(settings.limits, allocations_per_source=FEW_PLACES))
+        return TurnService(few, *others, **options)  # type: ignore[arg-type]
+
+    return main(arguments, service)
+
+
+class NoMediaAfterPause:
+    """Media that has stopped for a moment may not go on."""
+
+    def __init__(self) -> None:
+        self._latest = float("inf")
+
+    def __call__(self, _allocation: Allocation, payload: bytes, /, *, to_peer: bool) -> bool:
+        if not (to_peer and _is_rtp(payload)):
+            return True
+        now = time.monotonic()
+        if now > self._latest + SHORT_PAUSE:
+            return False
+        self._latest = now
+        return True
+
+
+def ending_calls_when_paused(arguments: Sequence[str]) -> int:
+    return _adapted(arguments, lambda right: replace(right, forwarding=NoMediaAfterPause()))
+
+
+def forgetting_its_secret(arguments: Sequence[str]) -> int:
+    given = arguments[arguments.index("--secret-file") + 1]
+    began, other = (Path(given).with_name(name) for name in ("turn-began", "turn-other-secret"))
+    if not began.exists():
+        began.touch()
+        return main(arguments)
+    other.write_text(secrets.token_urlsafe(32) + "\n")
+    return main([str(other) if word == given else word for word in arguments])

@@ -154,12 +154,15 @@ class Peer:
         return {}
 
     async def _describe(self, create: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-        """Gather candidates. What has no relay candidate although it should fails here, not half a minute later."""
+        """Gather candidates. What has no relay candidate although it should fails here, not half a minute later.
+
+        An offerer gathers for each section: one of them without a relay can be that which the answerer takes.
+        """
         relay_errors.clear()
         await self.connection.setLocalDescription(await create())
         self._keep_transports()
         turn = [url for url in self._urls if url.scheme != "stun"]
-        if turn and " typ relay" not in self.connection.localDescription.sdp:
+        if turn and (relay_errors or " typ relay" not in self.connection.localDescription.sdp):
             await self.connection.close()
             reasons = sorted(set(relay_errors)) or ["aioice did not say why"]
             raise NoRelayCandidate(

@@ -5,12 +5,38 @@ from __future__ import annotations
 import inspect
 
 from ..session import Session
-from . import calls, discovery, durability, mail, realtime, relay, relay_v1, services, tls, turn
+from . import (
+    calls,
+    calls_interrupted,
+    calls_many,
+    discovery,
+    durability,
+    mail,
+    realtime,
+    relay,
+    relay_v1,
+    services,
+    tls,
+    turn,
+)
 from .outcome import CHECKS, Check, Outcome
 
-__all__ = ["MODULES", "all_checks", "run_check"]
+__all__ = ["MODULES", "all_checks", "is_in_room", "run_check"]
 
-MODULES = (tls, discovery, relay, relay_v1, realtime, mail, durability, services, turn, calls)
+MODULES = (
+    tls,
+    discovery,
+    relay,
+    relay_v1,
+    realtime,
+    mail,
+    durability,
+    services,
+    turn,
+    calls,
+    calls_many,
+    calls_interrupted,
+)
 """Importing them is what registers their checks; the order is that of a report."""
 
 
@@ -20,8 +46,14 @@ def all_checks() -> list[Check]:
     return sorted(CHECKS.values(), key=lambda check: order.index(check.name.partition(".")[0]))
 
 
+def is_in_room(check: Check, room: str) -> bool:
+    """A room is a module with the more special ones: `calls` is also `calls_many`."""
+    module = check.name.partition(".")[0]
+    return module == room or module.startswith(f"{room}_")
+
+
 def run_check(check: Check, session: Session) -> Outcome:
-    """Run one check with what its parameters ask for by name: `host`, `devices`, `labs`."""
+    """Run one check with what its parameters ask for by name: `host`, `devices`, `labs`. Others have defaults."""
     offers = {"host": session.host, "devices": session.devices, "labs": session.labs}
     _target, *wanted = inspect.signature(check.run).parameters
-    return check.run(session.target, **{name: offers[name] for name in wanted})
+    return check.run(session.target, **{name: offers[name] for name in wanted if name in offers})

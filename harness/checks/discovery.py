@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..calls.servers import TURN_KEY, TurnOffer
+from ..calls.servers import TURN_KEY, TURNS_KEY, TurnOffer
 from ..clients.imap import ImapClient, ImapError
 from ..clients.relay import RelayError, RelayUrl
 from ..clients.turn import TurnClient, TurnError, TurnUrl
@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 IROH_RELAY_KEY = "/shared/vendor/deltachat/irohrelay"
-TURNS_KEY = "/shared/vendor/deltachat/turns"
 VALUE_FORMS = {"chatmail": "literal", "madmail": "quoted"}
 """How each dialect writes a METADATA value."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .calls import render_calls
 from .records import ACCOUNTS_LEFT, Record, Verdict
 
 __all__ = ["accounts_left", "counts", "render_markdown"]
@@ -26,7 +27,7 @@ def accounts_left(records: Sequence[Record]) -> str:
 
 
 def render_markdown(name: str, records: Sequence[Record]) -> str:
-    """A table of checks, then what is wrong, then what a reader must know."""
+    """A table of checks, then what is wrong, then the calls, then what a reader must know."""
     lines = [
         f"# {name}",
         "",
@@ -42,6 +43,8 @@ def render_markdown(name: str, records: Sequence[Record]) -> str:
     lines += _section(
         "What is wrong", [(r.check, r.reason) for r in records if r.verdict is not Verdict.PASSED]
     )
+    if calls := render_calls(records):
+        lines += ["", "## Calls", "", "```", calls, "```"]
     lines += _section("What to know", [(r.check, note) for r in records for note in r.notes])
     return "\n".join(lines) + "\n"
 

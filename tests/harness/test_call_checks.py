@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.calls.call import Call
-from harness.checks import calls
+from harness.checks import call_steps, calls
 from harness.hosts import LocalHost
 from harness.report.records import Verdict
 from harness.report.run import Run
@@ -16,7 +16,7 @@ def no_devices(names):
 
 
 def test_without_aiortc_a_call_is_skipped_and_the_capability_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(calls, "calls_are_possible", lambda: False)
+    monkeypatch.setattr(call_steps, "calls_are_possible", lambda: False)
     with open_session(Run(tmp_path / "run")) as session:
         for each in (
             calls.relayed_call_is_heard_and_seen,
