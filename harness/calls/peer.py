@@ -62,7 +62,7 @@ DIRECT_FIRST = 0.5
 """Seconds, for each end of a pair that is a relay, which its check waits for better pairs to be decided.
 
 libwebrtc, which Delta Chat calls with, moves a call to the best pair that answers; aioice stays with the first. Where
-both have public addresses that is often the relay. On a way without loss a direct check is answered in well under 0.1 s.
+both have public addresses that is often the relay. Without loss a direct check is answered in well under 0.1 s.
 """
 DECIDE_EVERY = 0.02
 """Seconds from one look at the other pairs to the next: aioice's own pace of checks."""
@@ -384,14 +384,14 @@ def prefer_direct_pairs() -> None:
             others = connection._check_list
             return any(each.state not in decided and relays(each) < relays(pair) for each in others)
 
-        loop = asyncio.get_running_loop()
-        latest = loop.time() + DIRECT_FIRST * relays(pair)
         pair.state = in_progress  # one that waits would keep aioice from starting the others
-        while connection.ice_controlling and loop.time() < latest and better_is_undecided():
+        for _ in range(round(DIRECT_FIRST / DECIDE_EVERY) * relays(pair)):
+            if not connection.ice_controlling or not better_is_undecided():
+                break
             await asyncio.sleep(DECIDE_EVERY)
         await original(connection, pair)
 
-    aioice.ice.Connection.check_start = check_start  # type: ignore[method-assign]
+    aioice.ice.Connection.check_start = check_start  # type: ignore[method-assign, assignment]
 
 
 def emit(event: str, **fields: Any) -> None:

@@ -9,6 +9,7 @@ from . import (
     calls,
     calls_interrupted,
     calls_many,
+    calls_paths,
     discovery,
     durability,
     mail,
@@ -36,6 +37,7 @@ MODULES = (
     calls,
     calls_many,
     calls_interrupted,
+    calls_paths,
 )
 """Importing them is what registers their checks; the order is that of a report."""
 
