@@ -54,9 +54,11 @@ def call_survives_a_pause_of_turn(target: Target, host: Host, devices: DeviceFac
             with machine_too_slow():
                 call.play_on(1.0)
             played = {side.name: side.agent.stats().played for side in call.sides}
+            began = now()
             with _turn_paused(target), machine_too_slow():
                 call.play_on(PAUSE)
-            progress.info("TURN goes on after %g s", PAUSE)
+            paused_for = now() - began
+            progress.info("TURN goes on after %.1f s", paused_for)
             talked = talk(call, numbers=0)
             measure(outcome, "paused", call, talked, account_now(target, call))
             states = call.ringing.states
@@ -70,6 +72,7 @@ def call_survives_a_pause_of_turn(target: Target, host: Host, devices: DeviceFac
                 listener,
                 talked.reports[listener],
                 paused_at=played[speaker],
+                paused_for=paused_for,
                 played=talked.stats[speaker].played,
             )
 
@@ -107,8 +110,10 @@ def calling_survives_a_restart_of_turn(target: Target, host: Host, devices: Devi
     return with_friends(target, host, devices, judge)
 
 
-def _judge_pause(outcome: Outcome, listener: str, report: Report, *, paused_at: float, played: float) -> None:
-    """The other side is heard until the pause and after it; seconds of what that side played.
+def _judge_pause(
+    outcome: Outcome, listener: str, report: Report, *, paused_at: float, paused_for: float, played: float
+) -> None:
+    """The other side is heard until the pause and after it. `paused_at`, `played`: seconds of what that side played.
 
     What was said meanwhile may come late, out of the kernel's buffers, or be lost: to a listener both are silence.
     """
@@ -121,13 +126,13 @@ def _judge_pause(outcome: Outcome, listener: str, report: Report, *, paused_at: 
         return
     silence = max(audio.stalls, default=0.0)
     outcome.expect(
-        PAUSE - EARLY <= silence <= PAUSE + LATE,
-        f"{listener} had {silence:.2f} s of silence when TURN stood still for {PAUSE:g} s",
+        paused_for - EARLY <= silence <= paused_for + LATE,
+        f"{listener} had {silence:.2f} s of silence when TURN stood still for {paused_for:.2f} s",
     )
     elsewhere = [
         gap
         for gap in audio.gaps
-        if gap.start < paused_at - EARLY or gap.start + gap.length > paused_at + PAUSE + LATE
+        if gap.start < paused_at - EARLY or gap.start + gap.length > paused_at + paused_for + LATE
     ]
     outcome.expect(
         not (elsewhere or audio.jumps or audio.others),

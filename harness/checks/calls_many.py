@@ -18,7 +18,7 @@ from ..calls.quality import MachineTooSlow
 from ..clients.control import ServiceLedger
 from ..hosts import Host
 from ..session import DeviceFactory
-from ..targets import Target
+from ..targets import Impact, Target
 from ..waiting import WaitTimeout
 from .call_steps import (
     CALL_WITHIN,
@@ -47,7 +47,8 @@ SLACK = 3
 """Packets of each side of a call that may be on their way at the moment of counting."""
 
 
-@check("TURN-10", "E2E-path", needs=("iroh_relay", "turn"))
+# Two allocations and more for each call, all of one address: a server of somebody else may take that for misuse.
+@check("TURN-10", "E2E-path", needs=("iroh_relay", "turn"), impact=Impact.LEAVES_TRACES)
 def calls_at_once(target: Target, host: Host, devices: DeviceFactory, calls: int = SIX) -> Outcome:
     """Six audio calls at once through TURN: each is heard whole, each account balances, and so does their sum."""
     need_agents()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from harness.calls.agent import Stats
 from harness.calls.call import Call
-from harness.checks import call_steps, calls
+from harness.calls.quality import MachineTooSlow
+from harness.checks import call_steps, calls, calls_interrupted, calls_many
 from harness.hosts import LocalHost
 from harness.report.records import Verdict
 from harness.report.run import Run
@@ -22,6 +24,10 @@ def test_without_aiortc_a_call_is_skipped_and_the_capability_named(tmp_path, mon
             calls.relayed_call_is_heard_and_seen,
             calls.direct_call_leaves_the_relay_alone,
             calls.calls_ring_and_end,
+            calls.relayed_call_over_tcp_and_tls,
+            calls_many.calls_at_once,
+            calls_interrupted.call_survives_a_pause_of_turn,
+            calls_interrupted.calling_survives_a_restart_of_turn,
         ):
             outcome = each(session.target, LocalHost(), no_devices)
             assert outcome.verdict is Verdict.SKIPPED
@@ -35,5 +41,24 @@ def test_a_sender_that_does_not_keep_up_is_no_finding(tmp_path, monkeypatch):
     monkeypatch.setattr(Call, "talk", too_slow)
     with open_session(Run(tmp_path / "run")) as session:
         outcome = calls.direct_call_leaves_the_relay_alone(session.target, session.host, session.devices)
+    assert outcome.verdict is Verdict.ERROR
+    assert "machine too slow" in outcome.reason
+
+
+def test_a_call_that_does_not_come_up_beside_starved_ones_is_no_finding(tmp_path, monkeypatch):
+    """The first of two calls is up, and its sides do not keep their pace: why the second is late is not known."""
+
+    def only_the_first(outcome, name, *others):
+        if name != "1-of-2":
+            raise WaitTimeout("the call to be connected", 12.0)
+        return call_steps.set_up(outcome, name, *others)
+
+    def starved(_stats, name):
+        raise MachineTooSlow(f"machine too slow ({name}'s audio: sent 31 of 50 per second)")
+
+    monkeypatch.setattr(calls_many, "set_up", only_the_first)
+    monkeypatch.setattr(Stats, "check_pace", starved)
+    with open_session(Run(tmp_path / "run")) as session:
+        outcome = calls_many.calls_at_once(session.target, session.host, session.devices, 2)
     assert outcome.verdict is Verdict.ERROR
     assert "machine too slow" in outcome.reason
