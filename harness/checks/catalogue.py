@@ -7,6 +7,7 @@ import inspect
 from ..session import Session
 from . import (
     calls,
+    calls_changes,
     calls_interrupted,
     calls_many,
     calls_paths,
@@ -38,6 +39,7 @@ MODULES = (
     calls_many,
     calls_interrupted,
     calls_paths,
+    calls_changes,
 )
 """Importing them is what registers their checks; the order is that of a report."""
 
