@@ -90,6 +90,8 @@ def calls_take_the_expected_path(
     for judged, _cell in found:
         outcome.include(judged)
     matrix = [cell for _judged, cell in found]
+    for why in dict.fromkeys(cell.why for cell in matrix if cell.expected == "none"):
+        outcome.note(f"no call: {why}")
     outcome.measurements[MATRIX] = [asdict(cell) for cell in matrix]
     progress.info("%s", render_matrix(matrix))
     return outcome
