@@ -166,7 +166,6 @@ def _move_mapping(here: Callers, name: str) -> None:
 
 def _go_mobile(here: Callers, name: str) -> None:
     here.session.lab.move(here.hosts[name], profiles.MOBILE)
-    here.devices[name].account.network_changed(within=CALL_WITHIN)
 
 
 CHANGES: Mapping[str, Change] = {
@@ -201,6 +200,9 @@ def _change(here: Callers, name: str, change: Change) -> Outcome:
             happened = now()
             change.happen(here, caller)
             outcome.measurements[f"{name}: closed_after_s"] = wait_until_closed(call, happened)
+            account = here.devices[caller].account
+            account.go_offline()  # its connections to mail died as well, which core would notice late
+            account.bring_online(within=CALL_WITHIN)
             call.hang_up(within=CALL_WITHIN)
         with _seated(outcome, here, f"after {name}", caller, callee) as both:
             call = set_up(outcome, f"after {name}", *both, media)

@@ -230,13 +230,6 @@ class Account:
         watched = self.follow("ImapInboxIdle", "the inbox to be watched", within=within)
         next(itertools.islice(watched, before, None))
 
-    def network_changed(self, *, within: float = 60.0) -> None:
-        """Tell core so, as a phone does, and wait until the inbox is watched again: it would notice by itself late."""
-        before = len(self.events("ImapInboxIdle"))
-        watched = self.follow("ImapInboxIdle", "the inbox to be watched over the new network", within=within)
-        self.core.rpc.maybe_network()
-        next(itertools.islice(watched, before, None))
-
     def go_offline(self) -> None:
         """Stop I/O: mail is not watched and realtime channels end, as on a phone that is put away."""
         self.client.stop_io()
