@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from ..calls.agent import Stats
-from ..calls.balance import CallAccount, account, carried_by_sender, carried_since
+from ..calls.balance import SLACK, CallAccount, account, carried_by_sender, carried_since
 from ..calls.call import Call, Media, Party, Talked, talk_at_once
 from ..calls.quality import MachineTooSlow
 from ..clients.control import ServiceLedger
@@ -43,8 +43,6 @@ progress = logging.getLogger("harness.progress")
 
 SIX = 6
 """Audio calls; eight saturate two processors (calls-and-media, A6)."""
-SLACK = 3
-"""Packets of each side of a call that may be on their way at the moment of counting."""
 
 
 # Two allocations and more for each call, all of one address: a server of somebody else may take that for misuse.
