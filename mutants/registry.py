@@ -337,6 +337,7 @@ _ALL = (
             Kill(
                 "calls_changes.dead_calls_are_noticed_and_the_next_one_works", "no relay candidate from turn:"
             ),
+            Kill("calls_paths.calls_take_the_expected_path", "the call should be relayed"),
         ),
     ),
     Mutant(
@@ -473,7 +474,7 @@ _ALL = (
         "turn",
         turn.reporting_twice_as_much,
         "the ledger of TURN claims twice as much as was carried",
-        (Kill("calls_paths.calls_take_the_expected_path", "disagreement"),),
+        (Kill("turn.turn_allocates_with_offered_credentials", "the ledger of TURN counts"),),
     ),
     Mutant(
         "turn_ledger_has_nothing",
@@ -481,7 +482,7 @@ _ALL = (
         "turn",
         turn.reporting_nothing,
         "the ledger of TURN has none of the packets that were carried",
-        (Kill("calls.relayed_call_is_heard_and_seen", "the account does not balance"),),
+        (Kill("turn.turn_allocates_with_offered_credentials", "the ledger of TURN counts"),),
     ),
 )
 
