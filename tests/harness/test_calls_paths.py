@@ -11,7 +11,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from harness.calls.expected import expected_path
-from harness.checks import calls_paths
+from harness.checks import call_steps, calls_changes, calls_paths
 from harness.checks.calls_paths import EVERY, Cell
 from harness.lab_session import LabSession
 from harness.network import profiles
@@ -94,6 +94,20 @@ def outcome_of(tmp_path, cells, *, command=REFERENCE_COMMAND, session_class=LabS
     if outcome.verdict is Verdict.SKIPPED:
         pytest.skip(outcome.reason)
     return outcome
+
+
+@pytest.mark.parametrize(
+    "check", [calls_paths.calls_take_the_expected_path, calls_changes.calls_survive_outages]
+)
+def test_without_aiortc_no_lab_is_made_and_the_capability_named(tmp_path, monkeypatch, check):
+    def no_labs():
+        raise AssertionError("a lab was made")
+
+    monkeypatch.setattr(call_steps, "calls_are_possible", lambda: False)
+    with open_session(Run(tmp_path / "run")) as session:
+        outcome = check(session.target, no_labs)
+    assert outcome.verdict is Verdict.SKIPPED
+    assert "capability calls" in outcome.reason
 
 
 def test_a_network_that_is_not_what_it_says_is_no_place_to_prove_anything(tmp_path):

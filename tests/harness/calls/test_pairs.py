@@ -39,9 +39,13 @@ def started(monkeypatch):
     return found
 
 
+def connection(pairs, *, controlling=True):
+    return SimpleNamespace(_check_list=pairs, ice_controlling=controlling)
+
+
 async def start(pairs, *, controlling=True):
-    connection = SimpleNamespace(_check_list=pairs, ice_controlling=controlling)
-    await asyncio.gather(*(Connection.check_start(connection, each) for each in pairs))
+    ours = connection(pairs, controlling=controlling)
+    await asyncio.gather(*(Connection.check_start(ours, each) for each in pairs))
 
 
 def test_fewer_relays_are_tried_first(started):
@@ -54,10 +58,8 @@ def test_fewer_relays_are_tried_first(started):
 def test_decided_pairs_are_not_waited_for(started, monkeypatch, state):
     monkeypatch.setattr(peer, "DIRECT_FIRST", 1e9)
     relayed = pair("host", "relay")
-    connection = SimpleNamespace(
-        _check_list=[pair("host", "host", state), relayed, pair("relay", "host")], ice_controlling=True
-    )
-    asyncio.run(Connection.check_start(connection, relayed))
+    ours = connection([pair("host", "host", state), relayed, pair("relay", "host")])
+    asyncio.run(Connection.check_start(ours, relayed))
     assert started == [relayed]
 
 
