@@ -16,11 +16,23 @@ from harness.calls import peer
 State = CandidatePair.State
 
 
+class Protocol:
+    """Sends checks that are answered at once."""
+
+    def __init__(self):
+        self.asked = []
+
+    async def request(self, request, *_where, **_key):
+        self.asked.append(request)
+
+
 def pair(local, remote, state=State.WAITING):
     return SimpleNamespace(
         local_candidate=SimpleNamespace(type=local),
         remote_candidate=SimpleNamespace(type=remote),
         state=state,
+        protocol=Protocol(),
+        remote_addr=("192.0.2.1", 1),
     )
 
 
@@ -40,7 +52,12 @@ def started(monkeypatch):
 
 
 def connection(pairs, *, controlling=True):
-    return SimpleNamespace(_check_list=pairs, ice_controlling=controlling)
+    return SimpleNamespace(
+        _check_list=pairs,
+        ice_controlling=controlling,
+        remote_password="secret",
+        build_request=lambda _pair, *, nominate: f"check, nominate {nominate}",
+    )
 
 
 async def start(pairs, *, controlling=True):
@@ -52,6 +69,9 @@ def test_fewer_relays_are_tried_first(started):
     both, one, direct = pair("relay", "relay"), pair("host", "relay"), pair("host", "srflx")
     asyncio.run(start([both, one, direct]))
     assert started == [direct, one, both]
+    assert direct.protocol.asked == []
+    for held_back in (one, both):  # which installs permissions at TURN
+        assert held_back.protocol.asked == ["check, nominate False"]
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.SUCCEEDED])
