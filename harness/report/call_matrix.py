@@ -40,7 +40,8 @@ class MatrixCell:
     def text(self) -> str:
         found, _, _by = self.found.partition("(")
         wrong = "" if found == self.expected else "!"
-        override = f" [{self.override.partition('(')[0]}]" if self.override else ""
+        over_tcp, _, _by = self.override.partition("(")
+        override = f" [{'' if over_tcp == 'relayed' else '!'}{over_tcp}]" if self.override else ""
         return f"{wrong}{found}{LEGS[self.legs]}{override}"
 
     def __str__(self) -> str:

@@ -67,6 +67,7 @@ def test_the_matrix_shows_what_is_not_as_expected():
         MatrixCell("home", "mobile", "relayed", "relayed(turn)", "they cannot", legs=1),
         MatrixCell("mobile", "mobile", "relayed", "mixed(direct 40 %, turn 60 %)", "they cannot", legs=2),
         MatrixCell("only 443", "home", "none", "none", "no UDP", override="relayed(turn)"),
+        MatrixCell("only 443", "mobile", "none", "none", "no UDP", override="none"),
     ]
     lines = [line.split("  ") for line in render_matrix(cells).splitlines()]
     rows = {line[0]: [text.strip() for text in line[1:] if text] for line in lines[:4]}
@@ -74,7 +75,7 @@ def test_the_matrix_shows_what_is_not_as_expected():
         "from \\ to": ["home", "mobile"],
         "home": ["direct", "relayed, one leg"],
         "mobile": ["!mixed, both legs"],
-        "only 443": ["none [relayed]"],
+        "only 443": ["none [relayed]", "none [!none]"],
     }
     record = Record("run", "calls_paths.x", Verdict.PASSED, 0.0, 1.0, "t", measurements={MATRIX: []})
     assert render_matrices([record]).startswith("calls_paths.x\n")
