@@ -19,6 +19,7 @@ from .checks.catalogue import all_checks, is_in_room, run_check
 from .checks.outcome import Check, recording
 from .mutation import as_json, declared_mutants, judge, render, run_table
 from .network.preflight import preflight
+from .report.call_matrix import render_matrices
 from .report.calls import render_calls
 from .report.records import Record, Verdict
 from .report.run import Run, new_run_directory
@@ -117,8 +118,8 @@ def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
         return FAILED
     finally:
         run.finish()
-    if calls := render_calls(run.records):
-        _say(f"\n{calls}")
+    for table in filter(None, (render_calls(run.records), render_matrices(run.records))):
+        _say(f"\n{table}")
         _say("")
     if left := accounts_left(run.records):
         _say(f"{left}.")

@@ -336,7 +336,13 @@ _ALL = (
         "mail",
         mail.with_another_turn_secret,
         "mail and TURN do not share a secret",
-        (Kill("turn.turn_allocates_with_offered_credentials", "refuses Allocate with 401"),),
+        (
+            Kill("turn.turn_allocates_with_offered_credentials", "refuses Allocate with 401"),
+            Kill(
+                "calls_changes.dead_calls_are_noticed_and_the_next_one_works", "no relay candidate from turn:"
+            ),
+            Kill("calls_paths.calls_take_the_expected_path", "the call should be relayed"),
+        ),
     ),
     Mutant(
         "turn_wrong_relay_ip",
@@ -456,7 +462,10 @@ _ALL = (
         "turn",
         turn.losing_every_fifth,
         "TURN loses every fifth packet of media",
-        (Kill("calls.relayed_call_is_heard_and_seen", "the account does not balance"),),
+        (
+            Kill("calls.relayed_call_is_heard_and_seen", "the account does not balance"),
+            Kill("calls_changes.calls_on_bad_links_stay_up", "were lost, at most"),
+        ),
     ),
     Mutant(
         "turn_loses_every_fifth_of_streams",
@@ -480,7 +489,10 @@ _ALL = (
         "turn",
         turn.ending_calls_when_paused,
         "media that has stopped for a moment does not go on",
-        (Kill("calls_interrupted.call_survives_a_pause_of_turn", "did not hear the other side again"),),
+        (
+            Kill("calls_interrupted.call_survives_a_pause_of_turn", "did not hear the other side again"),
+            Kill("calls_changes.calls_survive_outages", "did not hear the other side again"),
+        ),
     ),
     Mutant(
         "turn_forgets_secret_at_restart",
@@ -494,6 +506,22 @@ _ALL = (
                 "after its restart TURN is of no use to those who were there",
             ),
         ),
+    ),
+    Mutant(
+        "turn_ledger_doubles",
+        "strategy",
+        "turn",
+        turn.reporting_twice_as_much,
+        "the ledger of TURN claims twice as much as was carried",
+        (Kill("turn.turn_allocates_with_offered_credentials", "the ledger of TURN counts"),),
+    ),
+    Mutant(
+        "turn_ledger_has_nothing",
+        "strategy",
+        "turn",
+        turn.reporting_nothing,
+        "the ledger of TURN has none of the packets that were carried",
+        (Kill("turn.turn_allocates_with_offered_credentials", "the ledger of TURN counts"),),
     ),
 )
 

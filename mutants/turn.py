@@ -36,6 +36,8 @@ __all__ = [
     "losing_every_fifth",
     "losing_every_fifth_of_streams",
     "open_to_loopback",
+    "reporting_nothing",
+    "reporting_twice_as_much",
     "telling_a_wrong_relay_ip",
     "with_few_places",
     "with_one_direction_dead",
@@ -47,6 +49,7 @@ FIFTH = 5
 PART = 3 / 8
 """Of a channel's lifetime, after which clients believe that it lives for a while yet."""
 FEW_PLACES = 5
+WAYS = ("to_peer", "to_client")
 SHORT_PAUSE = 1.5
 """Seconds."""
 
@@ -298,3 +301,38 @@ def forgetting_its_secret(arguments: Sequence[str]) -> int:
         return main(arguments)
     other.write_text(secrets.token_urlsafe(32) + "\n")
     return main([str(other) if word == given else word for word in arguments])
+
+
+class FalseLedger(TurnLedger):
+    """Says so many times of what was carried."""
+
+    factor = 2
+
+    def snapshot(self) -> dict[str, Any]:
+        found = super().snapshot()
+        peers = [peer for allocation in found["allocations"] for peer in allocation["peers"]]
+        for count in (count for peer in peers for way in WAYS for count in peer[way].values()):
+            count["packets"] *= self.factor
+            count["bytes"] *= self.factor
+        return found
+
+
+class EmptyLedger(FalseLedger):
+    factor = 0
+
+
+def _with_ledger(arguments: Sequence[str], kind: type[TurnLedger]) -> int:
+    def service(
+        settings: TurnSettings, secrets: Sequence[str], ledger: TurnLedger, **options: object
+    ) -> TurnService:
+        return TurnService(settings, secrets, kind(enabled=ledger.enabled), **options)  # type: ignore[arg-type]
+
+    return main(arguments, service)
+
+
+def reporting_twice_as_much(arguments: Sequence[str]) -> int:
+    return _with_ledger(arguments, FalseLedger)
+
+
+def reporting_nothing(arguments: Sequence[str]) -> int:
+    return _with_ledger(arguments, EmptyLedger)

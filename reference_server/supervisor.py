@@ -313,10 +313,16 @@ class Supervisor:
         return self.settings.certificate or (own.certificate_file, own.key_file)
 
     async def _issue_certificate(self) -> None:
-        """In a thread: loading cryptography takes longer than starting a process."""
+        """For every host that clients are sent to with TLS; the one of `turns` can be another than ours.
+
+        In a thread: loading cryptography takes longer than starting a process.
+        """
         settings = self.settings
         if settings.certificate is None:
             names = [settings.host, settings.domain]
+            if settings.turn_offer is not None and settings.turn_offer.turns is not None:
+                names.append(settings.turn_offer.turns.rpartition(":")[0].strip("[]"))
+            names = list(dict.fromkeys(names))
             await asyncio.to_thread(_issue, self._own_certificate.ca_file.parent, names)
 
     def _turn_secret_file(self) -> Path:

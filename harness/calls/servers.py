@@ -121,18 +121,22 @@ def judge_ice_servers(
 
 
 def transport_override(
-    servers: Sequence[IceServer], transport: Literal["tcp", "tls"], port: int | None = None
+    servers: Sequence[IceServer],
+    transport: Literal["tcp", "tls"],
+    port: int | None = None,
+    *,
+    host: str | None = None,
 ) -> tuple[IceServer, ...]:
-    """The same servers and credentials over TCP or TLS: an ability of servers that no Delta Chat client uses yet."""
-    return tuple(
-        replace(each, urls=tuple(_over(TurnUrl.parse(url), transport, port) for url in each.urls))
-        for each in servers
-    )
+    """The same credentials over TCP or TLS, at the same servers or as METADATA `turns` says: `host` and `port`.
 
-
-def _over(url: TurnUrl, transport: Literal["tcp", "tls"], port: int | None) -> str:
+    It is an ability of servers that no Delta Chat client uses yet.
+    """
     scheme = "turns" if transport == "tls" else "turn"
-    return f"{scheme}:{url.host}:{port or url.port}?transport=tcp"
+
+    def over(url: TurnUrl) -> str:
+        return f"{scheme}:{host or url.host}:{port or url.port}?transport=tcp"
+
+    return tuple(replace(each, urls=tuple(over(TurnUrl.parse(url)) for url in each.urls)) for each in servers)
 
 
 def _was_given(server: IceServer, offer: TurnOffer) -> bool:

@@ -31,7 +31,12 @@ from .call_steps import (
 )
 from .outcome import Outcome, check
 
-__all__ = ["call_survives_a_pause_of_turn", "calling_survives_a_restart_of_turn"]
+__all__ = [
+    "call_survives_a_pause_of_turn",
+    "calling_survives_a_restart_of_turn",
+    "judge_pause",
+    "wait_until_closed",
+]
 
 progress = logging.getLogger("harness.progress")
 
@@ -67,7 +72,7 @@ def call_survives_a_pause_of_turn(target: Target, host: Host, devices: DeviceFac
             set(states.values()) == {"Active"}, f"after the pause the users see {states}, not a call"
         )
         for listener, speaker in ((caller.name, callee.name), (callee.name, caller.name)):
-            _judge_pause(
+            judge_pause(
                 outcome,
                 listener,
                 talked.reports[listener],
@@ -99,7 +104,7 @@ def calling_survives_a_restart_of_turn(target: Target, host: Host, devices: Devi
                     False, f"after its restart TURN is of no use to those who were there: {refusal}"
                 )
                 return
-            outcome.measurements["closed_after_s"] = _wait_until_closed(call, killed)
+            outcome.measurements["closed_after_s"] = wait_until_closed(call, killed)
             states = call.ringing.states
             call.hang_up(within=CALL_WITHIN)
         outcome.measurements["states_after_media_died"] = states
@@ -110,8 +115,15 @@ def calling_survives_a_restart_of_turn(target: Target, host: Host, devices: Devi
     return with_friends(target, host, devices, judge)
 
 
-def _judge_pause(
-    outcome: Outcome, listener: str, report: Report, *, paused_at: float, paused_for: float, played: float
+def judge_pause(
+    outcome: Outcome,
+    listener: str,
+    report: Report,
+    *,
+    paused_at: float,
+    paused_for: float,
+    played: float,
+    what: str = "TURN stood still",
 ) -> None:
     """The other side is heard until the pause and after it. `paused_at`, `played`: seconds of what that side played.
 
@@ -127,7 +139,7 @@ def _judge_pause(
     silence = max(audio.stalls, default=0.0)
     outcome.expect(
         paused_for - EARLY <= silence <= paused_for + LATE,
-        f"{listener} had {silence:.2f} s of silence when TURN stood still for {paused_for:.2f} s",
+        f"{listener} had {silence:.2f} s of silence when {what} for {paused_for:.2f} s",
     )
     elsewhere = [
         gap
@@ -154,7 +166,7 @@ def _refusal(host: Host, friends: Friends) -> str:
     return ""
 
 
-def _wait_until_closed(call: Call, killed: float) -> dict[str, float]:
+def wait_until_closed(call: Call, killed: float) -> dict[str, float]:
     """Seconds from `killed` (unix time) until each side noticed. That the agents do is up to us, not to the server."""
     deadline = Deadline(CONSENT_ENDS)
     noticed = {}

@@ -7,9 +7,11 @@ import inspect
 from ..session import Session
 from . import (
     calls,
+    calls_changes,
     calls_interrupted,
     calls_lifetimes,
     calls_many,
+    calls_paths,
     discovery,
     durability,
     mail,
@@ -38,6 +40,8 @@ MODULES = (
     calls_lifetimes,
     calls_many,
     calls_interrupted,
+    calls_paths,
+    calls_changes,
 )
 """Importing them is what registers their checks; the order is that of a report."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .call_matrix import render_matrices
 from .calls import render_calls
 from .records import ACCOUNTS_LEFT, Record, Verdict
 
@@ -46,6 +47,8 @@ def render_markdown(name: str, records: Sequence[Record], machine: Sequence[str]
     )
     if calls := render_calls(records):
         lines += ["", "## Calls", "", "```", calls, "```"]
+    if matrices := render_matrices(records):
+        lines += ["", "## Calls from network to network", "", "```", matrices, "```"]
     lines += _section("What to know", [(r.check, note) for r in records for note in r.notes])
     return "\n".join(lines) + "\n"
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hmac
 import re
+import socket
 import ssl
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -170,6 +172,13 @@ def test_the_command_line_says_where_clients_find_what_was_moved(tmp_path, host)
     arguments += ["--advertise-turns", "turn.example:443"]
     with running(tmp_path, "--host", host, *arguments) as endpoints:
         said = metadata(endpoints, IROH, TURN, TURNS)
+        address = (endpoints["host"], urlsplit(endpoints["turn"][-1]).port)
+        context = ssl.create_default_context(cafile=endpoints["ca_file"])
+        with (
+            socket.create_connection(address, 10) as plain,
+            context.wrap_socket(plain, server_hostname="turn.example") as secured,
+        ):
+            assert secured.version()  # the certificate is also for the host that clients are sent to
     assert "http://relay.example:443" in said
     assert "turn.example:3478:" in said
     assert "turn.example:443:" in said
