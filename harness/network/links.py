@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from socket import if_nametoindex
 
 from pyroute2 import IPRoute
 
@@ -133,7 +132,7 @@ def _host_prefix(address: str) -> int:
 
 def _set_state(interface: str, state: str) -> None:
     with IPRoute() as netlink:
-        netlink.link("set", index=if_nametoindex(interface), state=state)
+        netlink.link("set", index=socket.if_nametoindex(interface), state=state)
 
 
 def _await_carrier(interface: str) -> None:
@@ -143,7 +142,7 @@ def _await_carrier(interface: str) -> None:
 
 def _await_carrier_of(netlink: IPRoute, interface: str) -> None:
     """Until the kernel has noticed it drops what is sent, and who asks for a neighbour asks again a second later."""
-    index = if_nametoindex(interface)
+    index = socket.if_nametoindex(interface)
     wait_until(
         lambda: netlink.link("get", index=index)[0].get("operstate") == "UP",
         f"interface {interface} to be up",
@@ -153,7 +152,7 @@ def _await_carrier_of(netlink: IPRoute, interface: str) -> None:
 
 def _remove(interface: str) -> None:
     with IPRoute() as netlink:
-        netlink.link("del", index=if_nametoindex(interface))
+        netlink.link("del", index=socket.if_nametoindex(interface))
 
 
 def _make_outer_end(link: Link) -> None:
@@ -176,7 +175,7 @@ def _make_outer_end(link: Link) -> None:
 
 def _make_inner_end(link: Link) -> None:
     with IPRoute() as netlink:
-        index = if_nametoindex(link.inner)
+        index = socket.if_nametoindex(link.inner)
         for address in link.addresses:
             netlink.addr(
                 "replace",
@@ -196,14 +195,14 @@ def _make_inner_end(link: Link) -> None:
 
 def _replace_address(interface: str, old: str, new: str) -> None:
     with IPRoute() as netlink:
-        index = if_nametoindex(interface)
+        index = socket.if_nametoindex(interface)
         netlink.addr("add", index=index, address=new, prefixlen=_host_prefix(new), flags=NO_WAIT)
         netlink.addr("del", index=index, address=old, prefixlen=_host_prefix(old))
 
 
 def _route(link: Link, prefix: str, via: str | None) -> None:
     with IPRoute() as netlink:
-        how = {"oif": if_nametoindex(link.outer), "family": _family(prefix)}
+        how = {"oif": socket.if_nametoindex(link.outer), "family": _family(prefix)}
         if via is None:
             netlink.route("add", dst=prefix, **how)
         else:
@@ -212,4 +211,4 @@ def _route(link: Link, prefix: str, via: str | None) -> None:
 
 def _unroute(link: Link, prefix: str) -> None:
     with IPRoute() as netlink:
-        netlink.route("del", dst=prefix, oif=if_nametoindex(link.outer), family=_family(prefix))
+        netlink.route("del", dst=prefix, oif=socket.if_nametoindex(link.outer), family=_family(prefix))

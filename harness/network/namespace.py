@@ -35,7 +35,7 @@ MS_REC = 16384
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
 # The kernel sends this signal when the thread that started the program ends; ours lives as long as its namespace.
-WITH_ITS_THREAD = ("setpriv", "--pdeathsig", signal.SIGKILL.name.removeprefix("SIG"), "--")
+WITH_ITS_THREAD = ("--pdeathsig", signal.SIGKILL.name.removeprefix("SIG"), "--")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -91,10 +91,13 @@ class Namespace:
         return done.result()
 
     def popen(self, args: Sequence[str | Path], **kwargs: Any) -> subprocess.Popen[bytes]:
-        """Start a program inside; it is killed when the namespace is closed. `kwargs`: those of `subprocess.Popen`."""
+        """Start a program inside; it is killed when the namespace is closed. `kwargs`: those of `subprocess.Popen`.
+
+        Raises `MissingCapability` without the program `setpriv`.
+        """
 
         def start() -> subprocess.Popen[bytes]:
-            process = subprocess.Popen([*WITH_ITS_THREAD, *args], **kwargs)
+            process = subprocess.Popen([program("setpriv"), *WITH_ITS_THREAD, *args], **kwargs)
             self._programs.add(process)  # here, so that `close` has all of them when this thread has ended
             return process
 

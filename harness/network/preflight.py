@@ -185,7 +185,7 @@ def _try_netem(namespace: Namespace) -> None:
 
 def _set_queue(kind: str, handle: int, **settings: object) -> None:
     with IPRoute() as netlink:
-        index = netlink.link_lookup(ifname=TRIAL_INTERFACE)[0]
+        index = socket.if_nametoindex(TRIAL_INTERFACE)
         netlink.tc("replace", kind, index=index, handle=handle, **settings)
 
 
