@@ -305,7 +305,7 @@ class _Emulator:
         try:
             command = [program(table_program), "-w", "-t", "mangle", action, *rule]
         except MissingCapability as error:
-            raise MissingCapability("nfqueue", str(error)) from None
+            raise MissingCapability("nfqueue", error.reason) from None
         done = self._link.upstream.call(subprocess.run, command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise MissingCapability("nfqueue", f"{' '.join(command)}: {done.stderr.strip()}")

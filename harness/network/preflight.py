@@ -152,7 +152,7 @@ def _reason(attempt: Callable[[Namespace], None], namespace: Namespace) -> str |
     try:
         attempt(namespace)
     except MissingCapability as error:
-        return str(error).removeprefix(f"capability {error.capability}: ")
+        return error.reason
     except NetlinkError as error:
         return f"the kernel answers: {os.strerror(error.code)}"
     except (RulesetRefused, OSError) as error:
