@@ -103,6 +103,8 @@ def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
     def show(record: Record, files: Sequence[Path]) -> None:
         run.add(record, files)
         _say(f"{record.verdict:11} {record.check:48} {record.duration:6.2f} s  {run.records[-1].reason}")
+        for phase, path in record.paths.items():
+            _say(f"{'':11} path: {phase}: {path}")
         for note in record.notes:
             _say(f"{'':11} note: {note}")
 

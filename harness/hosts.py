@@ -24,10 +24,11 @@ Socket = socket.socket  # inside a class with a method `socket`, that name means
 
 
 class MissingCapability(Exception):
-    """This machine, or this run, cannot do what a check needs: `capability` names it, the text says more."""
+    """This machine, or this run, cannot do what a check needs: `capability` names it, `reason` says more."""
 
     def __init__(self, capability: str, text: str) -> None:
         self.capability = capability
+        self.reason = text
         super().__init__(f"capability {capability}: {text}")
 
 

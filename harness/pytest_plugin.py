@@ -7,6 +7,7 @@ that an ordinary user becomes root of a user namespace, which cannot be done lat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def _session(request: pytest.FixtureRequest) -> Iterator[Session]:
 def _served(_session: Session, request: pytest.FixtureRequest) -> Iterator[Session]:
     marker = request.node.get_closest_marker("server")
     with _session.served(marker.args if marker else ()) as session:
-        yield session
+        yield session.apart(re.sub(r"[^\w.\[\]-]+", "_", request.node.name))
 
 
 @pytest.fixture

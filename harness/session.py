@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .clients.versions import CoreChoice
 from .device import Device, devices_online
 from .hosts import Host, LocalHost
 from .lab_session import LabFactory, open_lab
@@ -33,11 +34,36 @@ class Session:
     run: Run
     target: Target
     host: Host
-    devices: DeviceFactory
-    labs: LabFactory
-    """Labs with a server of the same kind as the target; only for a target with the capability `lab`."""
+    logs: Path
+    """Where clients, and the servers of labs, write."""
+    cores: CoreChoice
+    command: Sequence[str]
+    """How a server of the same kind as the target is started, with `arguments`: for one with the capability `lab`."""
+    arguments: Sequence[str] = ()
     restarted: Callable[[Sequence[str]], AbstractContextManager[Session]] | None = None
     """From further arguments to a session with another server like this one; None: the server is somebody else's."""
+
+    @property
+    def devices(self) -> DeviceFactory:
+        return functools.partial(
+            devices_online, target=self.target, logs=self.logs, host=self.host, cores=self.cores
+        )
+
+    @property
+    def labs(self) -> LabFactory:
+        """Labs with a server of the same kind as the target."""
+        return functools.partial(
+            open_lab,
+            self.logs,
+            command=self.command,
+            arguments=self.arguments,
+            cores=self.cores,
+            on_secret=self.run.redactor.add,
+        )
+
+    def apart(self, name: str) -> Session:
+        """The same session with a directory for logs of its own: what one check wrote is evidence, and stays."""
+        return replace(self, logs=self.logs / name)
 
     def served(self, arguments: Sequence[str]) -> AbstractContextManager[Session]:
         """A session whose server was started with these arguments, as far as it is up to us; else this session."""
@@ -66,7 +92,8 @@ def open_session(
     logs = logs or run.logs
     if choice.is_remote:
         logs.mkdir(parents=True, exist_ok=True)
-        yield _session(run, choice.open(host, logs), host, logs, choice, command=command)
+        target = replace(choice.open(host, logs), on_secret=run.redactor.add)
+        yield Session(run, target, host, logs, choice.cores, command)
         return
 
     def restarted(more: Sequence[str]) -> AbstractContextManager[Session]:
@@ -84,26 +111,7 @@ def open_session(
                 arguments=arguments,
                 relay_ping_interval=RELAY_PING_INTERVAL,
             ) as server:
-                target = choice.prepare(server.target, host)
-                session = _session(run, target, host, logs, choice, command=command, arguments=arguments)
-                yield replace(session, restarted=restarted)
+                target = replace(choice.prepare(server.target, host), on_secret=run.redactor.add)
+                yield Session(run, target, host, logs, choice.cores, command, arguments, restarted)
         finally:
             keep_service_logs(state, logs)
-
-
-def _session(
-    run: Run,
-    target: Target,
-    host: Host,
-    logs: Path,
-    choice: Choice,
-    *,
-    command: Sequence[str],
-    arguments: Sequence[str] = (),
-) -> Session:
-    target = replace(target, on_secret=run.redactor.add)
-    devices = functools.partial(devices_online, target=target, logs=logs, host=host, cores=choice.cores)
-    labs = functools.partial(
-        open_lab, logs, command=command, arguments=arguments, cores=choice.cores, on_secret=run.redactor.add
-    )
-    return Session(run, target, host, devices, labs)

@@ -8,7 +8,7 @@ import pytest
 
 from harness.checks.catalogue import all_checks, run_check
 from harness.checks.outcome import recording
-from harness.report.records import Verdict
+from harness.report.records import Verdict, evidence
 from harness.report.run import Run
 from harness.session import open_session
 from harness.waiting import wait_until
@@ -48,6 +48,14 @@ def test_the_clean_server_passes_every_check(finished):
     run, _server = finished
     assert [record.reason for record in run.records if record.verdict is not Verdict.PASSED] == []
     assert [record.check for record in run.records] == [check.name for check in CHECKS]
+
+
+def test_what_a_record_names_is_still_there_as_it_was(finished):
+    """The checks of a run use the same names for their devices: no check writes over what an earlier one left."""
+    run, _server = finished
+    named = [each for record in run.records for each in record.evidence]
+    assert len(named) > 50
+    assert [each.path for each in named if evidence(run.directory / each.path, run.directory) != each] == []
 
 
 def test_no_secret_that_the_run_used_is_in_its_files(finished):

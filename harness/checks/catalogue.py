@@ -65,6 +65,7 @@ def run_check(check: Check, session: Session) -> Outcome:
     """
     _target, *parameters = inspect.signature(check.run).parameters.values()
     with session.served(check.server) as served:
-        offers = {"host": served.host, "devices": served.devices, "labs": served.labs}
+        own = served.apart(check.name)
+        offers = {"host": own.host, "devices": own.devices, "labs": own.labs}
         wanted = {each.name: offers[each.name] for each in parameters if each.default is each.empty}
-        return check.run(served.target, **wanted)
+        return check.run(own.target, **wanted)

@@ -14,6 +14,7 @@ import selectors
 import socket
 import struct
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -31,6 +32,8 @@ TIMESPEC = struct.Struct("@qq")
 RECEIVE_BUFFER = 8 * 1024 * 1024
 MOST_AT_ONCE = 100_000
 """Frames that are read before anybody else gets a turn."""
+PAUSE = 0.002
+"""Seconds between two looks, so that one wake-up is for several frames: the buffers hold what comes meanwhile."""
 LARGEST_FILE = 64 * 1024 * 1024
 """Bytes; what comes later is looked at, but not written."""
 
@@ -147,6 +150,7 @@ class Capture:
                     return
                 with self._lock:
                     edge.drain(self._writer)
+            time.sleep(PAUSE)
 
 
 class _Edge:

@@ -70,7 +70,7 @@ class Egress:
     """All of them."""
     lookups: tuple[Lookup, ...] = ()
     foreign: tuple[str, ...] = ()
-    """Sentences about what the target does not offer."""
+    """Sentences about what the target does not offer, and about devices at whose edges nobody counted."""
 
     def __bool__(self) -> bool:
         """They went nowhere else."""
@@ -102,6 +102,11 @@ def of_edges(
     asked = [_lookup(asker, name, parties) for asker, name in lookups]
     allowed = [_normal(name) for name in names]
     foreign = [
+        f"nobody counted at the edge of {each.name}, which may have gone anywhere"
+        for each in parties.devices
+        if each.name not in edges
+    ]
+    foreign += [
         _sentence(contact, owner)
         for contact, kinds in contacts
         if not _is_offered(owner := parties.owner(contact.protocol, contact.destination), kinds, devices)

@@ -39,8 +39,12 @@ SLACK = 3
 LISTING_SLACK = 2
 """Packets by which a listing may contradict itself in the end (of single readings 8 of 740 were 1 off)."""
 MOST_READINGS = 10
-MOST_FLOWS = 65535
-"""Of one class, family and direction. What does not fit is counted as `other`."""
+MOST_FLOWS = 4096
+"""Of one class, family and direction. What does not fit is counted as `other`.
+
+The kernel makes room for all of them at once, and walks through it when it is read: 65535 would be 56 MB for each edge,
+and take 0.3 s to make in place of 0.02.
+"""
 
 ETHERNET, IPV4, IPV6, UDP, CHANNEL = 14, 20, 40, 8, 4
 

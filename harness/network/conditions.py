@@ -14,6 +14,7 @@ import errno
 import itertools
 import json
 import select
+import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -193,7 +194,7 @@ class _Interface:
     def _tc(self, *arguments: Any, **options: Any) -> None:
         def run() -> None:
             with IPRoute() as netlink:
-                index = netlink.link_lookup(ifname=self._name)[0]
+                index = socket.if_nametoindex(self._name)
                 netlink.tc(*arguments, index=index, **options)
 
         self._namespace.call(run)
@@ -201,7 +202,7 @@ class _Interface:
     def _statistics(self, name: str) -> int:
         def run() -> int:
             with IPRoute() as netlink:
-                index = netlink.link_lookup(ifname=self._name)[0]
+                index = socket.if_nametoindex(self._name)
                 (root,) = (each for each in netlink.get_qdiscs(index=index) if each["handle"] == ROOT_HANDLE)
                 return int(root.get_nested("TCA_STATS2", "TCA_STATS_QUEUE")[name])
 
@@ -304,7 +305,7 @@ class _Emulator:
         try:
             command = [program(table_program), "-w", "-t", "mangle", action, *rule]
         except MissingCapability as error:
-            raise MissingCapability("nfqueue", str(error)) from None
+            raise MissingCapability("nfqueue", error.reason) from None
         done = self._link.upstream.call(subprocess.run, command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise MissingCapability("nfqueue", f"{' '.join(command)}: {done.stderr.strip()}")

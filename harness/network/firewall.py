@@ -7,11 +7,17 @@ from dataclasses import dataclass
 
 from .links import INNER_END
 
-__all__ = ["Block", "Firewall", "render", "render_blocks"]
+__all__ = ["REMOVE", "Block", "Firewall", "render", "render_blocks"]
 
 TABLE = "lab_firewall"
 BLOCKS_TABLE = "lab_blocks"
 DNS = 53
+
+REMOVE = f"""\
+table inet {TABLE}
+delete table inet {TABLE}
+"""
+"""Takes away what `render` made, or nothing, in the transaction of the rules behind it."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Block:
 
 
 def render(firewall: Firewall) -> str:
-    """The ruleset that replaces the one before."""
+    """The ruleset, for a router that has none."""
     return _table(TABLE, _rules(firewall))
 
 
@@ -54,7 +60,8 @@ def render_blocks(blocks: Collection[Block]) -> str:
         else:
             rules.append(f'oifname "{INNER_END}" {block.protocol} dport {block.port} drop')
             rules.append(f'iifname "{INNER_END}" {block.protocol} sport {block.port} drop')
-    return _table(BLOCKS_TABLE, rules)
+    replacing = f"table inet {BLOCKS_TABLE}\ndelete table inet {BLOCKS_TABLE}\n"
+    return replacing + _table(BLOCKS_TABLE, rules)
 
 
 def _rules(firewall: Firewall) -> list[str]:
@@ -83,8 +90,6 @@ def _deny(what: str, firewall: Firewall) -> list[str]:
 def _table(name: str, rules: list[str]) -> str:
     lines = "\n".join(f"        {rule}" for rule in rules)
     return f"""\
-table inet {name}
-delete table inet {name}
 table inet {name} {{
     chain passing {{
         type filter hook forward priority filter

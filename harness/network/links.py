@@ -55,13 +55,13 @@ class Link:
 
 def prepare(namespace: Namespace, *, forwards: bool) -> None:
     """Bring up `lo` and set what must be set before links exist: forwarding, and no waiting for IPv6 addresses."""
-    for scope in ("all", "default"):
-        namespace.sysctl(f"net/ipv6/conf/{scope}/accept_dad", 0)
-        namespace.sysctl(f"net/ipv6/conf/{scope}/dad_transmits", 0)
-        if forwards:
-            namespace.sysctl(f"net/ipv6/conf/{scope}/forwarding", 1)
-    if forwards:
-        namespace.sysctl("net/ipv4/ip_forward", 1)
+    per_interface = {"accept_dad": 0, "dad_transmits": 0} | ({"forwarding": 1} if forwards else {})
+    values = {
+        f"net/ipv6/conf/{scope}/{name}": value
+        for scope in ("all", "default")
+        for name, value in per_interface.items()
+    }
+    namespace.sysctl(values | ({"net/ipv4/ip_forward": 1} if forwards else {}))
     namespace.call(_set_state, "lo", "up")
 
 
@@ -79,8 +79,6 @@ def connect(
     link = Link(upstream, f"d{number}", downstream, tuple(addresses), number)
     upstream.call(_make_outer_end, link)
     bring_up(link)
-    for address in link.addresses:
-        upstream.call(_route, link, f"{address}/{_host_prefix(address)}", None)
     return link
 
 
@@ -98,7 +96,6 @@ def bring_up(link: Link) -> None:
     """The downstream's interface is switched on, with its addresses and its way out."""
     link.downstream.call(_make_inner_end, link)
     link.upstream.call(_await_carrier, link.outer)
-    link.downstream.call(_await_carrier, link.inner)
 
 
 def route(link: Link, prefix: str) -> None:
@@ -135,48 +132,50 @@ def _host_prefix(address: str) -> int:
 
 def _set_state(interface: str, state: str) -> None:
     with IPRoute() as netlink:
-        netlink.link("set", index=_index(netlink, interface), state=state)
+        netlink.link("set", index=socket.if_nametoindex(interface), state=state)
 
 
 def _await_carrier(interface: str) -> None:
-    """Until the kernel has noticed it drops what is sent, and who asks for a neighbour asks again a second later."""
     with IPRoute() as netlink:
-        index = _index(netlink, interface)
-        wait_until(
-            lambda: netlink.link("get", index=index)[0].get("operstate") == "UP",
-            f"interface {interface} to be up",
-            within=LINK_WITHIN,
-        )
+        _await_carrier_of(netlink, interface)
+
+
+def _await_carrier_of(netlink: IPRoute, interface: str) -> None:
+    """Until the kernel has noticed it drops what is sent, and who asks for a neighbour asks again a second later."""
+    index = socket.if_nametoindex(interface)
+    wait_until(
+        lambda: netlink.link("get", index=index)[0].get("operstate") == "UP",
+        f"interface {interface} to be up",
+        within=LINK_WITHIN,
+    )
 
 
 def _remove(interface: str) -> None:
     with IPRoute() as netlink:
-        netlink.link("del", index=_index(netlink, interface))
-
-
-def _index(netlink: IPRoute, interface: str) -> int:
-    return int(netlink.link_lookup(ifname=interface)[0])
+        netlink.link("del", index=socket.if_nametoindex(interface))
 
 
 def _make_outer_end(link: Link) -> None:
+    index = FIRST_OUTER_INDEX + link.number
     with IPRoute() as netlink:
         netlink.link(
             "add",
             ifname=link.outer,
-            index=FIRST_OUTER_INDEX + link.number,
+            index=index,
             kind="veth",
             peer={"ifname": link.inner, "net_ns_fd": link.downstream.fd},
         )
-        index = _index(netlink, link.outer)
         for family, gateway in gateways(link).items():
             prefix = 64 if family == socket.AF_INET6 else 32
             netlink.addr("add", index=index, address=gateway, prefixlen=prefix, family=family, flags=NO_WAIT)
         netlink.link("set", index=index, state="up")
+        for address in link.addresses:
+            netlink.route("add", dst=f"{address}/{_host_prefix(address)}", oif=index, family=_family(address))
 
 
 def _make_inner_end(link: Link) -> None:
     with IPRoute() as netlink:
-        index = _index(netlink, link.inner)
+        index = socket.if_nametoindex(link.inner)
         for address in link.addresses:
             netlink.addr(
                 "replace",
@@ -191,18 +190,19 @@ def _make_inner_end(link: Link) -> None:
                 netlink.route(
                     "replace", dst="default", gateway=gateway, oif=index, family=family, flags=["onlink"]
                 )
+        _await_carrier_of(netlink, link.inner)
 
 
 def _replace_address(interface: str, old: str, new: str) -> None:
     with IPRoute() as netlink:
-        index = _index(netlink, interface)
+        index = socket.if_nametoindex(interface)
         netlink.addr("add", index=index, address=new, prefixlen=_host_prefix(new), flags=NO_WAIT)
         netlink.addr("del", index=index, address=old, prefixlen=_host_prefix(old))
 
 
 def _route(link: Link, prefix: str, via: str | None) -> None:
     with IPRoute() as netlink:
-        how = {"oif": _index(netlink, link.outer), "family": _family(prefix)}
+        how = {"oif": socket.if_nametoindex(link.outer), "family": _family(prefix)}
         if via is None:
             netlink.route("add", dst=prefix, **how)
         else:
@@ -211,4 +211,4 @@ def _route(link: Link, prefix: str, via: str | None) -> None:
 
 def _unroute(link: Link, prefix: str) -> None:
     with IPRoute() as netlink:
-        netlink.route("del", dst=prefix, oif=_index(netlink, link.outer), family=_family(prefix))
+        netlink.route("del", dst=prefix, oif=socket.if_nametoindex(link.outer), family=_family(prefix))

@@ -48,9 +48,7 @@ class NameServer:
                     sockets.append(each)
             undo.pop_all()  # asyncio closes them
         started: Future[None] = Future()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(started)), name="lab names", daemon=True
-        )
+        self._thread = threading.Thread(target=self._live, args=(started,), name="lab names", daemon=True)
         self._thread.start()
         started.result()
 
@@ -67,6 +65,16 @@ class NameServer:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _live(self, started: Future[None]) -> None:
+        try:
+            asyncio.run(self._serve(started))
+        except BaseException as error:
+            if started.done():
+                raise
+            for each in (*self._datagrams, *self._listeners):
+                each.close()
+            started.set_exception(error)
 
     async def _serve(self, started: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from ..hosts import MissingCapability, end_process
 
-__all__ = ["Namespace", "RulesetRefused", "in_user_namespace", "program"]
+__all__ = ["Namespace", "NamespaceClosed", "RulesetRefused", "in_user_namespace", "program"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,7 +35,7 @@ MS_REC = 16384
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
 # The kernel sends this signal when the thread that started the program ends; ours lives as long as its namespace.
-WITH_ITS_THREAD = ("setpriv", "--pdeathsig", signal.SIGKILL.name.removeprefix("SIG"), "--")
+WITH_ITS_THREAD = ("--pdeathsig", signal.SIGKILL.name.removeprefix("SIG"), "--")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -52,6 +52,10 @@ class RulesetRefused(Exception):
     """`nft` did not take a ruleset. The text has its words."""
 
 
+class NamespaceClosed(Exception):
+    """A network that is gone was asked to do something."""
+
+
 class Namespace:
     """A network of its own, with mounts of its own; both are those of one thread and of what it starts."""
 
@@ -61,6 +65,8 @@ class Namespace:
         self._programs: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._replaced: set[Path] = set()
+        self._closing = threading.Lock()
+        self._closed = False
         entered: Future[int] = Future()
         # A daemon: whoever forgets to close a lab is not kept from ending.
         self._thread = threading.Thread(target=self._live, args=(entered,), name=f"netns {name}", daemon=True)
@@ -69,7 +75,7 @@ class Namespace:
         """What programs like pyroute2 know the namespace by."""
 
     def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function inside, and return or raise what it does."""
+        """Run a function inside, and return or raise what it does. Raises `NamespaceClosed`."""
         done: Future[T] = Future()
 
         def run() -> None:
@@ -78,22 +84,37 @@ class Namespace:
             except BaseException as error:
                 done.set_exception(error)
 
-        self._work.put(run)
+        with self._closing:  # nothing is put behind the last piece of work, where nobody would do it
+            if self._closed:
+                raise NamespaceClosed(f"the network of {self.name} is closed")
+            self._work.put(run)
         return done.result()
 
     def popen(self, args: Sequence[str | Path], **kwargs: Any) -> subprocess.Popen[bytes]:
-        """Start a program inside; it is killed when the namespace is closed. `kwargs`: those of `subprocess.Popen`."""
-        process = self.call(lambda: subprocess.Popen([*WITH_ITS_THREAD, *args], **kwargs))
-        self._programs.add(process)
-        return process
+        """Start a program inside; it is killed when the namespace is closed. `kwargs`: those of `subprocess.Popen`.
+
+        Raises `MissingCapability` without the program `setpriv`.
+        """
+
+        def start() -> subprocess.Popen[bytes]:
+            process = subprocess.Popen([program("setpriv"), *WITH_ITS_THREAD, *args], **kwargs)
+            self._programs.add(process)  # here, so that `close` has all of them when this thread has ended
+            return process
+
+        return self.call(start)
 
     def socket(self, family: socket.AddressFamily, kind: socket.SocketKind) -> socket.socket:
         """A socket that belongs to this network, wherever it is used."""
         return self.call(socket.socket, family, kind)
 
-    def sysctl(self, name: str, value: int) -> None:
-        """Set `net/...` here."""
-        self.call(Path("/proc/sys", name).write_text, str(value))
+    def sysctl(self, values: Mapping[str, int]) -> None:
+        """Set `net/...` here, one after the other."""
+
+        def write() -> None:
+            for name, value in values.items():
+                Path("/proc/sys", name).write_text(str(value))
+
+        self.call(write)
 
     def nft(self, ruleset: str) -> None:
         """Add rules, all or none. Raises `RulesetRefused`."""
@@ -126,12 +147,15 @@ class Namespace:
 
     def close(self) -> None:
         """End the programs inside and give the namespace up. A second call does nothing."""
-        if self._thread.is_alive():
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
             self._work.put(None)
-            self._thread.join()
-            for program in self._programs:
-                end_process(program, patience=0)
-            os.close(self.fd)
+        self._thread.join()
+        for program in self._programs:
+            end_process(program, patience=0)
+        os.close(self.fd)
 
     def __enter__(self) -> Self:
         return self

@@ -15,6 +15,7 @@ __all__ = [
     "BLOCKED",
     "FORGET",
     "OPEN",
+    "REMOVE",
     "STATEFUL",
     "Behaviour",
     "Dependence",
@@ -26,7 +27,17 @@ __all__ = [
 TABLE = "lab_nat"
 OTHER_PORTS = "40000-64999"
 """Where a mapping goes whose own port is taken on the outside."""
+MOST_MAPPINGS = 8192
+"""At a time. The kernel makes room for all of them at once: 0.1 MB for each thousand."""
 
+REMOVE = f"""\
+table ip {TABLE}
+delete table ip {TABLE}
+"""
+"""Takes away what `render` made, or nothing, in the transaction of the rules behind it.
+
+New routers go without: a removal waits for all processors, which is most of the time of a small ruleset.
+"""
 
 FORGET = f"""\
 flush map ip {TABLE} inside_to_outside
@@ -115,39 +126,37 @@ def sysctls(nat: Nat) -> dict[str, int]:
 
 
 def render(nat: Nat, address: str) -> str:
-    """The ruleset that replaces the one before. `address`: what the router is known by on the outside.
+    """The ruleset, for a router that has none. `address`: what the router is known by on the outside.
 
     `learn` runs after source translation: headers show the outer port, `ct original` the inside endpoint, so nothing
     is assumed about ports being kept. In the direction of an answer the inside endpoint is the source that
     `ct reply` names.
     """
     return f"""\
-table ip {TABLE}
-delete table ip {TABLE}
 table ip {TABLE} {{
     map inside_to_outside {{
         type ipv4_addr . inet_service : ipv4_addr . inet_service
         flags dynamic,timeout
         timeout {nat.timeout}s
-        size 65535
+        size {MOST_MAPPINGS}
     }}
     map outside_to_inside {{
         type inet_service : ipv4_addr . inet_service
         flags dynamic,timeout
         timeout {nat.timeout}s
-        size 65535
+        size {MOST_MAPPINGS}
     }}
     set contacted {{
         type inet_service . ipv4_addr
         flags dynamic,timeout
         timeout {nat.timeout}s
-        size 65535
+        size {MOST_MAPPINGS}
     }}
     set taken {{
         type inet_service
         flags dynamic,timeout
         timeout {nat.timeout}s
-        size 65535
+        size {MOST_MAPPINGS}
     }}
     chain inbound {{
         type nat hook prerouting priority dstnat

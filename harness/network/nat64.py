@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import subprocess
 
 from pyroute2 import IPRoute
@@ -54,7 +55,7 @@ dynamic-pool {POOL}
 
 def _route() -> None:
     with IPRoute() as netlink:
-        index = netlink.link_lookup(ifname=INTERFACE)[0]
+        index = socket.if_nametoindex(INTERFACE)
         netlink.link("set", index=index, state="up")
         netlink.route("add", dst=POOL, oif=index)
         netlink.route("add", dst=f"{WELL_KNOWN}/96", oif=index)

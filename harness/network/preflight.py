@@ -152,7 +152,7 @@ def _reason(attempt: Callable[[Namespace], None], namespace: Namespace) -> str |
     try:
         attempt(namespace)
     except MissingCapability as error:
-        return str(error).removeprefix(f"capability {error.capability}: ")
+        return error.reason
     except NetlinkError as error:
         return f"the kernel answers: {os.strerror(error.code)}"
     except (RulesetRefused, OSError) as error:
@@ -185,7 +185,7 @@ def _try_netem(namespace: Namespace) -> None:
 
 def _set_queue(kind: str, handle: int, **settings: object) -> None:
     with IPRoute() as netlink:
-        index = netlink.link_lookup(ifname=TRIAL_INTERFACE)[0]
+        index = socket.if_nametoindex(TRIAL_INTERFACE)
         netlink.tc("replace", kind, index=index, handle=handle, **settings)
 
 

@@ -49,7 +49,7 @@ class Router:
         self.ipv6 = any(":" in address for address in link.addresses)
         if self.ipv6:
             self._announce(f"{PREFIX6.format(link.number)}/48")
-        self.change()
+        self._become(gateway)
         if gateway.nat64:
             self._translator = nat64.start(namespace, f"{PREFIX6.format(link.number)}6464")
 
@@ -81,15 +81,10 @@ class Router:
 
     def change(self, *, nat: Nat | None = None, firewall: Firewall | None = None) -> None:
         """Become another router; what is None stays. All mappings are lost, as in a restart."""
-        self.gateway = replace(
+        gateway = replace(
             self.gateway, nat=nat or self.gateway.nat, firewall=firewall or self.gateway.firewall
         )
-        rules = [firewalls.render(self.gateway.firewall)]
-        if self.gateway.nat:
-            for name, value in nats.sysctls(self.gateway.nat).items():
-                self.namespace.sysctl(name, value)
-            rules.append(nats.render(self.gateway.nat, self.address))
-        self.namespace.nft("\n".join(rules))
+        self._become(gateway, instead_of=firewalls.REMOVE + nats.REMOVE)
         self.namespace.conntrack("-F")
 
     def forget_mappings(self) -> None:
@@ -121,6 +116,15 @@ class Router:
         """The end of a `block`. Raises `KeyError` for one that there is not."""
         self._blocks.remove(Block(protocol, port))
         self.namespace.nft(firewalls.render_blocks(self._blocks))
+
+    def _become(self, gateway: Gateway, instead_of: str = "") -> None:
+        """`instead_of`: what removes the rules that there are."""
+        self.gateway = gateway
+        rules = [instead_of, firewalls.render(gateway.firewall)]
+        if gateway.nat:
+            self.namespace.sysctl(nats.sysctls(gateway.nat))
+            rules.append(nats.render(gateway.nat, self.address))
+        self.namespace.nft("\n".join(rules))
 
     def _announce(self, prefix: str) -> None:
         """Every router on the way out knows the way back."""

@@ -36,6 +36,8 @@ def _case(record: Record) -> ET.Element:
     properties = ET.SubElement(case, "properties")
     for requirement in record.requirements:
         ET.SubElement(properties, "property", name="requirement", value=requirement)
+    for phase, path in record.paths.items():
+        ET.SubElement(properties, "property", name=f"path: {phase}", value=path)
     for note in record.notes:
         ET.SubElement(properties, "property", name="note", value=_xml_text(note))
     tag = {

@@ -28,7 +28,7 @@ def accounts_left(records: Sequence[Record]) -> str:
 
 
 def render_markdown(name: str, records: Sequence[Record], machine: Sequence[str] = ()) -> str:
-    """What ran where, a table of checks, then what is wrong, then the calls, then what a reader must know."""
+    """What ran where, a table of checks, what is wrong, which way the bytes took, calls, what a reader must know."""
     lines = [
         f"# {name}",
         "",
@@ -45,6 +45,9 @@ def render_markdown(name: str, records: Sequence[Record], machine: Sequence[str]
     lines += _section(
         "What is wrong", [(r.check, r.reason) for r in records if r.verdict is not Verdict.PASSED]
     )
+    if paths := [(r.check, phase, path) for r in records for phase, path in r.paths.items()]:
+        lines += ["", "## Paths", "", "| check | phase | path |", "|---|---|---|"]
+        lines += [f"| {check} | {phase} | {path} |" for check, phase, path in paths]
     if calls := render_calls(records):
         lines += ["", "## Calls", "", "```", calls, "```"]
     if matrices := render_matrices(records):

@@ -21,7 +21,7 @@ from .allocations import Allocation, Channel
 from .ledger import CLASS_OF, OTHER, AllocationRecord, Tally
 from .mmsg import HEADER, SLOTS, STRIDE
 from .stun import Address
-from .udp import UdpListener, address_of, bind_udp
+from .udp import BUFFER, UdpListener, address_of, bind_udp
 
 if TYPE_CHECKING:
     from .shell import Shell
@@ -36,6 +36,8 @@ QUEUE = SLOTS // 2
 """Datagrams of one size in a queue that look like a flood."""
 FLOOD = 512
 """So many of those, and hardly any others, before UDP_GRO may be worth its price for the others."""
+MOST_STRAYS = BUFFER // 256
+"""More datagrams than fit into the kernel's buffer of a socket, in which each takes twice as much at the least."""
 _HEAD = struct.Struct(">HH")
 
 
@@ -101,7 +103,7 @@ class Connected(ABC):
         shell.loop.add(self.descriptor, self._ready)
         # Between bind and connect the kernel may have put datagrams of anybody here.
         with suppress(OSError):
-            while True:
+            for _ in range(MOST_STRAYS):  # what comes later is the remote end's, who must not keep us here
                 data, name = self.socket.recvfrom(65535)
                 self._stray(data, address_of(name))
 

@@ -65,6 +65,22 @@ def test_markdown_says_what_is_wrong_and_what_to_know():
     assert "- **mail.policy**: one host" in text
 
 
+def test_reports_show_which_way_the_bytes_took():
+    """Phase by phase, in the words of the record; a run without any path says nothing of paths."""
+    records = [
+        PASSED,
+        replace(PASSED, check="calls.relayed", paths={"joining": "none", "media": "relayed(turn)"}),
+    ]
+    text = render_markdown("run", records)
+    assert "| calls.relayed | joining | none |\n| calls.relayed | media | relayed(turn) |\n" in text
+    assert "## Paths" not in render_markdown("run", ALL)
+    properties = {
+        each.get("name"): each.get("value")
+        for each in ET.fromstring(render_junit("run", records)).iter("property")
+    }
+    assert (properties["path: joining"], properties["path: media"]) == ("none", "relayed(turn)")
+
+
 def test_markdown_begins_with_what_the_machine_can_do(tmp_path):
     run = Run(new_run_directory(tmp_path), machine=["lab: level loopback", "lab: without netem"])
     run.finish()

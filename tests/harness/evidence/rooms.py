@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import threading
 from collections.abc import Iterator
 
 import pytest
 
+from harness.hosts import MissingCapability
 from harness.network.lab import Lab, LabHost
 
 __all__ = ["lab", "pair", "send_over_tcp", "udp"]
@@ -16,12 +16,10 @@ __all__ = ["lab", "pair", "send_over_tcp", "udp"]
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
-    if shutil.which("nft") is None:
-        pytest.skip("capability nft: there is no program nft here")
     try:
         made = Lab()
-    except OSError as error:
-        pytest.skip(f"capability netns: {error}")
+    except MissingCapability as missing:
+        pytest.skip(str(missing))
     with made:
         yield made
 

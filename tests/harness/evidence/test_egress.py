@@ -17,7 +17,7 @@ def sent(destination: Endpoint, kind: Kind = Kind.TCP, packets: int = 4) -> dict
 
 
 def of(tx: Rows, rx: Rows | None = None, **kwargs) -> egress.Egress:
-    return egress.of_edges({"alice": edge(tx, rx or {})}, CALL, **kwargs)
+    return egress.of_edges({"alice": edge(tx, rx or {}), "bob": edge({}, {})}, CALL, **kwargs)
 
 
 def test_what_the_target_offers_is_fine():
@@ -42,6 +42,12 @@ def test_a_stranger_is_named_with_what_came_back():
         "alice sent 4 packets to 7.7.7.7 port 443 over tcp; 3 came back: the target does not offer that",
         "alice sent 4 packets to 8.8.8.8 port 9 over udp; nothing came back: the target does not offer that",
     )
+
+
+def test_whoever_was_not_watched_may_have_gone_anywhere():
+    found = egress.of_edges({"alice": edge(sent(IMAP), {})}, CALL)
+    assert not found
+    assert str(found) == "nobody counted at the edge of bob, which may have gone anywhere"
 
 
 def test_a_port_of_the_target_that_is_no_service_is_foreign():

@@ -180,4 +180,4 @@ def test_a_host_that_moves_keeps_its_account(lab, pair):
 
 def remove(interface: str) -> None:
     with IPRoute() as netlink:
-        netlink.link("del", index=netlink.link_lookup(ifname=interface)[0])
+        netlink.link("del", index=socket.if_nametoindex(interface))

@@ -1,6 +1,7 @@
 """Who owns a lab: several at a time on the same addresses, an owner that is killed, an ordinary user."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from harness.waiting import wait_until
 
 from .nobody import as_nobody
 
+MARK = f"LAB_OWNER_OF={os.getpid()}"
+"""Stands in the environment of the owners of this process, and so of everything that they start."""
 ROOT = Path(__file__).resolve().parents[3]
 OWNER = """
 import json, os, sys
@@ -51,7 +54,10 @@ except Exception as error:
 
 def start(command: list[str], script: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*command, sys.executable, "-c", script], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [*command, "env", MARK, sys.executable, "-c", script],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
 
 
@@ -68,13 +74,15 @@ def addresses_behind(entrance: str) -> str:
 
 
 def namespaces_in_use() -> set[int]:
-    """Of all threads on this machine."""
+    """Of all threads of owners and of what they started; others may get the number of one that is gone."""
     used = set()
-    for entry in Path("/proc").glob("[0-9]*/task/[0-9]*/ns/net"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            used.add(int(str(entry.readlink()).removeprefix("net:[").removesuffix("]")))
+            if MARK.encode() in process.joinpath("environ").read_bytes().split(b"\0"):
+                for entry in process.glob("task/[0-9]*/ns/net"):
+                    used.add(int(str(entry.readlink()).removeprefix("net:[").removesuffix("]")))
         except OSError:
-            continue  # it has just ended
+            continue  # it has just ended, or it is none of our business
     return used
 
 
