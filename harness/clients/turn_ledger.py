@@ -23,6 +23,9 @@ class Count:
     def __add__(self, other: Count) -> Count:
         return Count(self.packets + other.packets, self.bytes + other.bytes)
 
+    def __sub__(self, other: Count) -> Count:
+        return Count(self.packets - other.packets, self.bytes - other.bytes)
+
 
 NOTHING = Count(0, 0)
 

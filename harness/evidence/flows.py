@@ -1,0 +1,316 @@
+"""What the kernel counts at the outer end of a host's link: packets and bytes of every flow, by class of first byte.
+
+`tx` is what the host sent (attempted), `rx` is what was delivered to it. The counters stand outside the host, in the
+namespace of its upstream, so nothing that runs inside can touch them. One table for each interface, because a key has
+five fields at most: an interface would be a sixth. Counters only grow; a phase is the difference of two readings.
+
+Classes: RFC 7983 (what shares a port with RTP), RFC 8656 section 12.4 (ChannelData).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from ..clients.turn_ledger import NOTHING, Count
+from ..network.links import Link
+
+__all__ = [
+    "MEDIA",
+    "SLACK",
+    "Connection",
+    "Counts",
+    "EdgeCounts",
+    "Endpoint",
+    "Flow",
+    "Kind",
+    "Stream",
+    "install",
+    "parse",
+    "read",
+    "ruleset",
+]
+
+SLACK = 3
+"""Packets that may be on their way while two counters are read one after the other."""
+LISTING_SLACK = 2
+"""Packets by which a listing may contradict itself: it is not atomic (8 of 740 readings were 1 off, none more)."""
+MOST_FLOWS = 65535
+"""Of one class, family and direction. What does not fit is counted as `other`."""
+
+ETHERNET, IPV4, IPV6, UDP, CHANNEL = 14, 20, 40, 8, 4
+
+
+class Kind(StrEnum):
+    """By protocol, and for UDP by the first byte of the payload; inside ChannelData by the first byte behind it."""
+
+    STUN = "stun"
+    DTLS = "dtls"
+    RTCP = "rtcp"
+    RTP = "rtp"
+    DISCO = "disco"
+    """Probes of iroh 0.35 nodes: they begin with a magic of six bytes."""
+    OTHER = "other"
+    TCP = "tcp"
+    """Bytes are those behind the IP header; the kernel counts units of up to 64 kB, and repetitions too."""
+    REST = "rest"
+    """Neither UDP nor TCP, such as ICMP. Both ports are 0, bytes are those behind the IP header."""
+
+
+MEDIA = frozenset({Kind.DTLS, Kind.RTCP, Kind.RTP})
+"""What ICE carries as data: handshake and data channel, RTCP and RTP. Checks of connectivity are none of it."""
+
+
+class Endpoint(NamedTuple):
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, order=True)
+class Flow:
+    """A 5-tuple, and one class of what it carried."""
+
+    source: Endpoint
+    destination: Endpoint
+    kind: Kind
+    channel: bool = False
+    """Inside ChannelData."""
+
+    @property
+    def protocol(self) -> str:
+        return self.kind.value if self.kind in (Kind.TCP, Kind.REST) else "udp"
+
+    def __str__(self) -> str:
+        return f"{self.kind}{' in channel' if self.channel else ''} {self.source} > {self.destination}"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """One direction of one edge. Bytes of UDP rows are payload, without headers and without ChannelData's."""
+
+    rows: Mapping[Flow, Count] = field(default_factory=dict)
+    total: int = 0
+    """Packets of IP."""
+    fragments: int = 0
+    """Of them, fragments behind the first; the row has the first one's bytes only."""
+    other: int = 0
+    """Of them, those of flows for which there was no room."""
+
+    @property
+    def unaccounted(self) -> int:
+        """Packets that the total has and the parts have not: 0 in a sound account."""
+        rows = sum(row.packets for row in self.rows.values())
+        return self.total - rows - self.fragments - self.other
+
+    def __sub__(self, earlier: Counts) -> Counts:
+        """What was counted since an earlier reading; flows without a packet since then are left out."""
+        since = {flow: count - earlier.rows.get(flow, NOTHING) for flow, count in self.rows.items()}
+        return Counts(
+            {flow: count for flow, count in since.items() if count != NOTHING},
+            self.total - earlier.total,
+            self.fragments - earlier.fragments,
+            self.other - earlier.other,
+        )
+
+
+class Connection(NamedTuple):
+    """A TCP connection, as seen from a host."""
+
+    local: Endpoint
+    remote: Endpoint
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Bytes of TCP payload, by sequence numbers: what the other end acknowledged. Repetitions count once."""
+
+    sent: int
+    received: int
+
+    def __sub__(self, earlier: Stream) -> Stream:
+        return Stream(self.sent - earlier.sent, self.received - earlier.received)
+
+
+@dataclass(frozen=True)
+class EdgeCounts:
+    """Both directions of the edge of one host."""
+
+    tx: Counts = field(default_factory=Counts)
+    """What the host sent; it may have been lost behind this point."""
+    rx: Counts = field(default_factory=Counts)
+    """What was delivered to the host."""
+    streams: Mapping[Connection, Stream] = field(default_factory=dict)
+    """From a capture at the same place; the kernel's counters do not know sequence numbers."""
+
+    @property
+    def problems(self) -> list[str]:
+        """Sentences about what makes this account worth nothing; the first words are the direction."""
+        found = []
+        for name, counts in (("sent", self.tx), ("delivered", self.rx)):
+            if counts.other:
+                found.append(
+                    f"{name}: {counts.other} packets belong to flows that had no room in the counters"
+                )
+            if abs(counts.unaccounted) > LISTING_SLACK:
+                found.append(
+                    f"{name}: {counts.total} packets in total, {counts.unaccounted} of them in no row"
+                )
+        return found
+
+    def __sub__(self, earlier: EdgeCounts) -> EdgeCounts:
+        quiet = Stream(0, 0)
+        streams = {key: now - earlier.streams.get(key, quiet) for key, now in self.streams.items()}
+        return EdgeCounts(
+            self.tx - earlier.tx,
+            self.rx - earlier.rx,
+            {key: stream for key, stream in streams.items() if stream != quiet},
+        )
+
+
+def install(link: Link) -> None:
+    """Count at the outer end of this link from now on, beginning with zero. Raises `RulesetRefused`."""
+    link.upstream.nft(ruleset(link.outer))
+
+
+def read(link: Link) -> EdgeCounts:
+    """What was counted there since `install`."""
+    return parse(link.upstream.nft_json("list", "table", "netdev", _table(link.outer)))
+
+
+# The ruleset
+
+KEY = "{ip} saddr . {ip} daddr . meta l4proto . th sport . th dport"
+KEY_WITHOUT_PORTS = "{ip} saddr . {ip} daddr . meta l4proto"
+HOOKS = {"tx": "ingress", "rx": "egress"}
+FAMILIES = {"4": "ip", "6": "ip6"}
+NOT_FIRST_FRAGMENT = {"4": "ip frag-off & 0x1fff != 0", "6": "frag frag-off != 0"}
+FIRST_BYTES = "0-3 : goto {0}stun, 20-63 : goto {0}dtls, 128-191 : goto {0}media"
+CLASSES = tuple(kind.value for kind in Kind)
+CHANNEL_CLASSES = tuple(f"channel_{kind}" for kind in (Kind.STUN, Kind.DTLS, Kind.RTCP, Kind.RTP, Kind.OTHER))
+
+
+def ruleset(interface: str, *, size: int = MOST_FLOWS) -> str:
+    """The rules for one interface; `size`: flows of each class, family and direction."""
+    table = f"table netdev {_table(interface)}"
+    lines = [table, f"delete {table}", f"{table} {{"]  # in one transaction: the rules of an earlier watch go
+    for direction, hook in HOOKS.items():
+        lines += [f"counter {direction}_{name} {{ }}" for name in ("total", "fragments", "missed")]
+        for version, ip in FAMILIES.items():
+            prefix = f"{direction}{version}_"
+            for name in (*CLASSES, *CHANNEL_CLASSES):
+                lines += _class(direction, prefix, name, ip, size)
+            lines += _dispatch(direction, prefix, version)
+        lines += [
+            f"chain {direction} {{",
+            f'type filter hook {hook} device "{interface}" priority {-300 if hook == "ingress" else 300}',
+            "policy accept",
+            f"meta protocol {{ ip, ip6 }} counter name {direction}_total",
+            f"meta protocol vmap {{ ip : goto {direction}4_, ip6 : goto {direction}6_ }}",
+            "}",
+        ]
+    return "\n".join([*lines, "}", ""])
+
+
+def _class(direction: str, prefix: str, name: str, ip: str, size: int) -> list[str]:
+    """The flows of one class. In a set that is full the update does not match, and the next rule counts."""
+    key = (KEY_WITHOUT_PORTS if name == Kind.REST else KEY).format(ip=ip)
+    return [
+        f"set {prefix}{name} {{",
+        f"typeof {key}",
+        "flags dynamic",
+        "counter",
+        f"size {size}",
+        "}",
+        f"chain {prefix}{name} {{",
+        f"update @{prefix}{name} {{ {key} counter }} return",
+        f"counter name {direction}_missed",
+        "}",
+    ]
+
+
+def _dispatch(direction: str, prefix: str, version: str) -> list[str]:
+    """Which class a packet belongs to. `@th,64,8` is the first byte behind a UDP header; without one it is OTHER."""
+    return [
+        f"chain {prefix}media {{",
+        f"@th,72,8 192-223 goto {prefix}rtcp",
+        f"goto {prefix}rtp",
+        "}",
+        f"chain {prefix}channel_media {{",
+        f"@th,104,8 192-223 goto {prefix}channel_rtcp",
+        f"goto {prefix}channel_rtp",
+        "}",
+        f"chain {prefix} {{",
+        # Behind the first fragment there are no ports, only payload at their place.
+        f"{NOT_FIRST_FRAGMENT[version]} counter name {direction}_fragments return",
+        f"meta l4proto tcp goto {prefix}tcp",
+        f"meta l4proto != udp goto {prefix}rest",
+        f"@th,64,48 0x5453f09f92ac goto {prefix}disco",
+        f"@th,64,8 vmap {{ {FIRST_BYTES.format(prefix)} }}",
+        f"@th,64,8 64-79 @th,96,8 vmap {{ {FIRST_BYTES.format(prefix + 'channel_')} }}",
+        f"@th,64,8 64-79 goto {prefix}channel_other",
+        f"goto {prefix}other",
+        "}",
+    ]
+
+
+def _table(interface: str) -> str:
+    return f"evidence_{interface}"
+
+
+# The reading
+
+
+def parse(text: str) -> EdgeCounts:
+    """From what `nft -j list table` says of such a ruleset."""
+    items = json.loads(text)["nftables"]
+    counters = {
+        each["counter"]["name"]: int(each["counter"]["packets"]) for each in items if "counter" in each
+    }
+    sets = [each["set"] for each in items if "set" in each]
+    tx, rx = (
+        Counts(
+            dict(_rows(sets, direction)),
+            counters[f"{direction}_total"],
+            counters[f"{direction}_fragments"],
+            counters[f"{direction}_missed"],
+        )
+        for direction in HOOKS
+    )
+    return EdgeCounts(tx, rx)
+
+
+def _rows(sets: Iterable[Mapping[str, Any]], direction: str) -> Iterator[tuple[Flow, Count]]:
+    for each in sets:
+        where, _, name = each["name"].partition("_")
+        if where.startswith(direction):
+            channel = name.startswith("channel_")
+            kind = Kind(name.removeprefix("channel_"))
+            headers = _headers(kind, channel=channel, outgoing=direction == "tx", version=where[-1])
+            for element in each.get("elem", ()):
+                yield _row(element["elem"], kind, channel=channel, headers=headers)
+
+
+def _row(element: Mapping[str, Any], kind: Kind, *, channel: bool, headers: int) -> tuple[Flow, Count]:
+    source, destination, _protocol, *ports = element["val"]["concat"]
+    source_port, destination_port = ports or (0, 0)
+    packets = int(element["counter"]["packets"])
+    return (
+        Flow(Endpoint(source, source_port), Endpoint(destination, destination_port), kind, channel),
+        Count(packets, int(element["counter"]["bytes"]) - headers * packets),
+    )
+
+
+def _headers(kind: Kind, *, channel: bool, outgoing: bool, version: str) -> int:
+    """Bytes of each packet in front of what a row counts. At the egress hook the Ethernet header is counted too."""
+    return (
+        (0 if outgoing else ETHERNET)
+        + (IPV4 if version == "4" else IPV6)
+        + (0 if kind in (Kind.TCP, Kind.REST) else UDP)
+        + (CHANNEL if channel else 0)
+    )

@@ -1,0 +1,62 @@
+"""Who is who on the wire: devices with all addresses that their packets may bear, and services."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .flows import Endpoint
+
+__all__ = ["Device", "Parties", "Service"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """A person's device, and where it lives."""
+
+    name: str
+    addresses: frozenset[str]
+    """Its own, and the outer ones of the NATs in front of it."""
+    behind: tuple[str, ...] = ()
+    """What stands between it and the internet, in words, from the inside out. For drawings."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """Something that devices talk to."""
+
+    name: str
+    addresses: frozenset[str]
+    tcp: frozenset[int] = frozenset()
+    """Ports. Several services may share an address over TCP."""
+    udp: frozenset[int] | None = frozenset()
+    """Ports; None: all, as for a TURN server, whose relayed addresses are not known beforehand."""
+
+    def is_at(self, protocol: str, endpoint: Endpoint) -> bool:
+        """Whether this endpoint belongs to it. `protocol`: `udp`, `tcp`, or `rest` where there are no ports."""
+        if endpoint.address not in self.addresses:
+            return False
+        if protocol == "rest":
+            return True
+        ports = self.tcp if protocol == "tcp" else self.udp
+        return ports is None or endpoint.port in ports
+
+
+@dataclass(frozen=True)
+class Parties:
+    """Everybody of whom it is known that they exist."""
+
+    devices: tuple[Device, ...]
+    relays: tuple[Service, ...] = ()
+    """Those that may carry what one device has for another."""
+    others: tuple[Service, ...] = ()
+    """Those that carry nothing between devices, such as mail and DNS."""
+
+    def owner(self, protocol: str, endpoint: Endpoint) -> Device | Service | None:
+        """Who is at that end, as far as an address can tell: two devices behind one NAT share some."""
+        for service in (*self.relays, *self.others):
+            if service.is_at(protocol, endpoint):
+                return service
+        return self.device_at(endpoint.address)
+
+    def device_at(self, address: str) -> Device | None:
+        return next((each for each in self.devices if address in each.addresses), None)

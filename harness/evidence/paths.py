@@ -1,0 +1,336 @@
+"""Which way the bytes took in a phase, by witnesses that must agree. Pure functions of what was counted.
+
+Witnesses are the counters at the edges (outside the clients), the clients' own counts, and the ledger of the relay.
+One alone proves nothing, and two that contradict each other prove that one of them is wrong: that is a verdict of its
+own kind, never averaged away.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from ..calls.agent import Stats
+from ..clients.control import Connection, ServiceLedger
+from ..clients.turn_ledger import NOTHING, Count
+from .flows import MEDIA, SLACK, EdgeCounts
+from .legs import Leg, Load, Way, datagrams, legs_of, media, total
+from .parties import Parties
+from .verdicts import FEWEST_WITNESSES, Hop, Path, Verdict, conclude
+
+__all__ = [
+    "Path",
+    "Said",
+    "Transfer",
+    "Verdict",
+    "of_call",
+    "of_realtime",
+    "said",
+    "transferred",
+    "turn_carried",
+]
+
+PACKET = 1500
+"""Bytes, at most, of a packet."""
+FRAMING = 44
+"""Bytes, at most, that TURN over TLS adds to a packet: ChannelData with padding 7, TLS record 29, and some."""
+CONTROL = 8192
+"""Bytes of a TCP connection to a TURN server that is only kept: TLS handshake, allocations, permissions, refreshes."""
+QUIET = 1000
+"""Bytes for each device that pass in a phase in which nothing is said: pings of relays and QUIC's keep-alives."""
+MINOR = 0.05
+"""Share of the bytes below which a way of realtime data is no part of the verdict: set-up, keep-alives."""
+TLS_FACTOR = 1.3
+"""What TLS adds to small frames of a relay, at most."""
+TLS_HANDSHAKES = 65536
+READ_SLACK = 0.01
+UNREAD = 4096
+"""Bytes that a relay's kernel may have acknowledged before the relay has read them."""
+
+
+# Calls
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a client says that it sent and received."""
+
+    sent: Count
+    received: Count
+
+
+SILENT = Said(NOTHING, NOTHING)
+
+
+def said(stats: Mapping[str, Stats], before: Mapping[str, Stats] | None = None) -> dict[str, Said]:
+    """What call agents counted, by device; with `before`, since that reading."""
+    found = {}
+    for name, each in stats.items():
+        now = _said(each)
+        then = _said(before[name]) if before and name in before else SILENT
+        found[name] = Said(now.sent - then.sent, now.received - then.received)
+    return found
+
+
+def turn_carried(
+    ledger: ServiceLedger, parties: Parties, before: ServiceLedger | None = None
+) -> dict[str, Count]:
+    """What the ledger of a TURN server says that it took over from each device, without checks of connectivity.
+
+    It asks no client. Devices that share an outer address cannot be told apart by it: use
+    `harness.calls.balance.carried_by_sender` for those.
+    """
+    now = _turn_carried(ledger, parties)
+    then = _turn_carried(before, parties) if before is not None else {}
+    return {name: count - then.get(name, NOTHING) for name, count in now.items()}
+
+
+def of_call(
+    edges: Mapping[str, EdgeCounts],
+    parties: Parties,
+    agents: Mapping[str, Said] | None,
+    ledger: Mapping[str, Count] | None,
+    *,
+    lost: Mapping[str, int] | None = None,
+    phase: str = "media",
+) -> Path:
+    """The way of a call; `parties` has its two devices and no more.
+
+    `edges`: by name of the device, counted in this phase; other names are ignored. `agents`: see `said`; None where
+    they cannot be asked. `ledger`: see `turn_carried`; None without a ledger. `lost`: packets of each sender that the
+    lab itself took away. Raises nothing: what cannot be told is `not proven`.
+    """
+    legs = legs_of(edges, parties, media, control=CONTROL)
+    witnesses = _witnesses(edges, parties, {"agents": agents, "the relay's ledger": ledger})
+    hops: list[Hop] = []
+    contradictions: list[str] = []
+    for sender, receiver in itertools.permutations([each.name for each in parties.devices], 2):
+        found = _call_hops(sender, receiver, legs, agents, ledger)
+        hops += found.values()
+        contradictions += _call_contradictions(found, (lost or {}).get(sender, 0))
+    return conclude(
+        phase,
+        legs,
+        [leg for leg in legs if leg.delivered or leg.way is Way.FOREIGN],
+        hops=hops,
+        witnesses=witnesses,
+        contradictions=contradictions,
+        doubts=_doubts(edges, parties, witnesses),
+    )
+
+
+def _call_hops(
+    sender: str,
+    receiver: str,
+    legs: Iterable[Leg],
+    agents: Mapping[str, Said] | None,
+    ledger: Mapping[str, Count] | None,
+) -> dict[str, Hop]:
+    """One direction of a call: everybody who counted it, in the order of the way."""
+    arriving = [leg for leg in legs if leg.target == receiver]
+    leaving = [leg.attempted for leg in legs if leg.source == sender]
+    hops = {}
+    if agents is not None:
+        hops["sent"] = Hop("agents", f"{sender} sent", _load(agents.get(sender, SILENT).sent))
+    hops["left"] = Hop("edges", f"{sender}'s edge sent", _sum(leaving))
+    if ledger is not None:
+        carried = _load(ledger.get(sender, NOTHING))
+        hops["carried"] = Hop("ledger", f"the relay's ledger has from {sender}", carried)
+    hops["relayed"] = Hop("edges", f"{receiver}'s edge received from relays", total(arriving, Way.RELAYED))
+    hops["arrived"] = Hop("edges", f"{receiver}'s edge received", total(arriving))
+    if agents is not None:
+        hops["got"] = Hop("agents", f"{receiver} received", _load(agents.get(receiver, SILENT).received))
+    return hops
+
+
+def _call_contradictions(hops: Mapping[str, Hop], lost: int) -> Iterator[str]:
+    """Pairs of hops that differ by more than what was on its way, and lost by the lab."""
+    for one, other, between in (
+        ("sent", "left", 0),
+        ("left", "arrived", lost),
+        ("got", "arrived", 0),
+        ("carried", "relayed", lost),
+    ):
+        if one in hops:
+            yield from _differ(hops[one], hops[other], between)
+
+
+def _differ(reference: Hop, other: Hop, lost: int) -> Iterator[str]:
+    """One sentence if `other` cannot be what became of `reference` on its way."""
+    wanted, seen = reference.load, other.load
+    spare = SLACK * PACKET
+    enough = seen.all_bytes >= wanted.all_bytes - lost * PACKET - spare
+    if seen.stream or wanted.stream:
+        framing = FRAMING * max(wanted.packets, seen.packets) + CONTROL
+        agree = enough and seen.all_bytes <= wanted.all_bytes + framing + spare
+    else:
+        missing = wanted.packets - seen.packets
+        agree = enough and -SLACK <= missing <= lost + SLACK and seen.bytes <= wanted.bytes + spare
+    if not agree:
+        yield f"{reference}, but {other}"
+
+
+def _said(stats: Stats) -> Said:
+    traffic = stats.traffic
+    return Said(
+        Count(traffic.packets_sent, traffic.bytes_sent),
+        Count(traffic.packets_received, traffic.bytes_received),
+    )
+
+
+def _load(count: Count) -> Load:
+    return Load(count.packets, count.bytes)
+
+
+def _turn_carried(ledger: ServiceLedger, parties: Parties) -> dict[str, Count]:
+    """From the allocation of the sender. What comes to an allocation from none of ours is of the other device."""
+    relayed = {address for each in ledger.allocations for address in each.relayed}
+    found = {each.name: NOTHING for each in parties.devices}
+    for allocation in ledger.allocations:
+        owner = parties.device_at(_address(allocation.client))
+        if owner is None:
+            continue
+        for peer in allocation.peers:
+            found[owner.name] += _media(peer.to_peer)
+            if peer.peer not in relayed:
+                sender = next((each for each in parties.devices if each != owner), owner)
+                found[sender.name] += _media(peer.to_client)
+    return found
+
+
+def _media(classes: Mapping[str, Count]) -> Count:
+    return sum((count for name, count in classes.items() if name in MEDIA), start=NOTHING)
+
+
+# Realtime data
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Bytes that a relay took from devices, and gave to them."""
+
+    taken: int
+    given: int
+
+
+def transferred(ledger: ServiceLedger, parties: Parties, before: ServiceLedger | None = None) -> Transfer:
+    """What the ledger of an iroh relay says of its TCP connections with devices; with `before`, since that reading."""
+    now = _transferred(ledger.connections, parties)
+    then = _transferred(before.connections if before is not None else (), parties)
+    return Transfer(now.taken - then.taken, now.given - then.given)
+
+
+def of_realtime(
+    edges: Mapping[str, EdgeCounts],
+    parties: Parties,
+    arrived: int | None,
+    ledger: Transfer | None,
+    *,
+    tls: bool = False,
+    phase: str = "established",
+) -> Path:
+    """The way of what nodes of iroh had for each other: QUIC over UDP, or over TCP to a relay.
+
+    `arrived`: bytes of the messages that the apps got, which is less than what the edges must have seen; None where
+    nobody counts. `ledger`: see `transferred`. `tls`: the bytes of the ledger are those inside TLS. Raises nothing.
+    """
+    legs = legs_of(edges, parties, datagrams, control=0)
+    witnesses = _witnesses(edges, parties, {"the apps": arrived, "the relay's ledger": ledger})
+    hops = _realtime_hops(legs, arrived, ledger)
+    return conclude(
+        phase,
+        legs,
+        _carrying(legs, arrived, QUIET * len(parties.devices)),
+        hops=hops.values(),
+        witnesses=witnesses,
+        contradictions=_realtime_contradictions(hops, tls=tls),
+        doubts=_doubts(edges, parties, witnesses),
+    )
+
+
+def _carrying(legs: Iterable[Leg], arrived: int | None, quiet: int) -> list[Leg]:
+    """The legs of those ways that carried more than what also passes when nothing is said."""
+    ways: dict[Way, list[Leg]] = {}
+    for leg in legs:
+        if leg.delivered:
+            ways.setdefault(leg.way, []).append(leg)
+    sums = {way: total(of_way).all_bytes for way, of_way in ways.items()}
+    least = MINOR * sum(sums.values())
+    if not arrived:
+        least = max(least, quiet)
+    return [leg for way, of_way in ways.items() if sums[way] > least for leg in of_way]
+
+
+def _realtime_hops(legs: Iterable[Leg], arrived: int | None, ledger: Transfer | None) -> dict[str, Hop]:
+    direct = [leg for leg in legs if leg.way is Way.DIRECT]
+    relayed = [leg for leg in legs if leg.way is Way.RELAYED]
+    hops = {
+        "all": Hop("edges", "the devices' edges received", total(legs)),
+        "sent": Hop("edges", "the devices' edges sent directly", _sum(leg.attempted for leg in direct)),
+        "got": Hop("edges", "the devices' edges received directly", total(direct)),
+        "up": Hop("edges", "the devices' edges sent to the relay", _sum(leg.attempted for leg in relayed)),
+        "down": Hop("edges", "the devices' edges received from the relay", total(relayed)),
+    }
+    if arrived is not None:
+        hops["apps"] = Hop("apps", "the apps got", Load(stream=arrived))
+    if ledger is not None:
+        hops["taken"] = Hop("ledger", "the relay's ledger has from devices", Load(stream=ledger.taken))
+        hops["given"] = Hop("ledger", "the relay's ledger has to devices", Load(stream=ledger.given))
+    return hops
+
+
+def _realtime_contradictions(hops: Mapping[str, Hop], *, tls: bool) -> Iterator[str]:
+    if hops["got"].load.bytes > hops["sent"].load.bytes + SLACK * PACKET:
+        yield f"{hops['sent']}, but {hops['got']}"
+    if "apps" in hops and hops["apps"].load.all_bytes > hops["all"].load.all_bytes:
+        yield f"{hops['apps']}, but {hops['all']}"
+    for claimed, seen in (("taken", "up"), ("given", "down")):
+        if claimed in hops:
+            claim, fact = hops[claimed].load.stream, hops[seen].load.stream
+            most = claim * TLS_FACTOR + TLS_HANDSHAKES if tls else claim * (1 + READ_SLACK)
+            if not claim * (1 - READ_SLACK) - UNREAD <= fact <= most + UNREAD:
+                yield f"{hops[claimed]}, but {hops[seen]}"
+
+
+def _transferred(connections: Iterable[Connection], parties: Parties) -> Transfer:
+    ours = [each for each in connections if parties.device_at(_address(each.remote)) is not None]
+    return Transfer(sum(each.bytes_in for each in ours), sum(each.bytes_out for each in ours))
+
+
+# Both
+
+
+def _witnesses(
+    edges: Mapping[str, EdgeCounts], parties: Parties, further: Mapping[str, object]
+) -> tuple[str, ...]:
+    watched = parties.devices and all(each.name in edges for each in parties.devices)
+    found = ["counters at the edges"] if watched else []
+    return (*found, *(name for name, what in further.items() if what is not None))
+
+
+def _doubts(edges: Mapping[str, EdgeCounts], parties: Parties, witnesses: tuple[str, ...]) -> list[str]:
+    """Why these counts can prove nothing, if so."""
+    found = [
+        f"nobody counted at the edge of {each.name}" for each in parties.devices if each.name not in edges
+    ]
+    found += [
+        f"edge of {each.name}, {problem}"
+        for each in parties.devices
+        if each.name in edges
+        for problem in edges[each.name].problems
+    ]
+    if len(parties.devices) < 2:
+        found.append("a path has two devices at least")
+    if len(witnesses) < FEWEST_WITNESSES:
+        found.append(f"{' and '.join(witnesses) or 'nobody'} alone is no proof")
+    return found
+
+
+def _sum(loads: Iterable[Load | None]) -> Load:
+    return sum((load for load in loads if load is not None), start=Load())
+
+
+def _address(remote: str) -> str:
+    """The address of `address:port`, where IPv6 has brackets."""
+    return remote.rpartition(":")[0].strip("[]")

@@ -1,0 +1,175 @@
+"""Counters and captures at the edges of real namespaces: exact to the packet and to the byte."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import dpkt  # type: ignore[import-untyped]
+import pytest
+
+from harness.clients.turn_ledger import Count
+from harness.evidence import flows
+from harness.evidence.edges import Edges
+from harness.evidence.flows import Connection, Endpoint, Flow, Kind, Stream
+
+from .rooms import lab, pair, send_over_tcp, udp
+
+__all__ = ["lab", "pair"]
+
+PAYLOADS = {
+    (Kind.STUN, False): b"\0" + bytes(19),
+    (Kind.DTLS, False): b"\x16" + bytes(30),
+    (Kind.RTCP, False): b"\x80\xc8" + bytes(18),
+    (Kind.RTP, False): b"\x80\x6f" + bytes(98),
+    (Kind.DISCO, False): "TS💬".encode() + bytes(40),
+    (Kind.OTHER, False): b"\xff" * 77,
+    (Kind.STUN, True): b"\x40\0\0\x14\0" + bytes(19),
+    (Kind.DTLS, True): b"\x40\0\0\x0a\x16" + bytes(9),
+    (Kind.RTCP, True): b"\x40\0\0\x10\x80\xc8" + bytes(14),
+    (Kind.RTP, True): b"\x40\0\0\x40\x80\x6f" + bytes(62),
+    (Kind.OTHER, True): b"\x40\0\0\x05\xff" + bytes(4),
+}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_every_class_is_counted_at_both_ends(pair, version):
+    alice, bob = pair
+    with Edges(pair) as edges:
+        edges.begin("talk")
+        at = 0 if version == 4 else 1
+        with udp(alice, alice.addresses[at]) as one, udp(bob, bob.addresses[at]) as other:
+            source, destination = Endpoint(*one.getsockname()[:2]), Endpoint(*other.getsockname()[:2])
+            for number, payload in enumerate(PAYLOADS.values(), start=1):
+                for _ in range(number):
+                    one.sendto(payload, destination)
+            edges.settle(within=10)
+        counted = edges.phase("talk")
+    expected = {
+        Flow(source, destination, kind, channel): Count(
+            number, number * (len(payload) - (4 if channel else 0))
+        )
+        for number, ((kind, channel), payload) in enumerate(PAYLOADS.items(), start=1)
+    }
+    for rows in (counted["alice"].tx.rows, counted["bob"].rx.rows):
+        assert {flow: count for flow, count in rows.items() if flow.protocol == "udp"} == expected
+    assert counted["alice"].problems == counted["bob"].problems == []
+
+
+def test_an_empty_datagram_has_no_class_and_is_counted(pair):
+    alice, bob = pair
+    with Edges(pair) as edges, udp(alice) as one, udp(bob) as other:
+        one.sendto(b"", other.getsockname())
+        edges.settle(within=10)
+        rows = edges.now()["bob"].rx.rows
+        flow = Flow(Endpoint(*one.getsockname()), Endpoint(*other.getsockname()), Kind.OTHER)
+    assert rows[flow] == Count(1, 0)
+
+
+def test_a_phase_is_what_came_between_two_readings(pair):
+    alice, bob = pair
+    with Edges(pair) as edges, udp(alice) as one, udp(bob) as other:
+        for phase, packets in (("joining", 5), ("media", 7), ("hanging up", 2)):
+            edges.begin(phase)
+            for _ in range(packets):
+                one.sendto(b"\x80" + bytes(99), other.getsockname())
+        edges.settle(within=10)
+        flow = Flow(Endpoint(*one.getsockname()), Endpoint(*other.getsockname()), Kind.RTP)
+        seen = {phase: edges.phase(phase) for phase in ("joining", "media", "hanging up")}
+    assert {phase: each["bob"].rx.rows[flow] for phase, each in seen.items()} == {
+        "joining": Count(5, 500),
+        "media": Count(7, 700),
+        "hanging up": Count(2, 200),
+    }
+
+
+def test_attempted_and_delivered_are_different(pair):
+    """The internet drops what bob should get: alice has sent it all the same."""
+    alice, bob = pair
+    alice.link.upstream.nft(
+        f"table inet cut {{ chain forward_cut {{ type filter hook forward priority 0\n"
+        f"oifname {bob.link.outer} udp dport 1-65535 drop\n}}\n}}"
+    )
+    with Edges(pair) as edges, udp(alice) as one, udp(bob) as other:
+        one.sendto(b"\x80" + bytes(99), other.getsockname())
+        edges.settle(within=10)
+        now = edges.now()
+    assert [flow.kind for flow in now["alice"].tx.rows if flow.protocol == "udp"] == [Kind.RTP]
+    assert not [flow for flow in now["bob"].rx.rows if flow.protocol == "udp"]
+
+
+@pytest.mark.parametrize("at", [0, 1], ids=["IPv4", "IPv6"])
+def test_fragments_are_no_flows(pair, at):
+    """Behind the first fragment payload stands where ports would be."""
+    alice, bob = pair
+    with Edges(pair) as edges, udp(alice, alice.addresses[at]) as one, udp(bob, bob.addresses[at]) as other:
+        one.sendto(b"\xff" * 4000, other.getsockname()[:2])
+        edges.settle(within=10)
+        arrived = edges.now()["bob"].rx
+    assert arrived.fragments == 2
+    assert [count.packets for flow, count in arrived.rows.items() if flow.protocol == "udp"] == [1]
+    assert arrived.unaccounted == 0
+
+
+def test_flows_without_room_make_the_account_worthless(pair):
+    alice, bob = pair
+    link = bob.link
+    link.upstream.nft(flows.ruleset(link.outer, size=2))
+    with udp(bob) as other:
+        for _ in range(5):
+            with udp(alice) as one:
+                one.sendto(b"\x80" + bytes(99), other.getsockname())
+                other.recv(100)
+    counted = flows.read(link)
+    assert len([flow for flow in counted.rx.rows if flow.kind is Kind.RTP]) == 2
+    assert counted.rx.other == 3
+    assert counted.rx.unaccounted == 0
+    assert counted.problems == ["delivered: 3 packets belong to flows that had no room in the counters"]
+
+
+def test_datagrams_that_leave_in_one_piece_keep_their_bytes(pair):
+    """A sender of QUIC hands over many datagrams at once (UDP_SEGMENT): the kernel counts one packet, and all bytes."""
+    alice, bob = pair
+    with Edges(pair) as edges, udp(alice) as one, udp(bob) as other:
+        one.setsockopt(socket.IPPROTO_UDP, 103, 1000)
+        one.sendto(b"\xff" * 10_000, other.getsockname())
+        assert sum(len(other.recv(2000)) for _ in range(10)) == 10_000
+        edges.settle(within=10)
+        (count,) = (count for flow, count in edges.now()["bob"].rx.rows.items() if flow.protocol == "udp")
+    assert count.bytes == 10_000
+
+
+def test_tcp_is_counted_by_sequence_numbers(pair, tmp_path):
+    alice, bob = pair
+    data, answer = bytes(8 * 1024 * 1024), bytes(12345)
+    with Edges(pair) as edges:
+        send_over_tcp(alice, bob, data, answer)
+        edges.settle(within=10)
+        now = edges.now()
+    ((connection, stream),) = now["alice"].streams.items()
+    assert connection.remote == Endpoint(bob.address, 3340)
+    assert stream == Stream(sent=len(data), received=len(answer))
+    reversed_connection = Connection(connection.remote, connection.local)
+    assert now["bob"].streams == {reversed_connection: Stream(len(answer), len(data))}
+
+
+def test_a_capture_explains_and_keeps_no_secret(pair, tmp_path: Path):
+    alice, bob = pair
+    file = tmp_path / "capture.pcapng"
+    with Edges(pair, file) as edges, udp(alice) as one, udp(bob) as other:
+        one.sendto(b"\0\1\0\x20\x21\x12\xa4\x42" + bytes(12) + b"\0\6\0\x08USERNAME", other.getsockname())
+        send_over_tcp(alice, bob, b"a1 LOGIN alice hunter2\r\n", b"a1 OK hunter2\r\n")
+        edges.settle(within=10)
+        assert edges.dropped == {"alice": 0, "bob": 0}
+    written = file.read_bytes()
+    assert b"USERNAME" not in written
+    assert b"hunter2" not in written
+    assert b"LOGIN" not in written
+    with file.open("rb") as stream:
+        frames = [dpkt.ethernet.Ethernet(data).data for _time, data in dpkt.pcapng.Reader(stream)]
+    packets = [each.data for each in frames if isinstance(each, dpkt.ip.IP)]
+    datagrams = [each for each in packets if isinstance(each, dpkt.udp.UDP)]
+    assert [len(each.data) for each in datagrams] == [20, 20], "once at each edge, without attributes"
+    assert any(isinstance(each, dpkt.tcp.TCP) for each in packets)
+    assert b"alice" in written
+    assert b"bob" in written

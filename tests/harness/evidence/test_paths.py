@@ -1,0 +1,329 @@
+"""The verdict, on recorded flows with known answers, on lies, and on any mix of flows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.clients.turn_ledger import NOTHING, Count
+from harness.evidence import paths
+from harness.evidence.flows import Connection, Counts, EdgeCounts, Endpoint, Flow, Kind, Stream
+from harness.evidence.parties import Device, Parties, Service
+from harness.evidence.paths import Said, Transfer, Verdict
+
+ALICE_INSIDE, ALICE = Endpoint("10.0.1.2", 40000), Endpoint("5.9.0.10", 61000)
+BOB_INSIDE, BOB = Endpoint("10.0.2.2", 50000), Endpoint("5.9.0.20", 62000)
+TURN, RELAY_PORT = Endpoint("5.9.0.1", 3478), Endpoint("5.9.0.1", 49200)
+STRANGER = Endpoint("7.7.7.7", 3478)
+IROH = Endpoint("5.9.0.1", 3340)
+
+TURN_SERVICE = Service("turn", frozenset({"5.9.0.1"}), tcp=frozenset({3478, 5349}), udp=None)
+IROH_SERVICE = Service("iroh relay", frozenset({"5.9.0.1"}), tcp=frozenset({3340}), udp=frozenset({3478}))
+MAIL = Service("mail", frozenset({"5.9.0.1"}), tcp=frozenset({993, 465}))
+DEVICES = (
+    Device("alice", frozenset({"10.0.1.2", "5.9.0.10"}), ("home",)),
+    Device("bob", frozenset({"10.0.2.2", "5.9.0.20"}), ("mobile",)),
+)
+CALL = Parties(DEVICES, (TURN_SERVICE,), (MAIL, IROH_SERVICE))
+REALTIME = Parties(DEVICES, (IROH_SERVICE,), (MAIL, TURN_SERVICE))
+
+Rows = Mapping[Flow, Count]
+
+
+def counts(rows: Rows) -> Counts:
+    return Counts(rows, sum(each.packets for each in rows.values()))
+
+
+def edge(tx: Rows, rx: Rows, streams: Mapping[Connection, Stream] | None = None) -> EdgeCounts:
+    return EdgeCounts(counts(tx), counts(rx), streams or {})
+
+
+def rtp(source: Endpoint, destination: Endpoint, packets: int, *, channel: bool = False) -> dict[Flow, Count]:
+    return {Flow(source, destination, Kind.RTP, channel): Count(packets, packets * 200)}
+
+
+def checks(source: Endpoint, destination: Endpoint) -> dict[Flow, Count]:
+    return {Flow(source, destination, Kind.STUN): Count(20, 1760)}
+
+
+def sides(alice: int, bob: int) -> dict[str, Said]:
+    """What the agents say when all that was sent arrived."""
+    up, down = Count(alice, alice * 200), Count(bob, bob * 200)
+    return {"alice": Said(up, down), "bob": Said(down, up)}
+
+
+def ledger(alice: int, bob: int) -> dict[str, Count]:
+    return {"alice": Count(alice, alice * 200), "bob": Count(bob, bob * 200)}
+
+
+RELAYED_BOTH = {
+    "alice": edge(
+        rtp(ALICE_INSIDE, TURN, 500, channel=True) | checks(ALICE_INSIDE, BOB),
+        rtp(TURN, ALICE_INSIDE, 400, channel=True),
+    ),
+    "bob": edge(
+        rtp(BOB_INSIDE, TURN, 400, channel=True) | checks(BOB_INSIDE, ALICE),
+        rtp(TURN, BOB_INSIDE, 500, channel=True),
+    ),
+}
+RELAYED_ONE_LEG = {
+    "alice": edge(rtp(ALICE_INSIDE, RELAY_PORT, 500), rtp(RELAY_PORT, ALICE_INSIDE, 400)),
+    "bob": edge(rtp(BOB_INSIDE, TURN, 400, channel=True), rtp(TURN, BOB_INSIDE, 500, channel=True)),
+}
+DIRECT = {
+    "alice": edge(rtp(ALICE_INSIDE, BOB, 500), rtp(BOB, ALICE_INSIDE, 400) | checks(BOB, ALICE_INSIDE)),
+    "bob": edge(rtp(BOB_INSIDE, ALICE, 400), rtp(ALICE, BOB_INSIDE, 500)),
+}
+MIXED = {
+    "alice": edge(
+        rtp(ALICE_INSIDE, BOB, 300) | rtp(ALICE_INSIDE, TURN, 200, channel=True),
+        rtp(BOB, ALICE_INSIDE, 400),
+    ),
+    "bob": edge(
+        rtp(BOB_INSIDE, ALICE, 400), rtp(ALICE, BOB_INSIDE, 300) | rtp(TURN, BOB_INSIDE, 200, channel=True)
+    ),
+}
+NOTHING_BUT_CHECKS = {
+    "alice": edge(checks(ALICE_INSIDE, BOB), {}),
+    "bob": edge(checks(BOB_INSIDE, ALICE), {}),
+}
+FOREIGN = {
+    "alice": edge(rtp(ALICE_INSIDE, STRANGER, 500), rtp(STRANGER, ALICE_INSIDE, 400)),
+    "bob": edge(rtp(BOB_INSIDE, STRANGER, 400), rtp(STRANGER, BOB_INSIDE, 500)),
+}
+OVER_TCP = {
+    "alice": edge({}, {}, {Connection(ALICE_INSIDE, TURN): Stream(sent=101_900, received=82_000)}),
+    "bob": edge(rtp(BOB_INSIDE, TURN, 400, channel=True), rtp(TURN, BOB_INSIDE, 500, channel=True)),
+}
+
+
+@pytest.mark.parametrize(
+    ("edges", "claimed", "expected", "directly"),
+    [
+        (RELAYED_BOTH, ledger(500, 400), "relayed(turn)", 0),
+        (RELAYED_ONE_LEG, ledger(500, 400), "relayed(turn)", 0),
+        (OVER_TCP, ledger(500, 400), "relayed(turn)", 0),
+        (DIRECT, ledger(0, 0), "direct", 900),
+        (MIXED, ledger(200, 0), "mixed(direct 78%, turn 22%)", 700),
+        (FOREIGN, ledger(0, 0), "foreign(7.7.7.7)", 0),
+    ],
+    ids=["both legs", "one leg", "one leg over TCP", "direct", "mixed", "foreign"],
+)
+def test_a_call_with_a_known_answer(edges, claimed, expected, directly):
+    path = paths.of_call(edges, CALL, sides(500, 400), claimed)
+    assert path.name == expected, path
+    assert path.delivered_directly == directly
+    assert path.contradictions == ()
+    assert len(path.witnesses) == 3
+
+
+def test_a_call_that_never_came_about():
+    path = paths.of_call(NOTHING_BUT_CHECKS, CALL, sides(0, 0), ledger(0, 0))
+    assert path.verdict is Verdict.NONE
+    assert path.attempted_directly == 0
+
+
+def test_two_witnesses_are_enough_and_one_is_not():
+    assert paths.of_call(DIRECT, CALL, sides(500, 400), None).is_direct
+    assert paths.of_call(RELAYED_BOTH, CALL, None, ledger(500, 400)).is_relayed_by("turn")
+    alone = paths.of_call(DIRECT, CALL, None, None)
+    assert alone.verdict is Verdict.NOT_PROVEN
+    assert "counters at the edges alone is no proof" in alone.sentence
+
+
+def test_without_counters_outside_the_clients_nothing_is_proven():
+    path = paths.of_call({}, CALL, sides(500, 400), ledger(500, 400))
+    assert path.verdict is Verdict.NOT_PROVEN
+    assert "nobody counted at the edge of alice" in path.sentence
+
+
+def test_a_hidden_direct_path_is_seen():
+    """The devices see each other although their NATs should not let them, and the agents are told nothing of it."""
+    path = paths.of_call(DIRECT, CALL, sides(500, 400), ledger(0, 0))
+    assert not path.is_relayed_by("turn")
+    assert path.delivered_directly == 900
+
+
+@pytest.mark.parametrize(
+    ("edges", "claimed", "words"),
+    [
+        (RELAYED_BOTH, ledger(0, 0), "ledger has from alice: 0 packets"),
+        (RELAYED_BOTH, ledger(700, 400), "ledger has from alice: 700 packets"),
+        (RELAYED_BOTH, ledger(500, 404), "ledger has from bob: 404 packets"),
+        (
+            DIRECT,
+            ledger(500, 400),
+            "alice: 500 packets/100000 bytes, but bob's edge received from relays: 0 packets",
+        ),
+        (NOTHING_BUT_CHECKS, ledger(500, 400), "ledger has from alice: 500 packets"),
+    ],
+    ids=["nothing", "too much", "four too much", "of a direct call", "of no call"],
+)
+def test_a_ledger_that_lies_is_a_disagreement(edges, claimed, words):
+    said = sides(0, 0) if edges is NOTHING_BUT_CHECKS else sides(500, 400)
+    path = paths.of_call(edges, CALL, said, claimed)
+    assert path.verdict is Verdict.DISAGREEMENT
+    assert words in path.sentence
+
+
+def test_agents_that_lie_are_a_disagreement():
+    path = paths.of_call(RELAYED_BOTH, CALL, sides(600, 400), ledger(500, 400))
+    assert path.verdict is Verdict.DISAGREEMENT
+    assert (
+        "alice sent: 600 packets/120000 bytes, but alice's edge sent: 500 packets/100000 bytes"
+        in path.sentence
+    )
+
+
+def test_three_packets_may_be_on_their_way_and_four_may_not():
+    assert paths.of_call(RELAYED_BOTH, CALL, sides(503, 397), ledger(497, 403)).is_relayed_by("turn")
+    assert paths.of_call(RELAYED_BOTH, CALL, sides(504, 400), None).verdict is Verdict.DISAGREEMENT
+
+
+def test_what_the_lab_took_away_is_no_disagreement():
+    edges = RELAYED_BOTH | {"bob": edge({}, rtp(TURN, BOB_INSIDE, 450, channel=True))}
+    edges["alice"] = edge(rtp(ALICE_INSIDE, TURN, 500, channel=True), {})
+    up = Count(500, 100_000)
+    said = {"alice": Said(up, NOTHING), "bob": Said(NOTHING, Count(450, 90_000))}
+    assert paths.of_call(edges, CALL, said, ledger(500, 0)).verdict is Verdict.DISAGREEMENT
+    assert paths.of_call(edges, CALL, said, ledger(500, 0), lost={"alice": 50}).is_relayed_by("turn")
+    assert paths.of_call(edges, CALL, said, ledger(450, 0), lost={"alice": 50}).is_relayed_by("turn")
+
+
+def test_an_edge_whose_account_does_not_add_up_proves_nothing():
+    full = EdgeCounts(Counts({}, total=9, other=9), Counts())
+    path = paths.of_call(RELAYED_BOTH | {"alice": full}, CALL, sides(500, 400), ledger(500, 400))
+    assert path.verdict is Verdict.NOT_PROVEN
+    assert "edge of alice, sent: 9 packets belong to flows that had no room" in path.sentence
+
+
+# Realtime data
+
+
+def quic(source: Endpoint, destination: Endpoint, size: int) -> dict[Flow, Count]:
+    """The first byte is chance, so a flow stands in several classes."""
+    half = size // 2
+    return {
+        Flow(source, destination, Kind.OTHER): Count(10, size - half),
+        Flow(source, destination, Kind.STUN, channel=True): Count(10, half - 40),
+        Flow(source, destination, Kind.DISCO): Count(30, 3000),
+        Flow(source, destination, Kind.STUN): Count(3, 300),
+    }
+
+
+def probes(source: Endpoint, destination: Endpoint) -> dict[Flow, Count]:
+    return {Flow(source, destination, Kind.DISCO): Count(30, 3000)}
+
+
+def tcp(local: Endpoint, sent: int, received: int) -> dict[Connection, Stream]:
+    return {Connection(local, IROH): Stream(sent, received)}
+
+
+OVER_THE_RELAY = {
+    "alice": edge(probes(ALICE_INSIDE, BOB), {}, tcp(ALICE_INSIDE, 50_000, 40_000)),
+    "bob": edge(probes(BOB_INSIDE, ALICE), {}, tcp(BOB_INSIDE, 40_000, 50_000)),
+}
+WITHOUT_THE_RELAY = {
+    "alice": edge(
+        quic(ALICE_INSIDE, BOB, 50_000), quic(BOB, ALICE_INSIDE, 40_000), tcp(ALICE_INSIDE, 90, 90)
+    ),
+    "bob": edge(quic(BOB_INSIDE, ALICE, 40_000), quic(ALICE, BOB_INSIDE, 50_000), tcp(BOB_INSIDE, 90, 90)),
+}
+BOTH_WAYS = {
+    "alice": edge(quic(ALICE_INSIDE, BOB, 30_000), {}, tcp(ALICE_INSIDE, 10_000, 100)),
+    "bob": edge({}, quic(ALICE, BOB_INSIDE, 30_000), tcp(BOB_INSIDE, 100, 10_000)),
+}
+IDLE = {"alice": edge({}, {}, tcp(ALICE_INSIDE, 26, 26)), "bob": edge({}, {}, tcp(BOB_INSIDE, 26, 26))}
+
+
+@pytest.mark.parametrize(
+    ("edges", "arrived", "claimed", "expected"),
+    [
+        (OVER_THE_RELAY, 60_000, Transfer(90_000, 90_000), "relayed(iroh relay)"),
+        (OVER_THE_RELAY, None, Transfer(90_000, 90_000), "relayed(iroh relay)"),
+        (WITHOUT_THE_RELAY, 60_000, Transfer(180, 180), "direct"),
+        (BOTH_WAYS, 20_000, Transfer(10_100, 10_100), "mixed(direct 75%, iroh relay 25%)"),
+        (IDLE, 0, Transfer(52, 52), "none"),
+        (OVER_THE_RELAY, 60_000, Transfer(0, 0), "disagreement"),
+        (OVER_THE_RELAY, 60_000, Transfer(90_000, 120_000), "disagreement"),
+        (OVER_THE_RELAY, 100_000, Transfer(90_000, 90_000), "disagreement"),
+        (WITHOUT_THE_RELAY, 60_000, Transfer(90_000, 90_000), "disagreement"),
+        (OVER_THE_RELAY, None, None, "not proven"),
+    ],
+)
+def test_realtime_data_with_a_known_answer(edges, arrived, claimed, expected):
+    path = paths.of_realtime(edges, REALTIME, arrived, claimed)
+    assert path.name == expected or path.name.startswith(expected + "("), path
+
+
+def test_a_ledger_inside_tls_has_fewer_bytes_than_the_wire():
+    inside = Transfer(75_000, 75_000)
+    assert paths.of_realtime(OVER_THE_RELAY, REALTIME, 60_000, inside).verdict is Verdict.DISAGREEMENT
+    assert paths.of_realtime(OVER_THE_RELAY, REALTIME, 60_000, inside, tls=True).is_relayed_by("iroh relay")
+
+
+def test_probes_that_arrive_are_no_data():
+    edges = OVER_THE_RELAY | {"bob": edge({}, probes(ALICE, BOB_INSIDE), tcp(BOB_INSIDE, 40_000, 50_000))}
+    path = paths.of_realtime(edges, REALTIME, 60_000, Transfer(90_000, 90_000))
+    assert path.is_relayed_by("iroh relay")
+    assert path.delivered_directly == 0
+
+
+# Any mix
+
+endpoints = st.sampled_from([ALICE_INSIDE, ALICE, BOB_INSIDE, BOB, TURN, RELAY_PORT, STRANGER, IROH])
+numbers = st.integers(0, 10**6)
+any_count = st.builds(Count, numbers, numbers)
+any_rows = st.dictionaries(
+    st.builds(Flow, endpoints, endpoints, st.sampled_from(Kind), st.booleans()), any_count, max_size=6
+)
+any_counts = st.builds(Counts, any_rows, numbers, numbers, numbers) | any_rows.map(counts)
+any_edge = st.builds(
+    EdgeCounts,
+    any_counts,
+    any_counts,
+    st.dictionaries(
+        st.builds(Connection, endpoints, endpoints), st.builds(Stream, numbers, numbers), max_size=3
+    ),
+)
+names = st.sampled_from(["alice", "bob", "carol"])
+any_edges = st.dictionaries(names, any_edge)
+
+
+@given(
+    edges=any_edges,
+    agents=st.none() | st.dictionaries(names, st.builds(Said, any_count, any_count)),
+    claimed=st.none() | st.dictionaries(names, any_count),
+    lost=st.none() | st.dictionaries(names, numbers),
+)
+def test_any_mix_of_flows_is_one_verdict_about_a_call(edges, agents, claimed, lost):
+    path = paths.of_call(edges, CALL, agents, claimed, lost=lost)
+    assert_sound(path)
+
+
+@given(
+    edges=any_edges,
+    arrived=st.none() | numbers,
+    claimed=st.none() | st.builds(Transfer, numbers, numbers),
+    tls=st.booleans(),
+)
+def test_any_mix_of_flows_is_one_verdict_about_realtime_data(edges, arrived, claimed, tls):
+    path = paths.of_realtime(edges, REALTIME, arrived, claimed, tls=tls)
+    assert_sound(path)
+
+
+def assert_sound(path: paths.Path) -> None:
+    assert isinstance(path.verdict, Verdict)
+    assert path.name in path.sentence
+    assert not path.shares or sum(path.shares.values()) == pytest.approx(1)
+    if path.verdict in (Verdict.DIRECT, Verdict.RELAYED, Verdict.MIXED, Verdict.NONE):
+        assert len(path.witnesses) >= 2
+        assert not path.contradictions
+        assert not path.doubts
+    if path.verdict is Verdict.NOT_PROVEN:
+        assert path.doubts
+    if path.verdict is Verdict.DISAGREEMENT:
+        assert path.contradictions
