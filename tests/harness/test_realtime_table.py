@@ -1,7 +1,7 @@
 import random
 
 from harness.clients.core import CoreEvent
-from harness.realtime.swarm import arrivals
+from harness.realtime.inbox import Inbox
 from harness.realtime.table import Arrival, Kind, Payload, Sent, tabulate
 
 NAMES = ("alice", "bob")
@@ -112,7 +112,13 @@ def test_only_numbered_messages_of_this_run_are_counted():
         event(Payload(RUN, 9, Kind.NUMBERED, 0).encode()),
         event(Payload(RUN, 0, Kind.NUMBERED, 3).encode()),
     ]
-    assert arrivals(events, "bob", NAMES, RUN, Kind.NUMBERED) == [Arrival("bob", "alice", 3, 5.0)]
+    inbox = Inbox("bob", NAMES, RUN)
+    inbox.take(events)
+    assert inbox.arrivals(Kind.NUMBERED) == [Arrival("bob", "alice", 3, 5.0)]
+    assert inbox.has_all("alice", [3])
+    assert not inbox.has_all("alice", [3, 4])
+    assert (inbox.heard("alice", Kind.NUMBERED, 3), inbox.heard("alice", Kind.NUMBERED, 4)) == (True, False)
+    assert not inbox.heard("bob", Kind.NUMBERED, 0)
 
 
 def test_any_order_is_complete_but_not_right():
