@@ -14,7 +14,6 @@ import selectors
 import socket
 import struct
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -80,45 +79,51 @@ def _padded(data: bytes) -> bytes:
 
 
 class Capture:
-    """Looks on at the outer ends of links, by name of the host behind each."""
+    """Looks on at the outer ends of links."""
 
-    def __init__(self, links: Mapping[str, Link], file: Path | None = None) -> None:
-        """`file`: is made anew. Raises `OSError` where this user may not look on."""
+    def __init__(self, file: Path | None = None) -> None:
+        """`file`: is made anew. Raises `OSError`."""
         self._open = contextlib.ExitStack()
         self._lock = threading.Lock()
-        self._edges: dict[str, _Edge] = {}
+        self._edges: list[_Edge] = []
         self._selector = self._open.enter_context(contextlib.closing(selectors.DefaultSelector()))
         self._end = os.eventfd(0, os.EFD_NONBLOCK)
         self._open.callback(os.close, self._end)
         self._selector.register(self._end, selectors.EVENT_READ, None)
         self._writer = PcapngWriter(self._open.enter_context(file.open("wb"))) if file is not None else None
-        for number, (name, link) in enumerate(links.items()):
-            edge = _Edge(number, link)
-            self._open.callback(edge.socket.close)
-            self._edges[name] = edge
-            self._selector.register(edge.socket, selectors.EVENT_READ, edge)
-            if self._writer is not None:
-                self._writer.interface(name)
         self._thread = threading.Thread(target=self._live, name="capture", daemon=True)
         self._thread.start()
 
+    def watch(self, name: str, link: Link) -> None:
+        """Look on at one more link of the host `name`. Raises `OSError` where this user may not."""
+        with self._lock:
+            edge = _Edge(name, len(self._edges), link)
+            self._open.callback(edge.socket.close)
+            self._edges.append(edge)
+            if self._writer is not None:
+                self._writer.interface(name)
+        self._selector.register(edge.socket, selectors.EVENT_READ, edge)
+
     def streams(self, name: str) -> dict[Connection, Stream]:
         """The TCP streams of a host, with everything that has passed its edge by now."""
+        found: dict[Connection, Stream] = {}
         with self._lock:
-            self._edges[name].drain(self._writer)
-            return self._edges[name].streams.read()
+            for edge in self._of(name):
+                edge.drain(self._writer)
+                found |= edge.streams.read()
+        return found
 
     def dropped(self, name: str) -> int:
         """Frames at the edge of a host that came faster than they were read."""
         with self._lock:
-            return self._edges[name].dropped()
+            return sum(edge.dropped() for edge in self._of(name))
 
     def close(self) -> None:
         """Read what is left and close the file. A second call does nothing."""
         if self._thread.is_alive():
             os.eventfd_write(self._end, 1)
             self._thread.join()
-            for edge in self._edges.values():
+            for edge in self._edges:
                 edge.drain(self._writer)
                 edge.finish(self._writer)
         self._open.close()
@@ -130,6 +135,9 @@ class Capture:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _of(self, name: str) -> list[_Edge]:
+        return [edge for edge in self._edges if edge.name == name]
 
     def _live(self) -> None:
         while True:
@@ -144,7 +152,8 @@ class Capture:
 class _Edge:
     """One socket, bound to the outer end of one link."""
 
-    def __init__(self, number: int, link: Link) -> None:
+    def __init__(self, name: str, number: int, link: Link) -> None:
+        self.name = name
         self.streams = Streams()
         self._number = number
         self._dropped = 0

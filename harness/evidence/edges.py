@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -48,19 +47,31 @@ class Edges:
 
         `capture`: the file for what passes, without secrets.
         """
-        self._links = {host.name: host.link for host in hosts}
-        self._open = ExitStack()
+        self._links: dict[str, list[Link]] = {}
         self._begun: dict[str, Mapping[str, EdgeCounts]] = {}
-        self._order: list[str] = []
-        for link in self._links.values():
-            flows.install(link)
-        self._capture = self._open.enter_context(Capture(self._links, capture))
+        self._capture = Capture(capture)
+        try:
+            for host in hosts:
+                self.follow(host)
+        except BaseException:
+            self.close()
+            raise
+
+    def follow(self, host: Watched) -> None:
+        """Count at the link that this host has now; what was counted at its earlier ones stays in the account."""
+        links = self._links.setdefault(host.name, [])
+        if host.link not in links:
+            flows.install(host.link)
+            self._capture.watch(host.name, host.link)
+            links.append(host.link)
 
     def now(self) -> dict[str, EdgeCounts]:
         """What was counted since the watch began."""
         return {
-            name: replace(flows.read(link), streams=self._capture.streams(name))
-            for name, link in self._links.items()
+            name: replace(
+                sum(map(flows.read, links), start=EdgeCounts()), streams=self._capture.streams(name)
+            )
+            for name, links in self._links.items()
         }
 
     def begin(self, phase: str) -> None:
@@ -68,14 +79,14 @@ class Edges:
         if phase in self._begun:
             raise ValueError(f"there is a phase {phase} already")
         self._begun[phase] = self.now()
-        self._order.append(phase)
 
     def phase(self, name: str) -> dict[str, EdgeCounts]:
         """What was counted in a phase; in the last one, until now. Raises `KeyError` for one that never began."""
         start = self._begun[name]
-        later = self._order[self._order.index(name) + 1 :]
-        end = self._begun[later[0]] if later else self.now()
-        return {host: end[host] - start[host] for host in self._links}
+        begun = list(self._begun)
+        following = begun[begun.index(name) + 1 :]
+        end = self._begun[following[0]] if following else self.now()
+        return {host: counts - start.get(host, EdgeCounts()) for host, counts in end.items()}
 
     def settle(self, *, within: float) -> None:
         """Wait until nothing is on its way any more. Raises `WaitTimeout`."""
@@ -97,7 +108,7 @@ class Edges:
 
     def close(self) -> None:
         """End the capture; what stays of the counters ends with the lab. A second call does nothing."""
-        self._open.close()
+        self._capture.close()
 
     def __enter__(self) -> Self:
         return self

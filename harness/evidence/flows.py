@@ -108,6 +108,15 @@ class Counts:
         rows = sum(row.packets for row in self.rows.values())
         return self.total - rows - self.fragments - self.other
 
+    def __add__(self, other: Counts) -> Counts:
+        """What was counted at two places."""
+        rows = dict(self.rows)
+        for flow, count in other.rows.items():
+            rows[flow] = rows.get(flow, NOTHING) + count
+        return Counts(
+            rows, self.total + other.total, self.fragments + other.fragments, self.other + other.other
+        )
+
     def __sub__(self, earlier: Counts) -> Counts:
         """What was counted since an earlier reading; flows without a packet since then are left out."""
         since = {flow: count - earlier.rows.get(flow, NOTHING) for flow, count in self.rows.items()}
@@ -162,6 +171,9 @@ class EdgeCounts:
                     f"{name}: {counts.total} packets in total, {counts.unaccounted} of them in no row"
                 )
         return found
+
+    def __add__(self, other: EdgeCounts) -> EdgeCounts:
+        return EdgeCounts(self.tx + other.tx, self.rx + other.rx, {**self.streams, **other.streams})
 
     def __sub__(self, earlier: EdgeCounts) -> EdgeCounts:
         quiet = Stream(0, 0)

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, Self
 
+from ..network.links import Link
 from .flows import Endpoint
 
-__all__ = ["Device", "Parties", "Service"]
+__all__ = ["Device", "Parties", "Placed", "Service"]
+
+
+class Linked(Protocol):
+    """What has a way out: a router."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def link(self) -> Link: ...
+
+
+class Placed(Protocol):
+    """A host in a lab, and the routers in front of it from the inside out."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def addresses(self) -> Sequence[str]: ...
+    @property
+    def routers(self) -> Sequence[Linked]: ...
 
 
 @dataclass(frozen=True)
@@ -18,6 +41,15 @@ class Device:
     """Its own, and the outer ones of the NATs in front of it."""
     behind: tuple[str, ...] = ()
     """What stands between it and the internet, in words, from the inside out. For drawings."""
+
+    @classmethod
+    def at(cls, host: Placed, *, moved_from: Self | None = None) -> Self:
+        """The device that lives on a host of a lab. After a move, `moved_from` is what it was: packets bear both."""
+        outer = [address for router in host.routers for address in router.link.addresses]
+        before = moved_from.addresses if moved_from is not None else frozenset()
+        return cls(
+            host.name, before.union(host.addresses, outer), tuple(router.name for router in host.routers)
+        )
 
 
 @dataclass(frozen=True)
