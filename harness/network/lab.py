@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..hosts import Host, Socket
+from . import firewall
 from .links import Link, bring_up, connect, disconnect, prepare, take_down
 from .namespace import Namespace
 from .preflight import preflight
@@ -82,6 +83,7 @@ class Lab:
         preflight().require("netns", "nft", "conntrack")
         self._open = ExitStack()
         self._numbers = itertools.count(1)
+        self._cuts: dict[frozenset[str], tuple[Sequence[str], Sequence[str]]] = {}
         self.internet = self._namespace("internet", forwards=True)
 
     def server(self, name: str, *, addresses: int = 1) -> LabHost:
@@ -112,6 +114,19 @@ class Lab:
         device.link, device.profile, device.routers = place.link, place.profile, place.routers
         device.addresses = place.link.addresses
         device.address = device.addresses[0]
+
+    def cut(self, one: LabHost, other: LabHost) -> None:
+        """From now on nothing passes between these two on the internet; everybody else reaches both.
+
+        By the addresses that they and their routers have now. Two behind one router still meet there.
+        """
+        self._cuts[frozenset({one.name, other.name})] = (_all_addresses(one), _all_addresses(other))
+        self._apply_cuts()
+
+    def mend(self, one: LabHost, other: LabHost) -> None:
+        """The end of a `cut`. Raises `KeyError` where there is none."""
+        del self._cuts[frozenset({one.name, other.name})]
+        self._apply_cuts()
 
     def public_address(self) -> str:
         """An IPv4 address that nobody has, for a router to be renumbered to."""
@@ -155,6 +170,9 @@ class Lab:
             return connect(self.internet, namespace, number, addresses)
         return connect(upstream.namespace, namespace, number, upstream.next_addresses(ipv4=ipv4, ipv6=ipv6))
 
+    def _apply_cuts(self) -> None:
+        self.internet.nft(firewall.render_cuts(self._cuts.values()))
+
     def _namespace(self, name: str, *, forwards: bool) -> Namespace:
         namespace = self._open.enter_context(Namespace(name))
         prepare(namespace, forwards=forwards)
@@ -167,6 +185,10 @@ def _public4(number: int) -> str:
 
 def _public6(number: int) -> str:
     return f"{PREFIX6.format(number)}1"
+
+
+def _all_addresses(host: LabHost) -> list[str]:
+    return [*host.addresses, *(address for router in host.routers for address in router.link.addresses)]
 
 
 def _outward(router: Router) -> tuple[Router, ...]:
