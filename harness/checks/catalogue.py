@@ -5,12 +5,24 @@ from __future__ import annotations
 import inspect
 
 from ..session import Session
-from . import calls, discovery, durability, mail, realtime, relay, relay_v1, services, tls, turn
+from . import (
+    calls,
+    discovery,
+    durability,
+    mail,
+    realtime,
+    realtime_paths,
+    relay,
+    relay_v1,
+    services,
+    tls,
+    turn,
+)
 from .outcome import CHECKS, Check, Outcome
 
 __all__ = ["MODULES", "all_checks", "run_check"]
 
-MODULES = (tls, discovery, relay, relay_v1, realtime, mail, durability, services, turn, calls)
+MODULES = (tls, discovery, relay, relay_v1, realtime, realtime_paths, mail, durability, services, turn, calls)
 """Importing them is what registers their checks; the order is that of a report."""
 
 

@@ -1,0 +1,142 @@
+"""Devices in a lab, and which way went what they have for each other, by witnesses outside of them.
+
+watch = Watch(lab, relay, hosts)
+watch.begin("joining")
+...
+watch.begin("established")
+table = swarm.exchange(50)
+path = watch.path("established", table)
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path as File
+from types import TracebackType
+from typing import Self
+
+from ..clients.control import ServiceLedger
+from ..clients.relay import RelayUrl
+from ..evidence import egress, paths
+from ..evidence.edges import Edges
+from ..evidence.egress import Egress, Toward
+from ..evidence.flows import EdgeCounts
+from ..evidence.parties import Device, Parties, Service
+from ..evidence.paths import Path
+from ..lab_session import STUN_PORT, LabSession
+from ..network.lab import LabHost
+from ..waiting import WaitTimeout
+from .table import LAYOUT, TruthTable
+
+__all__ = ["RELAY", "Watch"]
+
+RELAY = "relay"
+QAD_PORT = 7842
+"""UDP, where iroh 0.35 asks the relay's host for its address as well; nobody answers there."""
+NAT_TRIAL = Service("trial of the NAT", frozenset({"203.0.113.1"}), udp=frozenset({12345}))
+"""iroh's net report sends one packet to an address for documentation, which nobody has, to open the NAT."""
+SETTLE_WITHIN = 5.0
+
+Traffic = dict[str, dict[str, dict[str, int]]]
+"""Device -> other end -> `sent` and `received`, in bytes behind the IP header."""
+
+
+class Watch:
+    """What is counted between some devices of a lab and all that they talk to."""
+
+    def __init__(
+        self, lab: LabSession, relay: RelayUrl, hosts: Iterable[LabHost], capture: File | None = None
+    ) -> None:
+        """Counts from now on. `relay`: the one that METADATA offers."""
+        self._lab = lab
+        hosts = tuple(hosts)
+        self._ledgers: dict[str, ServiceLedger] = {}
+        self.parties = Parties(
+            tuple(Device.at(host) for host in hosts),
+            (Service(RELAY, frozenset({relay.host}), frozenset({relay.port})),),
+            (*_services(lab, relay), NAT_TRIAL),
+        )
+        self._edges = Edges(hosts, capture)
+
+    def moved(self, host: LabHost) -> None:
+        """A host has other addresses now; its packets may bear the earlier ones as well."""
+        self._edges.follow(host)
+        devices = tuple(
+            Device.at(host, moved_from=each) if each.name == host.name else each
+            for each in self.parties.devices
+        )
+        self.parties = replace(self.parties, devices=devices)
+
+    def begin(self, phase: str) -> None:
+        """Start a phase, as soon as nothing is on its way."""
+        self._settle()
+        self._ledgers[phase] = self._ledger()
+        self._edges.begin(phase)
+
+    def path(self, phase: str, table: TruthTable | None = None) -> Path:
+        """The way of a phase; of the last one, as soon as nothing is on its way. `table`: what arrived in it."""
+        edges, before, after = self._phase(phase)
+        arrived = None if table is None else LAYOUT.size * sum(row.delivered for row in table.directions)
+        carried = paths.transferred(after, self.parties, before)
+        return paths.of_realtime(edges, self.parties, arrived, carried, phase=phase)
+
+    def traffic(self, phase: str) -> Traffic:
+        """Who had how much for whom."""
+        edges, _before, _after = self._phase(phase)
+        return {device.name: _traffic(edges[device.name], self.parties) for device in self.parties.devices}
+
+    def egress(self) -> Egress:
+        """Where the devices went since the watch began."""
+        return egress.of_edges(self._edges.now(), self.parties, devices=Toward.ALL)
+
+    def close(self) -> None:
+        """A second call does nothing."""
+        self._edges.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _phase(self, phase: str) -> tuple[Mapping[str, EdgeCounts], ServiceLedger, ServiceLedger]:
+        begun = list(self._ledgers)
+        following = begun[begun.index(phase) + 1 :]
+        if not following:
+            self._settle()
+        after = self._ledgers[following[0]] if following else self._ledger()
+        return self._edges.phase(phase), self._ledgers[phase], after
+
+    def _settle(self) -> None:
+        """In a large swarm something is always on its way; what that does to the counts is seen by comparing them."""
+        with contextlib.suppress(WaitTimeout):
+            self._edges.settle(within=SETTLE_WITHIN)
+
+    def _ledger(self) -> ServiceLedger:
+        assert self._lab.target.control is not None
+        return self._lab.target.control.ledger().iroh_relay
+
+
+def _services(lab: LabSession, relay: RelayUrl) -> Iterable[Service]:
+    """What the target offers besides its relay."""
+    own, on_443 = lab.target, lab.target_443
+    ports = {own.imaps, own.imap, own.submissions, own.submission, own.https}
+    yield Service("mail", frozenset({own.host}), frozenset(ports))
+    elsewhere = {host for host in (on_443.imap_host, on_443.smtp_host) if host is not None}
+    yield Service("mail on 443", frozenset(elsewhere), frozenset({on_443.imaps, on_443.submissions}))
+    yield Service("address discovery", frozenset({relay.host}), udp=frozenset({STUN_PORT, QAD_PORT}))
+
+
+def _traffic(edge: EdgeCounts, parties: Parties) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for way, rows in (("sent", edge.tx.rows), ("received", edge.rx.rows)):
+        for flow, count in rows.items():
+            remote = flow.destination if way == "sent" else flow.source
+            if (owner := parties.owner(flow.protocol, remote)) is not None:
+                sums = found.setdefault(owner.name, {"sent": 0, "received": 0})
+                sums[way] += count.bytes
+    return found
