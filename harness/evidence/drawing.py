@@ -48,16 +48,16 @@ def as_text(path: Path) -> str:
 
 # The drawing: services on top, below each device's column what it is behind, and at the bottom the devices.
 
-COLUMN = 320
+COLUMN = 400
 BOX_WIDTH, BOX_HEIGHT, GAP = 170, 34, 12
 MARGIN = 30
 SERVICES_Y = 50
-DEVICES_Y = 340
+DEVICES_Y = 360
 COLOURS = {Way.DIRECT: "#1a7f37", Way.RELAYED: "#0b57d0", Way.FOREIGN: "#c5221f"}
 STYLE = (
-    "text{font:12px sans-serif;fill:#222;text-anchor:middle}"
-    ".n{font-weight:bold}.l{paint-order:stroke;stroke:#fff;stroke-width:4px}"
-    "rect{fill:#f6f8fa;stroke:#57606a}.nat{fill:#fff8e1}.service{fill:#e8f0fe}"
+    ".path text{font:12px 'DejaVu Sans',Arial,sans-serif;fill:#222;text-anchor:middle}"
+    ".path .n{font-weight:bold}.path .l{paint-order:stroke;stroke:#fff;stroke-width:4px}"
+    ".path rect{fill:#f6f8fa;stroke:#57606a}.path .nat{fill:#fff8e1}.path .service{fill:#e8f0fe}"
 )
 
 
@@ -75,18 +75,19 @@ def as_svg(path: Path, parties: Parties) -> str:
     places = {name: _column(number, len(carriers), width) for number, name in enumerate(carriers)}
     tops = {each.name: DEVICES_Y - len(each.behind) * (BOX_HEIGHT + GAP) for each in devices}
     height = DEVICES_Y + BOX_HEIGHT + MARGIN
+    arrows = [*_carried(path.legs, columns, tops, places), *_direct(path.legs, columns, tops)]
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-            f'height="{height}" role="img" aria-labelledby="title desc">',
-            f'<title id="title">{escape(f"{path.phase}: {path.name}")}</title>',
-            f'<desc id="desc">{escape(as_text(path))}</desc>',
+            f'height="{height}" class="path" role="img">',
+            f"<title>{escape(f'{path.phase}: {path.name}')}</title>",
+            f"<desc>{escape(as_text(path))}</desc>",
             f"<style>{STYLE}</style>",
             *_arrow_heads(),
             f'<rect width="{width}" height="{height}" style="fill:#fff;stroke:none"/>',
             f'<text x="{width // 2}" y="24" class="n">{escape(f"{path.phase}: {path.name}")}</text>',
-            *_carried(path.legs, columns, tops, places),
-            *_direct(path.legs, columns, tops),
+            *(line for line, _ in arrows),
+            *(words for _, words in arrows),
             *(_box(x, SERVICES_Y, name, "service") for name, x in places.items()),
             *(part for each in devices for part in _device(each, columns[each.name])),
             "</svg>",
@@ -114,7 +115,7 @@ def _box(x: int, y: int, name: str, kind: str) -> str:
 
 def _carried(
     legs: Iterable[Leg], columns: dict[str, int], tops: dict[str, int], places: dict[str, int]
-) -> Iterator[str]:
+) -> Iterator[tuple[str, str]]:
     """Straight lines between devices and who carries: what goes up on the left, what comes down on the right."""
     for leg in legs:
         if leg.way is not Way.DIRECT:
@@ -125,35 +126,43 @@ def _carried(
                 low = (columns[device] + side, tops[device])
                 high = (places[leg.by] + side, SERVICES_Y + BOX_HEIGHT)
                 ends = (low, high) if rising else (high, low)
-                middle = ((low[0] + high[0]) // 2, (low[1] + high[1]) // 2 + (-9 if rising else 9))
-                yield _line(leg, f"M{_xy(ends[0])} L{_xy(ends[1])}", middle, columns)
+                # Apart from each other, so that one label does not cover the other.
+                middle = _between(low, high, 0.25 if rising else 0.5)
+                yield (
+                    _line(leg, f"M{_xy(ends[0])} L{_xy(ends[1])}"),
+                    _words(leg, "↑" if rising else "↓", middle),
+                )
 
 
-def _direct(legs: Iterable[Leg], columns: dict[str, int], tops: dict[str, int]) -> Iterator[str]:
-    """Arcs between devices, one for each direction."""
-    arcs = [leg for leg in legs if leg.way is Way.DIRECT and {leg.source, leg.target} <= columns.keys()]
-    for leg in arcs:
-        rightward = columns[leg.source] < columns[leg.target]
-        side = -8 if rightward else 8
-        start, end = ((columns[name], tops[name] + side) for name in (leg.source, leg.target))
-        top = min(start[1], end[1]) - 50
-        control = ((start[0] + end[0]) // 2, top + 3 * side)
-        middle = (control[0], (start[1] + end[1] + 2 * control[1]) // 4 + (-6 if rightward else 12))
-        yield _line(leg, f"M{_xy(start)} Q{_xy(control)} {_xy(end)}", middle, columns)
+def _direct(legs: Iterable[Leg], columns: dict[str, int], tops: dict[str, int]) -> Iterator[tuple[str, str]]:
+    """Arcs between devices: to the right the upper one, to the left the lower one."""
+    for leg in legs:
+        if leg.way is Way.DIRECT and {leg.source, leg.target} <= columns.keys():
+            rightward = columns[leg.source] < columns[leg.target]
+            inward = 50 if rightward else -50
+            start = (columns[leg.source] + inward, tops[leg.source])
+            end = (columns[leg.target] - inward, tops[leg.target])
+            top = min(start[1], end[1]) - (80 if rightward else 20)
+            control = ((start[0] + end[0]) // 2, top)
+            middle = (control[0], (start[1] + end[1] + 2 * top) // 4 + (-6 if rightward else 16))
+            yield (
+                _line(leg, f"M{_xy(start)} Q{_xy(control)} {_xy(end)}"),
+                _words(leg, "→" if rightward else "←", middle),
+            )
 
 
-def _line(leg: Leg, shape: str, middle: tuple[int, int], columns: dict[str, int]) -> str:
-    broken = (
-        ""
-        if leg.delivered or (leg.delivered is None and leg.target not in columns)
-        else ' stroke-dasharray="5 4"'
-    )
-    words = f"{leg.source} > {leg.target}: {_label(leg)}"
+def _line(leg: Leg, shape: str) -> str:
+    arrived = leg.delivered or (leg.delivered is None and leg.way is not Way.DIRECT)
+    broken = "" if arrived else ' stroke-dasharray="5 4"'
     return (
         f'<path d="{shape}" fill="none" stroke="{COLOURS[leg.way]}" stroke-width="2"{broken} '
-        f'marker-end="url(#{leg.way.value})"><title>{escape(words)}</title></path>'
-        f'<text class="l" x="{middle[0]}" y="{middle[1]}">{escape(_label(leg))}</text>'
+        f'marker-end="url(#{leg.way.value})">'
+        f"<title>{escape(f'{leg.source} > {leg.target}: {_label(leg)}')}</title></path>"
     )
+
+
+def _words(leg: Leg, arrow: str, at: tuple[int, int]) -> str:
+    return f'<text class="l" x="{at[0]}" y="{at[1]}">{arrow} {escape(_label(leg))}</text>'
 
 
 def _arrow_heads() -> Iterator[str]:
@@ -162,6 +171,11 @@ def _arrow_heads() -> Iterator[str]:
             f"<marker id={quoteattr(way.value)} viewBox='0 0 8 8' refX='8' refY='4' markerWidth='7' markerHeight='7' "
             f"orient='auto'><path d='M0 0 L8 4 L0 8 Z' fill='{colour}'/></marker>"
         )
+
+
+def _between(start: Sequence[int], end: Sequence[int], share: float) -> tuple[int, int]:
+    x, y = (round(one + share * (other - one)) for one, other in zip(start, end, strict=True))
+    return x, y
 
 
 def _xy(point: Sequence[int]) -> str:

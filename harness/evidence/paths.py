@@ -159,15 +159,14 @@ def _call_contradictions(hops: Mapping[str, Hop], lost: int) -> Iterator[str]:
 def _differ(reference: Hop, other: Hop, lost: int) -> Iterator[str]:
     """One sentence if `other` cannot be what became of `reference` on its way."""
     wanted, seen = reference.load, other.load
+    # Packets cannot be told in a stream, and a stream has framing that datagrams do not have.
+    framing = FRAMING * max(wanted.packets, seen.packets) + CONTROL
     spare = SLACK * PACKET
-    enough = seen.all_bytes >= wanted.all_bytes - lost * PACKET - spare
-    if seen.stream or wanted.stream:
-        framing = FRAMING * max(wanted.packets, seen.packets) + CONTROL
-        agree = enough and seen.all_bytes <= wanted.all_bytes + framing + spare
-    else:
-        missing = wanted.packets - seen.packets
-        agree = enough and -SLACK <= missing <= lost + SLACK and seen.bytes <= wanted.bytes + spare
-    if not agree:
+    fewest = wanted.all_bytes - lost * PACKET - spare - (framing if wanted.stream else 0)
+    most = wanted.all_bytes + spare + (framing if seen.stream else 0)
+    missing = wanted.packets - seen.packets
+    packets_agree = bool(wanted.stream or seen.stream) or -SLACK <= missing <= lost + SLACK
+    if not packets_agree or not fewest <= seen.all_bytes <= most:
         yield f"{reference}, but {other}"
 
 

@@ -1,0 +1,146 @@
+"""Real aiortc peers and a real TURN server in namespaces: every witness of a call, and the verdict."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from harness.calls.agent import Agent, IceServer, Settings, calls_are_possible
+from harness.clients.control import ServiceLedger
+from harness.clients.turn import TurnCredentials
+from harness.evidence import egress, paths
+from harness.evidence.edges import Edges
+from harness.evidence.egress import Toward
+from harness.evidence.parties import Device, Parties, Service
+from harness.evidence.paths import Path as Way
+from harness.hosts import end_process
+from harness.network.lab import LabHost
+from harness.waiting import wait_until
+
+from .rooms import lab, pair
+
+__all__ = ["lab", "pair"]
+
+pytestmark = pytest.mark.skipif(not calls_are_possible(), reason="aiortc is not installed (capability calls)")
+
+SECRET = "north"
+SECONDS = 2.0
+
+
+@contextmanager
+def turn_server(host: LabHost, directory: Path) -> Iterator[Path]:
+    """Our own, with its ledger; yields the path of its control socket."""
+    control = directory / "control"
+    listen = [f"--listen={transport}://{host.address}:3478" for transport in ("udp", "tcp")]
+    options = ["--realm=chatmail.test", f"--secret={SECRET}", "--public", "--ledger", f"--control={control}"]
+    command = [sys.executable, "-m", "reference_server.turn", *listen, *options]
+    process = host.popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        with process.stdout:
+            assert json.loads(process.stdout.readline())["ready"]
+        yield control
+    finally:
+        end_process(process, patience=10)
+
+
+def ledger_of(host: LabHost, control: Path) -> ServiceLedger:
+    with host.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(str(control))
+        connection.sendall(b'{"v": 1, "id": 1, "verb": "ledger"}\n')
+        with connection.makefile("rb") as stream:
+            return ServiceLedger.parse(json.loads(stream.readline())["result"])
+
+
+def call(
+    pair: tuple[LabHost, LabHost],
+    server: LabHost,
+    directory: Path,
+    *,
+    policies: tuple[str, str],
+    transports: tuple[str, str] = ("udp", "udp"),
+) -> tuple[Way, Way, egress.Egress]:
+    """The path of the media, that of the time before, and where the devices went."""
+    credentials = TurnCredentials.from_secret(SECRET, int(time.time()) + 3600)
+    who = Parties(
+        tuple(Device(host.name, frozenset(host.addresses)) for host in pair),
+        (Service("turn", frozenset(server.addresses), tcp=frozenset({3478}), udp=None),),
+    )
+    with (
+        turn_server(server, directory) as control,
+        Edges(pair, directory / "capture.pcapng") as edges,
+        Agent(directory, "alice", host=pair[0]) as alice,
+        Agent(directory, "bob", host=pair[1]) as bob,
+    ):
+        settings = [
+            Settings(
+                [
+                    IceServer(
+                        (f"turn:{server.address}:3478?transport={transport}",),
+                        credentials.username,
+                        credentials.password,
+                    )
+                ],
+                stream,
+                3 - stream,
+                policy=policy,  # type: ignore[arg-type]
+                video=(320, 240, 15.0),
+            )
+            for stream, policy, transport in zip((1, 2), policies, transports, strict=True)
+        ]
+        edges.begin("signalling")
+        offer = alice.offer(settings[0])
+        edges.begin("media")
+        alice.set_answer(bob.answer(settings[1], offer))
+        agents = (alice, bob)
+        for agent in agents:
+            agent.wait_for("connection", within=60, state="connected")
+        wait_until(lambda: all(agent.stats().played > SECONDS for agent in agents), "both to play", within=60)
+        for agent in agents:
+            agent.pause()
+        wait_until(
+            lambda: abs(alice.stats().traffic.packets_sent - bob.stats().traffic.packets_received) <= 3,
+            "what was sent to arrive",
+            within=30,
+        )
+        stats = {agent.name: agent.stats() for agent in agents}
+        media, signalling = edges.phase("media"), edges.phase("signalling")
+        carried = paths.turn_carried(ledger_of(server, control), who)
+        return (
+            paths.of_call(media, who, paths.said(stats), carried),
+            paths.of_call(signalling, who, {}, None),
+            egress.of_edges(edges.now(), who, devices=Toward.ALL),
+        )
+
+
+@pytest.mark.parametrize(
+    ("policies", "transports"),
+    [
+        (("relay", "relay"), ("udp", "udp")),
+        (("relay", "relay"), ("tcp", "udp")),
+        (("relay", "all"), ("udp", "udp")),
+    ],
+    ids=["both legs", "one leg over TCP", "one leg"],
+)
+def test_a_relayed_call(lab, pair, tmp_path, policies, transports):
+    path, before, went = call(pair, lab.server("server"), tmp_path, policies=policies, transports=transports)
+    assert path.is_relayed_by("turn"), path
+    assert path.delivered_directly == 0
+    assert len(path.witnesses) == 3
+    assert before.verdict is paths.Verdict.NONE, before
+    assert went, went
+
+
+def test_a_direct_call(lab, pair, tmp_path):
+    path, _before, went = call(pair, lab.server("server"), tmp_path, policies=("all", "all"))
+    assert path.is_direct, path
+    assert path.shares == {"direct": 1.0}
+    assert went, went
