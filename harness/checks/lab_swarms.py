@@ -53,6 +53,7 @@ class LabSwarm:
         """A phase in which everyone sends: what arrived, and which way it took."""
         self.watch.begin(phase)
         table = self.swarm.exchange(count, apart=apart, within=within)
+        self.watch.end()
         return table, self.watch.path(phase, table)
 
     def expect_nothing_else_contacted(self) -> None:
@@ -105,6 +106,7 @@ def lab_swarm(
                 befriend(first.account, other.account)
             watch.begin("joining")
             swarm = join(*devices, within=within)
+            watch.end()
             progress.info("%s hear each other, through the relay %s", " and ".join(places), relay)
             yield LabSwarm(lab, devices, swarm, watch, outcome)
     finally:

@@ -90,11 +90,11 @@ class Edges:
 
     def settle(self, *, within: float) -> None:
         """Wait until nothing is on its way any more. Raises `WaitTimeout`."""
-        last, changed = self.now(), time.monotonic()
+        last, changed = self._capture.frames(), time.monotonic()
 
         def calm() -> bool:
             nonlocal last, changed
-            before, last = last, self.now()
+            before, last = last, self._capture.frames()
             if before != last:
                 changed = time.monotonic()
             return time.monotonic() - changed >= CALM

@@ -11,13 +11,13 @@ path = watch.path("established", table)
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path as File
 from types import TracebackType
 from typing import Self
 
-from ..clients.control import ServiceLedger
+from ..clients.control import Pair, ServiceLedger
 from ..clients.relay import RelayUrl
 from ..evidence import egress, paths
 from ..evidence.edges import Edges
@@ -75,17 +75,33 @@ class Watch:
         self._ledgers[phase] = self._ledger()
         self._edges.begin(phase)
 
+    def end(self) -> None:
+        """End the phase, as soon as nothing is on its way. The start of the next one does so as well."""
+        [*_, phase] = self._ledgers
+        self.begin(f"after {phase}")
+
     def path(self, phase: str, table: TruthTable | None = None) -> Path:
-        """The way of a phase; of the last one, as soon as nothing is on its way. `table`: what arrived in it."""
-        edges, before, after = self._phase(phase)
+        """The way of a phase that is over. `table`: what arrived in it."""
         arrived = None if table is None else LAYOUT.size * sum(row.delivered for row in table.directions)
-        carried = paths.transferred(after, self.parties, before)
-        return paths.of_realtime(edges, self.parties, arrived, carried, phase=phase)
+        carried = paths.transferred(self._ledgers[self._after(phase)], self.parties, self._ledgers[phase])
+        return paths.of_realtime(self._edges.phase(phase), self.parties, arrived, carried, phase=phase)
 
     def traffic(self, phase: str) -> Traffic:
-        """Who had how much for whom."""
-        edges, _before, _after = self._phase(phase)
+        """Who had how much for whom in a phase that is over."""
+        edges = self._edges.phase(phase)
         return {device.name: _traffic(edges[device.name], self.parties) for device in self.parties.devices}
+
+    def relayed(self, phase: str, source: str, destination: str) -> Pair:
+        """What the relay forwarded from one node ID to another in a phase that is over."""
+        before, after = (
+            self._ledgers[each].pair(source, destination) for each in (phase, self._after(phase))
+        )
+        return replace(
+            after,
+            frames=after.frames - before.frames,
+            bytes=after.bytes - before.bytes,
+            frames_dropped=after.frames_dropped - before.frames_dropped,
+        )
 
     def egress(self) -> Egress:
         """Where the devices went since the watch began."""
@@ -103,13 +119,9 @@ class Watch:
     ) -> None:
         self.close()
 
-    def _phase(self, phase: str) -> tuple[Mapping[str, EdgeCounts], ServiceLedger, ServiceLedger]:
+    def _after(self, phase: str) -> str:
         begun = list(self._ledgers)
-        following = begun[begun.index(phase) + 1 :]
-        if not following:
-            self._settle()
-        after = self._ledgers[following[0]] if following else self._ledger()
-        return self._edges.phase(phase), self._ledgers[phase], after
+        return begun[begun.index(phase) + 1]
 
     def _settle(self) -> None:
         """In a large swarm something is always on its way; what that does to the counts is seen by comparing them."""
