@@ -15,6 +15,7 @@ from . import (
     relay,
     relay_v1,
     services,
+    swarms,
     tls,
     turn,
 )
@@ -22,7 +23,20 @@ from .outcome import CHECKS, Check, Outcome
 
 __all__ = ["MODULES", "all_checks", "run_check"]
 
-MODULES = (tls, discovery, relay, relay_v1, realtime, realtime_paths, mail, durability, services, turn, calls)
+MODULES = (
+    tls,
+    discovery,
+    relay,
+    relay_v1,
+    realtime,
+    realtime_paths,
+    swarms,
+    mail,
+    durability,
+    services,
+    turn,
+    calls,
+)
 """Importing them is what registers their checks; the order is that of a report."""
 
 

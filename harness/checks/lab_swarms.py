@@ -50,11 +50,14 @@ class LabSwarm:
     def exchange(
         self, phase: str, count: int, *, apart: Sequence[Device] = (), within: float = 30.0
     ) -> tuple[TruthTable, Path]:
-        """A phase in which everyone sends: what arrived, and which way it took."""
+        """A phase in which everyone sends: what arrived, and which way it took.
+
+        `apart`: those of whom nothing is expected, see `Swarm.exchange`.
+        """
         self.watch.begin(phase)
         table = self.swarm.exchange(count, apart=apart, within=within)
         self.watch.end()
-        return table, self.watch.path(phase, table)
+        return table, self.watch.path(phase, table, apart=[device.name for device in apart])
 
     def expect_nothing_else_contacted(self) -> None:
         """The devices dealt with the target's services and with each other."""

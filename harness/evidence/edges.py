@@ -88,6 +88,10 @@ class Edges:
         end = self._begun[following[0]] if following else self.now()
         return {host: counts - start.get(host, EdgeCounts()) for host, counts in end.items()}
 
+    def frames(self) -> int:
+        """How many have passed by now: whether anything passes."""
+        return self._capture.frames()
+
     def settle(self, *, within: float) -> None:
         """Wait until nothing is on its way any more. Raises `WaitTimeout`."""
         last, changed = self._capture.frames(), time.monotonic()

@@ -11,7 +11,7 @@ path = watch.path("established", table)
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path as File
 from types import TracebackType
@@ -37,7 +37,9 @@ QAD_PORT = 7842
 """UDP, where iroh 0.35 asks the relay's host for its address as well; nobody answers there."""
 NAT_TRIAL = Service("trial of the NAT", frozenset({"203.0.113.1"}), udp=frozenset({12345}))
 """iroh's net report sends one packet to an address for documentation, which nobody has, to open the NAT."""
-SETTLE_WITHIN = 5.0
+SETTLE_WITHIN = 2.0
+READINGS = 3
+"""At most, until nothing has passed while the ledger was read."""
 
 Traffic = dict[str, dict[str, dict[str, int]]]
 """Device -> other end -> `sent` and `received`, in bytes behind the IP header."""
@@ -70,9 +72,18 @@ class Watch:
         self.parties = replace(self.parties, devices=devices)
 
     def begin(self, phase: str) -> None:
-        """Start a phase, as soon as nothing is on its way."""
-        self._settle()
-        self._ledgers[phase] = self._ledger()
+        """Start a phase, as soon as nothing is on its way.
+
+        In a large swarm that may never be: what it does to the counts is seen by comparing them.
+        """
+        for _ in range(READINGS):
+            with contextlib.suppress(WaitTimeout):
+                self._edges.settle(within=SETTLE_WITHIN)
+            before = self._edges.frames()
+            ledger = self._ledger()
+            if self._edges.frames() == before:
+                break
+        self._ledgers[phase] = ledger
         self._edges.begin(phase)
 
     def end(self) -> None:
@@ -80,11 +91,19 @@ class Watch:
         [*_, phase] = self._ledgers
         self.begin(f"after {phase}")
 
-    def path(self, phase: str, table: TruthTable | None = None) -> Path:
-        """The way of a phase that is over. `table`: what arrived in it."""
-        arrived = None if table is None else LAYOUT.size * sum(row.delivered for row in table.directions)
-        carried = paths.transferred(self._ledgers[self._after(phase)], self.parties, self._ledgers[phase])
-        return paths.of_realtime(self._edges.phase(phase), self.parties, arrived, carried, phase=phase)
+    def path(self, phase: str, table: TruthTable | None = None, *, apart: Collection[str] = ()) -> Path:
+        """The way of a phase that is over. `table`: what arrived in it.
+
+        `apart`: devices that it is not about, because the lab took away what the relay had for them.
+        """
+        among = replace(
+            self.parties, devices=tuple(each for each in self.parties.devices if each.name not in apart)
+        )
+        arrived = None
+        if table is not None:
+            arrived = LAYOUT.size * sum(row.delivered for row in table.without(*apart).directions)
+        carried = paths.transferred(self._ledgers[self._after(phase)], among, self._ledgers[phase])
+        return paths.of_realtime(self._edges.phase(phase), among, arrived, carried, phase=phase)
 
     def traffic(self, phase: str) -> Traffic:
         """Who had how much for whom in a phase that is over."""
@@ -122,11 +141,6 @@ class Watch:
     def _after(self, phase: str) -> str:
         begun = list(self._ledgers)
         return begun[begun.index(phase) + 1]
-
-    def _settle(self) -> None:
-        """In a large swarm something is always on its way; what that does to the counts is seen by comparing them."""
-        with contextlib.suppress(WaitTimeout):
-            self._edges.settle(within=SETTLE_WITHIN)
 
     def _ledger(self) -> ServiceLedger:
         assert self._lab.target.control is not None
