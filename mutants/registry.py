@@ -67,6 +67,10 @@ _ALL = (
         (
             Kill("discovery.metadata_offers_a_relay", "offers the relay of somebody else"),
             Kill("realtime.two_devices_exchange_messages", "offers the relay of somebody else"),
+            Kill(
+                "realtime_paths.data_takes_the_way_that_networks_allow", "offers the relay of somebody else"
+            ),
+            Kill("swarms.everyone_hears_everyone", "offers the relay of somebody else"),
         ),
     ),
     Mutant(
@@ -418,6 +422,28 @@ _ALL = (
         turn.losing_every_fifth,
         "TURN loses every fifth packet of media",
         (Kill("calls.relayed_call_is_heard_and_seen", "the account does not balance"),),
+    ),
+    Mutant(
+        "relay_ledger_claims_double",
+        "strategy",
+        "iroh_relay",
+        relay.claiming_too_much,
+        "the relay says that it carried twice as much as it did",
+        (
+            Kill("realtime_paths.two_devices_go_direct", "joining: disagreement"),
+            Kill("realtime_paths.two_devices_are_relayed", "established: disagreement"),
+            Kill("swarms.an_isolated_device_is_lost_alone", "isolated: disagreement"),
+            Kill("swarms.a_cut_link_loses_nothing", "joining: disagreement"),
+            Kill("swarms.a_change_loses_little", "afterwards: disagreement"),
+        ),
+    ),
+    Mutant(
+        "relay_ledger_claims_nothing",
+        "strategy",
+        "iroh_relay",
+        relay.claiming_nothing,
+        "the relay says that it carried nothing",
+        (Kill("realtime_paths.two_devices_are_relayed", "the relay's ledger has from devices: 0 packets"),),
     ),
 )
 

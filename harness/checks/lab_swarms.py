@@ -19,17 +19,25 @@ from ..network.profiles import Profile
 from ..network.punching import can_punch
 from ..realtime.swarm import Swarm, join
 from ..realtime.table import TruthTable
-from ..realtime.watched import RELAY, Watch
+from ..realtime.watched import Watch
 from .discovery import offered_to_cores
 from .outcome import Outcome
 
-__all__ = ["RELAYED", "LabSwarm", "expected_way", "lab_swarm", "measured", "needs_443", "offered_in_lab"]
+__all__ = [
+    "LabSwarm",
+    "expect_proven",
+    "expected_way",
+    "lab_swarm",
+    "measured",
+    "needs_443",
+    "offered_in_lab",
+]
 
 progress = logging.getLogger("harness.progress")
 
 JOIN_WITHIN = 20.0
 """Seconds for two devices; a second is usual."""
-RELAYED = f"relayed({RELAY})"
+PROVEN = frozenset({Verdict.DIRECT, Verdict.RELAYED, Verdict.MIXED})
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,11 @@ def lab_swarm(
             yield LabSwarm(lab, devices, swarm, watch, outcome)
     finally:
         outcome.evidence += [capture, *(file for device in devices for file in device.log_files)]
+
+
+def expect_proven(outcome: Outcome, path: Path) -> None:
+    """It is known which way the messages went, and it was no strange one."""
+    outcome.expect(path.verdict in PROVEN, f"which way the messages went is not proven: {path.sentence}")
 
 
 def measured(table: TruthTable) -> dict[str, Any]:

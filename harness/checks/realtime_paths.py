@@ -17,7 +17,7 @@ from ..realtime.swarm import LARGEST
 from ..realtime.table import TruthTable
 from ..targets import Target
 from ..waiting import Deadline
-from .lab_swarms import LabSwarm, expected_way, lab_swarm, measured, offered_in_lab
+from .lab_swarms import LabSwarm, expect_proven, expected_way, lab_swarm, measured, offered_in_lab
 from .outcome import Outcome, check
 
 __all__ = [
@@ -137,6 +137,7 @@ def _judge(found: LabSwarm, wanted: Verdict, count: int) -> Path:
     outcome.measurements |= {"messages": measured(table), "path": drawing.as_json(path)}
     outcome.measurements["bytes"] = found.watch.traffic(path.phase)
     outcome.expect(table.all_right, f"realtime messages went wrong: {table}")
+    expect_proven(outcome, joining)
     outcome.expect(path.verdict is wanted, f"messages should be {wanted}, they are not: {path.sentence}")
     if wanted is Verdict.RELAYED:
         for each in (joining, path):
