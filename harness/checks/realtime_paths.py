@@ -103,8 +103,10 @@ def _two_devices(lab: LabSession, network: Profile) -> Outcome:
         path = _judge(found, wanted, MESSAGES)
         largest = found.swarm.exchange(1, size=LARGEST)
         outcome.expect(largest.all_right, f"messages of {LARGEST} bytes went wrong: {largest}")
-        outcome.note(f"both devices in a network of the kind {network.name!r}: {path.sentence}")
-        progress.info("%s: %s", network.name, path.sentence)
+        may = "a direct path is possible" if wanted is Verdict.DIRECT else "no direct path is possible"
+        sentence = f"both devices in a network of the kind {network.name!r}, {may}: {path.sentence}"
+        outcome.note(sentence)
+        progress.info("%s", sentence)
     return outcome
 
 

@@ -27,7 +27,7 @@ from .preflight import preflight
 from .profiles import PUBLIC, Gateway, Profile
 from .router import PREFIX6, SHARED_BY, Router
 
-__all__ = ["Lab", "LabHost"]
+__all__ = ["Lab", "LabHost", "require_lab"]
 
 PUBLIC4 = "5.9.{}.{}"
 """Ordinary public addresses: stacks treat the ranges for documentation as special, and nothing leaves the lab."""
@@ -79,8 +79,8 @@ class Lab:
     """The internet, and who is in it. Closing it ends every program that was started in it."""
 
     def __init__(self) -> None:
-        """Raises `MissingCapability` where this user may not make networks, or a program for it is missing."""
-        preflight().require("netns", "nft", "conntrack")
+        """Raises `MissingCapability`; see `require_lab`."""
+        require_lab()
         self._open = ExitStack()
         self._numbers = itertools.count(1)
         self._cuts: dict[frozenset[str], tuple[Sequence[str], Sequence[str]]] = {}
@@ -177,6 +177,11 @@ class Lab:
         namespace = self._open.enter_context(Namespace(name))
         prepare(namespace, forwards=forwards)
         return namespace
+
+
+def require_lab() -> None:
+    """Raises `MissingCapability` where this user may not make networks, or a program for it is missing."""
+    preflight().require("netns", "nft", "conntrack")
 
 
 def _public4(number: int) -> str:

@@ -30,6 +30,8 @@ WARM_UP_INTERVAL = 0.05
 """Seconds between two warm-up messages of a device: what is sent before the swarm is up is lost by design."""
 STRAGGLERS_WITHIN = 3.0
 """Seconds for messages of a swarm that works again: gossip fetches what a neighbour had meanwhile."""
+TALK_ON = 3.0
+"""Seconds to talk on after something happened: what dies of it slowly shows."""
 
 
 class NodeIdUnknown(Exception):
@@ -121,18 +123,23 @@ class Swarm:
     def exchange_during(
         self, event: Callable[[], object], *, every: float = 0.05, within: float = 60.0
     ) -> TruthTable:
-        """Everyone sends a numbered message each `every` seconds: before `event`, while it runs, and until each hears
-        each again. What became of them?
+        """Everyone sends a numbered message each `every` seconds: before `event`, while it runs, until each hears each
+        again, and a little longer. What became of them?
 
         Raises `WaitTimeout` when they do not hear each other again.
         """
+        deadline = Deadline(within)
         first = self._numbers[Kind.NUMBERED]
         over = threading.Event()
         with ThreadPoolExecutor(max_workers=1) as pool:
             sending = pool.submit(self._send_until, over, every)
             try:
+                wait_until(
+                    lambda: not self._silent(Kind.NUMBERED, first), "the swarm", within=deadline.remaining()
+                )
                 event()
-                self.wait_until_up(within=within)
+                self.wait_until_up(within=deadline.remaining())
+                over.wait(TALK_ON)
             finally:
                 over.set()
             sent = sending.result()
