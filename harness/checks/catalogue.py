@@ -47,8 +47,7 @@ def all_checks() -> list[Check]:
 
 
 def run_check(check: Check, session: Session) -> Outcome:
-    """Run one check with what its parameters ask for by name: `host`, `devices`, `labs`. Others keep their defaults."""
+    """Run one check with what its parameters ask for by name: `host`, `devices`, `labs`. Others have defaults."""
     offers = {"host": session.host, "devices": session.devices, "labs": session.labs}
-    _target, *wanted = inspect.signature(check.run).parameters.values()
-    asked = {each.name: offers[each.name] for each in wanted if each.default is inspect.Parameter.empty}
-    return check.run(session.target, **asked)
+    _target, *wanted = inspect.signature(check.run).parameters
+    return check.run(session.target, **{name: offers[name] for name in wanted if name in offers})

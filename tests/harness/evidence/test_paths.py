@@ -136,6 +136,15 @@ def test_what_the_lab_took_away_is_no_disagreement():
     assert paths.of_call(edges, CALL, said, ledger(450, 0), lost={"alice": 50}).is_relayed_by("turn")
 
 
+def test_what_the_lab_took_away_behind_the_counters_is_no_disagreement():
+    up, down = Count(500, 100_000), Count(400, 80_000)
+    said = {"alice": Said(up, down), "bob": Said(down, Count(450, 90_000))}
+    path = paths.of_call(RELAYED_BOTH, CALL, said, ledger(500, 400))
+    assert "bob's edge received: 500 packets/100000 bytes, but bob received: 450" in path.sentence
+    assert paths.of_call(RELAYED_BOTH, CALL, said, None, lost={"alice": 47}).is_relayed_by("turn")
+    assert paths.of_call(RELAYED_BOTH, CALL, said, None, lost={"alice": 46}).verdict is Verdict.DISAGREEMENT
+
+
 @pytest.mark.parametrize("framing", [4, 40])
 def test_a_long_call_with_one_leg_over_tcp_or_tls(framing):
     """Framing grows with the call, and stands on one side of the relay only."""
