@@ -10,13 +10,19 @@ from harness.targets import Target
 
 
 @pytest.mark.requirement("IROH-9", "IROH-5", "E2E-path")
-@pytest.mark.parametrize(
-    "networks",
-    [swarms.TWO, swarms.FIVE, pytest.param(swarms.TEN, marks=pytest.mark.nightly)],
-    ids=["2", "5", "10"],
-)
-def test_everyone_hears_everyone(target: Target, labs: LabFactory, networks: swarms.Networks) -> None:
-    assert swarms.everyone_hears_everyone(target, labs, networks=networks)
+def test_everyone_hears_everyone(target: Target, labs: LabFactory) -> None:
+    assert swarms.everyone_hears_everyone(target, labs)
+
+
+@pytest.mark.requirement("IROH-9", "IROH-5", "E2E-path")
+def test_two_hear_each_other_in_order(target: Target, labs: LabFactory) -> None:
+    assert swarms.everyone_hears_everyone(target, labs, networks=swarms.TWO)
+
+
+@pytest.mark.nightly
+@pytest.mark.requirement("IROH-9", "IROH-5", "E2E-path")
+def test_ten_hear_each_other(target: Target, labs: LabFactory) -> None:
+    assert swarms.everyone_hears_everyone(target, labs, networks=swarms.TEN)
 
 
 @pytest.mark.requirement("IROH-9", "E2E-path")
@@ -30,12 +36,12 @@ def test_a_cut_link_loses_nothing(target: Target, labs: LabFactory) -> None:
 
 
 @pytest.mark.requirement("IROH-3", "IROH-5", "IROH-9")
-def test_an_outage_loses_little(target: Target, labs: LabFactory) -> None:
+def test_a_change_loses_little(target: Target, labs: LabFactory) -> None:
     assert swarms.a_change_loses_little(target, labs)
 
 
 @pytest.mark.nightly
 @pytest.mark.requirement("IROH-3", "IROH-5", "IROH-9")
 @pytest.mark.parametrize("name", [name for name in swarms.CHANGES if name != swarms.SHORT_OUTAGE])
-def test_a_change_loses_little(target: Target, labs: LabFactory, name: str) -> None:
+def test_other_changes_lose_little(target: Target, labs: LabFactory, name: str) -> None:
     assert swarms.a_change_loses_little(target, labs, change=swarms.CHANGES[name])

@@ -10,7 +10,6 @@ path = watch.path("established", table)
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path as File
@@ -74,14 +73,13 @@ class Watch:
     def begin(self, phase: str) -> None:
         """Start a phase, as soon as nothing is on its way.
 
-        In a large swarm that may never be: what it does to the counts is seen by comparing them.
+        In a large or cut swarm that may never be: what it does to the counts is seen by comparing them.
         """
         for _ in range(READINGS):
-            with contextlib.suppress(WaitTimeout):
-                self._edges.settle(within=SETTLE_WITHIN)
+            calm = self._settles()
             before = self._edges.frames()
             ledger = self._ledger()
-            if self._edges.frames() == before:
+            if not calm or self._edges.frames() == before:
                 break
         self._ledgers[phase] = ledger
         self._edges.begin(phase)
@@ -141,6 +139,13 @@ class Watch:
     def _after(self, phase: str) -> str:
         begun = list(self._ledgers)
         return begun[begun.index(phase) + 1]
+
+    def _settles(self) -> bool:
+        try:
+            self._edges.settle(within=SETTLE_WITHIN)
+        except WaitTimeout:
+            return False
+        return True
 
     def _ledger(self) -> ServiceLedger:
         assert self._lab.target.control is not None
