@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -27,8 +26,6 @@ __all__ = [
     "two_devices_are_relayed",
     "two_devices_go_direct",
 ]
-
-progress = logging.getLogger("harness.progress")
 
 Cell = tuple[Profile, Profile]
 
@@ -104,9 +101,7 @@ def _two_devices(lab: LabSession, network: Profile) -> Outcome:
         largest = found.swarm.exchange(1, size=LARGEST)
         outcome.expect(largest.all_right, f"messages of {LARGEST} bytes went wrong: {largest}")
         may = "a direct path is possible" if wanted is Verdict.DIRECT else "no direct path is possible"
-        sentence = f"both devices in a network of the kind {network.name!r}, {may}: {path.sentence}"
-        outcome.note(sentence)
-        progress.info("%s", sentence)
+        outcome.note(f"both devices in a network of the kind {network.name!r}, {may}: {path.sentence}")
     return outcome
 
 

@@ -66,11 +66,10 @@ class Edges:
             links.append(host.link)
 
     def now(self) -> dict[str, EdgeCounts]:
-        """What was counted since the watch began."""
+        """What was counted since the watch began. The streams come first, all at once: listings take longer."""
+        streams = {name: self._capture.streams(name) for name in self._links}
         return {
-            name: replace(
-                sum(map(flows.read, links), start=EdgeCounts()), streams=self._capture.streams(name)
-            )
+            name: replace(sum(map(flows.read, links), start=EdgeCounts()), streams=streams[name])
             for name, links in self._links.items()
         }
 
