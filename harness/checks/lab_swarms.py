@@ -37,6 +37,8 @@ progress = logging.getLogger("harness.progress")
 
 JOIN_WITHIN = 20.0
 """Seconds for two devices; a second is usual."""
+CALM_WITHIN = 20.0
+"""Seconds until a swarm is quiet that has come together: ten devices have sent each other thousands of messages."""
 PROVEN = frozenset({Verdict.DIRECT, Verdict.RELAYED, Verdict.MIXED})
 
 
@@ -117,7 +119,7 @@ def lab_swarm(
                 befriend(first.account, other.account)
             watch.begin("joining")
             swarm = join(*devices, within=within)
-            watch.end()
+            watch.end(within=CALM_WITHIN)
             progress.info("%s hear each other, through the relay %s", " and ".join(places), relay)
             yield LabSwarm(lab, devices, swarm, watch, outcome)
     finally:

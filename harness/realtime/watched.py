@@ -70,13 +70,13 @@ class Watch:
         )
         self.parties = replace(self.parties, devices=devices)
 
-    def begin(self, phase: str) -> None:
-        """Start a phase, as soon as nothing is on its way.
+    def begin(self, phase: str, *, within: float = SETTLE_WITHIN) -> None:
+        """Start a phase, as soon as nothing is on its way, or after `within` seconds.
 
-        In a large or cut swarm that may never be: what it does to the counts is seen by comparing them.
+        In a swarm with a device that is cut off it may never be: what it does to the counts is seen by comparing them.
         """
         for _ in range(READINGS):
-            calm = self._settles()
+            calm = self._settles(within)
             before = self._edges.frames()
             ledger = self._ledger()
             if not calm or self._edges.frames() == before:
@@ -84,10 +84,10 @@ class Watch:
         self._ledgers[phase] = ledger
         self._edges.begin(phase)
 
-    def end(self) -> None:
-        """End the phase, as soon as nothing is on its way. The start of the next one does so as well."""
+    def end(self, *, within: float = SETTLE_WITHIN) -> None:
+        """End the phase, as `begin` of the next one does as well."""
         [*_, phase] = self._ledgers
-        self.begin(f"after {phase}")
+        self.begin(f"after {phase}", within=within)
 
     def path(self, phase: str, table: TruthTable | None = None, *, apart: Collection[str] = ()) -> Path:
         """The way of a phase that is over. `table`: what arrived in it.
@@ -140,9 +140,9 @@ class Watch:
         begun = list(self._ledgers)
         return begun[begun.index(phase) + 1]
 
-    def _settles(self) -> bool:
+    def _settles(self, within: float) -> bool:
         try:
-            self._edges.settle(within=SETTLE_WITHIN)
+            self._edges.settle(within=within)
         except WaitTimeout:
             return False
         return True
