@@ -120,7 +120,8 @@ def lab_swarm(
             watch.begin("joining")
             swarm = join(*devices, within=within)
             watch.end(within=CALM_WITHIN)
-            progress.info("%s hear each other, through the relay %s", " and ".join(places), relay)
+            who = ", ".join(f"{name} ({profile.name})" for name, profile in places.items())
+            progress.info("%s hear each other, through the relay %s", who, relay)
             yield LabSwarm(lab, devices, swarm, watch, outcome)
     finally:
         outcome.evidence += [capture, *(file for device in devices for file in device.log_files)]

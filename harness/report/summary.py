@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .records import ACCOUNTS_LEFT, Record, Verdict
+from .swarms import render_networks, render_swarms
 
 __all__ = ["accounts_left", "counts", "render_markdown"]
 
@@ -26,7 +27,7 @@ def accounts_left(records: Sequence[Record]) -> str:
 
 
 def render_markdown(name: str, records: Sequence[Record]) -> str:
-    """A table of checks, then what is wrong, then what a reader must know."""
+    """A table of checks, then what is wrong, then realtime data, then what a reader must know."""
     lines = [
         f"# {name}",
         "",
@@ -42,6 +43,10 @@ def render_markdown(name: str, records: Sequence[Record]) -> str:
     lines += _section(
         "What is wrong", [(r.check, r.reason) for r in records if r.verdict is not Verdict.PASSED]
     )
+    if swarms := render_swarms(records):
+        lines += ["", "## Swarms", "", "```", swarms, "```"]
+    if networks := render_networks(records):
+        lines += ["", "## Realtime data from network to network", "", "```", networks, "```"]
     lines += _section("What to know", [(r.check, note) for r in records for note in r.notes])
     return "\n".join(lines) + "\n"
 
