@@ -138,6 +138,8 @@ def _block(host: LabHost) -> None:
 
 
 def _outage(seconds: float) -> Callable[[LabSwarm, Device], None]:
+    """The device keeps its addresses and its link; its router passes nothing for so long."""
+
     def happens(found: LabSwarm, device: Device) -> None:
         router = found.host(device).routers[0]
         _block(found.host(device))
