@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -58,7 +59,10 @@ PER_SOURCE = 100
 
 @dataclass(frozen=True)
 class Load:
-    """`transport` of the clients, how many, and packets in flight per client and direction."""
+    """`transport` of the clients, how many, and packets in flight per client and direction.
+
+    `segments`: clients and peers send 32 packets at a time with UDP_SEGMENT, and receive without UDP_GRO.
+    """
 
     name: str
     transport: str
@@ -72,7 +76,7 @@ LOADS = (
     Load("100 allocations", "udp", 100, 1),
     Load("100, bursts of 4", "udp", 100, 4),
     Load("1000 allocations", "udp", 1000, 1),
-    Load("2, sender with GSO", "udp", 2, SEGMENTS, segments=True),
+    Load("2, sender with GSO", "udp", 2, 2 * SEGMENTS, segments=True),
     Load("2 over TCP", "tcp", 2, 8),
     Load("2 over TLS", "tls", 2, 8),
 )
@@ -290,6 +294,7 @@ class _Datagrams:
         self._load = load
         self._batch = batch = Batch()
         self._ends: dict[int, tuple[socket.socket, bool]] = {}
+        self._owed: Counter[int] = Counter()
         self._poll = select.epoll()
         for leg in legs:
             for end, is_client in ((leg.client, True), (leg.peer, False)):
@@ -319,14 +324,14 @@ class _Datagrams:
 
     def _send(self, descriptor: int, count: int) -> None:
         end, is_client = self._ends[descriptor]
-        if self._load.segments and count > 1:
-            size = PAYLOAD + HEADER if is_client else PAYLOAD
+        if self._load.segments:
+            self._owed[descriptor] += count
             one = struct.pack(">HH", 0x4000, PAYLOAD) + bytes(PAYLOAD) if is_client else bytes(PAYLOAD)
-            while count:
-                now = min(count, SEGMENTS)
-                end.sendmsg([one * now], [(SOL_UDP, UDP_SEGMENT, struct.pack("H", size))])
-                self.sent += now
-                count -= now
+            control = [(SOL_UDP, UDP_SEGMENT, struct.pack("H", len(one)))]
+            while self._owed[descriptor] >= SEGMENTS:
+                end.sendmsg([one * SEGMENTS], control)
+                self._owed[descriptor] -= SEGMENTS
+                self.sent += SEGMENTS
             return
         vector = self._batch.from_start if is_client else self._batch.from_payload
         self.sent += count - self._batch.send(descriptor, vector, 0, count)

@@ -15,9 +15,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from . import logs, serve
-from .checks.catalogue import all_checks, run_check
+from .checks.catalogue import all_checks, is_in_room, run_check
 from .checks.outcome import Check, recording
 from .mutation import as_json, declared_mutants, judge, render, run_table
+from .network.preflight import preflight
+from .report.calls import render_calls
 from .report.records import Record, Verdict
 from .report.run import Run, new_run_directory
 from .report.summary import accounts_left, counts
@@ -37,13 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if "run" in arguments:
         return int(arguments.run(arguments))
-    chosen = [check for check in all_checks() if _wanted(check, arguments.names)]
+    chosen = [check for check in all_checks() if _wanted(check, arguments.names, arguments.only)]
     if arguments.command == "list":
         for check in chosen:
             _say(f"{check.name:48} {', '.join(check.requirements):32} {check.impact:14} {check.sentence}")
         return PASSED if chosen else NOTHING_RAN
     if not chosen:
-        _say("no check has such a name; `dc-harness list` shows them")
+        _say("no check has such a name and room; `dc-harness list` shows them")
         return NOTHING_RAN
     if arguments.command == "mutants":
         return _mutants(chosen, arguments)
@@ -60,6 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     names = argparse.ArgumentParser(add_help=False)
     names.add_argument(
         "names", nargs="*", metavar="CHECK", help="names or patterns like 'mail.*'; default: all"
+    )
+    names.add_argument(
+        "--only",
+        action="append",
+        metavar="ROOM",
+        help="checks of this room, such as calls; repeat it for more",
     )
     commands.add_parser("list", parents=[names], help="name the checks and what they prove")
     check = commands.add_parser("check", parents=[names], help="run checks")
@@ -80,15 +88,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _wanted(check: Check, patterns: Sequence[str]) -> bool:
-    return not patterns or any(fnmatch(check.name, pattern) for pattern in patterns)
+def _wanted(check: Check, patterns: Sequence[str], rooms: Sequence[str] | None) -> bool:
+    named = not patterns or any(fnmatch(check.name, pattern) for pattern in patterns)
+    return named and (not rooms or any(is_in_room(check, room) for room in rooms))
 
 
 def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
     progress = logging.getLogger("harness.progress")
     progress.setLevel(logging.INFO)
     progress.addHandler(logging.StreamHandler(sys.stderr))
-    run = Run(out or new_run_directory(RUNS))
+    run = Run(out or new_run_directory(RUNS), machine=preflight().sentences())
 
     def show(record: Record, files: Sequence[Path]) -> None:
         run.add(record, files)
@@ -108,6 +117,9 @@ def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
         return FAILED
     finally:
         run.finish()
+    if calls := render_calls(run.records):
+        _say(f"\n{calls}")
+        _say("")
     if left := accounts_left(run.records):
         _say(f"{left}.")
     _say(f"{counts(run.records)}. Results in {run.directory}")

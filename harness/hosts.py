@@ -1,8 +1,8 @@
 """Where programs run and sockets live.
 
 Everything in `harness` that starts a process or opens a socket takes a `Host`. `LocalHost` is this machine
-as it is; later hosts are network namespaces, where a process or a socket must be made inside. Nothing else in
-`harness` may call `subprocess.Popen` or `socket.socket`.
+as it is; those of `harness.network.lab` are network namespaces, where a process or a socket must be made inside.
+Nothing else in `harness` may call `subprocess.Popen` or `socket.socket`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from socket import SOCK_STREAM, SocketKind
 from typing import Any
 
 __all__ = ["Host", "LocalHost", "MissingCapability", "Socket", "end_process"]
@@ -42,27 +43,37 @@ class Host(ABC):
         """Start a program here; `kwargs` are those of `subprocess.Popen`."""
 
     @abstractmethod
-    def socket(self, family: socket.AddressFamily, kind: socket.SocketKind) -> Socket:
+    def socket(self, family: socket.AddressFamily, kind: SocketKind) -> Socket:
         """A new socket that belongs to this host's network."""
 
-    def addresses_of(self, name: str) -> frozenset[str]:
-        """The addresses that a name (or an address) stands for, as this host sees it."""
-        return frozenset(str(each[4][0]) for each in socket.getaddrinfo(name, None))
+    def resolve(self, name: str) -> tuple[str, ...]:
+        """The addresses that a name (or an address) stands for, as this host sees it, the best first.
 
-    def connect(self, name: str, port: int, *, within: float) -> Socket:
-        """A TCP connection to `name`, an address or a name that resolves.
+        Raises `socket.gaierror`, which is an `OSError`.
+        """
+        found = socket.getaddrinfo(name, None, type=SOCK_STREAM)
+        return tuple(str(each[4][0]) for each in found)
+
+    def addresses_of(self, name: str) -> frozenset[str]:
+        """The same, where their order does not matter."""
+        return frozenset(self.resolve(name))
+
+    def connect(self, name: str, port: int, *, within: float, kind: SocketKind = SOCK_STREAM) -> Socket:
+        """A TCP connection (or a connected UDP socket) to `name`, an address or a name that resolves.
 
         Each address gets `within` seconds. Raises the `OSError` of the last one when none answers.
         """
         failure: OSError | None = None
-        for family, kind, _proto, _canonical, address in socket.getaddrinfo(
-            name, port, type=socket.SOCK_STREAM
-        ):
+        for each in self.resolve(name):
+            family, _kind, _proto, _canonical, address = socket.getaddrinfo(
+                each, port, type=kind, flags=socket.AI_NUMERICHOST
+            )[0]
             connection = self.socket(family, kind)
             try:
                 connection.settimeout(within)
                 connection.connect(address)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if kind == SOCK_STREAM:
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return connection
             except OSError as error:
                 connection.close()
@@ -80,7 +91,7 @@ class LocalHost(Host):
     def popen(self, args: Sequence[str | Path], **kwargs: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen(args, **kwargs)
 
-    def socket(self, family: socket.AddressFamily, kind: socket.SocketKind) -> Socket:
+    def socket(self, family: socket.AddressFamily, kind: SocketKind) -> Socket:
         return socket.socket(family, kind)
 
 

@@ -1,7 +1,8 @@
 """The pytest door: fixtures `target`, `host` and `devices`, the run directory, one writer of results.
 
 Every process that runs tests has a server of its own, so `-n auto` needs no locks. Workers send their records home with
-the test reports; only the main process writes `results.jsonl`. Nothing happens unless a test asks for a fixture.
+the test reports; only the main process writes `results.jsonl`. Nothing happens unless a test asks for a fixture, except
+that an ordinary user becomes root of a user namespace, which cannot be done later: a lab is made of networks.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pytest
 from .checks.outcome import recording
 from .hosts import Host
 from .lab_session import LabFactory
+from .network.preflight import enter_user_namespace, preflight
 from .report.records import Record, Verdict
 from .report.run import Run, new_run_directory
 from .report.summary import accounts_left, counts
@@ -41,7 +43,9 @@ _CHOICE = pytest.StashKey[Choice]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    enter_user_namespace()
     config.addinivalue_line("markers", "requirement(*ids): the promises that a test proves")
+    config.addinivalue_line("markers", "server(*arguments): how an embedded server is started for this test")
     try:
         config.stash[_CHOICE] = Choice.read(config.getoption)
     except ValueError as error:
@@ -49,6 +53,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if not _is_worker(config):
         config.stash[_DIRECTORY] = config.getoption("--out") or new_run_directory(RUNS)
         config.pluginmanager.register(_Writer(config.stash[_DIRECTORY]))
+
+
+def pytest_report_header() -> list[str]:
+    return preflight().sentences()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -73,7 +81,7 @@ class _Writer:
             return
         for name, value in report.user_properties:
             if name == RECORD:
-                self._run = self._run or Run(self._directory)
+                self._run = self._run or Run(self._directory, machine=preflight().sentences())
                 self._run.append(Record.from_json(str(value)))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -104,33 +112,40 @@ def _session(request: pytest.FixtureRequest) -> Iterator[Session]:
     run.redactor.tree(logs)
 
 
-@pytest.fixture(scope="session")
-def host(_session: Session) -> Host:
-    """Where the harness's own clients run."""
-    return _session.host
+@pytest.fixture
+def _served(_session: Session, request: pytest.FixtureRequest) -> Iterator[Session]:
+    marker = request.node.get_closest_marker("server")
+    with _session.served(marker.args if marker else ()) as session:
+        yield session
 
 
 @pytest.fixture
-def target(_session: Session, request: pytest.FixtureRequest) -> Iterator[Target]:
+def host(_served: Session) -> Host:
+    """Where the harness's own clients run."""
+    return _served.host
+
+
+@pytest.fixture
+def target(_served: Session, request: pytest.FixtureRequest) -> Iterator[Target]:
     """The server under test. Every check that a test makes with it is recorded."""
 
     def keep(record: Record, files: Sequence[Path]) -> None:
-        complete = _session.run.complete(record, files)
+        complete = _served.run.complete(record, files)
         request.node.user_properties.append((RECORD, complete.to_json()))
         if record.verdict in (Verdict.SKIPPED, Verdict.UNSUPPORTED):
             pytest.skip(record.reason)
 
-    with recording(keep, run=_session.run.name, door=request.node.nodeid):
-        yield _session.target
+    with recording(keep, run=_served.run.name, door=request.node.nodeid):
+        yield _served.target
 
 
-@pytest.fixture(scope="session")
-def devices(_session: Session) -> DeviceFactory:
+@pytest.fixture
+def devices(_served: Session) -> DeviceFactory:
     """Starts devices: `with devices(("alice", "bob")) as (alice, bob):`."""
-    return _session.devices
+    return _served.devices
 
 
-@pytest.fixture(scope="session")
-def labs(_session: Session) -> LabFactory:
+@pytest.fixture
+def labs(_served: Session) -> LabFactory:
     """Makes labs with a server in them: `with labs() as lab:`."""
-    return _session.labs
+    return _served.labs

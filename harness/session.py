@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,6 +36,14 @@ class Session:
     devices: DeviceFactory
     labs: LabFactory
     """Labs with a server of the same kind as the target; only for a target with the capability `lab`."""
+    restarted: Callable[[Sequence[str]], AbstractContextManager[Session]] | None = None
+    """From further arguments to a session with another server like this one; None: the server is somebody else's."""
+
+    def served(self, arguments: Sequence[str]) -> AbstractContextManager[Session]:
+        """A session whose server was started with these arguments, as far as it is up to us; else this session."""
+        if not arguments or self.restarted is None:
+            return nullcontext(self)
+        return self.restarted(arguments)
 
 
 @contextmanager
@@ -44,12 +52,14 @@ def open_session(
     choice: Choice | None = None,
     *,
     command: Sequence[str] = REFERENCE_COMMAND,
+    arguments: Sequence[str] = (),
     logs: Path | None = None,
 ) -> Iterator[Session]:
     """A session with the chosen server, or with a reference server that is started for it.
 
-    `command`: another way to start the reference server; `logs`: where programs write, the run's own directory for
-    it by default. Raises `ServerError` when the server does not start or shows no certificate that could be pinned.
+    `command`: another way to start the reference server, `arguments` are further ones for it; `logs`: where programs
+    write, the run's own directory for it by default. Raises `ServerError` when the server does not start or shows no
+    certificate that could be pinned.
     """
     choice = choice or Choice()
     host = LocalHost()
@@ -58,22 +68,42 @@ def open_session(
         logs.mkdir(parents=True, exist_ok=True)
         yield _session(run, choice.open(host, logs), host, logs, choice, command=command)
         return
+
+    def restarted(more: Sequence[str]) -> AbstractContextManager[Session]:
+        own = Path(tempfile.mkdtemp(prefix="server-", dir=logs))
+        return open_session(run, choice, command=command, arguments=[*arguments, *more], logs=own)
+
     with tempfile.TemporaryDirectory(prefix="dc-harness-state-") as directory:
         state = Path(directory)
         try:
             with ReferenceServer(
-                state, logs, host=host, command=command, relay_ping_interval=RELAY_PING_INTERVAL
+                state,
+                logs,
+                host=host,
+                command=command,
+                arguments=arguments,
+                relay_ping_interval=RELAY_PING_INTERVAL,
             ) as server:
                 target = choice.prepare(server.target, host)
-                yield _session(run, target, host, logs, choice, command=command)
+                session = _session(run, target, host, logs, choice, command=command, arguments=arguments)
+                yield replace(session, restarted=restarted)
         finally:
             keep_service_logs(state, logs)
 
 
 def _session(
-    run: Run, target: Target, host: Host, logs: Path, choice: Choice, *, command: Sequence[str]
+    run: Run,
+    target: Target,
+    host: Host,
+    logs: Path,
+    choice: Choice,
+    *,
+    command: Sequence[str],
+    arguments: Sequence[str] = (),
 ) -> Session:
     target = replace(target, on_secret=run.redactor.add)
     devices = functools.partial(devices_online, target=target, logs=logs, host=host, cores=choice.cores)
-    labs = functools.partial(open_lab, logs, command=command, cores=choice.cores, on_secret=run.redactor.add)
+    labs = functools.partial(
+        open_lab, logs, command=command, arguments=arguments, cores=choice.cores, on_secret=run.redactor.add
+    )
     return Session(run, target, host, devices, labs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from reference_server.mail.imap.states import ALLOWED_COMMANDS, State
 from reference_server.mail.mailbox import INBOX, Refused
 from reference_server.mail.policy import Accept, PolicyRules, Submission, Verdict
 from reference_server.mail.store import Store
+from reference_server.mail.store_thread import StoreThread
 from reference_server.mail.strategies import Strategies
 from reference_server.tls import issue_development_certificate
 
@@ -29,6 +31,7 @@ __all__ = [
     "answering_metadata_to_strangers",
     "changing_uid_validity",
     "hiding_metadata",
+    "losing_mail_over_quota",
     "never_waking_idle",
     "opening_mailboxes_of_others",
     "waking_idle_late",
@@ -53,6 +56,8 @@ DISCARD_PORT = 9
 WAKES_AFTER = 30.0
 LATE = 0.2
 """Seconds between the answer and the disk."""
+QUOTA = 5
+"""Messages of a mailbox: two make friends, and two calls later there is room for a ring, not for its end."""
 
 RIGHT = Strategies()
 
@@ -199,6 +204,23 @@ class HastyDelivery(DurableDelivery):
 
 def answering_before_storing(arguments: Sequence[str]) -> int:
     return main(arguments, replace(RIGHT, make_delivery=HastyDelivery))
+
+
+class SilentQuota(DurableDelivery):
+    """What a mailbox has no room for is accepted all the same, and nobody hears of it again."""
+
+    def __init__(self, store: StoreThread, notifier: Notifier) -> None:
+        super().__init__(store, notifier)
+        self._delivered: Counter[int] = Counter()
+
+    async def deliver(self, mailboxes: Sequence[int], content: bytes) -> None:
+        self._delivered.update(mailboxes)
+        if room := [each for each in mailboxes if self._delivered[each] <= QUOTA]:
+            await super().deliver(room, content)
+
+
+def losing_mail_over_quota(arguments: Sequence[str]) -> int:
+    return main(arguments, replace(RIGHT, make_delivery=SilentQuota))
 
 
 def accept_everything(_submission: Submission, _rules: PolicyRules) -> Verdict:

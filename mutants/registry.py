@@ -6,37 +6,11 @@ reason contains the phrase; errors, crashes and unexplained time-outs are no kil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
-
 from . import mail, relay, supervisor, turn
+from .declaration import Kill, Mutant
+from .in_labs import IN_LABS
 
 __all__ = ["MUTANTS", "Kill", "Mutant"]
-
-Run = Callable[[Sequence[str]], int]
-"""Runs one service of the server, or the supervisor, with its usual arguments until a signal; returns the exit code."""
-
-
-@dataclass(frozen=True)
-class Kill:
-    """The check that must fail, by its registered name, and words that its reason must contain."""
-
-    check: str
-    phrase: str
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A reference server with one wrong behaviour in one service, or in the supervisor of all."""
-
-    name: str
-    kind: Literal["settings", "wire", "strategy"]
-    service: Literal["mail", "iroh_relay", "turn", "supervisor"]
-    run: Run
-    wrong: str
-    killed_by: tuple[Kill, ...]
-
 
 _ALL = (
     Mutant(
@@ -231,6 +205,14 @@ _ALL = (
         (Kill("durability.accepted_mail_survives_a_kill", "answered with 250 are lost"),),
     ),
     Mutant(
+        "mail_over_quota_lost",
+        "strategy",
+        "mail",
+        mail.losing_mail_over_quota,
+        "a mailbox takes five messages, the others are accepted and lost",
+        (Kill("calls.calls_ring_and_end", "the call to end at"),),
+    ),
+    Mutant(
         "unencrypted_mail_accepted",
         "strategy",
         "mail",
@@ -324,11 +306,7 @@ _ALL = (
         "mail",
         mail.with_closed_turn_port,
         "METADATA names a TURN port where nothing listens",
-        (
-            Kill("turn.turn_allocates_with_offered_credentials", "nothing listens on turn:"),
-            Kill("calls.direct_call_leaves_the_relay_alone", "no relay candidate from turn:"),
-            Kill("calls.calls_ring_and_end", "no relay candidate from turn:"),
-        ),
+        (Kill("turn.turn_allocates_with_offered_credentials", "nothing listens on turn:"),),
     ),
     Mutant(
         "turn_other_secret",
@@ -374,6 +352,41 @@ _ALL = (
         turn.accepting_any_realm,
         "credentials for any realm are accepted",
         (Kill("turn.turn_refuses_wrong_credentials", "accepts credentials with another realm"),),
+    ),
+    Mutant(
+        "turn_expired_accepted",
+        "strategy",
+        "turn",
+        turn.accepting_expired_credentials,
+        "credentials are good for ever",
+        (Kill("turn.turn_credentials_expire", "grants a new allocation with credentials that have expired"),),
+    ),
+    Mutant(
+        "turn_refresh_refused_after_expiry",
+        "settings",
+        "turn",
+        turn.asking_for_the_expiry_each_time,
+        "allocations cannot be refreshed any more when their credentials have expired",
+        (
+            Kill("turn.turn_credentials_expire", "an allocation must outlive the credentials"),
+            Kill("calls_lifetimes.relayed_call_outlives_credentials", "call ended by itself"),
+        ),
+    ),
+    Mutant(
+        "turn_channels_expire_early",
+        "strategy",
+        "turn",
+        turn.ending_channels_early,
+        "channels live for three eighths of their lifetime",
+        (Kill("calls_lifetimes.relayed_call_outlives_lifetimes", "heard nothing for"),),
+    ),
+    Mutant(
+        "turn_ledger_counts_control",
+        "strategy",
+        "turn",
+        turn.counting_control_as_traffic,
+        "the ledger says that control messages were carried media",
+        (Kill("calls.direct_call_leaves_the_relay_alone", "the call is direct, but the server carried"),),
     ),
     Mutant(
         "turn_errors_unsigned",
@@ -424,27 +437,43 @@ _ALL = (
         (Kill("calls.relayed_call_is_heard_and_seen", "the account does not balance"),),
     ),
     Mutant(
-        "relay_ledger_claims_double",
+        "turn_loses_every_fifth_of_streams",
         "strategy",
-        "iroh_relay",
-        relay.claiming_too_much,
-        "the relay says that it carried twice as much as it did",
-        (
-            Kill("realtime_paths.two_devices_go_direct", "joining: disagreement"),
-            Kill("realtime_paths.two_devices_are_relayed", "established: disagreement"),
-            Kill("swarms.an_isolated_device_is_lost_alone", "isolated: disagreement"),
-            Kill("swarms.a_cut_link_loses_nothing", "joining: disagreement"),
-            Kill("swarms.a_change_loses_little", "afterwards: disagreement"),
-        ),
+        "turn",
+        turn.losing_every_fifth_of_streams,
+        "over TCP and TLS, TURN loses every fifth packet of media",
+        (Kill("calls.relayed_call_over_tcp_and_tls", "the account does not balance"),),
     ),
     Mutant(
-        "relay_ledger_claims_nothing",
-        "strategy",
-        "iroh_relay",
-        relay.claiming_nothing,
-        "the relay says that it carried nothing",
-        (Kill("realtime_paths.two_devices_are_relayed", "the relay's ledger has from devices: 0 packets"),),
+        "turn_few_places",
+        "settings",
+        "turn",
+        turn.with_few_places,
+        "people behind one address cannot make many calls at once",
+        (Kill("calls_many.calls_at_once", "486"),),
     ),
+    Mutant(
+        "turn_ends_calls_when_paused",
+        "strategy",
+        "turn",
+        turn.ending_calls_when_paused,
+        "media that has stopped for a moment does not go on",
+        (Kill("calls_interrupted.call_survives_a_pause_of_turn", "did not hear the other side again"),),
+    ),
+    Mutant(
+        "turn_forgets_secret_at_restart",
+        "settings",
+        "turn",
+        turn.forgetting_its_secret,
+        "when TURN starts again, it refuses the credentials that METADATA gave before",
+        (
+            Kill(
+                "calls_interrupted.calling_survives_a_restart_of_turn",
+                "after its restart TURN is of no use to those who were there",
+            ),
+        ),
+    ),
+    *IN_LABS,
 )
 
 MUTANTS = {mutant.name: mutant for mutant in _ALL}

@@ -63,6 +63,27 @@ def parser() -> argparse.ArgumentParser:
         "--advertise-turn", metavar="HOST:PORT", help="likewise the TURN server (UDP); the host may be a name"
     )
     result.add_argument("--advertise-turns", metavar="HOST:PORT", help="likewise the TURN server over TLS")
+    for name, what in (
+        ("default", "of an allocation (default: 600)"),
+        ("max", "of an allocation at most (default: 3600)"),
+        ("permission", "of a permission (default: 300)"),
+        ("channel", "of a channel (default: 600)"),
+    ):
+        result.add_argument(
+            f"--turn-{name}-lifetime", type=_seconds, metavar="SECONDS", help=f"lifetime {what}"
+        )
+    result.add_argument(
+        "--turn-strict-permissions",
+        action="store_true",
+        help="a channel does not keep its permission alive, as RFC 8656 has it to the letter",
+    )
+    result.add_argument("--compress", action="store_true", help="offer COMPRESS=DEFLATE over IMAP")
+    result.add_argument(
+        "--messages-per-minute",
+        type=int,
+        metavar="N",
+        help="that a sender may submit, after 10 at once (default: no limit)",
+    )
     result.add_argument("--ledger", action="store_true", help="remember who connected and what was carried")
     result.add_argument(
         "--relay-ping-interval",

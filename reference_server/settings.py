@@ -47,6 +47,8 @@ class TurnServer:
     """Where clients are told that relays are; None: at the listener's address."""
     certificate: tuple[Path, Path] | None = None
     """As that of the server; None: that of mail."""
+    options: tuple[str, ...] = ()
+    """Further words of the service's command line."""
 
     def answers_stun_on(self, host: str) -> bool:
         """Whether it takes UDP 3478, where iroh asks the relay for STUN."""
@@ -86,6 +88,9 @@ class ServerSettings:
     """There may be one without the other: a TURN server that nobody is told of, or one of somebody else."""
     turn_secret: str | None = field(default=None, repr=False)
     """None: a new one for each run."""
+    compress: bool = False
+    messages_per_minute: int | None = None
+    """Per sender; None: as the mail service has it."""
 
 
 def choose(arguments: argparse.Namespace, state: Path) -> tuple[ServerSettings, socket.socket | None]:
@@ -128,6 +133,8 @@ def choose(arguments: argparse.Namespace, state: Path) -> tuple[ServerSettings, 
         turn=turn,
         turn_offer=_readdressed(turn_offer, arguments),
         turn_secret=_turn_secret(maddy),
+        compress=arguments.compress,
+        messages_per_minute=arguments.messages_per_minute,
     )
     return settings, claim
 
@@ -150,18 +157,29 @@ def _turn(
     """With files TURN is what maddy.conf says, and nothing without one."""
     if not arguments.turn:
         return None, None
+    options = _turn_options(arguments)
     if arguments.config:
-        return _turn_endpoint(host, maddy), _turn_offer(arguments, maddy)
+        return _turn_endpoint(host, maddy, options), _turn_offer(arguments, maddy)
     if ":" in host or is_unspecified(host):
         log.warning("no TURN: METADATA cannot name a TURN server at the address %s", host)
         return None, None
     listeners = (f"udp://{host}:{STUN_PORT}", f"tcp://{host}:{STUN_PORT}", f"tls://{host}:{TURNS_PORT}")
     realm = arguments.domain or ServerSettings.domain
     offer = TurnOffer(f"{host}:{STUN_PORT}", f"{host}:{TURNS_PORT}", arguments.turn_ttl)
-    return TurnServer(listeners, realm), offer
+    return TurnServer(listeners, realm, options=options), offer
 
 
-def _turn_endpoint(host: str, maddy: MaddyConfig | None) -> TurnServer | None:
+def _turn_options(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """What the command line says about the service and no file can."""
+    lifetimes = {
+        name: getattr(arguments, f"turn_{name}_lifetime")
+        for name in ("default", "max", "permission", "channel")
+    }
+    options = [f"--{name}-lifetime={value}" for name, value in lifetimes.items() if value is not None]
+    return (*options, *(["--strict-permissions"] if arguments.turn_strict_permissions else []))
+
+
+def _turn_endpoint(host: str, maddy: MaddyConfig | None, options: tuple[str, ...]) -> TurnServer | None:
     if maddy is None or maddy.turn is None:
         return None
     turn = maddy.turn
@@ -173,6 +191,7 @@ def _turn_endpoint(host: str, maddy: MaddyConfig | None) -> TurnServer | None:
         turn.realm or "",
         relay_ip=turn.relay_ip,
         certificate=(turn.tls.certificate, turn.tls.key) if turn.tls else None,
+        options=options,
     )
 
 

@@ -277,7 +277,10 @@ class Supervisor:
             }
             if offer.turns is not None:
                 arguments["--turns-address"] = offer.turns
-        return [str(word) for pair in arguments.items() for word in pair]
+        if settings.messages_per_minute is not None:
+            arguments["--messages-per-minute"] = settings.messages_per_minute
+        words = [str(word) for pair in arguments.items() for word in pair]
+        return [*words, "--compress"] if settings.compress else words
 
     def _relay_arguments(self, stun: Sequence[int]) -> list[str]:
         file = self._runtime / "iroh-relay.toml"
@@ -297,7 +300,7 @@ class Supervisor:
             arguments["--relay-ip"] = turn.relay_ip
         words = [str(word) for pair in arguments.items() for word in pair]
         words += [f"--udp-fd={number}" for number in stun]
-        return [*words, *(f"--listen={listener}" for listener in turn.listeners)]
+        return [*words, *turn.options, *(f"--listen={listener}" for listener in turn.listeners)]
 
     @property
     def _own_certificate(self) -> DevelopmentCertificate:

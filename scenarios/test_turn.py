@@ -24,6 +24,12 @@ def test_turn_refuses_wrong_credentials(target: Target, host: Host) -> None:
     assert turn.turn_refuses_wrong_credentials(target, host)
 
 
+@pytest.mark.requirement("TURN-4")
+@pytest.mark.server(*turn.SHORT_TTL)
+def test_turn_credentials_expire(target: Target, host: Host) -> None:
+    assert turn.turn_credentials_expire(target, host)
+
+
 @pytest.mark.requirement("TURN-11")
 def test_turn_enforces_permissions(target: Target, host: Host) -> None:
     assert turn.turn_enforces_permissions(target, host)

@@ -13,8 +13,10 @@ import pytest
 
 from reference_server.iroh_relay.__main__ import _parser as relay_parser
 from reference_server.mail.__main__ import _arguments as mail_parser
+from reference_server.turn.__main__ import _parser as turn_parser
 
 UNITS = Path(__file__).resolve().parents[1] / "docs" / "systemd"
+SERVICES = ("dc-mail.service", "iroh-relay.service", "dc-turn.service")
 PYTHON = "/opt/dc-harness/.venv/bin/python"
 
 
@@ -53,6 +55,7 @@ def test_systemd_finds_nothing_wrong(tmp_path):
     [
         ("dc-mail.service", "reference_server.mail", mail_parser),
         ("iroh-relay.service", "reference_server.iroh_relay", relay_parser),
+        ("dc-turn.service", "reference_server.turn", turn_parser),
     ],
 )
 def test_the_programs_understand_their_command_lines(unit, module, parser):
@@ -62,18 +65,30 @@ def test_the_programs_understand_their_command_lines(unit, module, parser):
     assert isinstance(parser().parse_args(arguments), argparse.Namespace)
 
 
-def test_neither_service_depends_on_the_other():
-    """IROH-8: the relay restarts without touching mail, and the other way round."""
-    for unit, other in (("dc-mail.service", "iroh-relay"), ("iroh-relay.service", "dc-mail")):
+def test_no_service_depends_on_another():
+    """IROH-8: the relay restarts without touching mail, and the other way round; so does TURN."""
+    for unit in SERVICES:
         wishes = {
             key: value for key, value in settings(unit).items() if key.startswith(("Unit.", "Install."))
         }
-        assert not [key for key, value in wishes.items() if other in " ".join(value)]
+        others = [other.removesuffix(".service") for other in SERVICES if other != unit]
+        assert not [key for key, value in wishes.items() if any(other in " ".join(value) for other in others)]
     [wanted] = settings("dc-server.target")["Unit.Wants"]
-    assert set(wanted.split()) == {"dc-mail.service", "iroh-relay.service"}
+    assert set(wanted.split()) == set(SERVICES)
     assert "Unit.Requires" not in settings("dc-server.target")
 
 
-@pytest.mark.parametrize("unit", ["dc-mail.service", "iroh-relay.service", "dc-server.target"])
+@pytest.mark.parametrize("unit", [*SERVICES, "dc-server.target"])
 def test_every_unit_says_that_this_is_a_test_server(unit):
     assert "TEST server" in (UNITS / unit).read_text().splitlines()[0]
+
+
+def test_mail_and_turn_share_secret_and_address():
+    mail, turn = settings("dc-mail.service"), settings("dc-turn.service")
+    assert mail["Service.LoadCredential"] == turn["Service.LoadCredential"]
+    assert mail["Service.Environment"] == turn["Service.Environment"]
+    [command] = mail["Service.ExecStart"]
+    options = mail_parser().parse_args(shlex.split(command)[3:])
+    [command] = turn["Service.ExecStart"]
+    assert f"udp://{options.turn_address}" in turn_parser().parse_args(shlex.split(command)[3:]).listen
+    assert turn_parser().parse_args(shlex.split(command)[3:]).realm == options.domain

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from ..hosts import Host, LocalHost, end_process
 from ..waiting import wait_until
-from .quality import AudioFindings, Gap, Jump, Pace, VideoFindings
+from .quality import LONGEST_PAUSE, AudioFindings, Gap, Jump, Pace, VideoFindings
 
 __all__ = [
     "Agent",
@@ -79,6 +79,8 @@ class Settings:
     """Send only relayed candidates in the SDP, and the others over the channel, as Delta Chat's call UI may."""
     retry_after: float = 0.05
     """Seconds until aioice repeats a check: with the 0.5 of the RFC most calls start half a second late."""
+    channel_refresh: float = 500.0
+    """Seconds until aioice binds a channel again, with what it sends next. It refreshes permissions never."""
 
 
 @dataclass(frozen=True)
@@ -137,10 +139,10 @@ class Stats:
         """Seconds that the sources have played, pauses not counted."""
         return max((each.seconds for each in self.pace.values()), default=0.0)
 
-    def check_pace(self, name: str) -> None:
-        """Raise `MachineTooSlow` if this agent did not send what it should have."""
+    def check_pace(self, name: str, longest_pause: float = LONGEST_PAUSE) -> None:
+        """Raise `MachineTooSlow` if this agent did not send what it should have, or paused for longer (seconds)."""
         for kind, pace in self.pace.items():
-            pace.check(f"{name}'s {kind}")
+            pace.check(f"{name}'s {kind}", longest_pause)
 
 
 @dataclass(frozen=True)

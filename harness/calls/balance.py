@@ -15,6 +15,7 @@ from .agent import SelectedPair, Stats
 
 __all__ = [
     "MOST_BYTES_OF_A_DIRECT_CALL",
+    "SLACK",
     "CallAccount",
     "Count",
     "Direction",

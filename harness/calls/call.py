@@ -16,8 +16,9 @@ from ..device import Device
 from ..waiting import Deadline, WaitTimeout, wait_until
 from .agent import Agent, IceServer, Report, Settings, Stats
 from .balance import CallAccount, Count, account, path_of
+from .quality import LONGEST_PAUSE
 
-__all__ = ["Call", "Media", "Party", "Phases", "Ringing", "Talked", "parties", "place"]
+__all__ = ["Call", "Media", "Party", "Phases", "Ringing", "Talked", "parties", "place", "talk_at_once"]
 
 START_WITHIN = 30.0
 """Seconds for an agent's program to start."""
@@ -33,6 +34,7 @@ class Media:
     video: tuple[int, int, float] | None = None
     mutes: Sequence[tuple[float, float]] = ()
     policy: Literal["all", "relay"] = "all"
+    channel_refresh: float = Settings.channel_refresh
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Party:
     ice_servers: Sequence[IceServer]
     stream: int
     """What it plays, as the other side recognises it."""
+    policy: Literal["all", "relay"] | None = None
+    """Which candidates it uses, where that is not the policy of the call."""
 
     @property
     def name(self) -> str:
@@ -54,10 +58,11 @@ class Party:
             self.ice_servers,
             self.stream,
             other.stream,
-            policy=media.policy,
+            policy=self.policy or media.policy,
             audio=media.audio,
             video=media.video,
             mutes=media.mutes,
+            channel_refresh=media.channel_refresh,
         )
 
 
@@ -93,10 +98,18 @@ class Talked:
         """The account of the call as one of this path; see `balance.account`."""
         return account(self.stats, path, carried)
 
-    def check_pace(self) -> None:
-        """Raise `MachineTooSlow` if a side did not send what it should have: come to no verdict then."""
+    @property
+    def ended(self) -> dict[str, str]:
+        """The sides whose agent is not connected any more, with what it is instead."""
+        return {name: each.connection for name, each in self.stats.items() if each.connection != "connected"}
+
+    def check_pace(self, longest_pause: float = LONGEST_PAUSE) -> None:
+        """Raise `MachineTooSlow` if a side did not send what it should have: come to no verdict then.
+
+        `longest_pause`: seconds without a frame that may be.
+        """
         for name, stats in self.stats.items():
-            stats.check_pace(name)
+            stats.check_pace(name, longest_pause)
 
 
 @dataclass(frozen=True)
@@ -171,26 +184,12 @@ class Call:
 
         All counts and findings are about the whole call so far.
         """
-        agents = {side.name: side.agent for side in self.sides}
-        before = {name: agent.stats() for name, agent in agents.items()}
-        for agent in agents.values():
-            agent.pause(False)
-            agent.send_numbers(numbers)
-        for name, agent in agents.items():
-            wait_until(
-                functools.partial(_has_talked, agent, before[name], seconds, numbers),
-                f"{name} to play for {seconds:g} s and to send {numbers} messages",
-                within=seconds * 10 + 30,
-            )
-        for agent in agents.values():
-            agent.pause()
-        stats = self._settled()
-        caller, callee = agents
-        reports = {
-            caller: agents[caller].report(agents[callee]),
-            callee: agents[callee].report(agents[caller]),
-        }
-        return Talked(stats, reports, path_of(each.pair for each in stats.values()))
+        [talked] = talk_at_once([self], seconds, numbers=numbers)
+        return talked
+
+    def play_on(self, seconds: float) -> None:
+        """Return when both sides have played for so long from now on. They play since the call is up."""
+        self._wait_until_talked(self._counted(), seconds, 0)
 
     def mute(self, side: Party, *, audio: bool, video: bool = False, within: float = 30.0) -> None:
         """One side mutes itself; returns when the other side was told."""
@@ -214,21 +213,61 @@ class Call:
             each.agent.hang_up()
         theirs.wait_for_end(within=within)
 
+    def _start_talking(self, numbers: int) -> dict[str, Stats]:
+        """Returns what each side counted before."""
+        before = self._counted()
+        for side in self.sides:
+            side.agent.pause(False)
+            side.agent.send_numbers(numbers)
+        return before
+
+    def _wait_until_talked(self, before: Mapping[str, Stats], seconds: float, numbers: int) -> None:
+        for side in self.sides:
+            wait_until(
+                functools.partial(_has_talked, side.agent, before[side.name], seconds, numbers),
+                f"{side.name} to play for {seconds:g} s and to send {numbers} messages",
+                within=seconds * 10 + 30,
+            )
+
+    def _pause(self) -> None:
+        for side in self.sides:
+            side.agent.pause()
+
+    def _judged(self) -> Talked:
+        """What became of the call so far, both sides being silent."""
+        stats = self._settled()
+        one, other = (side.agent for side in self.sides)
+        reports = {one.name: one.report(other), other.name: other.report(one)}
+        return Talked(stats, reports, path_of(each.pair for each in stats.values()))
+
+    def _counted(self) -> dict[str, Stats]:
+        return {side.name: side.agent.stats() for side in self.sides}
+
     def _settled(self) -> dict[str, Stats]:
         """What both sides count when everything that was sent has arrived, or does not come any more."""
 
-        def counted() -> dict[str, Stats]:
-            return {side.name: side.agent.stats() for side in self.sides}
-
         def arrived() -> dict[str, Stats] | None:
-            stats = counted()
+            stats = self._counted()
             one, other = stats.values()
             return stats if _all_arrived(one, other) and _all_arrived(other, one) else None
 
         try:
             return wait_until(arrived, "everything to arrive", within=LONGEST_SETTLE)
         except WaitTimeout:
-            return counted()
+            return self._counted()
+
+
+def talk_at_once(calls: Sequence[Call], seconds: float, *, numbers: int = 0) -> list[Talked]:
+    """As `Call.talk`, with several calls at the same time.
+
+    What arrived is judged when all are silent: judging takes the time of a processor, which talkers would miss.
+    """
+    before = [call._start_talking(numbers) for call in calls]
+    for call, counted in zip(calls, before, strict=True):
+        call._wait_until_talked(counted, seconds, numbers)
+    for call in calls:
+        call._pause()
+    return [call._judged() for call in calls]
 
 
 @contextlib.contextmanager
@@ -239,8 +278,12 @@ def parties(
     logs: Path,
     *,
     ca_file: Path | None = None,
+    streams: tuple[int, int] = (1, 2),
 ) -> Iterator[tuple[Party, Party]]:
-    """Two devices with an agent each, for one call. `servers`: by the name of the device, what its core gave."""
+    """Two devices with an agent each, for one call. `servers`: by the name of the device, what its core gave.
+
+    `streams`: what the two play; calls at the same time need different ones, to be told apart.
+    """
     with contextlib.ExitStack() as stack:
         one, other = (
             Party(
@@ -249,7 +292,7 @@ def parties(
                 servers[device.name],
                 stream,
             )
-            for stream, device in enumerate((caller, callee), start=1)
+            for stream, device in zip(streams, (caller, callee), strict=True)
         )
         for each in (one, other):  # so that a call's phases do not begin with the start of a program
             each.agent.wait_for("ready", within=START_WITHIN)

@@ -27,6 +27,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import dataclasses
+import functools
 import json
 import logging
 import sys
@@ -36,6 +37,7 @@ from typing import Any
 
 import aioice.ice
 import aioice.stun
+import aioice.turn
 import aiortc.rtcrtpreceiver
 from aiortc import (
     RTCConfiguration,
@@ -50,6 +52,9 @@ from ..clients.turn import TurnUrl
 from .media import SAMPLE_RATE, Mute, Noise
 from .quality import SequenceCounter, judge_audio, judge_video
 from .tracks import AudioSource, Sink, Source, VideoSource, jitter_buffer, tap
+
+create_turn_endpoint: Any = aioice.turn.create_turn_endpoint
+"""As aioice has it."""
 
 LINE_LIMIT = 1 << 24
 TRICKLING, MUTED_STATE, NUMBERS = ("iceTrickling", 1), ("mutedState", 3), ("harness", 5)
@@ -154,12 +159,15 @@ class Peer:
         return {}
 
     async def _describe(self, create: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-        """Gather candidates. What has no relay candidate although it should fails here, not half a minute later."""
+        """Gather candidates. What has no relay candidate although it should fails here, not half a minute later.
+
+        An offerer gathers for each section: one of them without a relay can be that which the answerer takes.
+        """
         relay_errors.clear()
         await self.connection.setLocalDescription(await create())
         self._keep_transports()
         turn = [url for url in self._urls if url.scheme != "stun"]
-        if turn and " typ relay" not in self.connection.localDescription.sdp:
+        if turn and (relay_errors or " typ relay" not in self.connection.localDescription.sdp):
             await self.connection.close()
             reasons = sorted(set(relay_errors)) or ["aioice did not say why"]
             raise NoRelayCandidate(
@@ -280,6 +288,7 @@ class Program:
         if command in ("offer", "answer"):
             settings = fields["settings"]
             aioice.stun.RETRY_RTO = settings["retry_after"]
+            refresh_channels_after(settings["channel_refresh"])
             offer_addresses(settings["addresses"])
             self._peer = Peer(settings)
             return await (self._peer.offer() if command == "offer" else self._peer.answer(fields["sdp"]))
@@ -335,6 +344,11 @@ def offer_addresses(addresses: list[str]) -> None:
         return [each for each in addresses if (use_ipv6 if ":" in each else use_ipv4)]
 
     aioice.ice.get_host_addresses = get_host_addresses
+
+
+def refresh_channels_after(seconds: float) -> None:
+    """aioice's number is the default of a parameter that nobody gives."""
+    aioice.turn.create_turn_endpoint = functools.partial(create_turn_endpoint, channel_refresh_time=seconds)
 
 
 def keep_relay_errors() -> None:

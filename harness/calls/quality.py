@@ -16,6 +16,7 @@ from itertools import groupby, pairwise
 from .media import FRAME_SAMPLES, HOP, HOP_SAMPLES, NARROW_RATE, PERIOD, SAMPLE_RATE, Cells, Noise, audible
 
 __all__ = [
+    "LONGEST_PAUSE",
     "AudioFindings",
     "AudioRecording",
     "Gap",
@@ -62,14 +63,14 @@ class Pace:
     per_second: float
     longest_pause: float
 
-    def check(self, what: str) -> None:
-        """Raise `MachineTooSlow` if fewer than nine tenths of the frames were sent, or none for too long."""
+    def check(self, what: str, longest_pause: float = LONGEST_PAUSE) -> None:
+        """Raise `MachineTooSlow` if fewer than nine tenths of the frames were sent, or none for too long (seconds)."""
         if self.sent < SLOWEST_PACE * self.per_second * self.seconds:
             rate = self.sent / self.seconds
             raise MachineTooSlow(
                 f"machine too slow ({what}: sent {rate:.0f} of {self.per_second:.0f} per second)"
             )
-        if self.longest_pause > LONGEST_PAUSE:
+        if self.longest_pause > longest_pause:
             raise MachineTooSlow(
                 f"machine too slow ({what}: sent nothing for {self.longest_pause * 1000:.0f} ms)"
             )

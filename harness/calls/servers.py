@@ -18,6 +18,7 @@ from .agent import IceServer
 
 __all__ = [
     "TURN_KEY",
+    "TURNS_KEY",
     "ForeignIceServer",
     "IceServerError",
     "NoIceServer",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 TURN_KEY = "/shared/vendor/deltachat/turn"
+TURNS_KEY = "/shared/vendor/deltachat/turns"
 VALUE = re.compile(r"(?P<host>[^:]+):(?P<port>\d{1,5}):(?P<username>\d{1,20}):(?P<password>.+)")
 METADATA_WORDS = re.compile(r"metadata|ice.server|turn", re.IGNORECASE)
 MOST_LINES = 5

@@ -2,63 +2,41 @@
 
 from __future__ import annotations
 
-import itertools
-import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Literal
 
-from ..calls.agent import IceServer, NoRelayCandidate, Report, Stats, calls_are_possible
-from ..calls.balance import (
-    MOST_BYTES_OF_A_DIRECT_CALL,
-    CallAccount,
-    account,
-    carried_by_sender,
-    carried_since,
-)
-from ..calls.call import Call, Media, Party, Phases, Ringing, Talked, parties, place
-from ..calls.quality import MachineTooSlow
-from ..calls.servers import IceServerError, TurnOffer, ice_servers
-from ..clients.control import ControlError, ServiceLedger
-from ..clients.core import SendFailed, befriend
-from ..device import Device
-from ..hosts import Host, MissingCapability
+from ..calls.balance import MOST_BYTES_OF_A_DIRECT_CALL, carried_since
+from ..calls.call import Media, Ringing, place
+from ..calls.servers import TURNS_KEY, transport_override
+from ..hosts import Host
 from ..session import DeviceFactory
 from ..targets import Target
-from ..waiting import WaitTimeout
-from .discovery import offered, offered_turn
+from .call_steps import (
+    CALL_WITHIN,
+    Friends,
+    account_now,
+    judge_balance,
+    judge_relayed_call,
+    measure,
+    measure_phases,
+    need_agents,
+    seated,
+    set_up,
+    talk,
+    turn_ledger_of,
+    with_friends,
+)
+from .discovery import offered_turn
 from .outcome import Outcome, check
-from .realtime import expect_no_foreign_hosts
 
 __all__ = [
     "calls_ring_and_end",
     "core_lists_the_offered_servers",
     "direct_call_leaves_the_relay_alone",
     "relayed_call_is_heard_and_seen",
+    "relayed_call_over_tcp_and_tls",
 ]
-
-progress = logging.getLogger("harness.progress")
-
-SECONDS = 2.0
-"""How long each side talks."""
-NUMBERS = 100
-"""Data messages from each side."""
-VIDEO = (320, 240, 15.0)
-CALL_WITHIN = 12.0
-"""Seconds for each step of a call; a call is set up in half a second."""
-WHOLE = 0.9
-"""Part of what was played that must be there: the first frames may come before the other side listens."""
-
-
-@dataclass(frozen=True)
-class Friends:
-    """Two devices that are befriended, and what their cores would use for a call."""
-
-    alice: Device
-    bob: Device
-    servers: Mapping[str, tuple[IceServer, ...]]
-    logs: Path
 
 
 @check("DISC-5", "TURN-8", needs=("iroh_relay", "turn"))
@@ -69,53 +47,54 @@ def core_lists_the_offered_servers(target: Target, host: Host, devices: DeviceFa
         for name, servers in friends.servers.items():
             outcome.measurements[f"ice_servers_{name}"] = [url for each in servers for url in each.urls]
 
-    return _with_friends(target, host, devices, judge)
+    return with_friends(target, host, devices, judge)
 
 
 @check("TURN-10", "E2E-path", needs=("iroh_relay", "turn"))
 def relayed_call_is_heard_and_seen(target: Target, host: Host, devices: DeviceFactory) -> Outcome:
     """A call with no way but TURN: each side hears and sees the other whole, and every packet is accounted for."""
-    _need_agents()
-    keeps_ledger = target.control is not None and "ledger" in target.capabilities
+    need_agents()
+    return with_friends(
+        target,
+        host,
+        devices,
+        lambda outcome, friends: judge_relayed_call(outcome, target, friends, "relayed"),
+    )
+
+
+@check("TURN-5", "TURN-10", needs=("iroh_relay", "turn"))
+def relayed_call_over_tcp_and_tls(target: Target, host: Host, devices: DeviceFactory) -> Outcome:
+    """An ability of the server that no Delta Chat client uses yet: core's credentials carry a call over TCP and TLS."""
+    need_agents()
 
     def judge(outcome: Outcome, friends: Friends) -> None:
-        media = Media(video=VIDEO, policy="relay")
-        with _parties(outcome, friends, "relayed") as (caller, callee):
-            call = _set_up(outcome, caller, callee, media)
-            talked = _talk(call)
-            stats = {side.name: side.agent.stats() for side in call.sides}  # at the moment of the ledger
-            ledger = _turn_ledger(target) if keeps_ledger else None
-            call.hang_up(within=CALL_WITHIN)
-        for name, report in talked.reports.items():
-            _judge_media(outcome, name, report)
-            _judge_numbers(outcome, name, talked.stats[name])
-        _judge_balance(
-            outcome, account(stats, "relayed", None if ledger is None else carried_by_sender(ledger, stats))
-        )
-        if not keeps_ledger:
-            outcome.note(
-                "the target keeps no ledger: only the agents themselves say which way the media took"
+        outcome.note("no Delta Chat client calls over TCP or TLS yet: this is what the server could do")
+        for transport, port in _streams(target, host).items():
+            servers = {
+                name: transport_override(each, transport, port) for name, each in friends.servers.items()
+            }
+            judge_relayed_call(
+                outcome, target, replace(friends, servers=servers), f"over-{transport}", video=False
             )
-        outcome.expect(talked.path == "relayed", f"the call should be relayed, it is {talked.path}")
-        proven = keeps_ledger and outcome
-        outcome.paths["media"] = f"relayed({target.name})" if proven else f"{talked.path}, not proven"
 
-    return _with_friends(target, host, devices, judge)
+    return with_friends(target, host, devices, judge)
 
 
 @check("E2E-path", needs=("iroh_relay", "turn", "ledger"))
 def direct_call_leaves_the_relay_alone(target: Target, host: Host, devices: DeviceFactory) -> Outcome:
     """Two devices with a way to each other call without TURN: its ledger then shows next to nothing."""
-    _need_agents()
+    need_agents()
 
     def judge(outcome: Outcome, friends: Friends) -> None:
-        known = _turn_ledger(target)
-        with _parties(outcome, friends, "direct") as (caller, callee):
-            call = _set_up(outcome, caller, callee, Media())
-            talked = _talk(call)
+        known = turn_ledger_of(target)
+        with seated(outcome, friends, "direct") as (caller, callee):
+            call = set_up(outcome, "direct", caller, callee, Media())
+            talked = talk(call)
+            balance = account_now(target, call, "direct")
             call.hang_up(within=CALL_WITHIN)
-        _judge_balance(outcome, talked.account("direct"))
-        leaked = carried_since(known, _turn_ledger(target))
+        measure(outcome, "direct", call, talked, balance)
+        judge_balance(outcome, "direct", balance)
+        leaked = carried_since(known, turn_ledger_of(target))
         outcome.measurements["carried_bytes"] = leaked.bytes
         outcome.expect(
             leaked.bytes < MOST_BYTES_OF_A_DIRECT_CALL,
@@ -124,13 +103,13 @@ def direct_call_leaves_the_relay_alone(target: Target, host: Host, devices: Devi
         outcome.expect(talked.path == "direct", f"the call should be direct, it is {talked.path}")
         outcome.paths["media"] = talked.path if outcome else f"{talked.path}, not proven"
 
-    return _with_friends(target, host, devices, judge)
+    return with_friends(target, host, devices, judge)
 
 
 @check("TURN-10", needs=("iroh_relay", "turn"))
 def calls_ring_and_end(target: Target, host: Host, devices: DeviceFactory) -> Outcome:
     """Either side calls through TURN; the other declines, takes it and hangs up, or the caller gives up: both know."""
-    _need_agents()
+    need_agents()
 
     def taken(ringing: Ringing) -> None:
         ringing.accept(within=CALL_WITHIN).hang_up(ringing.callee, within=CALL_WITHIN)
@@ -144,154 +123,24 @@ def calls_ring_and_end(target: Target, host: Host, devices: DeviceFactory) -> Ou
     def judge(outcome: Outcome, friends: Friends) -> None:
         for how, (end, at_caller, at_callee) in ends.items():
             for caller_name in friends.servers:
-                which = f"{how}-by-caller-{caller_name}"
-                with _parties(outcome, friends, which, caller_name) as (caller, callee):
+                which = f"{how}-call-of-{caller_name}"
+                with seated(outcome, friends, which, caller_name) as (caller, callee):
                     ringing = place(caller, callee, Media(policy="relay"), within=CALL_WITHIN)
                     _expect_states(outcome, which, ringing, "Alerting", "Alerting")
-                    outcome.measurements[f"ring_ms_{which}"] = _milliseconds(ringing.phases)["ring"]
                     end(ringing)
+                    measure_phases(outcome, which, ringing)
                     _expect_states(outcome, which, ringing, at_caller, at_callee)
 
-    return _with_friends(target, host, devices, judge)
+    return with_friends(target, host, devices, judge)
 
 
-def _need_agents() -> None:
-    if not calls_are_possible():
-        raise MissingCapability(
-            "calls", "aiortc is missing: install the extra calls (pip install '.[calls]' in a checkout)"
-        )
-
-
-def _with_friends(
-    target: Target, host: Host, devices: DeviceFactory, judge: Callable[[Outcome, Friends], None]
-) -> Outcome:
-    """Start alice and bob, befriend them, ask their cores for ICE servers, and let `judge` call."""
-    offered(target, host)  # before any core starts I/O, and so is the next line
-    offer = offered_turn(target, host)
-    outcome = Outcome()
-    outcome.measurements["turn"] = str(offer)
-    started: tuple[Device, ...] = ()
-    try:
-        with (
-            devices(("alice", "bob")) as started,
-            outcome.expect_to_arrive(SendFailed, IceServerError, NoRelayCandidate),
-        ):
-            alice, bob = started
-            for device in started:
-                outcome.clients[device.name] = device.description
-            progress.info("two cores are online at %s", target.host)
-            friends = Friends(alice, bob, _ice_servers(target, offer, alice, bob), alice.core.logs)
-            befriend(alice.account, bob.account)
-            progress.info("alice and bob are befriended by secure join")
-            judge(outcome, friends)
-            expect_no_foreign_hosts(outcome, target, alice, bob)
-    finally:
-        outcome.evidence += [file for device in started for file in device.log_files]
-    return outcome
-
-
-def _ice_servers(target: Target, offer: TurnOffer, *devices: Device) -> Mapping[str, tuple[IceServer, ...]]:
-    servers = {device.name: ice_servers(device.account, offer, device.host) for device in devices}
-    for each in itertools.chain(*servers.values()):
-        target.on_secret(each.credential or "")
-    return servers
-
-
-@contextmanager
-def _parties(
-    outcome: Outcome, friends: Friends, call: str, caller: str = "alice"
-) -> Iterator[tuple[Party, Party]]:
-    """The two with an agent each: who calls, who is called. What the agents write is evidence."""
-    logs = friends.logs / f"call-{call}"
-    devices = (friends.alice, friends.bob) if caller == friends.alice.name else (friends.bob, friends.alice)
-    try:
-        with parties(*devices, friends.servers, logs) as both:
-            yield both
-    finally:
-        outcome.evidence += sorted(logs.glob("*.agent.log"))
-
-
-def _set_up(outcome: Outcome, caller: Party, callee: Party, media: Media) -> Call:
-    """Ring and take the call; how long each phase took is measured, whatever becomes of it."""
-    ringing = place(caller, callee, media, within=CALL_WITHIN)
-    try:
-        call = ringing.accept(within=CALL_WITHIN)
-    finally:
-        outcome.measurements["phases_ms"] = _milliseconds(ringing.phases)
-    progress.info("the call is up: %s ms after the click", outcome.measurements["phases_ms"])
-    return call
-
-
-def _talk(call: Call) -> Talked:
-    """Raises `MachineTooSlow`: sending is up to us, and what arrives of too little is no finding about the target."""
-    try:
-        talked = call.talk(SECONDS, numbers=NUMBERS)
-    except WaitTimeout as error:
-        raise MachineTooSlow(f"machine too slow ({error})") from error
-    talked.check_pace()
-    return talked
-
-
-def _milliseconds(phases: Phases) -> dict[str, float]:
-    """After the click; without those that were not reached."""
-    return {
-        name: round(seconds * 1000, 1)
-        for name, seconds in asdict(phases).items()
-        if name != "clicked" and seconds is not None
-    }
+def _streams(target: Target, host: Host) -> Mapping[Literal["tcp", "tls"], int | None]:
+    """What to call over, and at which port; None: that of core's servers."""
+    if "turns" in target.capabilities:
+        return {"tcp": None, "tls": offered_turn(target, host, TURNS_KEY).port}
+    return {"tcp": None}
 
 
 def _expect_states(outcome: Outcome, which: str, ringing: Ringing, caller: str, callee: str) -> None:
     expected = {ringing.caller.name: caller, ringing.callee.name: callee}
     outcome.expect(ringing.states == expected, f"{which}: the users see {ringing.states}, not {expected}")
-
-
-def _judge_media(outcome: Outcome, name: str, report: Report) -> None:
-    """What one side heard and saw, by its content."""
-    audio, video = report.audio, report.video
-    if audio is None or video is None:
-        outcome.expect(False, f"{name} got no {'audio' if audio is None else 'video'}")
-        return
-    heard = audio.seconds * audio.known
-    outcome.expect(heard >= WHOLE * SECONDS, f"{name} heard {heard:.2f} of {SECONDS:g} s")
-    outcome.expect(
-        not (audio.gaps or audio.jumps or audio.others),
-        f"{name} heard the other side with faults: {len(audio.gaps)} gaps, {len(audio.jumps)} jumps, "
-        f"other streams {audio.others}",
-    )
-    outcome.expect(
-        video.frames >= WHOLE * SECONDS * VIDEO[2], f"{name} saw {video.frames} pictures in {SECONDS:g} s"
-    )
-    outcome.expect(
-        not (video.unreadable or video.foreign or video.missing),
-        f"{name} saw the other side with faults: {video.missing} pictures missing, {video.unreadable} unreadable, "
-        f"other streams {video.foreign}",
-    )
-    outcome.measurements |= {
-        f"{name}_audio_delay_ms": None if audio.delay is None else round(audio.delay * 1000, 1),
-        f"{name}_heard_seconds": round(heard, 2),
-        f"{name}_pictures": video.frames,
-        f"{name}_rtp_lost": report.packets_lost,
-    }
-
-
-def _judge_numbers(outcome: Outcome, name: str, stats: Stats) -> None:
-    outcome.expect(
-        stats.numbers_received == NUMBERS and stats.numbers_in_order,
-        f"{name} got {stats.numbers_received} of {NUMBERS} data messages"
-        f"{'' if stats.numbers_in_order else ', out of order'}",
-    )
-
-
-def _judge_balance(outcome: Outcome, balance: CallAccount) -> None:
-    outcome.measurements["account"] = [asdict(each) for each in balance.directions]
-    columns = "; ".join(line.strip() for line in str(balance).splitlines())
-    outcome.expect(balance, f"the account does not balance: {'; '.join(balance.problems)} ({columns})")
-
-
-def _turn_ledger(target: Target) -> ServiceLedger:
-    assert target.control is not None
-    ledger = target.control.ledger().turn
-    if ledger is None or not ledger.complete:
-        raise ControlError(f"the ledger of TURN is {'missing' if ledger is None else 'not complete'}")
-    return ledger

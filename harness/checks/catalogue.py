@@ -7,6 +7,9 @@ import inspect
 from ..session import Session
 from . import (
     calls,
+    calls_interrupted,
+    calls_lifetimes,
+    calls_many,
     discovery,
     durability,
     mail,
@@ -21,7 +24,7 @@ from . import (
 )
 from .outcome import CHECKS, Check, Outcome
 
-__all__ = ["MODULES", "all_checks", "run_check"]
+__all__ = ["MODULES", "all_checks", "is_in_room", "run_check"]
 
 MODULES = (
     tls,
@@ -36,6 +39,9 @@ MODULES = (
     services,
     turn,
     calls,
+    calls_lifetimes,
+    calls_many,
+    calls_interrupted,
 )
 """Importing them is what registers their checks; the order is that of a report."""
 
@@ -46,8 +52,19 @@ def all_checks() -> list[Check]:
     return sorted(CHECKS.values(), key=lambda check: order.index(check.name.partition(".")[0]))
 
 
+def is_in_room(check: Check, room: str) -> bool:
+    """A room is a module with the more special ones: `calls` is also `calls_many`."""
+    module = check.name.partition(".")[0]
+    return module == room or module.startswith(f"{room}_")
+
+
 def run_check(check: Check, session: Session) -> Outcome:
-    """Run one check with what its parameters ask for by name: `host`, `devices`, `labs`. Others have defaults."""
-    offers = {"host": session.host, "devices": session.devices, "labs": session.labs}
-    _target, *wanted = inspect.signature(check.run).parameters
-    return check.run(session.target, **{name: offers[name] for name in wanted if name in offers})
+    """Run one check with what its parameters ask for by name: `host`, `devices`, `labs`; others keep their defaults.
+
+    An embedded server is started anew for a check that wants it to be started with arguments.
+    """
+    _target, *parameters = inspect.signature(check.run).parameters.values()
+    with session.served(check.server) as served:
+        offers = {"host": served.host, "devices": served.devices, "labs": served.labs}
+        wanted = {each.name: offers[each.name] for each in parameters if each.default is each.empty}
+        return check.run(served.target, **wanted)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..calls.servers import TURN_KEY, TurnOffer
+from ..calls.servers import TURN_KEY, TURNS_KEY, TurnOffer
 from ..clients.imap import ImapClient, ImapError
 from ..clients.relay import RelayError, RelayUrl
 from ..clients.turn import TurnClient, TurnError, TurnUrl
 from ..hosts import Host
 from ..targets import Target
 from ..waiting import WaitTimeout
-from .outcome import Outcome, PromiseBroken, check
+from .outcome import Outcome, PromiseBroken, check, current_outcome
 
 __all__ = [
     "IROH_RELAY_KEY",
@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 IROH_RELAY_KEY = "/shared/vendor/deltachat/irohrelay"
-TURNS_KEY = "/shared/vendor/deltachat/turns"
 VALUE_FORMS = {"chatmail": "literal", "madmail": "quoted"}
 """How each dialect writes a METADATA value."""
 
@@ -73,7 +72,8 @@ def offered_turn(target: Target, host: Host, key: str = TURN_KEY) -> TurnOffer:
     target.on_secret(offer.password)
     if not belongs_to(target, offer.host, host):
         raise PromiseBroken(
-            f"METADATA offers the TURN server of somebody else: {offer} is not on {target.host} ({target.domain})"
+            f"METADATA offers the TURN server of somebody else: {offer} is not on {target.host} ({target.domain}), "
+            f"but {_whereabouts(offer.host, host)}"
         )
     return offer
 
@@ -115,10 +115,17 @@ def _addresses(name: str, host: Host) -> frozenset[str]:
         return frozenset()
 
 
+def _whereabouts(name: str, host: Host) -> str:
+    try:
+        return f"at {', '.join(sorted(host.addresses_of(name)))}"
+    except OSError as error:
+        return f"nowhere: {error}"
+
+
 @check("DISC-1", "DISC-2", "IROH-6", needs=("iroh_relay",))
 def metadata_offers_a_relay(target: Target, host: Host) -> Outcome:
     """After login, METADATA gives the URL of the target's own relay, in both request forms, as its dialect writes."""
-    outcome = Outcome()
+    outcome = current_outcome()
     with ImapClient(host, target) as imap:
         imap.login(target.new_account())
         offer = _offer(target, imap, host)
@@ -142,7 +149,7 @@ def metadata_offers_a_relay(target: Target, host: Host) -> Outcome:
 def metadata_needs_login(target: Target, host: Host) -> Outcome:
     """Before login, GETMETADATA is refused in both forms, and the refusal leaks no value."""
     offer = offered(target, host)
-    outcome = Outcome()
+    outcome = current_outcome()
     for request in (IROH_RELAY_KEY, f"({IROH_RELAY_KEY})"):
         with ImapClient(host, target) as imap:
             answer = imap.command(f'GETMETADATA "" {request}')
@@ -160,7 +167,7 @@ def metadata_needs_login(target: Target, host: Host) -> Outcome:
 @check("DISC-4", "TURN-7", needs=("turns",))
 def turns_is_offered(target: Target, host: Host) -> Outcome:
     """METADATA `turns` names a port of the target where TURN answers over TLS; `turn` keeps one that answers UDP."""
-    outcome = Outcome()
+    outcome = current_outcome()
     secure, plain = offered_turn(target, host, TURNS_KEY), offered_turn(target, host)
     outcome.measurements |= {"turns": str(secure), "turn": str(plain)}
     try:

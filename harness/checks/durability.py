@@ -13,7 +13,7 @@ from ..hosts import Host
 from ..targets import Credentials, Impact, Target
 from ..waiting import wait_until
 from .mail import markers
-from .outcome import Outcome, check
+from .outcome import Outcome, check, current_outcome
 
 __all__ = ["accepted_mail_survives_a_kill"]
 
@@ -69,7 +69,7 @@ class _Sender(threading.Thread):
 def accepted_mail_survives_a_kill(target: Target, host: Host) -> Outcome:
     """While clients submit mail, the mail service is killed (SIGKILL) and started again; nothing answered is lost."""
     assert target.control is not None
-    outcome = Outcome()
+    outcome = current_outcome()
     alice, bob = target.new_account(), target.new_account()
     with ImapClient(host, target) as imap:
         imap.login(bob)

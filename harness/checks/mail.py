@@ -12,7 +12,7 @@ from ..clients.messages import encrypted_message, plain_message, pretended_messa
 from ..clients.smtp import SmtpClient, SmtpError
 from ..hosts import Host
 from ..targets import Credentials, Impact, Target
-from .outcome import Outcome, check
+from .outcome import Outcome, check, current_outcome
 
 __all__ = [
     "idle_reports_new_mail",
@@ -42,7 +42,7 @@ def markers(imap: ImapClient) -> list[str]:
 @check("MAIL-1")
 def unencrypted_mail_is_refused(target: Target, host: Host) -> Outcome:
     """Readable mail gets a 523 on both submission ports and reaches nobody; encrypted mail passes."""
-    outcome = Outcome()
+    outcome = current_outcome()
     alice, bob = target.new_account(), target.new_account()
     with _logged_in(target, host, bob) as imap:
         for starttls in (False, True):
@@ -71,7 +71,7 @@ def unencrypted_mail_is_refused(target: Target, host: Host) -> Outcome:
 @check("MAIL-3")
 def idle_reports_new_mail(target: Target, host: Host) -> Outcome:
     """A waiting client hears of each new mail at once, also of one that came between SELECT and IDLE."""
-    outcome = Outcome()
+    outcome = current_outcome()
     account = target.new_account()
     latencies = []
     with _logged_in(target, host, account) as imap, SmtpClient(host, target) as smtp:
@@ -102,7 +102,7 @@ def idle_reports_new_mail(target: Target, host: Host) -> Outcome:
 @check("MAIL-4", impact=Impact.LEAVES_TRACES)
 def mailboxes_are_private(target: Target, host: Host) -> Outcome:
     """Nobody opens another user's mailbox, and the first password of an account stays its only one."""
-    outcome = Outcome()
+    outcome = current_outcome()
     alice, bob = target.new_account(), target.new_account()
     with SmtpClient(host, target) as smtp, _logged_in(target, host, alice) as imap:
         smtp.login(alice)
@@ -175,7 +175,7 @@ def _smtp_lets_in(target: Target, host: Host, account: Credentials) -> bool:
 def uids_never_go_back(target: Target, host: Host) -> Outcome:
     """A UID stands for one message for ever: also when the newest was deleted and the server started again."""
     assert target.control is not None
-    outcome = Outcome()
+    outcome = current_outcome()
     account = target.new_account()
     with _logged_in(target, host, account) as imap:
         for marker in ("first", "second"):

@@ -1,8 +1,8 @@
 """What a check finds, and the registry that says which checks there are.
 
-A check is a plain function `(target, devices...) -> Outcome` with the decorator `@check`. The decorator adds
-the clock, the capabilities and the recording; it turns an exception into verdict `error`, because a crash of
-ours is no finding about the target.
+A check is a plain function `(target, devices...) -> Outcome` with the decorator `@check`. It collects in
+`current_outcome()`. The decorator adds the clock, the capabilities and the recording; it turns an exception into
+verdict `error`, because a crash of ours is no finding about the target, and keeps what was collected before.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ __all__ = [
     "PromiseBroken",
     "Sink",
     "check",
+    "current_outcome",
     "recording",
     "relay_ledger",
     "turn_ledger",
@@ -115,6 +116,8 @@ class Check:
     impact: Impact
     sentence: str
     run: Callable[..., Outcome]
+    server: tuple[str, ...] = ()
+    """Arguments that an embedded server is started with for this check."""
 
     def record(self, target: Target, outcome: Outcome, started: float, duration: float) -> None:
         """Give what was found to whoever is recording."""
@@ -146,6 +149,16 @@ Sink = Callable[[Record, Sequence[Path]], None]
 
 _sinks: ContextVar[tuple[Sink, ...]] = ContextVar("sinks", default=())
 _door: ContextVar[tuple[str, str]] = ContextVar("door", default=("", ""))
+_running: ContextVar[Outcome | None] = ContextVar("running", default=None)
+
+
+def current_outcome() -> Outcome:
+    """What the running check collects in: it counts also when the check ends with an exception.
+
+    Outside of any check it is a new one.
+    """
+    running = _running.get()
+    return Outcome() if running is None else running
 
 
 @contextmanager
@@ -161,11 +174,15 @@ def recording(sink: Sink, *, run: str, door: str) -> Iterator[None]:
 
 
 def check(
-    *requirements: str, needs: tuple[str, ...] = (), impact: Impact = Impact.LIVE_SAFE
+    *requirements: str,
+    needs: tuple[str, ...] = (),
+    impact: Impact = Impact.LIVE_SAFE,
+    server: tuple[str, ...] = (),
 ) -> Callable[[Callable[Concatenate[Target, P], Outcome]], Callable[Concatenate[Target, P], Outcome]]:
     """Register a check that proves `requirements` on a target with the capabilities `needs`.
 
     `impact`: what it does to a server that people use; above what the target allows, the check is left out.
+    `server`: see `Check`.
     """
 
     def register(
@@ -185,7 +202,9 @@ def check(
             entry.record(target, outcome, started, time.monotonic() - clock)
             return outcome
 
-        entry = Check(name, requirements, frozenset(needs), impact, _first_line(function.__doc__), run)
+        entry = Check(
+            name, requirements, frozenset(needs), impact, _first_line(function.__doc__), run, server
+        )
         CHECKS[name] = entry
         return run
 
@@ -243,17 +262,22 @@ def _name_what_was_not_verified(outcome: Outcome, target: Target) -> None:
 
 
 def _guarded(function: Callable[[], Outcome], name: str) -> Outcome:
+    collected = Outcome()
+    token = _running.set(collected)
     try:
         return function()
     except PromiseBroken as broken:
-        return Outcome(Verdict.FAILED, [str(broken)])
+        end = Outcome(Verdict.FAILED, [str(broken)])
     except MissingCapability as missing:
-        return Outcome(Verdict.SKIPPED, [str(missing)])
+        end = Outcome(Verdict.SKIPPED, [str(missing)])
     except CoreUnsupported as unsupported:
-        return Outcome(Verdict.UNSUPPORTED, [str(unsupported)])
+        end = Outcome(Verdict.UNSUPPORTED, [str(unsupported)])
     except Exception as error:
         log.exception("%s could not come to a verdict", name)
-        return Outcome(Verdict.ERROR, [f"{type(error).__name__}: {error}"])
+        end = Outcome(Verdict.ERROR, [f"{type(error).__name__}: {error}"])
+    finally:
+        _running.reset(token)
+    return collected.include(end)
 
 
 def _first_line(text: str | None) -> str:

@@ -18,7 +18,7 @@ from ..session import DeviceFactory
 from ..targets import Impact, Target
 from ..waiting import WaitTimeout, wait_until
 from .discovery import offered_to_cores
-from .outcome import Outcome, check, relay_ledger
+from .outcome import Outcome, check, current_outcome, relay_ledger
 
 __all__ = [
     "a_device_rejoins",
@@ -141,7 +141,7 @@ def two_devices_of_one_account(target: Target, host: Host, devices: DeviceFactor
 def _with_swarm(target: Target, host: Host, devices: DeviceFactory, judge: Pair) -> Outcome:
     """Start alice and bob, bring them together in a swarm, and let `judge` look at it."""
     offer = offered_to_cores(target, host)  # before any core starts I/O
-    outcome = Outcome()
+    outcome = current_outcome()
     started: tuple[Device, ...] = ()
     try:
         with devices(("alice", "bob")) as started, outcome.expect_to_arrive(SendFailed):

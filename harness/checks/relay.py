@@ -17,7 +17,7 @@ from ..hosts import Host
 from ..targets import Target
 from ..waiting import WaitTimeout
 from .discovery import offered
-from .outcome import Outcome, check, relay_ledger
+from .outcome import Outcome, check, current_outcome, relay_ledger
 
 __all__ = [
     "compare_with_ledger",
@@ -46,7 +46,7 @@ def relay_answers_http(target: Target, host: Host) -> Outcome:
     """The advertised URL answers the HTTP probes that clients and monitoring use."""
     url = offered(target, host).iroh_relay
     tls = tls_for(target, url)
-    outcome = Outcome()
+    outcome = current_outcome()
     wanted = {"/ping": 200}
     if not url.secure:
         wanted["/generate_204"] = 204  # a relay with TLS serves this one on its plain port only
@@ -76,7 +76,7 @@ def relay_forwards_each_frame_once(target: Target, host: Host) -> Outcome:
     """Two node IDs that nobody has seen before exchange frames; each arrives once, unchanged, from the right key."""
     url = offered(target, host).iroh_relay
     tls = tls_for(target, url)
-    outcome = Outcome()
+    outcome = current_outcome()
     with (
         outcome.expect_to_arrive(RelayError),
         RelayClient(host, url, tls=tls, within=WITHIN) as first,
@@ -145,7 +145,7 @@ def relay_refuses_bad_signatures(target: Target, host: Host) -> Outcome:
     """A log-in whose signature does not belong to its node ID is refused: nobody receives for somebody else."""
     url = offered(target, host).iroh_relay
     tls = tls_for(target, url)
-    outcome = Outcome()
+    outcome = current_outcome()
     key = Ed25519PrivateKey.generate()
     right = key.sign(signed_message())
     wrong = {
@@ -178,7 +178,7 @@ def relay_connection_survives_idle(target: Target, host: Host) -> Outcome:
     """A silent client is pinged and stays reachable; one that answers no ping is dropped."""
     url = offered(target, host).iroh_relay
     tls = tls_for(target, url)
-    outcome = Outcome()
+    outcome = current_outcome()
     longest_silence = target.relay_ping_interval * (1 + PING_JITTER)
     with (
         outcome.expect_to_arrive(RelayError),

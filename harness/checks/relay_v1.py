@@ -21,7 +21,7 @@ from ..report.records import Verdict
 from ..targets import Target
 from ..waiting import wait_until
 from .discovery import offered
-from .outcome import Outcome, check
+from .outcome import Outcome, check, current_outcome
 from .relay import WITHIN, compare_with_ledger, send_one_direction, tls_for
 
 __all__ = [
@@ -43,7 +43,7 @@ def relay_v1_forwards_each_datagram_once(target: Target, host: Host) -> Outcome:
     """Endpoints exchange datagrams in both versions and between them; each arrives once, from the right key."""
     url = offered(target, host).iroh_relay
     tls = tls_for(target, url)
-    outcome = Outcome()
+    outcome = current_outcome()
     for offers in ((PROTOCOLS, PROTOCOLS), (PROTOCOLS[1:], PROTOCOLS[1:]), (PROTOCOLS[1:], PROTOCOLS)):
         with (
             outcome.expect_to_arrive(RelayError, what=" and ".join(each[0] for each in offers)),
@@ -66,7 +66,7 @@ def relay_v1_refuses_bad_signatures(target: Target, host: Host) -> Outcome:
     """An answer to the relay's challenge that the key's owner did not sign is refused, and the refusal says why."""
     url = offered(target, host).iroh_relay
     tls = tls_for(target, url)
-    outcome = Outcome()
+    outcome = current_outcome()
     key, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     seen: list[bytes] = []
 
@@ -97,7 +97,7 @@ def relay_v1_same_key_rules(target: Target, host: Host) -> Outcome:
     """Of two connections with one key the newer gets the datagrams; when it leaves, the older one gets them again."""
     url = offered(target, host).iroh_relay
     tls = tls_for(target, url)
-    outcome = Outcome()
+    outcome = current_outcome()
     key = Ed25519PrivateKey.generate()
     with (
         outcome.expect_to_arrive(RelayError),
@@ -137,7 +137,7 @@ def relay_v1_carries_real_nodes(target: Target, host: Host) -> Outcome:
     missing = what_is_missing(host) or ("" if _is_plain_address(url) else f"no node trusts or resolves {url}")
     if missing:
         return Outcome(Verdict.SKIPPED, [f"this machine has no capability iroh_node: {missing}"])
-    outcome = Outcome()
+    outcome = current_outcome()
     with (
         tempfile.TemporaryDirectory(prefix="dc-harness-iroh-") as logs,
         outcome.expect_to_arrive(IrohNodeError, what=f"real iroh nodes do not work over {url}"),

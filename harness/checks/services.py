@@ -9,7 +9,7 @@ from ..clients.smtp import SmtpClient, SmtpError
 from ..hosts import Host
 from ..targets import Impact, Target
 from .discovery import offered
-from .outcome import Outcome, check
+from .outcome import Outcome, check, current_outcome
 
 __all__ = ["relay_restarts_without_touching_mail"]
 
@@ -21,7 +21,7 @@ def relay_restarts_without_touching_mail(target: Target, host: Host) -> Outcome:
     """The relay is stopped, killed and started again: an open IDLE session gets mail meanwhile, and the relay works."""
     assert target.control is not None
     url = offered(target, host).iroh_relay
-    outcome = Outcome()
+    outcome = current_outcome()
     account = target.new_account()
     with (
         outcome.expect_to_arrive(

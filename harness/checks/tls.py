@@ -6,7 +6,7 @@ import ssl
 
 from ..hosts import Host
 from ..targets import Target
-from .outcome import Outcome, check
+from .outcome import Outcome, check, current_outcome
 
 __all__ = ["certificates_are_trusted"]
 
@@ -16,7 +16,7 @@ WITHIN = 10.0
 @check()
 def certificates_are_trusted(target: Target, host: Host) -> Outcome:
     """IMAP, submission and HTTPS show certificates that are valid for the server's name, from a CA that is trusted."""
-    outcome = Outcome()
+    outcome = current_outcome()
     context = target.strict_ssl_context()
     ports = {"imaps": target.imaps, "submissions": target.submissions, "https": target.https}
     verified = []

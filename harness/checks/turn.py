@@ -18,14 +18,18 @@ from functools import partial
 from ..calls.servers import TurnOffer
 from ..clients.turn import TurnClient, TurnCredentials, TurnError, TurnRefused, TurnUrl
 from ..clients.turn_messages import Address, Kind, Message, Method
-from ..hosts import Host
+from ..hosts import Host, MissingCapability
 from ..targets import Impact, Target
+from ..waiting import wait_until
 from .discovery import belongs_to, offered_turn
-from .outcome import Outcome, PromiseBroken, check, turn_ledger
+from .outcome import Outcome, PromiseBroken, check, current_outcome, turn_ledger
 from .turn_exchange import Peer, allocated, exchange, waiting_payloads, written
 
 __all__ = [
+    "SHORT_TTL",
+    "expiry_of",
     "turn_allocates_with_offered_credentials",
+    "turn_credentials_expire",
     "turn_enforces_permissions",
     "turn_is_offered",
     "turn_refuses_wrong_credentials",
@@ -38,6 +42,11 @@ LONGEST_TTL = 366 * 86_400
 """Seconds. Whoever writes milliseconds is off by some fifty thousand years."""
 LATER = 86_400
 """Seconds by which somebody would like to prolong credentials."""
+SHORT_TTL = ("--turn-ttl", "4")
+LONGEST_WAIT = 60.0
+"""Seconds that a check waits for credentials to expire."""
+CLOCKS_DIFFER = 1.0
+"""Seconds after the expiry by our clock, at which it is over by the server's, too."""
 CHANNEL = 0x4000
 NO_PEERS = (
     *("0.0.0.0", "10.0.0.1", "100.64.0.1", "127.0.0.1", "127.255.255.254", "169.254.169.254"),  # noqa: S104
@@ -52,7 +61,7 @@ PAYLOAD = b"\xffthis must not arrive"
 def turn_is_offered(target: Target, host: Host) -> Outcome:
     """METADATA gives the target's own TURN server, with credentials that expire and look like an HMAC-SHA1."""
     offer = offered_turn(target, host)
-    outcome = Outcome()
+    outcome = current_outcome()
     seconds = int(offer.username) - int(time.time())
     outcome.measurements |= {"turn": f"{offer.host}:{offer.port}", "turn_ttl": seconds}
     outcome.expect(seconds > 0, f"the TURN credentials expired {-seconds} s ago: {offer}")
@@ -76,7 +85,7 @@ def _is_hmac(password: str) -> bool:
 def turn_allocates_with_offered_credentials(target: Target, host: Host) -> Outcome:
     """With the credentials of METADATA two clients allocate and reach each other, over each transport there is."""
     offer = offered_turn(target, host)
-    outcome = Outcome()
+    outcome = current_outcome()
     listeners = {url.transport: url for url in target.turn if url.transport != "udp"}
     for transport in ("tcp", "tls"):
         if transport not in listeners:
@@ -94,7 +103,7 @@ def turn_refuses_wrong_credentials(target: Target, host: Host) -> Outcome:
     right, server = offer.credentials, _advertised(offer)
     long_ago, much_later = str(int(time.time()) - LATER), str(int(offer.username) + LATER)
     made_up = TurnCredentials.from_secret("a secret of nobody", offer.username).password
-    outcome = Outcome()
+    outcome = current_outcome()
     with outcome.expect_to_arrive(TurnError):
         with _client(target, host, server, right) as client:
             _expect_signed_error(outcome, client)
@@ -114,6 +123,43 @@ def turn_refuses_wrong_credentials(target: Target, host: Host) -> Outcome:
             elif refusal.code != 401:
                 outcome.note(f"with {what}: {refusal}, RFC 8489 asks for 401")
     return outcome
+
+
+@check("TURN-4", needs=("turn",), server=SHORT_TTL)
+def turn_credentials_expire(target: Target, host: Host) -> Outcome:
+    """When credentials have expired, the allocations that were made with them go on, and there is no new one."""
+    offer = offered_turn(target, host)
+    expires = expiry_of(offer, target)
+    server = _advertised(offer)
+    outcome = current_outcome()
+    with outcome.expect_to_arrive(TurnError), _two(target, host, server, offer) as (first, second):
+        wait_until(
+            lambda: time.time() > expires + CLOCKS_DIFFER,
+            "the credentials to expire",
+            within=2 * LONGEST_WAIT,
+        )
+        with outcome.expect_to_arrive(
+            TurnError, what="an allocation must outlive the credentials that it was made with"
+        ):
+            exchange(outcome, target, first, second)
+        refusal = _refusal(partial(_allocate, target, host, server, offer.credentials))
+        if refusal is None:
+            outcome.expect(False, f"{server} grants a new allocation with credentials that have expired")
+        else:
+            outcome.expect(refusal.code == 401, f"with expired credentials: {refusal}, instead of 401")
+    return outcome
+
+
+def expiry_of(offer: TurnOffer, target: Target) -> int:
+    """The unix second at which the credentials expire. Raises `MissingCapability` when nobody would wait for it."""
+    seconds = int(offer.username) - int(time.time())
+    if seconds > LONGEST_WAIT:
+        raise MissingCapability(
+            "short_turn_ttl",
+            f"the TURN credentials of {target.name} expire in {seconds} s, and this check waits for "
+            f"{LONGEST_WAIT:g} s at most (our own server takes --turn-ttl)",
+        )
+    return int(offer.username)
 
 
 def _expect_signed_error(outcome: Outcome, client: TurnClient) -> None:
@@ -139,7 +185,7 @@ def turn_enforces_permissions(target: Target, host: Host) -> Outcome:
     """Nothing passes without a permission, a channel includes one, and nobody gets one for the server's own network."""
     offer = offered_turn(target, host)
     url = _advertised(offer)
-    outcome = Outcome()
+    outcome = current_outcome()
     with outcome.expect_to_arrive(TurnError):
         with _two(target, host, url, offer) as (first, second):
             _expect_permission_is_needed(outcome, target, first, second)

@@ -52,11 +52,9 @@ def mapped_address(answer: bytes, transaction: bytes) -> tuple[str, int]:
 
 def probe(host: Host, server: str, port: int = 3478, *, within: float = 5.0) -> tuple[str, int]:
     """Our address and port as the server sees them; no answer at all is a `WaitTimeout`."""
-    family, kind, _, _, address = socket.getaddrinfo(server, port, type=socket.SOCK_DGRAM)[0]
     deadline = Deadline(within)
     transaction = secrets.token_bytes(12)
-    with host.socket(family, kind) as connection:
-        connection.connect(address)
+    with host.connect(server, port, within=within, kind=socket.SOCK_DGRAM) as connection:
         while not deadline.over:
             connection.settimeout(max(min(RETRANSMIT_AFTER, deadline.remaining()), 0.001))
             try:

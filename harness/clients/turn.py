@@ -302,12 +302,7 @@ class TurnClient:
         server = self.server
         try:
             if server.transport == "udp":
-                family, kind, _, _, address = socket.getaddrinfo(
-                    server.host, server.port, type=socket.SOCK_DGRAM
-                )[0]
-                connection = host.socket(family, kind)
-                connection.connect(address)
-                return connection
+                return host.connect(server.host, server.port, within=self.within, kind=socket.SOCK_DGRAM)
             connection = host.connect(server.host, server.port, within=self.within)
         except OSError as error:
             raise TurnClosed(f"{server} cannot be reached: {error}") from error

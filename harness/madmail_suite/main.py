@@ -9,6 +9,7 @@ from pathlib import Path
 import dotenv
 
 from ..checks.outcome import recording
+from ..network.preflight import preflight
 from ..report.run import Run, new_run_directory
 from ..report.summary import accounts_left
 from ..session import open_session
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.list_only:
         console.listing()
         return PASSED
-    run = Run(options.out or new_run_directory(RUNS))
+    run = Run(options.out or new_run_directory(RUNS), machine=preflight().sentences())
     numbers = [number for number in options.tests if number in AVAILABLE]
     try:
         results = _run(numbers, options, run, console) if numbers else []

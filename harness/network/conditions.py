@@ -29,7 +29,7 @@ from pyroute2.netlink.rtnl import TC_H_ROOT
 from ..hosts import MissingCapability, end_process
 from ..waiting import wait_until
 from .links import Link
-from .namespace import Namespace
+from .namespace import Namespace, program
 from .schedule import Conditions
 
 __all__ = ["Applied", "Conditions", "EmulatorFailed", "Lost", "apply"]
@@ -77,6 +77,7 @@ def apply(link: Link, *, up: Conditions = ORDINARY, down: Conditions = ORDINARY)
     """Make a link slow or lossy until `remove`, or until the end of the `with` block.
 
     `up` is what the host sends, `down` what it gets. Packets between the host and its upstream itself are not delayed.
+    Remove them before a device moves: they belong to the link, and with it goes the account of what was lost.
     Raises `MissingCapability` for "tbf", or for "nfqueue" where the kernel has neither netem nor that, and
     `ValueError` on a link that has conditions already.
     """
@@ -227,12 +228,13 @@ class _Emulator:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
+                process_group=0,  # Ctrl-C in the terminal is for the harness, which then ends it
             )
             undo.callback(self._end)
             self._hear()  # packets are sent to it only when it is there
-            for program, direction in itertools.product(TABLE_PROGRAMS, ("-i", "-o")):
-                self._hook(program, "-A", direction)
-                undo.callback(self._hook, program, "-D", direction)
+            for table_program, direction in itertools.product(TABLE_PROGRAMS, ("-i", "-o")):
+                self._hook(table_program, "-A", direction)
+                undo.callback(self._hook, table_program, "-D", direction)
             self._undo = undo.pop_all()
 
     def lost(self) -> dict[Way, int]:
@@ -296,15 +298,13 @@ class _Emulator:
         if any(line.split()[0] == str(self._link.number) for line in queues.splitlines()):
             raise ValueError(f"{self._link.outer} in {self._link.upstream.name} has conditions already")
 
-    def _hook(self, program: str, action: str, direction: str) -> None:
+    def _hook(self, table_program: str, action: str, direction: str) -> None:
         queue = str(self._link.number)
         rule = ["FORWARD", direction, self._link.outer, "-j", "NFQUEUE", "--queue-num", queue]
-        command = [program, "-w", "-t", "mangle", action, *rule]
         try:
-            done = self._link.upstream.call(
-                subprocess.run, command, capture_output=True, text=True, check=False
-            )
-        except FileNotFoundError:
-            raise MissingCapability("nfqueue", f"there is no program {program}") from None
+            command = [program(table_program), "-w", "-t", "mangle", action, *rule]
+        except MissingCapability as error:
+            raise MissingCapability("nfqueue", str(error)) from None
+        done = self._link.upstream.call(subprocess.run, command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise MissingCapability("nfqueue", f"{' '.join(command)}: {done.stderr.strip()}")

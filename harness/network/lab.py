@@ -20,8 +20,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..hosts import Host, Socket
-from . import firewall
+from . import firewall, resolver
 from .links import Link, bring_up, connect, disconnect, prepare, take_down
+from .names import Names
+from .nameserver import NameServer
 from .namespace import Namespace
 from .preflight import preflight
 from .profiles import PUBLIC, Gateway, Profile
@@ -31,6 +33,8 @@ __all__ = ["Lab", "LabHost", "require_lab"]
 
 PUBLIC4 = "5.9.{}.{}"
 """Ordinary public addresses: stacks treat the ranges for documentation as special, and nothing leaves the lab."""
+NAME_SERVERS = (PUBLIC4.format(0, 1), f"{PREFIX6.format(1)}1")
+"""The first machine is the name server, so that every other can be told."""
 
 
 @dataclass(eq=False)
@@ -49,6 +53,9 @@ class LabHost(Host):
     """What it says of the whole way to the internet."""
     routers: tuple[Router, ...] = ()
     """All that are between it and the internet, from the device outward."""
+
+    def resolve(self, name: str) -> tuple[str, ...]:
+        return resolver.resolve(self.namespace, name)
 
     def popen(self, args: Sequence[str | Path], **kwargs: Any) -> subprocess.Popen[bytes]:
         return self.namespace.popen(args, **kwargs)
@@ -81,10 +88,19 @@ class Lab:
     def __init__(self) -> None:
         """Raises `MissingCapability`; see `require_lab`."""
         require_lab()
-        self._open = ExitStack()
         self._numbers = itertools.count(1)
         self._cuts: dict[frozenset[str], tuple[Sequence[str], Sequence[str]]] = {}
-        self.internet = self._namespace("internet", forwards=True)
+        self._routers: list[Router] = []
+        """Kept with the programs in them, also when nobody else knows them any more."""
+        self.names = Names()
+        """The names that programs in the lab find. Whatever else they ask for does not exist, and is recorded."""
+        self._open = ExitStack()
+        try:
+            self.internet = self._namespace("internet", forwards=True)
+            self._open.enter_context(NameServer(self.server("names"), NAME_SERVERS, self.names))
+        except BaseException:
+            self.close()
+            raise
 
     def server(self, name: str, *, addresses: int = 1) -> LabHost:
         """A machine with public IPv4 addresses, and as many of IPv6."""
@@ -92,12 +108,14 @@ class Lab:
         namespace = self._namespace(name, forwards=False)
         public = [_public4(number) for number in numbers] + [_public6(number) for number in numbers]
         link = connect(self.internet, namespace, numbers[0], public)
+        _tell_name_server(namespace, link)
         return LabHost(name, public[0], namespace, link, tuple(public))
 
     def device(self, name: str, profile: Profile | None = None, *, behind: Router | None = None) -> LabHost:
         """A person's machine, behind routers of its own as the profile says, and these behind `behind`.
 
         Without a profile it is a guest of `behind`, or has a public address. It has one address of each family.
+        Raises `MissingCapability` for NAT64 where that cannot be had.
         """
         namespace = self._namespace(name, forwards=False)
         place = self._connect(name, namespace, profile, behind)
@@ -155,12 +173,17 @@ class Lab:
             routers = (router, *routers)
         families = {"ipv4": whole.ipv4 is not None, "ipv6": whole.ipv6 is not None}
         link = self._link(namespace, routers[0] if routers else None, **families)
+        _tell_name_server(namespace, link)
         return _Place(link, whole, routers)
 
     def _router(self, name: str, gateway: Gateway, profile: Profile, upstream: Router | None) -> Router:
+        if gateway.nat64:
+            preflight().require("nat64")
         namespace = self._namespace(name, forwards=True)
         link = self._link(namespace, upstream, ipv4=gateway.nat is not None, ipv6=profile.ipv6 is not None)
-        return Router(name, gateway, namespace, link, upstream=upstream)
+        router = Router(name, gateway, namespace, link, upstream=upstream)
+        self._routers.append(router)
+        return router
 
     def _link(self, namespace: Namespace, upstream: Router | None, *, ipv4: bool, ipv6: bool) -> Link:
         """Numbers of links are unique in the lab, so that no router owns an address that it must look up."""
@@ -176,6 +199,7 @@ class Lab:
     def _namespace(self, name: str, *, forwards: bool) -> Namespace:
         namespace = self._open.enter_context(Namespace(name))
         prepare(namespace, forwards=forwards)
+        resolver.give_hosts(namespace, {})
         return namespace
 
 
@@ -194,6 +218,12 @@ def _public6(number: int) -> str:
 
 def _all_addresses(host: LabHost) -> list[str]:
     return [*host.addresses, *(address for router in host.routers for address in router.link.addresses)]
+
+
+def _tell_name_server(namespace: Namespace, link: Link) -> None:
+    """The lab's, over the first family that the machine has an address of."""
+    first = ":" in link.addresses[0]
+    resolver.give_name_servers(namespace, [each for each in NAME_SERVERS if (":" in each) == first])
 
 
 def _outward(router: Router) -> tuple[Router, ...]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from pyroute2 import IPRoute
 
+from ..waiting import wait_until
 from .namespace import Namespace
 
 __all__ = [
@@ -33,7 +34,9 @@ GATEWAY4 = "169.254.{}.{}"
 GATEWAY6 = "fe80::{:x}"
 FIRST_OUTER_INDEX = 1000
 """The two ends must not have the same index: the kernel would then notice after up to 1 s only that the link is up."""
-PERSISTENT = 0x80  # IFA_F_NODAD: there is nobody else on a point-to-point link, and no time to wait for it
+NO_WAIT = 0x02  # IFA_F_NODAD: otherwise an IPv6 address cannot be bound for a moment, whatever sysctls say
+LINK_WITHIN = 20.0
+"""Seconds for the kernel to notice that both ends are up: milliseconds on a quiet machine."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ def take_down(link: Link) -> None:
 def bring_up(link: Link) -> None:
     """The downstream's interface is switched on, with its addresses and its way out."""
     link.downstream.call(_make_inner_end, link)
+    link.upstream.call(_await_carrier, link.outer)
+    link.downstream.call(_await_carrier, link.inner)
 
 
 def route(link: Link, prefix: str) -> None:
@@ -133,6 +138,17 @@ def _set_state(interface: str, state: str) -> None:
         netlink.link("set", index=_index(netlink, interface), state=state)
 
 
+def _await_carrier(interface: str) -> None:
+    """Until the kernel has noticed it drops what is sent, and who asks for a neighbour asks again a second later."""
+    with IPRoute() as netlink:
+        index = _index(netlink, interface)
+        wait_until(
+            lambda: netlink.link("get", index=index)[0].get("operstate") == "UP",
+            f"interface {interface} to be up",
+            within=LINK_WITHIN,
+        )
+
+
 def _remove(interface: str) -> None:
     with IPRoute() as netlink:
         netlink.link("del", index=_index(netlink, interface))
@@ -154,9 +170,7 @@ def _make_outer_end(link: Link) -> None:
         index = _index(netlink, link.outer)
         for family, gateway in gateways(link).items():
             prefix = 64 if family == socket.AF_INET6 else 32
-            netlink.addr(
-                "add", index=index, address=gateway, prefixlen=prefix, family=family, flags=PERSISTENT
-            )
+            netlink.addr("add", index=index, address=gateway, prefixlen=prefix, family=family, flags=NO_WAIT)
         netlink.link("set", index=index, state="up")
 
 
@@ -165,7 +179,11 @@ def _make_inner_end(link: Link) -> None:
         index = _index(netlink, link.inner)
         for address in link.addresses:
             netlink.addr(
-                "replace", index=index, address=address, prefixlen=_host_prefix(address), flags=PERSISTENT
+                "replace",
+                index=index,
+                address=address,
+                prefixlen=_host_prefix(address),
+                flags=NO_WAIT,
             )
         netlink.link("set", index=index, state="up")
         for family, gateway in gateways(link).items():
@@ -178,7 +196,7 @@ def _make_inner_end(link: Link) -> None:
 def _replace_address(interface: str, old: str, new: str) -> None:
     with IPRoute() as netlink:
         index = _index(netlink, interface)
-        netlink.addr("add", index=index, address=new, prefixlen=_host_prefix(new), flags=PERSISTENT)
+        netlink.addr("add", index=index, address=new, prefixlen=_host_prefix(new), flags=NO_WAIT)
         netlink.addr("del", index=index, address=old, prefixlen=_host_prefix(old))
 
 

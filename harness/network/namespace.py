@@ -33,6 +33,7 @@ CLONE_NEWNET = 0x40000000
 MS_BIND = 4096
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
 # The kernel sends this signal when the thread that started the program ends; ours lives as long as its namespace.
 WITH_ITS_THREAD = ("setpriv", "--pdeathsig", signal.SIGKILL.name.removeprefix("SIG"), "--")
 
@@ -59,6 +60,7 @@ class Namespace:
         self.name = name
         self._programs: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._replaced: set[Path] = set()
         entered: Future[int] = Future()
         # A daemon: whoever forgets to close a lab is not kept from ending.
         self._thread = threading.Thread(target=self._live, args=(entered,), name=f"netns {name}", daemon=True)
@@ -116,8 +118,11 @@ class Namespace:
         return f"nsenter {user}--net={spaces}/net --mount={spaces}/mnt"
 
     def replace_file(self, path: Path, by: Path) -> None:
-        """Let programs inside see the file `by` at `path`."""
+        """Let programs inside see the file `by` at `path`; whatever stood in its place before is taken away."""
+        if path in self._replaced:
+            self.call(_unmount, str(path))  # nothing can be mounted over a file that was removed meanwhile
         self.call(_mount, str(by), str(path), MS_BIND)
+        self._replaced.add(path)
 
     def close(self) -> None:
         """End the programs inside and give the namespace up. A second call does nothing."""
@@ -168,6 +173,10 @@ def in_user_namespace() -> bool:
 
 def _mount(source: str, target: str, flags: int) -> None:
     _check(_libc.mount(source.encode(), target.encode(), None, ctypes.c_ulong(flags), None))
+
+
+def _unmount(target: str) -> None:
+    _check(_libc.umount2(target.encode(), MNT_DETACH))
 
 
 def _check(result: int) -> None:

@@ -53,6 +53,8 @@ class Behaviour:
     """Both None: no UDP comes through."""
     translated: bool = True
     """The world sees another address than the host."""
+    hairpin: bool = False
+    """What is sent to that address from inside comes back in (RFC 4787, 6)."""
 
     def behind(self, outer: Behaviour) -> Behaviour:
         """Both, one after the other: the stricter one decides."""
@@ -62,13 +64,15 @@ class Behaviour:
             _stricter(self.mapping, outer.mapping),
             _stricter(self.filtering, outer.filtering),
             self.translated or outer.translated,
+            outer.hairpin if outer.translated else self.hairpin,
         )
 
     def __str__(self) -> str:
         if self.mapping is None:
             return "no UDP comes through"
         address = "another address" if self.translated else "its own address"
-        return f"{address}, {self.mapping} mapping, {self.filtering} filtering"
+        hairpin = ", hairpin" if self.hairpin else ""
+        return f"{address}, {self.mapping} mapping, {self.filtering} filtering{hairpin}"
 
 
 def _stricter(one: Dependence | None, other: Dependence | None) -> Dependence:
@@ -99,7 +103,7 @@ class Nat:
 
     @property
     def behaviour(self) -> Behaviour:
-        return Behaviour(self.mapping, self.filtering)
+        return Behaviour(self.mapping, self.filtering, hairpin=self.hairpin)
 
 
 def sysctls(nat: Nat) -> dict[str, int]:

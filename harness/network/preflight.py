@@ -27,6 +27,7 @@ __all__ = ["Level", "Preflight", "enter_user_namespace", "preflight"]
 
 CLONE_NEWUSER = 0x10000000
 CAP_SYS_ADMIN = 21
+STATUS = Path("/proc/self/status")
 TUN = Path("/dev/net/tun")
 TRIAL_INTERFACE = "d1"
 
@@ -82,11 +83,12 @@ class Preflight:
             if capability in self.missing:
                 raise MissingCapability(capability, self.missing[capability])
 
-    def __str__(self) -> str:
-        """One line for the head of a report."""
-        can = f"networks as {self.level}" if self.found else "no networks, loopback only"
-        lacks = "; ".join(f"without {name} ({reason})" for name, reason in self.missing.items())
-        return f"{can}: {', '.join(self.found) or 'nothing'}" + (f"; {lacks}" if lacks else "")
+    def sentences(self) -> list[str]:
+        """For the head of a report: what can be had, and for everything else why not."""
+        if not self.found:
+            return [f"lab: level {self.level}, no networks of our own: {self.missing['netns']}"]
+        can = f"lab: level {self.level}, {', '.join(f'{name} ({use})' for name, use in self.found.items())}"
+        return [can, *(f"lab: without {name}: {reason}" for name, reason in self.missing.items())]
 
 
 def enter_user_namespace() -> str | None:
@@ -94,18 +96,23 @@ def enter_user_namespace() -> str | None:
 
     To be called before the first thread starts: the kernel refuses it to a process with threads.
     """
+    if not STATUS.exists():
+        return "this is not Linux"
     if _is_administrator():
         return None
     if len(list(Path("/proc/self/task").iterdir())) > 1:
         return "this process had threads already when it was asked to enter a user namespace"
     # Tried in a child first: where it is forbidden half, there would be no way back for this process.
-    trial = [program("unshare"), "--user", "--map-root-user", "--net", "--mount", "true"]
-    done = subprocess.run(trial, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        return f"this user may not make namespaces: {done.stderr.strip()}"
+    trial = ["unshare", "--user", "--map-root-user", "--net", "--mount", "true"]
     user, group = os.geteuid(), os.getegid()
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
-        return f"this user may not make namespaces: {os.strerror(ctypes.get_errno())}"
+    try:
+        subprocess.run(trial, capture_output=True, text=True, check=True)
+        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
+            raise OSError(ctypes.get_errno(), "unshare was refused")
+    except subprocess.CalledProcessError as error:
+        return f"this user may not make namespaces: {error.stderr.strip()}"
+    except OSError as error:
+        return f"this user may not make namespaces: {error}"
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"0 {user} 1")
     Path("/proc/self/gid_map").write_text(f"0 {group} 1")
@@ -137,15 +144,18 @@ def preflight() -> Preflight:
 
 
 def _is_administrator() -> bool:
-    status = Path("/proc/self/status").read_text()
-    effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    effective = next(line for line in STATUS.read_text().splitlines() if line.startswith("CapEff:"))
     return bool(int(effective.split()[1], 16) >> CAP_SYS_ADMIN & 1)
 
 
 def _reason(attempt: Callable[[Namespace], None], namespace: Namespace) -> str | None:
     try:
         attempt(namespace)
-    except (MissingCapability, RulesetRefused, OSError, NetlinkError) as error:
+    except MissingCapability as error:
+        return str(error).removeprefix(f"capability {error.capability}: ")
+    except NetlinkError as error:
+        return f"the kernel answers: {os.strerror(error.code)}"
+    except (RulesetRefused, OSError) as error:
         return str(error).partition("\n")[0]
     except subprocess.CalledProcessError as error:
         return str(error.stderr).strip().partition("\n")[0] or str(error)

@@ -69,6 +69,7 @@ class Reflector:
     def arrivals(self, client: Socket, at: Sequence[Address]) -> dict[Address, Address]:
         """Send to all of these until the last is reached, `ROUNDS` times: who was reached -> seen from where.
 
+        They are ports of one address: the way to another one may still be looked for when this one is reached.
         Raises `WaitTimeout` when the last is not reached.
         """
         reached: dict[Address, Address] = {}
@@ -81,6 +82,11 @@ class Reflector:
                 if token in here:
                     reached[each] = here[token]
         return reached
+
+    def answers(self, client: Socket, mapped: Address, *, contacted: Address) -> dict[bytes, Address]:
+        """All that the client gets until something from `contacted` arrives. Raises `WaitTimeout`."""
+        token = secrets.token_bytes(TOKEN_SIZE)
+        return _exchange([(self._sockets[contacted], token, mapped)], client, token)
 
     def passes(self, client: Socket, mapped: Address, *, contacted: Address, sender: Address) -> bool:
         """Whether what `sender` sends to the client's mapped address arrives, when that of `contacted` does."""
@@ -98,15 +104,17 @@ class Reflector:
 def classify(reflector: Reflector, host: LabHost) -> Behaviour:
     """What UDP of this host meets on its way to the reflector. Raises `WaitTimeout` where not even DNS passes."""
     with udp_socket(host, reflector.family) as client:
-        at = [(reflector.first, PORTS[0]), (reflector.first, PORTS[1])]
-        at += [(reflector.other, PORTS[0]), (reflector.other, PORTS[1]), (reflector.first, DNS_PORT)]
-        seen = reflector.arrivals(client, at)
-        if any(address not in seen for address in at):
+        first, dns = (reflector.first, PORTS[0]), (reflector.first, DNS_PORT)
+        if first not in reflector.arrivals(client, [first, dns]):
             return BLOCKED
+        seen = [
+            reflector.sees(client, (at, port)) for at in (reflector.first, reflector.other) for port in PORTS
+        ]
         own_port = client.getsockname()[1]
-    mapping = _mapping([seen[address] for address in at[:4]])
-    translated = seen[at[0]] not in [(address, own_port) for address in host.addresses]
-    return Behaviour(mapping, _filtering(reflector, host), translated)
+    mapping = _mapping(seen)
+    translated = seen[0] not in [(address, own_port) for address in host.addresses]
+    hairpin = translated and _hairpin(reflector, host)
+    return Behaviour(mapping, _filtering(reflector, host), translated, hairpin)
 
 
 def verify(lab: Lab, host: LabHost) -> None:
@@ -154,11 +162,29 @@ def _filtering(reflector: Reflector, host: Host) -> Dependence:
         return Dependence.ADDRESS_AND_PORT_DEPENDENT
 
 
+def _hairpin(reflector: Reflector, host: Host) -> bool:
+    """RFC 5780, 4.5: whether one socket is reached by another at its mapped address."""
+    at = (reflector.first, PORTS[0])
+    with udp_socket(host, reflector.family) as one, udp_socket(host, reflector.family) as other:
+        mapped = reflector.sees(one, at)
+        for _ in range(ROUNDS):
+            token = secrets.token_bytes(TOKEN_SIZE)
+            other.sendto(token, mapped)
+            reflector.sees(other, at)  # the router is done with what was sent before
+            if token in reflector.answers(one, mapped, contacted=at):
+                return True
+    return False
+
+
 def udp_socket(host: Host, family: socket.AddressFamily, address: str = "", port: int = 0) -> Socket:
     """One that never blocks. It is bound to all addresses and a free port, unless told otherwise."""
     bound = host.socket(family, socket.SOCK_DGRAM)
-    bound.setblocking(False)
-    bound.bind((address, port))
+    try:
+        bound.setblocking(False)
+        bound.bind((address, port))
+    except OSError:
+        bound.close()
+        raise
     return bound
 
 

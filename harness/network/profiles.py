@@ -21,6 +21,7 @@ __all__ = [
     "IPV6_ONLY",
     "IPV6_ROUTED",
     "MOBILE",
+    "NAT64",
     "ONLY_443",
     "ONLY_443_REFUSED",
     "PUBLIC",
@@ -43,13 +44,15 @@ class Gateway:
     nat: Nat | None = None
     """For IPv4; None: there is no IPv4 behind it. IPv6 is always routed."""
     firewall: Firewall = field(default_factory=Firewall)
+    nat64: bool = False
+    """Behind it is IPv6 alone, from which its IPv4 translator is reached as well (RFC 6146)."""
     carrier: bool = False
     """Its inside has the addresses that carriers share (RFC 6598)."""
 
     @property
     def ipv4(self) -> Behaviour | None:
         """What UDP over IPv4 meets here; None: there is no IPv4 behind it. And over IPv6:"""
-        if self.nat is None:
+        if self.nat is None or self.nat64:
             return None
         return self.nat.behaviour if self.firewall.udp else BLOCKED
 
@@ -171,6 +174,12 @@ DUAL_STACK = Profile(
     ipv4=Behaviour(INDEPENDENT, BY_ADDRESS_AND_PORT),
     ipv6=STATEFUL,
 )
+NAT64 = Profile(
+    "NAT64",
+    "No IPv4 address; IPv4 servers are reached by addresses that the network makes of theirs.",
+    (Gateway(Nat(INDEPENDENT, BY_ADDRESS_AND_PORT), Firewall(unsolicited=False), nat64=True),),
+    ipv6=STATEFUL,
+)
 
 ALL = (
     PUBLIC,
@@ -188,4 +197,5 @@ ALL = (
     IPV6_ROUTED,
     IPV6_ONLY,
     DUAL_STACK,
+    NAT64,
 )

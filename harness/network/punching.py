@@ -80,7 +80,10 @@ def punch(reflector: Reflector, hosts: Mapping[str, Sequence[LabHost]]) -> dict[
 
 def _end(reflector: Reflector, host: LabHost, *, starts: int) -> _End:
     own = udp_socket(host, reflector.family)
-    return _End(own, reflector.sees(own, (reflector.first, PORTS[0])), starts)
+    server = (reflector.first, PORTS[0])
+    seen = reflector.sees(own, server)
+    reflector.answers(own, seen, contacted=server)  # the way back is known from now on, too
+    return _End(own, seen, starts)
 
 
 def _send(number: int, one: _End, other: _End) -> None:

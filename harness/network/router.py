@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import Any
 
-from . import firewall, nat
-from .firewall import Block
+from . import firewall as firewalls
+from . import nat as nats
+from . import nat64
+from .firewall import Block, Firewall
 from .links import Link, renumber, route
 from .namespace import Namespace
+from .nat import Nat
 from .profiles import Gateway, Profile
 
 __all__ = ["Router"]
@@ -42,12 +44,14 @@ class Router:
         self.upstream = upstream
         self._guests = itertools.count(2)
         self._blocks: set[Block] = set()
-        self.ipv4 = gateway.nat is not None
+        self.ipv4 = gateway.ipv4 is not None
         """Whether there is IPv4 behind it; and IPv6:"""
         self.ipv6 = any(":" in address for address in link.addresses)
         if self.ipv6:
             self._announce(f"{PREFIX6.format(link.number)}/48")
         self.change()
+        if gateway.nat64:
+            self._translator = nat64.start(namespace, f"{PREFIX6.format(link.number)}6464")
 
     @property
     def address(self) -> str:
@@ -75,14 +79,16 @@ class Router:
         addresses = [f"{network}.{guest}"] if ipv4 and self.ipv4 else []
         return addresses + ([f"{PREFIX6.format(self.link.number)}{guest:x}"] if ipv6 and self.ipv6 else [])
 
-    def change(self, **fields: Any) -> None:
-        """Become another router, with these fields of `Gateway`. All mappings are lost, as in a restart."""
-        self.gateway = replace(self.gateway, **fields)
-        rules = [firewall.render(self.gateway.firewall)]
+    def change(self, *, nat: Nat | None = None, firewall: Firewall | None = None) -> None:
+        """Become another router; what is None stays. All mappings are lost, as in a restart."""
+        self.gateway = replace(
+            self.gateway, nat=nat or self.gateway.nat, firewall=firewall or self.gateway.firewall
+        )
+        rules = [firewalls.render(self.gateway.firewall)]
         if self.gateway.nat:
-            for name, value in nat.sysctls(self.gateway.nat).items():
+            for name, value in nats.sysctls(self.gateway.nat).items():
                 self.namespace.sysctl(name, value)
-            rules.append(nat.render(self.gateway.nat, self.address))
+            rules.append(nats.render(self.gateway.nat, self.address))
         self.namespace.nft("\n".join(rules))
         self.namespace.conntrack("-F")
 
@@ -96,25 +102,25 @@ class Router:
         if held:
             self.block("udp")
         if self.gateway.nat:
-            self.namespace.nft(nat.FORGET)
+            self.namespace.nft(nats.FORGET)
         self.namespace.conntrack("-F")
         if held:
             self.unblock("udp")
 
     def renumber(self, address: str) -> None:
-        """Get another outer address of that family, as home routers do at night; mappings are lost."""
+        """Get another outer IPv4 address, as home routers do at night; mappings are lost."""
         self.link = renumber(self.link, address)
         self.change()
 
     def block(self, protocol: str, port: int | None = None) -> None:
         """From now on nothing of `udp` or `tcp`, or nothing to and from a far port, passes; silently."""
         self._blocks.add(Block(protocol, port))
-        self.namespace.nft(firewall.render_blocks(self._blocks))
+        self.namespace.nft(firewalls.render_blocks(self._blocks))
 
     def unblock(self, protocol: str, port: int | None = None) -> None:
         """The end of a `block`. Raises `KeyError` for one that there is not."""
         self._blocks.remove(Block(protocol, port))
-        self.namespace.nft(firewall.render_blocks(self._blocks))
+        self.namespace.nft(firewalls.render_blocks(self._blocks))
 
     def _announce(self, prefix: str) -> None:
         """Every router on the way out knows the way back."""

@@ -25,10 +25,14 @@ def new_run_directory(parent: Path) -> Path:
 class Run:
     """A directory `test_run_YYYYmmdd_HHMMSS-xxxx` and the only writer of its `results.jsonl`."""
 
-    def __init__(self, directory: Path, redactor: Redactor | None = None) -> None:
+    def __init__(
+        self, directory: Path, redactor: Redactor | None = None, *, machine: Sequence[str] = ()
+    ) -> None:
+        """`machine`: sentences on what this machine can do, for the head of the report."""
         self.directory = directory
         self.name = directory.name
         self.redactor = redactor or Redactor()
+        self.machine = machine
         self.records: list[Record] = []
         directory.mkdir(parents=True, exist_ok=True)
         self.logs = directory / "logs"
@@ -55,4 +59,5 @@ class Run:
         """Redact the logs and write the reports. Safe to call again."""
         self.redactor.tree(self.logs)
         (self.directory / "junit.xml").write_text(render_junit(self.name, self.records), encoding="utf-8")
-        (self.directory / "report.md").write_text(render_markdown(self.name, self.records), encoding="utf-8")
+        report = render_markdown(self.name, self.records, self.machine)
+        (self.directory / "report.md").write_text(report, encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .calls import render_calls
 from .records import ACCOUNTS_LEFT, Record, Verdict
 from .swarms import render_networks, render_swarms
 
@@ -26,13 +27,14 @@ def accounts_left(records: Sequence[Record]) -> str:
     )
 
 
-def render_markdown(name: str, records: Sequence[Record]) -> str:
-    """A table of checks, then what is wrong, then realtime data, then what a reader must know."""
+def render_markdown(name: str, records: Sequence[Record], machine: Sequence[str] = ()) -> str:
+    """What ran where, a table of checks, what is wrong, calls and realtime data, then what a reader must know."""
     lines = [
         f"# {name}",
         "",
         counts(records) + ".",
         "",
+        *([*(f"- {sentence}" for sentence in machine), ""] if machine else []),
         *([f"{left}.", ""] if (left := accounts_left(records)) else []),
         "| check | requirements | verdict | seconds |",
         "|---|---|---|---|",
@@ -43,6 +45,8 @@ def render_markdown(name: str, records: Sequence[Record]) -> str:
     lines += _section(
         "What is wrong", [(r.check, r.reason) for r in records if r.verdict is not Verdict.PASSED]
     )
+    if calls := render_calls(records):
+        lines += ["", "## Calls", "", "```", calls, "```"]
     if swarms := render_swarms(records):
         lines += ["", "## Swarms", "", "```", swarms, "```"]
     if networks := render_networks(records):

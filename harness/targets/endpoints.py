@@ -26,6 +26,7 @@ def describe(
     """
     ca_file = endpoints.get("ca_file")
     turn = tuple(_turn_url(text) for text in endpoints.get("turn", ()))
+    lifetimes = dict(endpoints.get("turn_lifetimes", {}))
     offers_turn = {each.scheme for each in turn} | ({"turn"} if turn else set())
     return Target(
         name=name,
@@ -40,6 +41,8 @@ def describe(
         dialect=str(endpoints["dialect"]),
         capabilities=capabilities | offers_turn,
         turn=turn,
+        turn_permission_lifetime=float(lifetimes.get("permission", Target.turn_permission_lifetime)),
+        turn_channel_lifetime=float(lifetimes.get("channel", Target.turn_channel_lifetime)),
         control=control,
     )
 

@@ -59,6 +59,9 @@ class Target:
     """What a check may require: `iroh_relay`, `relay_v1`, `ledger`, `logs`, `faults`, `turn`, ..."""
     turn: tuple[TurnUrl, ...] = ()
     """Where its TURN server listens, as far as its ready line says."""
+    turn_permission_lifetime: float = 300.0
+    """Seconds, as its ready line says; the default of each is that of RFC 8656."""
+    turn_channel_lifetime: float = 600.0
     relay_ping_interval: float = 15.0
     """Seconds of silence after which its relay pings a client; upstream's default."""
     control: ControlClient | None = field(default=None, repr=False, compare=False)

@@ -100,6 +100,8 @@ class Allocation:
 
     path: FiveTuple
     username: bytes
+    key: bytes = field(repr=False)
+    """What its requests are signed with, also when the credentials have expired meanwhile."""
     transaction: bytes
     record: AllocationRecord
     reply: bytes = b""

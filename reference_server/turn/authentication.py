@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .actions import ToClient
-from .allocations import FiveTuple, source_of
+from .allocations import Allocation, FiveTuple, source_of
 from .credentials import Credentials, Nonces
 from .ledger import TurnLedger
 from .settings import Transport, TurnSettings
@@ -58,16 +58,21 @@ class Authentication:
         self._credentials = credentials
         self._ledger = ledger
         self._nonces = nonces
-        self._realm = attribute(Attribute.REALM, settings.realm.encode())
+        self._realm = settings.realm.encode()
+        self._realm_attribute = attribute(Attribute.REALM, self._realm)
+        self._outlive = settings.outlive_credentials
         self._strangers = Strangers(
             burst=limits.strangers_burst,
             per_second=limits.strangers_per_second,
             remembered=limits.sources_remembered,
         )
 
-    def check(self, path: FiveTuple, message: Message, now: float) -> Signed | ToClient | None:
+    def check(
+        self, path: FiveTuple, message: Message, now: float, running: Allocation | None
+    ) -> Signed | ToClient | None:
         """The request if it may be served, or else the answer to it, or None for no answer.
 
+        `running` is the allocation of this path: its owner's key outlives the credentials, so that a call does.
         User and realm before the MAC, the nonce last: only who knows the password learns that a nonce is old.
         """
         error = Error.UNAUTHENTICATED
@@ -78,6 +83,8 @@ class Authentication:
             if username is None or realm is None or nonce is None:
                 return self.to_stranger(refuse(path, message, Error.BAD_REQUEST), now)
             keys = self._credentials.keys(username, realm)
+            if running is not None and (username, realm) == (running.username, self._realm) and self._outlive:
+                keys = [*keys, running.key]
             key = next((key for key in keys if message.is_signed_with(key)), None)
             if key is None:
                 self._ledger.event("login_refused", remote=str(path.client), transport=path.transport)
@@ -86,7 +93,7 @@ class Authentication:
             else:
                 error = Error.STALE_NONCE
         fresh = attribute(Attribute.NONCE, self._nonces.issue(path.client))
-        return self.to_stranger(refuse(path, message, error, (self._realm, fresh)), now)
+        return self.to_stranger(refuse(path, message, error, (self._realm_attribute, fresh)), now)
 
     def to_stranger(self, reply: ToClient, now: float) -> ToClient | None:
         """The reply, unless this source has had too many. A stream proves its address; over UDP anybody may be

@@ -33,9 +33,12 @@ class Tally:
         self.bytes = [0] * len(CLASSES)
 
     def count(self, payload: bytes) -> None:
-        kind = CLASS_OF[payload[0]] if payload else OTHER
-        self.packets[kind] += 1
-        self.bytes[kind] += len(payload)
+        self.add(CLASS_OF[payload[0]] if payload else OTHER, 1, len(payload))
+
+    def add(self, kind: int, packets: int, size: int) -> None:
+        """`kind` is an index of `CLASSES`, `size` that of all packets together."""
+        self.packets[kind] += packets
+        self.bytes[kind] += size
 
     def snapshot(self) -> dict[str, dict[str, int]]:
         return {

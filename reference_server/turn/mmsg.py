@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-from collections.abc import Iterable
 
 __all__ = ["HEADER", "SLOTS", "STRIDE", "Batch", "Vector"]
 
@@ -76,6 +75,10 @@ class Batch:
 
     def __init__(self) -> None:
         self.buffer = bytearray(SLOTS * STRIDE)
+        self.view = memoryview(self.buffer)
+        self.room = self.view[: HEADER + ROOM]
+        """The first slot, for what is received alone."""
+        self.room_for_payload = self.view[HEADER : HEADER + ROOM]
         memory = ctypes.addressof(ctypes.c_char.from_buffer(self.buffer))
         self.into_start = Vector(memory, 0, HEADER + ROOM)
         """To receive: a datagram begins at the start of its slot."""
@@ -112,10 +115,3 @@ class Batch:
             else:
                 failed_at = start  # the error may be an ICMP answer to something earlier, and is gone now
         return refused
-
-    def datagrams(self, sizes: Iterable[int], offset: int) -> list[bytes]:
-        """Copies of what was received, for those that need more than being sent on."""
-        return [
-            bytes(self.buffer[at : at + size])
-            for at, size in ((slot * STRIDE + offset, size) for slot, size in enumerate(sizes))
-        ]

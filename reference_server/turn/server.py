@@ -168,7 +168,7 @@ class Turn:
         if handler is None:
             self.ledger.drop("unknown_method", len(message.raw))
             return []
-        signed = self._authentication.check(path, message, now)
+        signed = self._authentication.check(path, message, now, self.allocations.by_path.get(path))
         if not isinstance(signed, Signed):
             return [] if signed is None else [signed]
         try:
@@ -208,6 +208,7 @@ class Turn:
         allocation = Allocation(
             signed.path,
             signed.username,
+            signed.key,
             signed.message.transaction,
             self.ledger.allocation(
                 transport=signed.path.transport,

@@ -92,7 +92,14 @@ class TurnService:
         )
         self._turn_ledger.run_there = self._shell.loop.call
         self._shell.start()
-        endpoints: dict[str, Any] = {"turn": [str(listen) for listen in opened], "turn_realm": settings.realm}
+        endpoints: dict[str, Any] = {
+            "turn": [str(listen) for listen in opened],
+            "turn_realm": settings.realm,
+            "turn_lifetimes": {
+                "permission": settings.permission_lifetime,
+                "channel": settings.channel_lifetime,
+            },
+        }
         for listen in opened:
             if listen.transport is Transport.UDP:
                 endpoints.setdefault("stun", listen.address.port)

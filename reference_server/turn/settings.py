@@ -118,6 +118,8 @@ class TurnSettings:
     nonce_lifetime: float = 3600.0
     sign_errors: bool = True
     """Errors after authentication carry MESSAGE-INTEGRITY. aioice ignores those that do not."""
+    outlive_credentials: bool = True
+    """A running allocation goes on when its credentials have expired, as coturn's do; others ask at each request."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

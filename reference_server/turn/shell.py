@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from .actions import Action, AllocationEnded, AllocationMade, ChannelEnded, ChannelMade, ToClient, ToPeer
 from .allocations import Allocation, Channel, FiveTuple, source_of
+from .connected import ChannelSocket, ClientSocket, Way
 from .epoll import EpollLoop
 from .ledger import TurnLedger
 from .mmsg import Batch
@@ -17,7 +18,7 @@ from .server import Strategies, Turn
 from .settings import Listen, Transport, TurnSettings
 from .streams import StreamClient, StreamListener
 from .stun import Address
-from .udp import ChannelSocket, ClientSocket, RelayTable, UdpListener, Way
+from .udp import RelayTable, UdpListener
 
 __all__ = ["Shell"]
 
@@ -100,13 +101,26 @@ class Shell:
         other = self.turn.allocations.by_relay.get(channel.peer)
         if other is None:
             outlet = self._channels.get(channel)
-            return None if outlet is None else Way(self.changes, until, channel, outlet.descriptor)
+            if outlet is None:
+                return None
+            flow = channel.flow.to_peer
+            return Way(self.changes, until, channel.number, outlet.socket, header=None, tally=flow)
         back = other.allocation.channel_of.get(channel.relay.address)
         client = self._clients.get(other.allocation)
         if back is None or client is None:
             return None
         until = min(until, strategies.permissions.open_until(back))
-        return Way(self.changes, until, channel, client.descriptor, back) if until > self.loop.now else None
+        if until <= self.loop.now:
+            return None
+        return Way(
+            self.changes,
+            until,
+            channel.number,
+            client.socket,
+            header=back.number,
+            tally=channel.flow.to_peer,
+            also=back.flow.to_client,
+        )
 
     def way_in(self, channel: Channel) -> Way | None:
         """How data from the peer of `channel` gets to the client; None: `Turn` has to look at it."""
@@ -115,7 +129,8 @@ class Shell:
         client = self._clients.get(channel.allocation)
         if strategies.forwarding is not None or until <= self.loop.now or client is None:
             return None
-        return Way(self.changes, until, channel, client.descriptor)
+        number, flow = channel.number, channel.flow.to_client
+        return Way(self.changes, until, number, client.socket, header=number, tally=flow)
 
     # Actions
 

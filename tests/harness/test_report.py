@@ -67,6 +67,13 @@ def test_markdown_says_what_is_wrong_and_what_to_know():
     assert "- **mail.policy**: one host" in text
 
 
+def test_markdown_begins_with_what_the_machine_can_do(tmp_path):
+    run = Run(new_run_directory(tmp_path), machine=["lab: level loopback", "lab: without netem"])
+    run.finish()
+    text = (run.directory / "report.md").read_text()
+    assert "- lab: level loopback\n- lab: without netem\n\n| check |" in text
+
+
 def test_nothing_ran_is_said():
     assert counts([]) == "nothing ran"
 

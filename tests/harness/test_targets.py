@@ -125,6 +125,14 @@ def test_the_ready_line_says_whether_there_is_turn(listeners, capabilities, urls
     assert [str(url) for url in target.turn] == urls
 
 
+def test_the_ready_line_says_how_long_permissions_and_channels_live():
+    lifetimes = {"permission": 4, "channel": 8.5}
+    target = describe(ENDPOINTS | {"turn_lifetimes": lifetimes}, "test", frozenset(), None)
+    assert (target.turn_permission_lifetime, target.turn_channel_lifetime) == (4.0, 8.5)
+    standard = describe(ENDPOINTS, "test", frozenset(), None)
+    assert (standard.turn_permission_lifetime, standard.turn_channel_lifetime) == (300.0, 600.0)
+
+
 @pytest.mark.parametrize("listener", ["quic://127.77.1.2:3478", "udp://127.77.1.2", "127.77.1.2:3478"])
 def test_an_unknown_listener_is_named(listener):
     with pytest.raises(ValueError, match=re.escape(f"turn: {listener}")):

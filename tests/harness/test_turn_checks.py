@@ -57,6 +57,22 @@ def test_coturn_refuses_wrong_credentials(target):
 
 
 @needs_coturn
+def test_allocations_of_coturn_outlive_their_credentials(server, target, monkeypatch):
+    credentials = server.credentials(valid_for=3)
+    offer = TurnOffer(server.url.host, server.url.port, credentials.username, credentials.password)
+    monkeypatch.setattr(turn, "offered_turn", lambda _target, _host: offer)
+    outcome = turn.turn_credentials_expire(target, LocalHost())
+    assert outcome, outcome
+
+
+@needs_coturn
+def test_nobody_waits_a_day_for_an_expiry(target):
+    outcome = turn.turn_credentials_expire(target, LocalHost())
+    assert outcome.verdict is Verdict.SKIPPED
+    assert "capability short_turn_ttl" in outcome.reason
+
+
+@needs_coturn
 def test_a_coturn_that_is_open_to_loopback_is_found(target):
     outcome = turn.turn_enforces_permissions(target, LocalHost())
     assert outcome.verdict is Verdict.FAILED

@@ -65,7 +65,7 @@ def test_no_core_starts_without_an_offer_of_the_targets_own(name, tmp_path):
     assert "METADATA" in outcome.reason
 
 
-@pytest.mark.parametrize("name", [each for each in CHECKS if each.startswith("calls.")])
+@pytest.mark.parametrize("name", [each for each in CHECKS if each.startswith("calls")])
 def test_no_core_starts_without_turn_of_the_targets_own(name, tmp_path):
     def devices(names):
         raise AssertionError(f"cores were started for {names}")

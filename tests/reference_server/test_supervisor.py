@@ -113,6 +113,27 @@ def test_turn_and_mail_share_a_secret_that_nobody_sees(start):
     assert mail[mail.index("--turn-ttl") + 1] == "77"
 
 
+def test_options_of_services_reach_them(start):
+    given = ["--turn-default-lifetime", "8", "--turn-max-lifetime", "9", "--turn-permission-lifetime", "4"]
+    given += ["--turn-channel-lifetime", "7", "--turn-strict-permissions"]
+    given += ["--compress", "--messages-per-minute", "60"]
+    endpoints = start("--ephemeral-ports", "--ledger", *given).ready()
+    turn = started(endpoints, "turn")["arguments"]
+    lifetimes = ["--default-lifetime=8.0", "--max-lifetime=9.0", "--permission-lifetime=4.0"]
+    assert {*lifetimes, "--channel-lifetime=7.0", "--strict-permissions"} <= set(turn)
+    mail = started(endpoints, "mail")["arguments"]
+    assert "--compress" in mail
+    assert mail[mail.index("--messages-per-minute") + 1] == "60"
+
+
+def test_without_options_services_have_their_own_defaults(start):
+    endpoints = start("--ephemeral-ports", "--ledger").ready()
+    arguments = started(endpoints, "turn")["arguments"] + started(endpoints, "mail")["arguments"]
+    assert not [word for word in arguments if "lifetime" in word or word.startswith("--messages")]
+    assert "--strict-permissions" not in arguments
+    assert "--compress" not in arguments
+
+
 def test_without_turn_the_relay_answers_stun(start):
     endpoints = start("--ephemeral-ports", "--ledger", "--no-turn").ready()
     relay = started(endpoints, "iroh_relay")["arguments"]

@@ -182,6 +182,17 @@ def test_refused_credentials_fail_at_once_with_the_servers_words(server, tmp_pat
         alice.offer(Settings([ice_server(server.url, credentials)], 1, 2))
 
 
+@needs_coturn
+def test_a_relay_for_one_section_alone_is_not_enough(tmp_path):
+    """An offer has an allocation for each section; the answerer may take the one that was refused."""
+    with (
+        coturn(tmp_path, "--user-quota=1") as server,
+        Agent(tmp_path, "alice") as alice,
+        pytest.raises(NoRelayCandidate, match="486"),
+    ):
+        alice.offer(Settings([ice_server(server.url, server.credentials())], 1, 2))
+
+
 def test_a_silent_turn_server_is_said_to_be_silent(tmp_path):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))

@@ -12,26 +12,10 @@ import pytest
 
 from harness.calls.agent import IceServer, NoRelayCandidate
 from harness.calls.call import Media, parties, place
-from harness.clients.core import befriend
 from harness.clients.turn import TurnCredentials
-from harness.device import Device, devices_online
-from harness.targets import ReferenceServer
-from harness.waiting import wait_until
 
 from ..coturn import Coturn, coturn, needs_coturn
-
-Friends = tuple[Device, Device]
-
-
-@pytest.fixture(scope="module")
-def friends(tmp_path_factory) -> Iterator[Friends]:
-    directory = tmp_path_factory.mktemp("mail")
-    with (
-        ReferenceServer(directory / "state", directory / "logs") as server,
-        devices_online(("alice", "bob"), server.target, directory / "logs") as (alice, bob),
-    ):
-        befriend(alice.account, bob.account)
-        yield alice, bob
+from .conftest import Friends
 
 
 @pytest.fixture(scope="module")
@@ -143,24 +127,3 @@ def test_credentials_that_the_server_refuses_end_the_call_before_it_rings(friend
     ):
         place(caller, callee, Media(policy="relay"))
     assert len(bob.account.events("IncomingCall")) == rang
-
-
-def test_who_can_call_me(friends):
-    """Nobody: the call is a message that does not ring."""
-    alice, bob = (device.account for device in friends)
-    rang = len(bob.events("IncomingCall"))
-    bob.client.set_config("who_can_call_me", "2")
-    try:
-        alice.place_call(bob, "v=0\r\n", has_video=False).end()
-        alice.send_text(bob, "after the call")
-        bob.wait_for_message("after the call")
-        wait_until(lambda: "Missed call" in texts(friends), "the call to be in bob's chat", within=30)
-    finally:
-        bob.client.set_config("who_can_call_me", "1")
-    assert len(bob.events("IncomingCall")) == rang
-
-
-def texts(friends: Friends) -> list[str]:
-    """What bob reads in his chat with alice."""
-    alice, bob = (device.account for device in friends)
-    return [str(each.get_snapshot().text) for each in bob.chat_with(alice).get_messages()]

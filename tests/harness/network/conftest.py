@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -15,3 +15,12 @@ def lab() -> Iterator[Lab]:
         pytest.skip(str(missing))
     with made:
         yield made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """What this machine cannot do is no failure of a test."""
+    try:
+        return (yield)
+    except MissingCapability as missing:
+        pytest.skip(str(missing))

@@ -24,13 +24,8 @@ STAMP = struct.Struct("!Id")
 
 
 @pytest.fixture
-def hosts() -> Iterator[tuple[LabHost, LabHost]]:
-    try:
-        lab = Lab()
-    except PermissionError as error:
-        pytest.skip(f"capability netns: {error}")
-    with lab:
-        yield lab.server("alice"), lab.server("bob")
+def hosts(lab: Lab) -> tuple[LabHost, LabHost]:
+    return lab.server("alice"), lab.server("bob")
 
 
 def applied(host: LabHost, **conditions: Conditions) -> Applied:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import socket
 import subprocess
@@ -14,7 +15,9 @@ from pathlib import Path
 from reference_server import control
 from reference_server.turn.allocations import FiveTuple
 from reference_server.turn.credentials import make_password
-from reference_server.turn.settings import Transport
+from reference_server.turn.ledger import TurnLedger
+from reference_server.turn.service import TurnService
+from reference_server.turn.settings import Limits, Listen, Transport, TurnSettings
 from reference_server.turn.stun import Address, Class, Method, build
 from tests.reference_server.turn.support import Client, Reply, read
 
@@ -75,6 +78,66 @@ def running(directory, *options, listen=("udp", "tcp")):
             assert b"Traceback" not in process.stderr.read()
         finally:
             process.kill()
+
+
+class Embedded:
+    """A server in this process: with limits that a test can reach, and a thread that a test can keep busy."""
+
+    def __init__(self, endpoints, service, ledger):
+        self.endpoints = endpoints
+        self.service = service
+        self._ledger = ledger
+
+    def address(self, transport):
+        url = next(url for url in self.endpoints["turn"] if url.startswith(transport + "://"))
+        return ("127.0.0.1", int(url.rpartition(":")[2]))
+
+    def while_busy(self, work):
+        """Do `work` while the server does nothing."""
+        return self.service._shell.loop.call(work)
+
+    def ledger(self):
+        return self._ledger.snapshot()
+
+
+@contextlib.contextmanager
+def embedded(*, listen=("udp",), certificate=None, allow=(), limits=None):
+    ledger = TurnLedger(enabled=True)
+    settings = TurnSettings(
+        tuple(Listen.parse(f"{transport}://127.0.0.1:0") for transport in listen),
+        REALM,
+        limits=limits or Limits(),
+    )
+    networks = [ipaddress.ip_network(text) for text in allow]
+    service = TurnService(settings, [SECRET], ledger, certificate=certificate, allowed_peers=networks)
+    endpoints = asyncio.run(service.start())
+    try:
+        yield Embedded(endpoints, service, ledger)
+    finally:
+        asyncio.run(service.close())
+
+
+class Inbox(asyncio.DatagramProtocol):
+    """What arrives at an endpoint of aioice, and whether it is closed."""
+
+    def __init__(self):
+        self.received: asyncio.Queue[tuple[bytes, object]] = asyncio.Queue()
+        self.closed = asyncio.Event()
+
+    def connection_lost(self, exc):
+        self.closed.set()
+
+    def datagram_received(self, data, addr):
+        self.received.put_nowait((data, addr))
+
+
+def have_ipv6():
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            return False
+    return True
 
 
 def credentials(lifetime=3600):

@@ -122,8 +122,31 @@ def test_running_allocation_survives_the_expiry_of_its_credentials_but_new_ones_
     assert client.permit(PEER).ok
     world.pass_time(61)
     assert to_peers(client.send(PEER, b"on"))
+    for _ in range(10):
+        world.pass_time(290)
+        assert client.refresh().ok
+        assert client.permit(PEER).ok
+        assert to_peers(client.send(PEER, b"on and on"))
     client2 = world.client(40001, username=client.username)
     assert client2.allocate().error == 401
+    assert client.refresh(lifetime(0)).ok
+    assert client.allocate().error == 401
+
+
+def test_where_allocations_do_not_outlive_credentials_a_refresh_is_401():
+    world = World(replace(SETTINGS, outlive_credentials=False))
+    client = world.client(username=str(int(world.wall) + 60))
+    assert client.allocate().ok
+    world.pass_time(61)
+    assert client.refresh().error == 401
+
+
+def test_the_key_of_a_running_allocation_is_good_for_nobody_else(world):
+    client = world.client(username=str(int(world.wall) + 60))
+    assert client.allocate().ok
+    world.pass_time(61)
+    client.secret = "south"
+    assert client.refresh().error == 401
 
 
 def test_unknown_attributes_are_listed_after_authentication(client):

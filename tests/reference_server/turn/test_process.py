@@ -15,9 +15,9 @@ import pytest
 
 from harness.waiting import wait_until
 from reference_server.tls import issue_development_certificate
-from reference_server.turn.stun import Address, Attribute, Class, Method, attribute, build, xor_decode
-from tests.reference_server.turn.running import BINDING, DEADLINE, SECRET, Wire, credentials, running
-from tests.reference_server.turn.support import UDP_TRANSPORT, family, indicated, lifetime, second_family
+from reference_server.turn.stun import Address, Class, Method, attribute, build
+from tests.reference_server.turn.running import BINDING, DEADLINE, SECRET, Inbox, Wire, credentials, running
+from tests.reference_server.turn.support import UDP_TRANSPORT, indicated, lifetime
 
 LAB = ("--allow-peers", "127.0.0.0/8")
 
@@ -35,19 +35,6 @@ def tls_server(tmp_path_factory):
     files = ("--cert", str(issued.certificate_file), "--key", str(issued.key_file))
     with running(directory, *files, listen=("udp", "tcp", "tls")) as server:
         yield server, ssl.create_default_context(cafile=str(issued.ca_file))
-
-
-class Inbox(asyncio.DatagramProtocol):
-    def __init__(self):
-        self.received: asyncio.Queue[tuple[bytes, object]] = asyncio.Queue()
-
-        self.closed = asyncio.Event()
-
-    def connection_lost(self, exc):
-        self.closed.set()
-
-    def datagram_received(self, data, addr):
-        self.received.put_nowait((data, addr))
 
 
 async def endpoint(server, kind, context):
@@ -217,34 +204,6 @@ def test_relay_ip_that_is_nowhere_still_joins_two_clients(tmp_path):
         assert two.receive() == b"\x40\0\0\5hello"
         two.raw(b"\x40\0\0\2yo\0\0")
         assert one.receive() == b"\x40\0\0\2yo"
-
-
-def have_ipv6():
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(("::1", 0))
-        except OSError:
-            return False
-    return True
-
-
-@pytest.mark.skipif(not have_ipv6(), reason="this machine lacks the capability ipv6")
-def test_ipv6_clients_and_relays(tmp_path):
-    with running(tmp_path, "--listen", "udp://[::1]:0") as server:
-        port = int(server.endpoints["turn"][-1].rpartition(":")[2])
-        with Wire(("::1", port), source="::1") as one, Wire(server.address("udp")) as two:
-            first, second = one.allocate(family(2)), two.allocate(second_family(2))
-            assert first.address(Attribute.XOR_MAPPED_ADDRESS) == one.path.client
-            values = second.message.every(Attribute.XOR_RELAYED_ADDRESS)
-            four, six = (xor_decode(value, second.message.transaction) for value in values)
-            assert four is not None and six is not None
-            assert (four.host, six.host, first.relayed.host) == ("127.0.0.1", "::1", "::1")
-            assert one.bind(four).error == 443
-            assert one.bind(six).ok
-            assert two.bind(first.relayed).ok
-            one.send_channel(b"hello")
-            assert two.receive() == b"\x40\0\0\5hello"
-            assert one.permit(Address("::ffff:127.0.0.1", 1)).error == 403
 
 
 def test_tcp_disconnect_frees_the_relay_at_once(server):

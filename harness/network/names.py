@@ -1,0 +1,170 @@
+"""The names that exist in a lab, how asking for one can go wrong, and who asked, without I/O (RFC 1035).
+
+The module is not called `dns`: a program that is started beside it would find it instead of dnspython.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.opcode
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
+
+__all__ = ["Answer", "Failure", "Names", "Query", "Refusal", "Slow", "Wrong"]
+
+TTL = 0
+"""Nobody keeps an answer: what a test changes counts from the next query on."""
+PLAIN_UDP = 512
+"""Bytes of an answer over UDP to whoever does not say that it takes more (RFC 1035, 4.2.1)."""
+MOST_TCP = 0xFFFF
+MOST_QUERIES = 100_000
+
+
+class Refusal(Enum):
+    """No answer that helps."""
+
+    NXDOMAIN = "NXDOMAIN"
+    SERVFAIL = "SERVFAIL"
+    SILENCE = "time-out"
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """Another machine's addresses."""
+
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Slow:
+    """The right answer, so much later."""
+
+    seconds: float
+
+
+Failure = Refusal | Wrong | Slow
+
+
+@dataclass(frozen=True)
+class Query:
+    """What somebody asked."""
+
+    at: float
+    """Seconds since 1970."""
+    asker: str
+    """The address that the query came from: behind a NAT, that of the NAT."""
+    name: str
+    """In lower case, without the last dot."""
+    type: str
+    """`A`, `AAAA`, ..."""
+    known: bool
+    """False where the lab has no such name. A program that asks for one would have gone elsewhere."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    wire: bytes
+    after: float
+    """Seconds to wait with it."""
+
+
+class Names:
+    """Every name of a lab. Any thread may change or read it at any time."""
+
+    def __init__(self, zone: Mapping[str, Sequence[str]] | None = None) -> None:
+        """`zone`: IPv4 and IPv6 addresses by name."""
+        self._lock = threading.Lock()
+        self._zone: dict[str, tuple[str, ...]] = {}
+        self._failures: dict[str, Failure] = {}
+        self._queries: list[Query] = []
+        self.unrecorded = 0
+        """Queries that came when the record was full."""
+        for name, addresses in (zone or {}).items():
+            self.set(name, *addresses)
+
+    def set(self, name: str, *addresses: str) -> None:
+        """Let a name stand for these addresses, or for none: it exists, and queries for its addresses are empty."""
+        with self._lock:
+            self._zone[_canonical(name)] = addresses
+
+    def fail(self, name: str, failure: Failure) -> None:
+        """Let queries for a name, whether it exists or not, go wrong until `heal`."""
+        with self._lock:
+            self._failures[_canonical(name)] = failure
+
+    def heal(self, name: str) -> None:
+        with self._lock:
+            self._failures.pop(_canonical(name), None)
+
+    @property
+    def queries(self) -> tuple[Query, ...]:
+        """Every query so far, in order, whatever became of it."""
+        with self._lock:
+            return tuple(self._queries)
+
+    def answer(self, wire: bytes, asker: str, *, udp: bool) -> Answer | None:
+        """Answer a query, and record it; None for silence, also to what is no query."""
+        try:
+            query = dns.message.from_wire(wire)
+        except dns.exception.DNSException:
+            return None
+        if query.flags & dns.flags.QR:
+            return None
+        response = dns.message.make_response(query, recursion_available=True)
+        if (
+            query.opcode() != dns.opcode.QUERY
+            or len(query.question) != 1
+            or query.question[0].rdclass != dns.rdataclass.IN
+        ):
+            response.set_rcode(dns.rcode.NOTIMP)
+            return Answer(response.to_wire(), 0)
+        question = query.question[0]
+        name = _canonical(question.name.to_text())
+        with self._lock:
+            self._record(asker, name, question.rdtype)
+            addresses, failure = self._zone.get(name), self._failures.get(name)
+        after = 0.0
+        match failure:
+            case Refusal.SILENCE:
+                return None
+            case Refusal.SERVFAIL:
+                response.set_rcode(dns.rcode.SERVFAIL)
+            case Wrong(wrong):
+                _fill(response, question, wrong)
+            case _ if addresses is None or failure is Refusal.NXDOMAIN:
+                response.set_rcode(dns.rcode.NXDOMAIN)
+            case _:
+                _fill(response, question, addresses)
+        if isinstance(failure, Slow):
+            after = failure.seconds
+        most = max(query.payload, PLAIN_UDP) if udp else MOST_TCP
+        return Answer(response.to_wire(max_size=most, prefer_truncation=True), after)
+
+    def _record(self, asker: str, name: str, kind: dns.rdatatype.RdataType) -> None:
+        if len(self._queries) == MOST_QUERIES:
+            self.unrecorded += 1
+            return
+        known = name in self._zone
+        self._queries.append(Query(time.time(), asker, name, dns.rdatatype.to_text(kind), known))
+
+
+def _canonical(name: str) -> str:
+    return name.rstrip(".").lower()
+
+
+def _fill(response: dns.message.Message, question: dns.rrset.RRset, addresses: Sequence[str]) -> None:
+    """With those addresses that were asked for."""
+    kind = question.rdtype
+    fitting = [each for each in addresses if kind == (dns.rdatatype.AAAA if ":" in each else dns.rdatatype.A)]
+    if fitting:
+        response.answer.append(dns.rrset.from_text(question.name, TTL, dns.rdataclass.IN, kind, *fitting))
