@@ -6,37 +6,11 @@ reason contains the phrase; errors, crashes and unexplained time-outs are no kil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
-
 from . import mail, relay, supervisor, turn
+from .declaration import Kill, Mutant
+from .in_labs import IN_LABS
 
 __all__ = ["MUTANTS", "Kill", "Mutant"]
-
-Run = Callable[[Sequence[str]], int]
-"""Runs one service of the server, or the supervisor, with its usual arguments until a signal; returns the exit code."""
-
-
-@dataclass(frozen=True)
-class Kill:
-    """The check that must fail, by its registered name, and words that its reason must contain."""
-
-    check: str
-    phrase: str
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A reference server with one wrong behaviour in one service, or in the supervisor of all."""
-
-    name: str
-    kind: Literal["settings", "wire", "strategy"]
-    service: Literal["mail", "iroh_relay", "turn", "supervisor"]
-    run: Run
-    wrong: str
-    killed_by: tuple[Kill, ...]
-
 
 _ALL = (
     Mutant(
@@ -67,6 +41,10 @@ _ALL = (
         (
             Kill("discovery.metadata_offers_a_relay", "offers the relay of somebody else"),
             Kill("realtime.two_devices_exchange_messages", "offers the relay of somebody else"),
+            Kill(
+                "realtime_paths.data_takes_the_way_that_networks_allow", "offers the relay of somebody else"
+            ),
+            Kill("swarms.everyone_hears_everyone", "offers the relay of somebody else"),
         ),
     ),
     Mutant(
@@ -523,6 +501,7 @@ _ALL = (
         "the ledger of TURN has none of the packets that were carried",
         (Kill("turn.turn_allocates_with_offered_credentials", "the ledger of TURN counts"),),
     ),
+    *IN_LABS,
 )
 
 MUTANTS = {mutant.name: mutant for mutant in _ALL}

@@ -27,6 +27,8 @@ from .wire import ProxyWithoutUpgrade
 __all__ = [
     "accepting_every_signature",
     "behind_proxy_without_upgrade",
+    "claiming_nothing",
+    "claiming_too_much",
     "delivering_twice",
     "dropping_for_second_client",
     "dropping_large_frames",
@@ -161,6 +163,35 @@ class EachKeyOnce:
 def refusing_second_login(arguments: Sequence[str]) -> int:
     config = Path(arguments[arguments.index("--config-path") + 1])
     return main(arguments, partial(RelayService, signatures=EachKeyOnce(config.with_name("seen-keys"))))
+
+
+class ExaggeratingLedger(Ledger):
+    """Claims bytes of connections that were not: `factor` times what they were."""
+
+    factor = 2
+
+    def snapshot(self) -> dict[str, Any]:
+        found = super().snapshot()
+        for connection in found["connections"]:
+            connection["bytes_in"] *= self.factor
+            connection["bytes_out"] *= self.factor
+        return found
+
+
+class SilentLedger(ExaggeratingLedger):
+    factor = 0
+
+
+def claiming_too_much(arguments: Sequence[str]) -> int:
+    return main(arguments, partial(_with_ledger, ExaggeratingLedger))
+
+
+def claiming_nothing(arguments: Sequence[str]) -> int:
+    return main(arguments, partial(_with_ledger, SilentLedger))
+
+
+def _with_ledger(lying: type[Ledger], config: RelayConfig, ledger: Ledger, **rest: Any) -> RelayService:
+    return RelayService(config, lying(ledger.service, enabled=ledger.enabled), **rest)
 
 
 class RelayBehindProxy:

@@ -252,6 +252,12 @@ class Account:
         with self.core.changed:
             return tuple(_matching(self.core.events_of(self.id), kind, fields))
 
+    def events_from(self, position: int, kind: str, **fields: Any) -> tuple[tuple[CoreEvent, ...], int]:
+        """As `events`, from a position on, 0 at first; and the position to go on from. Each event is seen once."""
+        with self.core.changed:
+            new = self.core.events_of(self.id)[position:]
+        return tuple(_matching(new, kind, fields)), position + len(new)
+
     def follow(
         self, kind: str, what: str | None = None, *, within: float, **fields: Any
     ) -> Iterator[CoreEvent]:
@@ -406,7 +412,11 @@ class Webxdc:
 
     def received(self) -> tuple[CoreEvent, ...]:
         """Everything that arrived over the channel so far; `event["data"]` is bytes."""
-        return self.account.events("WebxdcRealtimeData", msg_id=self.msg_id)
+        return self.received_from(0)[0]
+
+    def received_from(self, position: int) -> tuple[tuple[CoreEvent, ...], int]:
+        """What arrived from a position on; see `Account.events_from`."""
+        return self.account.events_from(position, "WebxdcRealtimeData", msg_id=self.msg_id)
 
     @property
     def _message(self) -> Message:

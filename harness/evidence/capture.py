@@ -116,6 +116,13 @@ class Capture:
                 found |= edge.streams.read()
         return found
 
+    def frames(self) -> int:
+        """How many have passed all edges by now, without those that were dropped."""
+        with self._lock:
+            for edge in self._edges:
+                edge.drain(self._writer)
+            return sum(edge.frames for edge in self._edges)
+
     def dropped(self, name: str) -> int:
         """Frames at the edge of a host that came faster than they were read."""
         with self._lock:
@@ -159,6 +166,7 @@ class _Edge:
     def __init__(self, name: str, number: int, link: Link) -> None:
         self.name = name
         self.streams = Streams()
+        self.frames = 0
         self._number = number
         self._dropped = 0
         self._last = 0
@@ -187,6 +195,7 @@ class _Edge:
                 return
             except OSError:  # the link has been taken down; it may come back
                 continue
+            self.frames += 1
             frame = bytes(self._buffer[: min(length, SNAP)])
             outgoing = address[2] != socket.PACKET_OUTGOING  # leaving the outer end is entering the host
             if (segment := tcp_segment(frame)) is not None:

@@ -66,11 +66,10 @@ class Edges:
             links.append(host.link)
 
     def now(self) -> dict[str, EdgeCounts]:
-        """What was counted since the watch began."""
+        """What was counted since the watch began. The streams come first, all at once: listings take longer."""
+        streams = {name: self._capture.streams(name) for name in self._links}
         return {
-            name: replace(
-                sum(map(flows.read, links), start=EdgeCounts()), streams=self._capture.streams(name)
-            )
+            name: replace(sum(map(flows.read, links), start=EdgeCounts()), streams=streams[name])
             for name, links in self._links.items()
         }
 
@@ -88,13 +87,17 @@ class Edges:
         end = self._begun[following[0]] if following else self.now()
         return {host: counts - start.get(host, EdgeCounts()) for host, counts in end.items()}
 
+    def frames(self) -> int:
+        """How many have passed by now: whether anything passes."""
+        return self._capture.frames()
+
     def settle(self, *, within: float) -> None:
         """Wait until nothing is on its way any more. Raises `WaitTimeout`."""
-        last, changed = self.now(), time.monotonic()
+        last, changed = self._capture.frames(), time.monotonic()
 
         def calm() -> bool:
             nonlocal last, changed
-            before, last = last, self.now()
+            before, last = last, self._capture.frames()
             if before != last:
                 changed = time.monotonic()
             return time.monotonic() - changed >= CALM

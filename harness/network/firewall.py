@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from .links import INNER_END
 
-__all__ = ["REMOVE", "Block", "Firewall", "render", "render_blocks"]
+__all__ = ["REMOVE", "Block", "Firewall", "render", "render_blocks", "render_cuts"]
 
 TABLE = "lab_firewall"
 BLOCKS_TABLE = "lab_blocks"
+CUTS_TABLE = "lab_cuts"
 DNS = 53
 
-REMOVE = f"""\
-table inet {TABLE}
-delete table inet {TABLE}
-"""
+
+def _instead_of(table: str) -> str:
+    return f"table inet {table}\ndelete table inet {table}\n"
+
+
+REMOVE = _instead_of(TABLE)
 """Takes away what `render` made, or nothing, in the transaction of the rules behind it."""
 
 
@@ -60,8 +63,19 @@ def render_blocks(blocks: Collection[Block]) -> str:
         else:
             rules.append(f'oifname "{INNER_END}" {block.protocol} dport {block.port} drop')
             rules.append(f'iifname "{INNER_END}" {block.protocol} sport {block.port} drop')
-    replacing = f"table inet {BLOCKS_TABLE}\ndelete table inet {BLOCKS_TABLE}\n"
-    return replacing + _table(BLOCKS_TABLE, rules)
+    return _instead_of(BLOCKS_TABLE) + _table(BLOCKS_TABLE, rules)
+
+
+def render_cuts(cuts: Iterable[tuple[Collection[str], Collection[str]]]) -> str:
+    """Likewise: nothing passes between the addresses of one side and those of the other, of each pair."""
+    rules = []
+    for one, other in cuts:
+        for source, destination in ((one, other), (other, one)):
+            for family, mark in (("ip", "."), ("ip6", ":")):
+                pair = [", ".join(each for each in side if mark in each) for side in (source, destination)]
+                if all(pair):
+                    rules.append(f"{family} saddr {{ {pair[0]} }} {family} daddr {{ {pair[1]} }} drop")
+    return _instead_of(CUTS_TABLE) + _table(CUTS_TABLE, rules)
 
 
 def _rules(firewall: Firewall) -> list[str]:

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..hosts import Host, Socket
-from . import resolver
+from . import firewall, resolver
 from .links import Link, bring_up, connect, disconnect, prepare, take_down
 from .names import Names
 from .nameserver import NameServer
@@ -29,7 +29,7 @@ from .preflight import preflight
 from .profiles import PUBLIC, Gateway, Profile
 from .router import PREFIX6, SHARED_BY, Router
 
-__all__ = ["Lab", "LabHost"]
+__all__ = ["Lab", "LabHost", "require_lab"]
 
 PUBLIC4 = "5.9.{}.{}"
 """Ordinary public addresses: stacks treat the ranges for documentation as special, and nothing leaves the lab."""
@@ -86,9 +86,10 @@ class Lab:
     """The internet, and who is in it. Closing it ends every program that was started in it."""
 
     def __init__(self) -> None:
-        """Raises `MissingCapability` where this user may not make networks, or a program for it is missing."""
-        preflight().require("netns", "nft", "conntrack")
+        """Raises `MissingCapability`; see `require_lab`."""
+        require_lab()
         self._numbers = itertools.count(1)
+        self._cuts: dict[frozenset[str], tuple[Sequence[str], Sequence[str]]] = {}
         self._routers: list[Router] = []
         """Kept with the programs in them, also when nobody else knows them any more."""
         self.names = Names()
@@ -131,6 +132,19 @@ class Lab:
         device.link, device.profile, device.routers = place.link, place.profile, place.routers
         device.addresses = place.link.addresses
         device.address = device.addresses[0]
+
+    def cut(self, one: LabHost, other: LabHost) -> None:
+        """From now on nothing passes between these two on the internet; everybody else reaches both.
+
+        By the addresses that they and their routers have now. Two behind one router still meet there.
+        """
+        self._cuts[frozenset({one.name, other.name})] = (_all_addresses(one), _all_addresses(other))
+        self._apply_cuts()
+
+    def mend(self, one: LabHost, other: LabHost) -> None:
+        """The end of a `cut`. Raises `KeyError` where there is none."""
+        del self._cuts[frozenset({one.name, other.name})]
+        self._apply_cuts()
 
     def public_address(self) -> str:
         """An IPv4 address that nobody has, for a router to be renumbered to."""
@@ -179,11 +193,19 @@ class Lab:
             return connect(self.internet, namespace, number, addresses)
         return connect(upstream.namespace, namespace, number, upstream.next_addresses(ipv4=ipv4, ipv6=ipv6))
 
+    def _apply_cuts(self) -> None:
+        self.internet.nft(firewall.render_cuts(self._cuts.values()))
+
     def _namespace(self, name: str, *, forwards: bool) -> Namespace:
         namespace = self._open.enter_context(Namespace(name))
         prepare(namespace, forwards=forwards)
         resolver.give_hosts(namespace, {})
         return namespace
+
+
+def require_lab() -> None:
+    """Raises `MissingCapability` where this user may not make networks, or a program for it is missing."""
+    preflight().require("netns", "nft", "conntrack")
 
 
 def _public4(number: int) -> str:
@@ -192,6 +214,10 @@ def _public4(number: int) -> str:
 
 def _public6(number: int) -> str:
     return f"{PREFIX6.format(number)}1"
+
+
+def _all_addresses(host: LabHost) -> list[str]:
+    return [*host.addresses, *(address for router in host.routers for address in router.link.addresses)]
 
 
 def _tell_name_server(namespace: Namespace, link: Link) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import secrets
 import tempfile
+import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-from ..clients.core import CoreEvent, Webxdc
+from ..clients.core import Webxdc
 from ..clients.iroh_trace import OWN_ID_DIGITS
 from ..clients.rpc import now
 from ..device import Device
 from ..waiting import Deadline, WaitTimeout, wait_until
 from .app import build_app
+from .inbox import Inbox
 from .table import Arrival, Kind, Payload, Sent, TruthTable, tabulate
 
 __all__ = ["LARGEST", "NodeIdUnknown", "Swarm", "join"]
@@ -26,32 +28,47 @@ LARGEST = 130_964
 
 WARM_UP_INTERVAL = 0.05
 """Seconds between two warm-up messages of a device: what is sent before the swarm is up is lost by design."""
+STRAGGLERS_WITHIN = 3.0
+"""Seconds for messages of a swarm that works again: gossip fetches what a neighbour had meanwhile."""
+TALK_ON = 3.0
+"""Seconds to talk on after something happened: what dies of it slowly shows."""
 
 
 class NodeIdUnknown(Exception):
     """What the clients say does not tie a node ID to a device. The text has what they say."""
 
 
-@dataclass(frozen=True)
 class Member:
     """A device with its copy of the app; `index` is its number in the payloads."""
 
-    index: int
-    device: Device
-    app: Webxdc
+    def __init__(self, index: int, device: Device, app: Webxdc, inbox: Inbox) -> None:
+        self.index = index
+        self.device = device
+        self.app = app
+        self._inbox = inbox
+        self._position = 0
 
     @property
     def name(self) -> str:
         return self.device.name
+
+    def inbox(self) -> Inbox:
+        """With everything that has arrived by now."""
+        events, self._position = self.app.received_from(self._position)
+        self._inbox.take(events)
+        return self._inbox
 
 
 class Swarm:
     """The gossip swarm of one app. `within` is a number of seconds."""
 
     def __init__(self, members: Sequence[tuple[Device, Webxdc]]) -> None:
-        self._members = [Member(index, device, app) for index, (device, app) in enumerate(members)]
-        self._names = [member.name for member in self._members]
+        self._names = [device.name for device, _app in members]
         self._run = secrets.token_bytes(8)
+        self._members = [
+            Member(index, device, app, Inbox(device.name, self._names, self._run))
+            for index, (device, app) in enumerate(members)
+        ]
         self._numbers = Counter[Kind]()
 
     def advertise(self, *, within: float = 60.0) -> None:
@@ -86,23 +103,47 @@ class Swarm:
                     lambda: not self._silent(Kind.WARM_UP, first), "the swarm", within=WARM_UP_INTERVAL
                 )
 
-    def exchange(self, count: int, *, size: int | None = None, within: float = 30.0) -> TruthTable:
+    def exchange(
+        self,
+        count: int,
+        *,
+        size: int | None = None,
+        within: float = 30.0,
+        apart: Collection[Device] = (),
+    ) -> TruthTable:
         """Send `count` numbered messages, of `size` bytes if given, from everyone to everyone; what became of each?
 
-        A message that does not arrive in time is a row of the table, not an exception.
+        A message that does not arrive in time is a row of the table, not an exception. Nobody waits for what is sent
+        from or to the devices `apart`: it is not expected to arrive.
         """
         first = self._numbers[Kind.NUMBERED]
         sent = [each for _ in range(count) for each in self._send_all(Kind.NUMBERED, size)]
-        [last, *_] = self._send_all(Kind.LAST)
-        wanted = range(first, first + count)
-        with contextlib.suppress(WaitTimeout):
-            wait_until(
-                lambda: not self._silent(Kind.LAST, last.sequence) and self._all_arrived(wanted),
-                "every message",
-                within=within,
-            )
-        arrivals = [each for each in self._arrivals(Kind.NUMBERED) if each.sequence >= first]
-        return tabulate(self._names, sent, arrivals)
+        return self._tabulate(first, sent, within=within, apart=[each.name for each in apart])
+
+    def exchange_during(
+        self, event: Callable[[], object], *, every: float = 0.05, within: float = 60.0
+    ) -> TruthTable:
+        """Everyone sends a numbered message each `every` seconds: before `event`, while it runs, until each hears each
+        again, and a little longer. What became of them?
+
+        Raises `WaitTimeout` when they do not hear each other again.
+        """
+        deadline = Deadline(within)
+        first = self._numbers[Kind.NUMBERED]
+        over = threading.Event()
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            sending = pool.submit(self._send_until, over, every)
+            try:
+                wait_until(
+                    lambda: not self._silent(Kind.NUMBERED, first), "the swarm", within=deadline.remaining()
+                )
+                event()
+                self.wait_until_up(within=deadline.remaining())
+                over.wait(TALK_ON)
+            finally:
+                over.set()
+            sent = sending.result()
+        return self._tabulate(first, sent, within=STRAGGLERS_WITHIN)
 
     def node_id(self, device: Device) -> str:
         """The node ID (64 hex digits) of a device, from clients alone: never from a server's ledger.
@@ -148,39 +189,46 @@ class Swarm:
             member.app.send(data)
         return sent
 
+    def _send_until(self, over: threading.Event, every: float) -> list[Sent]:
+        sent = self._send_all(Kind.NUMBERED)
+        while not over.wait(every):
+            sent += self._send_all(Kind.NUMBERED)
+        return sent
+
+    def _tabulate(
+        self, first: int, sent: Sequence[Sent], *, within: float, apart: Collection[str] = ()
+    ) -> TruthTable:
+        """Wait for the messages from number `first` on, and for one more, so that duplicates have come as well."""
+        [last, *_] = self._send_all(Kind.LAST)
+        wanted = range(first, max(each.sequence for each in sent) + 1)
+
+        def complete() -> bool:
+            inboxes = {member.name: member.inbox() for member in self._members}
+            return all(
+                inboxes[receiver].heard(sender, Kind.LAST, last.sequence)
+                and inboxes[receiver].has_all(sender, wanted)
+                for sender, receiver in self._pairs(apart)
+            )
+
+        with contextlib.suppress(WaitTimeout):
+            wait_until(complete, "every message", within=within)
+        arrivals = [each for each in self._arrivals(Kind.NUMBERED) if each.sequence >= first]
+        return tabulate(self._names, sent, arrivals)
+
     def _silent(self, kind: Kind, number: int) -> list[str]:
         """The directions in which no message of this kind with this number or a later one arrived."""
-        heard = {(each.sender, each.receiver) for each in self._arrivals(kind) if each.sequence >= number}
+        inboxes = {member.name: member.inbox() for member in self._members}
         return [
             f"{sender} to {receiver}"
-            for sender in self._names
-            for receiver in self._names
-            if sender != receiver and (sender, receiver) not in heard
+            for sender, receiver in self._pairs()
+            if not inboxes[receiver].heard(sender, kind, number)
         ]
 
-    def _all_arrived(self, wanted: Iterable[int]) -> bool:
-        seen = {(each.sender, each.receiver, each.sequence) for each in self._arrivals(Kind.NUMBERED)}
-        pairs = [(a, b) for a in self._names for b in self._names if a != b]
-        return all((*pair, number) in seen for number in wanted for pair in pairs)
+    def _pairs(self, apart: Collection[str] = ()) -> list[tuple[str, str]]:
+        return list(itertools.permutations([name for name in self._names if name not in apart], 2))
 
     def _arrivals(self, kind: Kind) -> list[Arrival]:
-        return [
-            arrival
-            for member in self._members
-            for arrival in arrivals(member.app.received(), member.name, self._names, self._run, kind)
-        ]
-
-
-def arrivals(
-    events: Iterable[CoreEvent], receiver: str, names: Sequence[str], run: bytes, kind: Kind
-) -> list[Arrival]:
-    """What one device's realtime events say about the messages of one kind of one run."""
-    found = []
-    for event in events:
-        payload = Payload.decode(event["data"])
-        if payload and payload.run == run and payload.kind is kind and payload.sender < len(names):
-            found.append(Arrival(receiver, names[payload.sender], payload.sequence, event.time))
-    return found
+        return [arrival for member in self._members for arrival in member.inbox().arrivals(kind)]
 
 
 def join(first: Device, *others: Device, within: float = 60.0) -> Swarm:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -88,6 +89,9 @@ class Direction:
     latencies: tuple[float, ...]
     """Seconds from handing to core to core's event, first arrivals in order of arrival."""
 
+    longest_silence: float = 0.0
+    """Seconds, at most, between two first arrivals."""
+
     @property
     def is_complete(self) -> bool:
         """Everything arrived once, and nothing else did."""
@@ -131,6 +135,37 @@ class TruthTable:
         """As `all_right`, in any order: with more than two devices, a message may take a longer way than the next."""
         return bool(self.directions) and all(each.is_complete and each.sent for each in self.directions)
 
+    @property
+    def lost(self) -> int:
+        """Messages that did not arrive, in all directions."""
+        return sum(each.sent - each.delivered for each in self.directions)
+
+    @property
+    def longest_silence(self) -> float:
+        """Seconds, of the direction that was silent longest."""
+        return max((each.longest_silence for each in self.directions), default=0.0)
+
+    def without(self, *names: str) -> TruthTable:
+        """The table of the others: without the rows and columns of these devices."""
+        return TruthTable(
+            tuple(each for each in self.directions if not {each.sender, each.receiver} & set(names))
+        )
+
+    def grid(self) -> str:
+        """The table as N lines of N cells, senders down and receivers across.
+
+        A cell is what was delivered, `5/10` if that is not all; `+1` duplicates, `~2` out of order, `?1` never sent.
+        """
+        names = list(dict.fromkeys(each.sender for each in self.directions))
+        rows = [["from \\ to", *names]]
+        for sender in names:
+            cells = ("." if sender == name else _cell(self.between(sender, name)) for name in names)
+            rows.append([sender, *cells])
+        widths = [max(len(row[column]) for row in rows) for column in range(len(names) + 1)]
+        return "\n".join(
+            "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows
+        )
+
     def as_json(self) -> list[dict[str, Any]]:
         """The rows as JSON data."""
         return [asdict(each) for each in self.directions]
@@ -161,6 +196,7 @@ def tabulate(names: Sequence[str], sent: Iterable[Sent], arrivals: Iterable[Arri
 def _direction(sender: str, receiver: str, sent: dict[int, float], arrivals: list[Arrival]) -> Direction:
     latencies: list[float] = []
     seen: set[int] = set()
+    times: list[float] = []
     duplicates = out_of_order = never_sent = 0
     for arrival in arrivals:
         if arrival.sequence not in sent:
@@ -171,6 +207,7 @@ def _direction(sender: str, receiver: str, sent: dict[int, float], arrivals: lis
             out_of_order += bool(seen) and arrival.sequence < max(seen)
             seen.add(arrival.sequence)
             latencies.append(arrival.time - sent[arrival.sequence])
+            times.append(arrival.time)
     return Direction(
         sender=sender,
         receiver=receiver,
@@ -181,7 +218,14 @@ def _direction(sender: str, receiver: str, sent: dict[int, float], arrivals: lis
         never_sent=never_sent,
         missing=tuple(sorted(sent.keys() - seen)),
         latencies=tuple(latencies),
+        longest_silence=max((later - earlier for earlier, later in itertools.pairwise(times)), default=0.0),
     )
+
+
+def _cell(row: Direction) -> str:
+    text = str(row.delivered) if row.delivered == row.sent else f"{row.delivered}/{row.sent}"
+    marks = (("+", row.duplicates), ("~", row.out_of_order), ("?", row.never_sent))
+    return text + "".join(f"{mark}{count}" for mark, count in marks if count)
 
 
 def _filling(size: int) -> bytes:

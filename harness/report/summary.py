@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from .call_matrix import render_matrices
 from .calls import render_calls
 from .records import ACCOUNTS_LEFT, Record, Verdict
+from .swarms import render_networks, render_swarms
 
 __all__ = ["accounts_left", "counts", "render_markdown"]
 
@@ -28,7 +29,7 @@ def accounts_left(records: Sequence[Record]) -> str:
 
 
 def render_markdown(name: str, records: Sequence[Record], machine: Sequence[str] = ()) -> str:
-    """What ran where, a table of checks, what is wrong, which way the bytes took, calls, what a reader must know."""
+    """What ran where, a table of checks, what is wrong, which way the bytes took, calls and realtime data, notes."""
     lines = [
         f"# {name}",
         "",
@@ -52,6 +53,10 @@ def render_markdown(name: str, records: Sequence[Record], machine: Sequence[str]
         lines += ["", "## Calls", "", "```", calls, "```"]
     if matrices := render_matrices(records):
         lines += ["", "## Calls from network to network", "", "```", matrices, "```"]
+    if swarms := render_swarms(records):
+        lines += ["", "## Swarms", "", "```", swarms, "```"]
+    if networks := render_networks(records):
+        lines += ["", "## Realtime data from network to network", "", "```", networks, "```"]
     lines += _section("What to know", [(r.check, note) for r in records for note in r.notes])
     return "\n".join(lines) + "\n"
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 import io
 import logging
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from harness.checks import realtime, realtime_paths
+from harness.checks.outcome import Outcome
+from harness.hosts import MissingCapability
+from harness.madmail_suite import suite
 from harness.madmail_suite.arguments import parse
 from harness.madmail_suite.console import Console, Result
 from harness.madmail_suite.tests import NAMES, in_order, select
@@ -142,3 +148,41 @@ def test_the_list_says_what_is_not_there():
         "--test-15  Iroh Discovery",
         "--test-16  WebXDC Realtime",
     ]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "machine_can", "ran"),
+    [
+        ({"lab"}, True, ["two_devices_go_direct", "two_devices_are_relayed"]),
+        ({"lab"}, False, ["two_devices_exchange_messages"]),
+        (set(), True, ["two_devices_exchange_messages"]),
+    ],
+)
+def test_test_16_goes_into_a_lab_where_there_can_be_one(capabilities, machine_can, ran, monkeypatch, caplog):
+    def require_lab():
+        if not machine_can:
+            raise MissingCapability("netns", "no networks can be made")
+
+    called: list[str] = []
+
+    def pretend(name):
+        def run(*_given):
+            called.append(name)
+            return Outcome()
+
+        return run
+
+    for module, name in (
+        (realtime_paths, "two_devices_go_direct"),
+        (realtime_paths, "two_devices_are_relayed"),
+        (realtime, "two_devices_exchange_messages"),
+    ):
+        monkeypatch.setattr(module, name, pretend(name))
+    monkeypatch.setattr(suite, "require_lab", require_lab)
+    session: Any = SimpleNamespace(
+        target=SimpleNamespace(capabilities=capabilities), host=None, devices=None, labs=None
+    )
+    with caplog.at_level(logging.INFO, "harness.progress"):
+        assert suite.run_test(16, session).passed
+    assert called == ran
+    assert ("no networks can be made" in caplog.text) == (not machine_can)

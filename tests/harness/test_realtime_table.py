@@ -1,8 +1,9 @@
+import itertools
 import random
 
 from harness.clients.core import CoreEvent
-from harness.realtime.swarm import arrivals
-from harness.realtime.table import Arrival, Kind, Payload, Sent, tabulate
+from harness.realtime.inbox import Inbox
+from harness.realtime.table import Arrival, Kind, Payload, Sent, TruthTable, tabulate
 
 NAMES = ("alice", "bob")
 RUN = b"this run"
@@ -112,7 +113,13 @@ def test_only_numbered_messages_of_this_run_are_counted():
         event(Payload(RUN, 9, Kind.NUMBERED, 0).encode()),
         event(Payload(RUN, 0, Kind.NUMBERED, 3).encode()),
     ]
-    assert arrivals(events, "bob", NAMES, RUN, Kind.NUMBERED) == [Arrival("bob", "alice", 3, 5.0)]
+    inbox = Inbox("bob", NAMES, RUN)
+    inbox.take(events)
+    assert inbox.arrivals(Kind.NUMBERED) == [Arrival("bob", "alice", 3, 5.0)]
+    assert inbox.has_all("alice", [3])
+    assert not inbox.has_all("alice", [3, 4])
+    assert (inbox.heard("alice", Kind.NUMBERED, 3), inbox.heard("alice", Kind.NUMBERED, 4)) == (True, False)
+    assert not inbox.heard("bob", Kind.NUMBERED, 0)
 
 
 def test_any_order_is_complete_but_not_right():
@@ -131,3 +138,80 @@ def test_a_large_message_counts_only_as_it_was_sent():
     for damaged in (data[:-300] + data[-299:], data[:5000] + b"?" + data[5001:], data[:200] + data[456:]):
         assert Payload.decode(damaged) is None
     assert len(payload.encode()) == 14
+
+
+def a_perfect_swarm(names: tuple[str, ...], count: int = 3) -> tuple[list[Sent], list[Arrival]]:
+    sent = [Sent(name, number, 100 + number) for number in range(count) for name in names]
+    return sent, [
+        Arrival(receiver, each.sender, each.sequence, each.time + 0.5)
+        for each in sent
+        for receiver in names
+        if receiver != each.sender
+    ]
+
+
+def changed_cells(before: TruthTable, after: TruthTable) -> set[tuple[str, str]]:
+    return {
+        (was.sender, was.receiver)
+        for was, now in zip(before.directions, after.directions, strict=True)
+        if was != now
+    }
+
+
+def test_a_pair_that_is_removed_changes_exactly_its_cell():
+    names = ("a", "b", "c", "d")
+    sent, arrived = a_perfect_swarm(names)
+    right = tabulate(names, sent, arrived)
+    for pair in itertools.permutations(names, 2):
+        rest = [each for each in arrived if (each.sender, each.receiver) != pair]
+        table = tabulate(names, sent, rest)
+        assert changed_cells(right, table) == {pair}
+        assert (table.lost, table.complete) == (3, False)
+
+
+def test_a_member_that_hears_everything_twice_changes_exactly_its_column():
+    names = ("a", "b", "c", "d")
+    sent, arrived = a_perfect_swarm(names)
+    doubled = [*arrived, *(each for each in arrived if each.receiver == "c")]
+    table = tabulate(names, sent, doubled)
+    assert changed_cells(tabulate(names, sent, arrived), table) == {("a", "c"), ("b", "c"), ("d", "c")}
+    assert (table.lost, table.complete) == (0, False)
+
+
+def test_without_a_member_its_row_and_column_are_gone():
+    names = ("a", "b", "c")
+    sent, arrived = a_perfect_swarm(names)
+    isolated = tabulate(names, sent, [each for each in arrived if "b" not in (each.sender, each.receiver)])
+    assert not isolated.complete
+    others = isolated.without("b")
+    assert others.all_right
+    assert [(each.sender, each.receiver) for each in others.directions] == [("a", "c"), ("c", "a")]
+
+
+def test_the_grid_shows_who_heard_whom_and_what_is_wrong():
+    names = ("a", "b")
+    sent = [Sent(name, number, 1.0) for name in names for number in range(10)]
+    arrived = [Arrival("b", "a", number, 2.0) for number in (1, 0, 2, 2)]
+    arrived += [Arrival("a", "b", number, 2.0) for number in range(11)]
+    assert tabulate(names, sent, arrived).grid().splitlines() == [
+        "from \\ to     a         b",
+        "        a     .  3/10+1~1",
+        "        b  10?1         .",
+    ]
+
+
+def test_the_longest_silence_is_that_of_the_worst_direction():
+    sent = [Sent(name, number, 1.0) for name in NAMES for number in range(3)]
+    arrived = [Arrival("bob", "alice", number, time) for number, time in enumerate((1.0, 1.5, 4.0))]
+    arrived += [Arrival("alice", "bob", number, 1.0 + number) for number in range(3)]
+    assert tabulate(NAMES, sent, arrived).longest_silence == 2.5
+
+
+def test_events_that_were_taken_are_not_looked_at_again():
+    inbox = Inbox("bob", NAMES, RUN)
+    event = CoreEvent(5.0, "WebxdcRealtimeData", {"data": Payload(RUN, 0, Kind.NUMBERED, 0).encode()})
+    inbox.take([event])
+    inbox.take([])
+    assert len(inbox.arrivals(Kind.NUMBERED)) == 1
+    inbox.take([event])
+    assert len(inbox.arrivals(Kind.NUMBERED)) == 2

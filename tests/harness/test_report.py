@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from harness.checks.catalogue import all_checks
 from harness.report.junit import render_junit
 from harness.report.records import Record, Verdict, evidence, read_records
 from harness.report.redaction import REDACTED, Redactor
 from harness.report.run import Run, new_run_directory
 from harness.report.summary import counts, render_markdown
+from harness.report.swarms import NETWORKS, render_networks
 
 PASSED = Record(
     run="r",
@@ -129,3 +131,32 @@ def test_a_run_directory_keeps_no_secret(tmp_path):
 def test_a_secret_too_short_to_redact_is_refused():
     with pytest.raises(ValueError, match="fewer than 8"):
         Redactor().add("secret")
+
+
+def test_swarms_are_shown_as_tables():
+    messages = {
+        "table": ["from \\ to  a  b", "      a  .  5"],
+        "latency_ms_median": 1.5,
+        "latency_ms_max": 9.0,
+    }
+    text = render_markdown(
+        "run", [replace(PASSED, check="swarms.x", measurements={"messages": messages}), PASSED]
+    )
+    assert "## Swarms\n\n```\nswarms.x (1.5 ms, 9.0 ms at most)\nfrom \\ to  a  b\n      a  .  5\n```" in text
+    assert "## Swarms" not in render_markdown("run", [PASSED])
+
+
+def test_the_way_between_networks_is_a_table_read_both_ways():
+    paths = {
+        "home with home, joining": "mixed(direct 80%, relay 20%)",
+        "home with home, established": "direct",
+        "home with mobile, established": "relayed(relay)",
+    }
+    found = render_networks([replace(PASSED, check=NETWORKS, paths=paths), PASSED])
+    assert found.splitlines() == [
+        "        home     mobile",
+        "home    direct   relayed",
+        "mobile  relayed",
+    ]
+    assert NETWORKS in {check.name for check in all_checks()}
+    assert render_networks([PASSED]) == ""

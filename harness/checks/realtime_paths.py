@@ -1,0 +1,157 @@
+"""Which way realtime data takes between networks of all kinds: real cores in a lab, counted outside of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from ..clients.core import SendFailed
+from ..evidence import drawing
+from ..evidence.verdicts import Path, Verdict
+from ..lab_session import LabFactory, LabSession
+from ..network import profiles
+from ..network.profiles import Profile
+from ..realtime.swarm import LARGEST
+from ..realtime.table import TruthTable
+from ..targets import Target
+from ..waiting import Deadline
+from .lab_swarms import LabSwarm, expect_proven, expected_way, lab_swarm, measured, offered_in_lab
+from .outcome import Outcome, check
+
+__all__ = [
+    "ESSENTIAL",
+    "EVERY",
+    "data_takes_the_way_that_networks_allow",
+    "two_devices_are_relayed",
+    "two_devices_go_direct",
+]
+
+Cell = tuple[Profile, Profile]
+
+ESSENTIAL: tuple[Cell, ...] = (
+    (profiles.HOME, profiles.CARRIER),
+    (profiles.HOME, profiles.SYMMETRIC),
+    (profiles.FULL_CONE, profiles.SYMMETRIC),
+    (profiles.ONLY_443, profiles.PUBLIC),
+)
+KINDS = (
+    profiles.PUBLIC,
+    profiles.FULL_CONE,
+    profiles.ADDRESS_RESTRICTED,
+    profiles.HOME,
+    profiles.SYMMETRIC,
+    profiles.SYMMETRIC_OPEN,
+    profiles.MOBILE,
+    profiles.CARRIER,
+    profiles.DUAL_STACK,
+    profiles.UDP_BLOCKED,
+    profiles.ONLY_443,
+    profiles.ONLY_443_REFUSED,
+)
+EVERY: tuple[Cell, ...] = tuple(itertools.combinations_with_replacement(KINDS, 2))
+"""All in which a device reaches the server of a lab: that has IPv4 only, so a network of IPv6 alone is none of them."""
+
+CELLS_AT_ONCE = 4
+"""Each has two cores."""
+MESSAGES = 50
+FEWER_MESSAGES = 20
+DIRECT_WITHIN = 15.0
+"""Seconds for iroh to find the direct way; the first second is usual."""
+DEADLINE = 10.0
+"""Seconds for messages; they take milliseconds."""
+
+
+@check("IROH-5", "E2E-path", needs=("iroh_relay", "ledger", "lab"))
+def data_takes_the_way_that_networks_allow(
+    _target: Target, labs: LabFactory, *, cells: Sequence[Cell] = ESSENTIAL
+) -> Outcome:
+    """In pairs of networks, messages go direct where hole punching works, and over the target's relay where not."""
+    outcome = Outcome()
+    for start in range(0, len(cells), CELLS_AT_ONCE):
+        batch = cells[start : start + CELLS_AT_ONCE]
+        with labs() as lab, ThreadPoolExecutor(max_workers=len(batch)) as pool:
+            offered_in_lab(lab)
+            trying = [pool.submit(_cell, lab, number, *cell) for number, cell in enumerate(batch)]
+            for each in trying:
+                outcome.include(each.result())
+    return outcome
+
+
+@check("E2E-16", "IROH-5", "E2E-path", needs=("iroh_relay", "ledger", "lab"))
+def two_devices_go_direct(_target: Target, labs: LabFactory) -> Outcome:
+    """Behind two home routers: the relay brings two devices together, then their messages go direct."""
+    with labs() as lab:
+        return _two_devices(lab, profiles.HOME)
+
+
+@check("E2E-16", "IROH-5", "E2E-path", needs=("iroh_relay", "ledger", "lab"))
+def two_devices_are_relayed(_target: Target, labs: LabFactory) -> Outcome:
+    """In two networks that swallow UDP: all messages of two devices go over the target's relay, and none direct."""
+    with labs() as lab:
+        return _two_devices(lab, profiles.UDP_BLOCKED)
+
+
+def _two_devices(lab: LabSession, network: Profile) -> Outcome:
+    outcome = Outcome()
+    places = {"alice": network, "bob": network}
+    with outcome.expect_to_arrive(SendFailed), lab_swarm(outcome, lab, places) as found:
+        wanted = expected_way(network, network)
+        path = _judge(found, wanted, MESSAGES)
+        largest = found.swarm.exchange(1, size=LARGEST)
+        outcome.expect(largest.all_right, f"messages of {LARGEST} bytes went wrong: {largest}")
+        may = "a direct path is possible" if wanted is Verdict.DIRECT else "no direct path is possible"
+        outcome.note(f"both devices in a network of the kind {network.name!r}, {may}: {path.sentence}")
+    return outcome
+
+
+def _cell(lab: LabSession, number: int, one: Profile, other: Profile) -> Outcome:
+    """One pair of networks, with two devices of its own."""
+    outcome = Outcome()
+    places = {f"alice{number}": one, f"bob{number}": other}
+    what = f"{one.name} with {other.name}"
+    with (
+        outcome.expect_to_arrive(SendFailed, what=what),
+        lab_swarm(outcome, lab, places) as found,
+    ):
+        _judge(found, expected_way(one, other), FEWER_MESSAGES)
+    return _as_cell(outcome, what)
+
+
+def _as_cell(outcome: Outcome, what: str) -> Outcome:
+    outcome.reasons = [f"{what}: {reason}" for reason in outcome.reasons]
+    outcome.paths = {f"{what}, {phase}": path for phase, path in outcome.paths.items()}
+    outcome.measurements = {what: outcome.measurements}
+    return outcome
+
+
+def _judge(found: LabSwarm, wanted: Verdict, count: int) -> Path:
+    """Exchange messages on the way that is wanted."""
+    outcome = found.outcome
+    joining = found.watch.path("joining")
+    table, path = _established(found, wanted, count)
+    outcome.paths |= {"joining": joining.name, "established": path.name}
+    outcome.measurements |= {"messages": measured(table), "path": drawing.as_json(path)}
+    outcome.measurements["bytes"] = found.watch.traffic(path.phase)
+    outcome.expect(table.all_right, f"realtime messages went wrong: {table}")
+    expect_proven(outcome, joining)
+    outcome.expect(path.verdict is wanted, f"messages should be {wanted}, they are not: {path.sentence}")
+    if wanted is Verdict.RELAYED:
+        for each in (joining, path):
+            outcome.expect(
+                not each.delivered_directly,
+                f"{each.phase}: {each.delivered_directly} packets arrived directly, and none can",
+            )
+    found.expect_nothing_else_contacted()
+    return path
+
+
+def _established(found: LabSwarm, wanted: Verdict, count: int) -> tuple[TruthTable, Path]:
+    """Where a direct way exists, iroh may need a moment for it: exchange until all goes there, or it takes too long."""
+    deadline = Deadline(DIRECT_WITHIN)
+    for number in itertools.count(1):
+        phase = "established" if number == 1 else f"established, trial {number}"
+        table, path = found.exchange(phase, count, within=DEADLINE)
+        if path.verdict is wanted or wanted is not Verdict.DIRECT or deadline.over or not table.all_right:
+            return table, path
+    raise AssertionError("unreachable")
