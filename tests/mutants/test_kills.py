@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import subprocess
 import sys
-from dataclasses import replace
-from unittest import mock
 
 import pytest
 
@@ -15,7 +12,7 @@ from harness.checks.catalogue import all_checks, run_check
 from harness.checks.outcome import CHECKS
 from harness.checks.realtime import two_devices_exchange_messages
 from harness.device import Device
-from harness.lab_session import LabSession, open_lab
+from harness.lab_session import LabSession
 from harness.report.records import Verdict
 from harness.report.run import Run
 from harness.session import open_session
@@ -84,23 +81,16 @@ def test_no_core_starts_without_turn_of_the_targets_own(name, tmp_path, monkeypa
 @pytest.mark.parametrize(
     "name", [each.name for each in all_checks() if "labs" in inspect.signature(each.run).parameters]
 )
-def test_nothing_starts_in_a_lab_whose_relay_is_somebody_elses(name, tmp_path):
+def test_nothing_starts_in_a_lab_whose_relay_is_somebody_elses(name, tmp_path, monkeypatch):
     """Neither a core nor an agent: the records of METADATA are judged before."""
-    command = [sys.executable, "-m", "mutants", "irohrelay_foreign"]
 
     def devices(*_arguments, **_options):
         raise AssertionError("devices were started")
 
-    @contextlib.contextmanager
-    def labs():
-        with (
-            open_lab(tmp_path / "logs", command=command) as lab,
-            mock.patch.object(LabSession, "devices", devices),
-        ):
-            yield lab
-
+    monkeypatch.setattr(LabSession, "devices", devices)
+    command = [sys.executable, "-m", "mutants", "irohrelay_foreign"]
     with open_session(Run(tmp_path / "run"), command=command) as session:
-        outcome = run_check(CHECKS[name], replace(session, labs=labs))
+        outcome = run_check(CHECKS[name], session)
     if outcome.verdict is Verdict.SKIPPED:
         pytest.skip(outcome.reason)
     assert outcome.verdict is Verdict.FAILED, outcome
