@@ -1,4 +1,4 @@
-"""Debian's coturn on loopback: a TURN server that none of us wrote, for tests of clients."""
+"""Debian's coturn: a TURN server that none of us wrote, for tests of clients and of paths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.clients.turn import TurnClient, TurnClosed, TurnCredentials, TurnUrl
-from harness.hosts import LocalHost, end_process
+from harness.hosts import Host, LocalHost, end_process
 from harness.waiting import WaitTimeout, wait_until
 
 from .scripted import Tls
@@ -44,12 +44,15 @@ class Coturn:
 
 
 @contextmanager
-def coturn(directory: Path, *options: str, tls: Tls | None = None) -> Iterator[Coturn]:
-    """Starts coturn on ports that were free a moment ago, and ends it."""
-    port, tls_port = _free_port(), _free_port()
+def coturn(
+    directory: Path, *options: str, tls: Tls | None = None, host: Host | None = None
+) -> Iterator[Coturn]:
+    """Starts coturn, by default on this machine, on ports that were free a moment ago, and ends it."""
+    host = host or LocalHost()
+    port, tls_port = _free_port(host), _free_port(host)
     server = Coturn(
-        TurnUrl("udp", "127.0.0.1", port),
-        TurnUrl("tls", "127.0.0.1", tls_port, "turns"),
+        TurnUrl("udp", host.address, port),
+        TurnUrl("tls", host.address, tls_port, "turns"),
         directory / "coturn.log",
     )
     certificate = (
@@ -59,7 +62,7 @@ def coturn(directory: Path, *options: str, tls: Tls | None = None) -> Iterator[C
     )
     arguments = [
         *("-n", "--no-cli", "--no-dtls", "--no-rfc5780", "--allow-loopback-peers", "--simple-log", "-v"),
-        *("--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", f"--listening-port={port}"),
+        *(f"--listening-ip={host.address}", f"--relay-ip={host.address}", f"--listening-port={port}"),
         *(f"--tls-listening-port={tls_port}", f"--realm={REALM}"),
         *("--use-auth-secret", f"--static-auth-secret={SECRET}"),
         *(f"--userdb={directory / 'turndb'}", f"--pidfile={directory / 'pid'}", f"--log-file={server.log}"),
@@ -67,26 +70,26 @@ def coturn(directory: Path, *options: str, tls: Tls | None = None) -> Iterator[C
         *options,
     ]
     with (directory / "coturn.stdout").open("wb") as output:
-        process = LocalHost().popen(
+        process = host.popen(
             [str(BINARY), *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
-        wait_until(lambda: _answers(server), "coturn to answer STUN", within=30)
+        wait_until(lambda: _answers(server, host), "coturn to answer STUN", within=30)
         yield server
     finally:
         end_process(process, patience=5)
 
 
-def _answers(server: Coturn) -> bool:
+def _answers(server: Coturn, host: Host) -> bool:
     try:
-        with TurnClient(LocalHost(), server.url, server.credentials(), within=0.2) as client:
+        with TurnClient(host, server.url, server.credentials(), within=0.2) as client:
             client.binding()
     except (TurnClosed, WaitTimeout):
         return False
     return True
 
 
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
+def _free_port(host: Host) -> int:
+    with host.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((host.address, 0))
         return int(probe.getsockname()[1])
