@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import selectors
 import socket
 import struct
 import threading
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -157,7 +157,7 @@ class Capture:
                     return
                 with self._lock:
                     edge.drain(self._writer)
-            time.sleep(PAUSE)
+            select.select([self._end], [], [], PAUSE)
 
 
 class _Edge:

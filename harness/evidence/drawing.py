@@ -101,7 +101,8 @@ def _column(number: int, of: int, width: int) -> int:
 
 
 def _device(device: Device, x: int) -> Iterator[str]:
-    yield _box(x, DEVICES_Y, device.name, "device")
+    network = f" ({device.network})" if device.network else ""
+    yield _box(x, DEVICES_Y, f"{device.name}{network}", "device")
     for number, router in enumerate(device.behind, start=1):
         yield _box(x, DEVICES_Y - number * (BOX_HEIGHT + GAP), router, "nat")
 

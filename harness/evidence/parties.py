@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from ..network.links import Link
+from ..network.profiles import Profile
 from .flows import Endpoint
 
 __all__ = ["Device", "Parties", "Placed", "Service"]
@@ -30,6 +31,8 @@ class Placed(Protocol):
     def addresses(self) -> Sequence[str]: ...
     @property
     def routers(self) -> Sequence[Linked]: ...
+    @property
+    def profile(self) -> Profile: ...
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Device:
     """Its own, and the outer ones of the NATs in front of it."""
     behind: tuple[str, ...] = ()
     """What stands between it and the internet, in words, from the inside out. For drawings."""
+    network: str = ""
+    """What kind of network that makes, in words. For drawings."""
 
     @classmethod
     def at(cls, host: Placed, *, moved_from: Self | None = None) -> Self:
@@ -48,7 +53,10 @@ class Device:
         outer = [address for router in host.routers for address in router.link.addresses]
         before = moved_from.addresses if moved_from is not None else frozenset()
         return cls(
-            host.name, before.union(host.addresses, outer), tuple(router.name for router in host.routers)
+            host.name,
+            before.union(host.addresses, outer),
+            tuple(router.name for router in host.routers),
+            host.profile.name,
         )
 
 

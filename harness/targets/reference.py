@@ -78,9 +78,11 @@ class ReferenceServer:
                     env={**os.environ, LIFELINE: str(lifeline)},
                     process_group=0,  # Ctrl-C in the terminal is for the harness, which then ends the server
                 )
-        except OSError as error:
+        except BaseException as error:
             os.close(self._lifeline)
-            raise ServerError(f"the server does not start: {error}") from error
+            if isinstance(error, OSError):
+                raise ServerError(f"the server does not start: {error}") from error
+            raise
         finally:
             os.close(lifeline)
         try:

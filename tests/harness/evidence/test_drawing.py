@@ -61,6 +61,12 @@ def test_what_never_arrived_is_a_broken_line():
     assert "stroke-dasharray" not in as_svg(paths.of_call(DIRECT, CALL, None, None), CALL)
 
 
+def test_a_device_is_drawn_with_the_kind_of_its_network():
+    alice, bob = CALL.devices
+    who = replace(CALL, devices=(replace(alice, network="symmetric"), bob))
+    assert {"alice (symmetric)", "bob"} <= set(texts(as_svg(paths.of_call(DIRECT, who, None, None), who)))
+
+
 def test_names_are_no_markup():
     odd = Parties((Device('<b>"&', CALL.devices[0].addresses), CALL.devices[1]), CALL.relays)
     path = paths.of_call({'<b>"&': DIRECT["alice"]}, odd, None, None)

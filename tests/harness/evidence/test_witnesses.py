@@ -11,6 +11,7 @@ from harness.clients.turn_ledger import NOTHING, Count, PeerAccount, TurnAllocat
 from harness.evidence import paths
 from harness.evidence.parties import Device
 from harness.evidence.paths import Said, Transfer
+from harness.network.profiles import CARRIER, PUBLIC, Profile
 
 from .recorded import CALL, REALTIME
 
@@ -101,6 +102,7 @@ class Place:
     name: str
     addresses: tuple[str, ...]
     routers: list[SimpleNamespace] = field(default_factory=list)
+    profile: Profile = PUBLIC
 
 
 def router(name: str, *addresses: str) -> SimpleNamespace:
@@ -108,8 +110,11 @@ def router(name: str, *addresses: str) -> SimpleNamespace:
 
 
 def test_a_device_is_known_by_the_addresses_of_its_routers_too():
-    home = Place("alice", ("10.0.1.2",), [router("home", "100.64.0.2"), router("carrier", "5.9.0.10")])
+    home = Place(
+        "alice", ("10.0.1.2",), [router("home", "100.64.0.2"), router("carrier", "5.9.0.10")], CARRIER
+    )
     at_home = Device.at(home)
-    assert at_home == Device("alice", frozenset({"10.0.1.2", "100.64.0.2", "5.9.0.10"}), ("home", "carrier"))
+    addresses = frozenset({"10.0.1.2", "100.64.0.2", "5.9.0.10"})
+    assert at_home == Device("alice", addresses, ("home", "carrier"), "carrier")
     moved = Device.at(Place("alice", ("5.9.0.99",)), moved_from=at_home)
-    assert moved == Device("alice", at_home.addresses | {"5.9.0.99"}, ())
+    assert moved == Device("alice", at_home.addresses | {"5.9.0.99"}, (), "public")
