@@ -14,6 +14,7 @@ from ..calls.call import Media, Talked, parties, place
 from ..calls.servers import TURNS_KEY, ice_servers
 from ..device import Device
 from ..evidence import egress, paths
+from ..evidence.artefacts import keep
 from ..evidence.edges import Edges
 from ..evidence.egress import Egress, Toward
 from ..evidence.parties import Device as Resident
@@ -26,7 +27,7 @@ from ..waiting import WaitTimeout
 from .call_steps import CALL_WITHIN, machine_too_slow, turn_ledger_of
 from .discovery import offered, offered_turn
 
-__all__ = ["Callers", "Seen", "Servers", "callers", "only_443", "try_call"]
+__all__ = ["Callers", "Seen", "Servers", "callers", "try_call"]
 
 progress = logging.getLogger("harness.progress")
 
@@ -34,7 +35,6 @@ Servers = Mapping[str, Sequence[IceServer]]
 """By the name of the device."""
 PHASE = "media"
 HTTPS = 443
-HTTPS_ONLY = frozenset({HTTPS})
 STUN_PORT = 3478
 SETTLE_WITHIN = 10.0
 """Seconds until nothing is on its way any more once both sides have hung up."""
@@ -68,12 +68,8 @@ class Seen:
     refused: str
     """Why there was no call; empty if there was one."""
     talked: Talked | None
-    logs: tuple[Path, ...]
-
-
-def only_443(profile: Profile) -> bool:
-    """Nothing but TCP port 443 passes."""
-    return any(each.firewall.tcp_ports == HTTPS_ONLY for each in profile.routers)
+    files: tuple[Path, ...]
+    """What the agents wrote, and the path as a drawing, as JSON and as text."""
 
 
 @contextmanager
@@ -88,7 +84,7 @@ def callers(session: LabSession, places: Mapping[str, Profile]) -> Iterator[Call
     relays, others, turns = _services(session)
     offer = offered_turn(session.target, session.server)
     hosts = {name: session.lab.device(name, profile) for name, profile in places.items()}
-    by_443 = [name for name, profile in places.items() if only_443(profile)]
+    by_443 = [name for name, profile in places.items() if profile.only_443]
     with session.devices(hosts, by_443=by_443) as started:
         progress.info("%d devices are online, each in a network of its own", len(started))
         servers = {each.name: ice_servers(each.account, offer, each.host) for each in started}
@@ -138,7 +134,7 @@ def try_call(
         egress.of_edges(counted, everybody, devices=toward),
         refused,
         talked,
-        tuple(sorted(logs.glob("*.agent.log"))),
+        (*sorted(logs.glob("*.agent.log")), *keep(path, everybody, logs, PHASE)),
     )
 
 

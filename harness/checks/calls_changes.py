@@ -22,7 +22,7 @@ from ..targets import Target
 from .call_lab import Callers, callers
 from .call_steps import CALL_WITHIN, VIDEO, account_now, machine_too_slow, measure, need_agents, set_up, talk
 from .calls_interrupted import judge_pause, wait_until_closed
-from .outcome import Outcome, check
+from .outcome import Outcome, check, current_outcome
 
 __all__ = [
     "BAD_LINKS",
@@ -49,7 +49,7 @@ def calls_survive_outages(
 ) -> Outcome:
     """For some seconds nothing of a call comes through, and addresses stay: then each side hears the other again."""
     del target  # a lab has a server of the same kind
-    outcome = Outcome()
+    outcome = current_outcome()
     with _lab(outcome, labs, {name: OUTAGES[name] for name in (ALICE, *callees)}) as here:
         for callee, seconds in itertools.product(callees, outages):
             _outage(outcome, here, callee, seconds)
@@ -119,7 +119,7 @@ SECONDS_ON_BAD_LINKS = 4.0
 def calls_on_bad_links_stay_up(target: Target, labs: LabFactory, links: Sequence[str] = LOSS) -> Outcome:
     """Over a link that loses packets, or is slow, or thin, a relayed call stays up, and no worse than the link is."""
     del target
-    outcome = Outcome()
+    outcome = current_outcome()
     with _lab(outcome, labs, {ALICE: profiles.HOME, BOB: profiles.SYMMETRIC}) as here:
         for name in links:
             _bad_link(outcome, here, name, BAD_LINKS[name])
@@ -179,7 +179,7 @@ CHANGES: Mapping[str, Change] = {
 def dead_calls_are_noticed_and_the_next_one_works(target: Target, labs: LabFactory) -> Outcome:
     """A NAT forgets its mappings, or a phone leaves its wifi: both sides notice in 35 s, and the next call works."""
     del target
-    outcome = Outcome()
+    outcome = current_outcome()
     places = {f"{name}, {ALICE}": change.caller for name, change in CHANGES.items()}
     places |= {f"{name}, {BOB}": profiles.HOME for name in CHANGES}
     with _lab(outcome, labs, places) as here, ThreadPoolExecutor(len(CHANGES)) as pool:

@@ -17,9 +17,9 @@ from ..network import profiles
 from ..network.profiles import Profile
 from ..report.call_matrix import MATRIX, MatrixCell, render_matrix
 from ..targets import Target
-from .call_lab import Callers, Seen, Servers, callers, only_443, try_call
+from .call_lab import Callers, Seen, Servers, callers, try_call
 from .call_steps import need_agents
-from .outcome import Outcome, check
+from .outcome import Outcome, check, current_outcome
 
 __all__ = ["ESSENTIAL", "EVERY", "Cell", "calls_take_the_expected_path", "every_cell"]
 
@@ -77,7 +77,7 @@ def calls_take_the_expected_path(
     """From network to network a call goes direct, or through TURN, or there is none, as RFC 4787 lets expect."""
     del target  # a lab has a server of the same kind
     need_agents()
-    outcome = Outcome()
+    outcome = current_outcome()
     places = {name: network for cell in cells for name, network in _places(cell)}
     with labs() as session, callers(session, places) as here:
         for device in here.devices.values():
@@ -133,7 +133,7 @@ def _try_cell(here: Callers, cell: Cell) -> tuple[Outcome, MatrixCell]:
 
 
 def _judge(outcome: Outcome, name: str, expected: Expected, seen: Seen) -> None:
-    outcome.evidence += seen.logs
+    outcome.evidence += seen.files
     outcome.paths[f"media, {name}"] = seen.path.name
     refused = f": {seen.refused}" if seen.refused else ""
     outcome.expect(
@@ -174,7 +174,7 @@ def _over_tcp(here: Callers, cell: Cell) -> Servers:
     changed = {}
     for name, network in _places(cell):
         servers = here.servers[name]
-        if only_443(network):
+        if network.only_443:
             host, port = here.turns
             changed[name] = transport_override(servers, "tls", port, host=host)
         elif network.ipv4 is None or network.ipv4.mapping is None:

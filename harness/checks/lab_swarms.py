@@ -11,6 +11,7 @@ from typing import Any
 from ..clients.core import befriend
 from ..clients.relay import RelayUrl
 from ..device import Device
+from ..evidence.artefacts import keep
 from ..evidence.verdicts import Path, Verdict
 from ..lab_session import LabSession
 from ..network.lab import LabHost
@@ -29,7 +30,6 @@ __all__ = [
     "expected_way",
     "lab_swarm",
     "measured",
-    "needs_443",
     "offered_in_lab",
 ]
 
@@ -67,7 +67,10 @@ class LabSwarm:
         self.watch.begin(phase)
         table = self.swarm.exchange(count, apart=apart, within=within)
         self.watch.end()
-        return table, self.watch.path(phase, table, apart=[device.name for device in apart])
+        path = self.watch.path(phase, table, apart=[device.name for device in apart])
+        name = f"{'-'.join(device.name for device in self.devices)} {phase}"
+        self.outcome.evidence += keep(path, self.watch.parties, self.lab.logs, name)
+        return table, path
 
     def expect_nothing_else_contacted(self) -> None:
         """The devices dealt with the target's services and with each other."""
@@ -81,11 +84,6 @@ def expected_way(one: Profile, other: Profile) -> Verdict:
     if any(here and there and can_punch(here, there) for here, there in families):
         return Verdict.DIRECT
     return Verdict.RELAYED
-
-
-def needs_443(profile: Profile) -> bool:
-    """Only port 443 gets out of this network."""
-    return any(gateway.firewall.tcp_ports is not None for gateway in profile.routers)
 
 
 def offered_in_lab(lab: LabSession) -> RelayUrl:
@@ -105,7 +103,7 @@ def lab_swarm(
         self_test(profile)
     relay = offered_in_lab(lab)
     hosts = {name: lab.lab.device(name, profile) for name, profile in places.items()}
-    by_443 = [name for name, profile in places.items() if needs_443(profile)]
+    by_443 = [name for name, profile in places.items() if profile.only_443]
     devices: tuple[Device, ...] = ()
     capture = lab.logs / f"{'-'.join(places)}.pcapng"
     try:

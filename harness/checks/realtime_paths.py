@@ -17,7 +17,7 @@ from ..realtime.table import TruthTable
 from ..targets import Target
 from ..waiting import Deadline
 from .lab_swarms import LabSwarm, expect_proven, expected_way, lab_swarm, measured, offered_in_lab
-from .outcome import Outcome, check
+from .outcome import Outcome, check, current_outcome
 
 __all__ = [
     "ESSENTIAL",
@@ -67,7 +67,7 @@ def data_takes_the_way_that_networks_allow(
     _target: Target, labs: LabFactory, *, cells: Sequence[Cell] = ESSENTIAL
 ) -> Outcome:
     """In pairs of networks, messages go direct where hole punching works, and over the target's relay where not."""
-    outcome = Outcome()
+    outcome = current_outcome()
     for start in range(0, len(cells), CELLS_AT_ONCE):
         batch = cells[start : start + CELLS_AT_ONCE]
         with labs() as lab, ThreadPoolExecutor(max_workers=len(batch)) as pool:
@@ -93,7 +93,7 @@ def two_devices_are_relayed(_target: Target, labs: LabFactory) -> Outcome:
 
 
 def _two_devices(lab: LabSession, network: Profile) -> Outcome:
-    outcome = Outcome()
+    outcome = current_outcome()
     places = {"alice": network, "bob": network}
     with outcome.expect_to_arrive(SendFailed), lab_swarm(outcome, lab, places) as found:
         wanted = expected_way(network, network)

@@ -20,7 +20,7 @@ from ..network.profiles import Profile
 from ..realtime.table import TruthTable
 from ..targets import Target
 from .lab_swarms import LabSwarm, expect_proven, expected_way, lab_swarm, measured
-from .outcome import Outcome, check
+from .outcome import Outcome, check, current_outcome
 
 __all__ = [
     "CHANGES",
@@ -55,7 +55,7 @@ DEADLINE = 10.0
 @check("IROH-9", "IROH-5", "E2E-path", needs=("iroh_relay", "ledger", "lab"))
 def everyone_hears_everyone(_target: Target, labs: LabFactory, *, networks: Networks = FIVE) -> Outcome:
     """In a swarm of devices in networks of several kinds, every message of each arrives at each other once."""
-    outcome = Outcome()
+    outcome = current_outcome()
     with labs() as lab, outcome.expect_to_arrive(SendFailed), _swarm(outcome, lab, networks) as found:
         table, path = found.exchange("established", MESSAGES)
         _record(outcome, found, table, path)
@@ -75,7 +75,7 @@ def everyone_hears_everyone(_target: Target, labs: LabFactory, *, networks: Netw
 @check("IROH-9", "E2E-path", needs=("iroh_relay", "ledger", "lab"))
 def an_isolated_device_is_lost_alone(_target: Target, labs: LabFactory) -> Outcome:
     """One device of four loses its network: exactly what it sends and what is sent to it is lost."""
-    outcome = Outcome()
+    outcome = current_outcome()
     networks = (profiles.HOME, profiles.UDP_BLOCKED, profiles.HOME, profiles.UDP_BLOCKED)
     with labs() as lab, outcome.expect_to_arrive(SendFailed), _swarm(outcome, lab, networks) as found:
         lost = found.devices[0]
@@ -94,7 +94,7 @@ def an_isolated_device_is_lost_alone(_target: Target, labs: LabFactory) -> Outco
 @check("IROH-9", "IROH-5", "E2E-path", needs=("iroh_relay", "ledger", "lab"))
 def a_cut_link_loses_nothing(_target: Target, labs: LabFactory) -> Outcome:
     """Two devices of three cannot reach each other directly any more: messages go another way, none is lost."""
-    outcome = Outcome()
+    outcome = current_outcome()
     with (
         labs() as lab,
         outcome.expect_to_arrive(SendFailed),
@@ -188,7 +188,7 @@ def a_change_loses_little(
     _target: Target, labs: LabFactory, *, change: Change = CHANGES[SHORT_OUTAGE]
 ) -> Outcome:
     """A device of a swarm that talks has an outage or another network: all hear each other again, little is lost."""
-    outcome = Outcome()
+    outcome = current_outcome()
     with (
         labs() as lab,
         outcome.expect_to_arrive(SendFailed, what=change.name),

@@ -76,6 +76,11 @@ class Profile:
     """What UDP over IPv4 meets on the way; None: no such addresses."""
     ipv6: Behaviour | None = None
 
+    @property
+    def only_443(self) -> bool:
+        """Nothing but TCP port 443 gets out."""
+        return any(each.firewall.tcp_ports == frozenset({443}) for each in self.routers)
+
     def behind(self, outer: Profile) -> Profile:
         """This network as a customer of another one."""
         return replace(

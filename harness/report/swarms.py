@@ -12,6 +12,9 @@ NETWORKS = "realtime_paths.data_takes_the_way_that_networks_allow"
 PHASE = ", established"
 
 
+LEGEND = "5/10: five of ten arrived; +2: two came twice; ~3: three came after a later one; ?1: one that nobody sent."
+
+
 def render_swarms(records: Sequence[Record]) -> str:
     """The truth table of each swarm, with milliseconds; empty if there was none."""
     found = []
@@ -20,7 +23,7 @@ def render_swarms(records: Sequence[Record]) -> str:
         if isinstance(messages, dict) and "table" in messages:
             took = f"{messages['latency_ms_median']} ms, {messages['latency_ms_max']} ms at most"
             found.append("\n".join([f"{record.check} ({took})", *messages["table"]]))
-    return "\n\n".join(found)
+    return "\n\n".join([*found, LEGEND]) if found else ""
 
 
 def render_networks(records: Sequence[Record]) -> str:

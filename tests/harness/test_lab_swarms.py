@@ -3,7 +3,7 @@
 import pytest
 
 from harness.checks import realtime_paths
-from harness.checks.lab_swarms import expected_way, needs_443
+from harness.checks.lab_swarms import expected_way
 from harness.evidence.verdicts import Verdict
 from harness.network import profiles
 from harness.network.profiles import (
@@ -37,7 +37,7 @@ def test_the_expected_way_is_direct_where_a_hole_can_be_punched(one, other, way)
 
 
 def test_only_networks_that_let_nothing_but_443_out_need_it():
-    needing = {profile.name for profile in profiles.ALL if needs_443(profile)}
+    needing = {profile.name for profile in profiles.ALL if profile.only_443}
     assert needing == {"only 443", "only 443, refused"}
 
 
