@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .device import Device, devices_online
 from .hosts import Host, LocalHost
-from .lab_session import LabFactory, open_lab
+from .lab_session import LabFactory, LabSession, open_lab
 from .report.run import Run
 from .targets import Target
 from .targets.options import Choice
@@ -85,7 +85,7 @@ def open_session(
                 relay_ping_interval=RELAY_PING_INTERVAL,
             ) as server:
                 target = choice.prepare(server.target, host)
-                session = _session(run, target, host, logs, choice, command=command, arguments=arguments)
+                session = _session(run, target, host, logs, choice, command=command, own_arguments=arguments)
                 yield replace(session, restarted=restarted)
         finally:
             keep_service_logs(state, logs)
@@ -99,11 +99,19 @@ def _session(
     choice: Choice,
     *,
     command: Sequence[str],
-    arguments: Sequence[str] = (),
+    own_arguments: Sequence[str] = (),
 ) -> Session:
     target = replace(target, on_secret=run.redactor.add)
     devices = functools.partial(devices_online, target=target, logs=logs, host=host, cores=choice.cores)
-    labs = functools.partial(
-        open_lab, logs, command=command, arguments=arguments, cores=choice.cores, on_secret=run.redactor.add
-    )
+
+    def labs(*, arguments: Sequence[str] = (), ipv6: bool = False) -> AbstractContextManager[LabSession]:
+        return open_lab(
+            logs,
+            command=command,
+            arguments=[*own_arguments, *arguments],
+            ipv6=ipv6,
+            cores=choice.cores,
+            on_secret=run.redactor.add,
+        )
+
     return Session(run, target, host, devices, labs)
