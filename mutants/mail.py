@@ -42,6 +42,7 @@ __all__ = [
     "with_foreign_relay_url",
     "with_foreign_turn_server",
     "with_relay_behind_bad_certificate",
+    "with_turn_at_localhost",
     "with_turn_expiry_in_milliseconds",
     "with_turns_at_a_port_without_tls",
     "with_unusable_relay_url",
@@ -86,6 +87,10 @@ def with_closed_turn_port(arguments: Sequence[str]) -> int:
 
 def with_foreign_turn_server(arguments: Sequence[str]) -> int:
     return _with(arguments, TURN_ADDRESS, lambda _address: "203.0.113.7:3478")  # RFC 5737: nobody lives there
+
+
+def with_turn_at_localhost(arguments: Sequence[str]) -> int:
+    return _with(arguments, TURN_ADDRESS, lambda address: f"localhost:{address.rpartition(':')[2]}")
 
 
 def with_turn_expiry_in_milliseconds(arguments: Sequence[str]) -> int:

@@ -315,6 +315,17 @@ _ALL = (
         ),
     ),
     Mutant(
+        "turn_at_localhost",
+        "settings",
+        "mail",
+        mail.with_turn_at_localhost,
+        "METADATA names a host for TURN that is another one for each client",
+        (
+            Kill("names.turn_host_leads_to_the_target", "names localhost as the TURN server, and that is at"),
+            Kill("names.core_finds_turn_by_its_name", "names localhost as the TURN server, and that is at"),
+        ),
+    ),
+    Mutant(
         "turn_milliseconds",
         "settings",
         "mail",
