@@ -18,7 +18,7 @@ from .network.lab import Lab, LabHost
 from .targets import Target
 from .targets.reference import REFERENCE_COMMAND, ReferenceServer, keep_service_logs
 
-__all__ = ["DOMAIN", "LabFactory", "LabSession", "open_lab"]
+__all__ = ["DOMAIN", "RELAY_PORT", "STUN_PORT", "LabFactory", "LabSession", "open_lab"]
 
 SERVER = "chatmail"
 DOMAIN = "chatmail.example"

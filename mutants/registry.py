@@ -315,6 +315,14 @@ _ALL = (
         ),
     ),
     Mutant(
+        "mail_on_ipv4_only",
+        "settings",
+        "mail",
+        mail.listening_on_ipv4_only,
+        "the server's name has an IPv6 address, where nobody answers",
+        (Kill("ipv6.devices_without_ipv4_are_served", "nobody answers over IPv6 at"),),
+    ),
+    Mutant(
         "turn_at_localhost",
         "settings",
         "mail",

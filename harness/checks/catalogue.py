@@ -12,6 +12,7 @@ from . import (
     calls_many,
     discovery,
     durability,
+    ipv6,
     mail,
     names,
     realtime,
@@ -40,6 +41,7 @@ MODULES = (
     calls_lifetimes,
     calls_many,
     calls_interrupted,
+    ipv6,
 )
 """Importing them is what registers their checks; the order is that of a report."""
 
