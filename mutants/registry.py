@@ -323,6 +323,14 @@ _ALL = (
         (Kill("ipv6.devices_without_ipv4_are_served", "nobody answers over IPv6 at"),),
     ),
     Mutant(
+        "turn_on_ipv4_only",
+        "settings",
+        "turn",
+        turn.listening_on_ipv4_only,
+        "nobody answers STUN at the relay's IPv6 address",
+        (Kill("ipv6.devices_without_ipv4_are_served", "no STUN over IPv6 at"),),
+    ),
+    Mutant(
         "turn_at_localhost",
         "settings",
         "mail",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ..calls.agent import NoRelayCandidate, calls_are_possible
 from ..calls.call import Media, parties, place
 from ..calls.servers import ice_servers
+from ..clients import stun
 from ..clients.core import SendFailed, befriend
 from ..clients.relay import RelayUrl
 from ..device import Device
@@ -92,6 +93,8 @@ def devices_without_ipv4_are_served(
         if not _expect_mail_listeners(outcome, lab.target, hosts["alice"]):
             return outcome
         relay = offered(lab.target, hosts["alice"]).iroh_relay
+        if not _expect_relay_listeners(outcome, relay, hosts["alice"]):
+            return outcome
         with (
             _pair(outcome, lab, hosts, relay) as pair,
             outcome.expect_to_arrive(SendFailed, what=f"{one.name} with {other.name}"),
@@ -134,13 +137,33 @@ def _parties(lab: LabSession, hosts: Mapping[str, LabHost], relay: RelayUrl) -> 
 
 def _expect_mail_listeners(outcome: Outcome, target: Target, host: Host) -> Outcome:
     """Before any core starts: it would only say that it cannot be configured."""
-    addresses = [each for each in host.resolve(target.host) if ":" in each]
-    outcome.expect(addresses, f"{target.host} has no IPv6 address")
-    for address, port in itertools.product(addresses, (target.imaps, target.submissions)):
-        try:
+    return _expect_listeners(outcome, host, target.host, target.imaps, target.submissions)
+
+
+def _expect_relay_listeners(outcome: Outcome, relay: RelayUrl, host: Host) -> Outcome:
+    """Likewise what would only show as silence."""
+    _expect_listeners(outcome, host, relay.host, relay.port)
+    addresses = host.resolve(relay.host)
+    if all(":" in each for each in addresses):
+        return outcome
+    for address in addresses:
+        if ":" in address:
+            with outcome.expect_to_arrive(
+                stun.StunError,
+                OSError,
+                what=f"no STUN over IPv6 at {address}: iroh 0.35 dials the IPv4 address of {relay.host} then, and "
+                "a device without IPv4 never gets there",
+            ):
+                stun.probe(host, address, within=CONNECT_WITHIN)
+    return outcome
+
+
+def _expect_listeners(outcome: Outcome, host: Host, name: str, *ports: int) -> Outcome:
+    addresses = [each for each in host.resolve(name) if ":" in each]
+    outcome.expect(addresses, f"{name} has no IPv6 address")
+    for address, port in itertools.product(addresses, ports):
+        with outcome.expect_to_arrive(OSError, what=f"nobody answers over IPv6 at {address} port {port}"):
             host.connect(address, port, within=CONNECT_WITHIN).close()
-        except OSError as error:
-            outcome.expect(False, f"nobody answers over IPv6 at {address} port {port}: {error}")
     return outcome
 
 
