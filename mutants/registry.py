@@ -6,37 +6,11 @@ reason contains the phrase; errors, crashes and unexplained time-outs are no kil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
-
 from . import mail, relay, supervisor, turn
+from .declaration import Kill, Mutant
+from .whereabouts import WHEREABOUTS
 
 __all__ = ["MUTANTS", "Kill", "Mutant"]
-
-Run = Callable[[Sequence[str]], int]
-"""Runs one service of the server, or the supervisor, with its usual arguments until a signal; returns the exit code."""
-
-
-@dataclass(frozen=True)
-class Kill:
-    """The check that must fail, by its registered name, and words that its reason must contain."""
-
-    check: str
-    phrase: str
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A reference server with one wrong behaviour in one service, or in the supervisor of all."""
-
-    name: str
-    kind: Literal["settings", "wire", "strategy"]
-    service: Literal["mail", "iroh_relay", "turn", "supervisor"]
-    run: Run
-    wrong: str
-    killed_by: tuple[Kill, ...]
-
 
 _ALL = (
     Mutant(
@@ -315,33 +289,6 @@ _ALL = (
         ),
     ),
     Mutant(
-        "mail_on_ipv4_only",
-        "settings",
-        "mail",
-        mail.listening_on_ipv4_only,
-        "the server's name has an IPv6 address, where nobody answers",
-        (Kill("ipv6.devices_without_ipv4_are_served", "nobody answers over IPv6 at"),),
-    ),
-    Mutant(
-        "turn_on_ipv4_only",
-        "settings",
-        "turn",
-        turn.listening_on_ipv4_only,
-        "nobody answers STUN at the relay's IPv6 address",
-        (Kill("ipv6.devices_without_ipv4_are_served", "no STUN over IPv6 at"),),
-    ),
-    Mutant(
-        "turn_at_localhost",
-        "settings",
-        "mail",
-        mail.with_turn_at_localhost,
-        "METADATA names a host for TURN that is another one for each client",
-        (
-            Kill("names.turn_host_leads_to_the_target", "names localhost as the TURN server, and that is at"),
-            Kill("names.core_finds_turn_by_its_name", "names localhost as the TURN server, and that is at"),
-        ),
-    ),
-    Mutant(
         "turn_milliseconds",
         "settings",
         "mail",
@@ -522,6 +469,7 @@ _ALL = (
             ),
         ),
     ),
+    *WHEREABOUTS,
 )
 
 MUTANTS = {mutant.name: mutant for mutant in _ALL}

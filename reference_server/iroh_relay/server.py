@@ -153,12 +153,8 @@ class RelayService:
 
 def _listening_socket(address: SocketAddress) -> socket.socket:
     """`[::]` is both families, as for upstream's relay; asyncio would make it IPv6 alone."""
-    everywhere = address.host == "::"
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    try:
-        return socket.create_server(address, family=family, dualstack_ipv6=everywhere)
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror} (relay, {address})") from error
+    return socket.create_server(address, family=family, dualstack_ipv6=address.host == "::")
 
 
 class _StunProtocol(asyncio.DatagramProtocol):
