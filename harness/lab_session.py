@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from .clients.versions import CoreChoice
@@ -16,11 +18,15 @@ from .network.lab import Lab, LabHost
 from .targets import Target
 from .targets.reference import REFERENCE_COMMAND, ReferenceServer, keep_service_logs
 
-__all__ = ["LabFactory", "LabSession", "open_lab"]
+__all__ = ["DOMAIN", "RELAY_PORT", "STUN_PORT", "LabFactory", "LabSession", "open_lab"]
 
 SERVER = "chatmail"
+DOMAIN = "chatmail.example"
+"""The name of a server that is reached over IPv4 and IPv6."""
 ON_443 = ("imap", "submission", "relay", "turns")
 """Services that have an address of their own besides the server's, on TCP port 443 of which they are found."""
+RELAY_PORT = 3340
+"""Of a server that is found by its name."""
 STUN_PORT = 3478
 """UDP, where iroh asks at the relay's address; without an answer it starts three seconds late."""
 
@@ -52,7 +58,12 @@ class LabSession:
         )
 
 
-LabFactory = Callable[[], AbstractContextManager[LabSession]]
+class LabFactory(Protocol):
+    """Makes labs with a server like the target; see `open_lab`."""
+
+    def __call__(
+        self, *, arguments: Sequence[str] = (), ipv6: bool = False
+    ) -> AbstractContextManager[LabSession]: ...
 
 
 @contextlib.contextmanager
@@ -61,13 +72,15 @@ def open_lab(
     *,
     command: Sequence[str] = REFERENCE_COMMAND,
     arguments: Sequence[str] = (),
+    ipv6: bool = False,
     cores: CoreChoice | None = None,
     on_secret: Callable[[str], object] = str,
 ) -> Iterator[LabSession]:
     """A lab with a reference server (or another `command`) at a public address and the standard ports.
 
-    `logs`: where programs write; each lab gets a directory of its own there. Raises `MissingCapability` where this
-    machine cannot have a lab, and `ServerError`.
+    `logs`: where programs write; each lab gets a directory of its own there. `ipv6`: the server is found by the name
+    `DOMAIN`, over IPv4 and IPv6; METADATA has that name for the relay, and for TURN an IPv4 address as ever. Raises
+    `MissingCapability` where this machine cannot have a lab, and `ServerError`.
     """
     logs.mkdir(parents=True, exist_ok=True)
     logs = Path(tempfile.mkdtemp(prefix="lab-", dir=logs))
@@ -76,20 +89,62 @@ def open_lab(
         host = lab.server(SERVER, addresses=1 + len(ON_443))
         own, *others = (each for each in host.addresses if ":" not in each)
         on_443 = dict(zip(ON_443, others, strict=True))
-        listening = ["--host", own, "--public", "--standard-ports", *arguments]
-        listening += ["--advertise-relay", f"http://{on_443['relay']}:443"]
-        listening += ["--advertise-turns", f"{on_443['turns']}:443"]
+        if ipv6:
+            lab.names.set(DOMAIN, own, _ipv6(host))
+            listening = _on_both_families(Path(directory), own, _ipv6(host))
+        else:
+            listening = ["--host", own, "--advertise-relay", f"http://{on_443['relay']}:443"]
+        listening += [
+            "--public",
+            "--standard-ports",
+            "--advertise-turns",
+            f"{on_443['turns']}:443",
+            *arguments,
+        ]
         try:
             with ReferenceServer(
                 state, logs, host=host, command=command, arguments=listening, ephemeral=False
             ) as server:
                 target = replace(server.target, on_secret=on_secret, other_addresses=frozenset(others))
+                if ipv6:
+                    target = replace(target, host=DOMAIN)
                 _forward_443(host, own, on_443, server)
                 yield LabSession(
                     lab, host, target, _by_443(target, on_443), server, logs, cores or CoreChoice()
                 )
         finally:
             keep_service_logs(state, logs)
+
+
+def _ipv6(host: LabHost) -> str:
+    return next(each for each in host.addresses if ":" in each)
+
+
+def _on_both_families(directory: Path, ipv4: str, ipv6: str) -> list[str]:
+    """How an operator lets the server listen on every address: only TURN needs to be told which there are.
+
+    Its listener for IPv6 is there because iroh asks for STUN at each address of the relay.
+    """
+    secret = secrets.token_urlsafe(32)
+    maddy, relay = directory / "maddy.conf", directory / "iroh-relay.toml"
+    maddy.touch(mode=0o600)
+    maddy.write_text(f"""\
+$(primary_domain) = {DOMAIN}
+imap tls://0.0.0.0:993 {{
+    turn_enable yes
+    turn_server {ipv4}
+    turn_port {STUN_PORT}
+    turn_secret {secret}
+}}
+turn udp://{ipv4}:{STUN_PORT} udp://[{ipv6}]:{STUN_PORT} tcp://{ipv4}:{STUN_PORT} tls://{ipv4}:5349 {{
+    realm {DOMAIN}
+    secret {secret}
+    tls self_signed
+}}
+""")
+    relay.write_text(f'http_bind_addr = "[::]:{RELAY_PORT}"\nenable_stun = false\nenable_metrics = false\n')
+    files = ["--config", str(maddy), "--config", str(relay), "--dialect", "chatmail"]
+    return ["--host", "::", *files, "--advertise-relay", f"http://{DOMAIN}:{RELAY_PORT}"]
 
 
 def _by_443(target: Target, on_443: Mapping[str, str]) -> Target:

@@ -12,7 +12,7 @@ from pathlib import Path
 from .clients.versions import CoreChoice
 from .device import Device, devices_online
 from .hosts import Host, LocalHost
-from .lab_session import LabFactory, open_lab
+from .lab_session import LabSession, open_lab
 from .report.run import Run
 from .targets import Target
 from .targets.options import Choice
@@ -49,14 +49,15 @@ class Session:
             devices_online, target=self.target, logs=self.logs, host=self.host, cores=self.cores
         )
 
-    @property
-    def labs(self) -> LabFactory:
-        """Labs with a server of the same kind as the target."""
-        return functools.partial(
-            open_lab,
+    def labs(
+        self, *, arguments: Sequence[str] = (), ipv6: bool = False
+    ) -> AbstractContextManager[LabSession]:
+        """A lab with a server of the same kind as the target, see `open_lab`."""
+        return open_lab(
             self.logs,
             command=self.command,
-            arguments=self.arguments,
+            arguments=[*self.arguments, *arguments],
+            ipv6=ipv6,
             cores=self.cores,
             on_secret=self.run.redactor.add,
         )

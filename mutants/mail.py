@@ -31,6 +31,7 @@ __all__ = [
     "answering_metadata_to_strangers",
     "changing_uid_validity",
     "hiding_metadata",
+    "listening_on_ipv4_only",
     "losing_mail_over_quota",
     "never_waking_idle",
     "opening_mailboxes_of_others",
@@ -42,6 +43,7 @@ __all__ = [
     "with_foreign_relay_url",
     "with_foreign_turn_server",
     "with_relay_behind_bad_certificate",
+    "with_turn_at_localhost",
     "with_turn_expiry_in_milliseconds",
     "with_turns_at_a_port_without_tls",
     "with_unusable_relay_url",
@@ -86,6 +88,14 @@ def with_closed_turn_port(arguments: Sequence[str]) -> int:
 
 def with_foreign_turn_server(arguments: Sequence[str]) -> int:
     return _with(arguments, TURN_ADDRESS, lambda _address: "203.0.113.7:3478")  # RFC 5737: nobody lives there
+
+
+def listening_on_ipv4_only(arguments: Sequence[str]) -> int:
+    return _with(arguments, "--host", lambda host: "0.0.0.0" if host == "::" else host)  # noqa: S104 - in a lab
+
+
+def with_turn_at_localhost(arguments: Sequence[str]) -> int:
+    return _with(arguments, TURN_ADDRESS, lambda address: f"localhost:{address.rpartition(':')[2]}")
 
 
 def with_turn_expiry_in_milliseconds(arguments: Sequence[str]) -> int:

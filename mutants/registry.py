@@ -9,6 +9,7 @@ from __future__ import annotations
 from . import mail, relay, supervisor, turn
 from .declaration import Kill, Mutant
 from .in_labs import IN_LABS
+from .whereabouts import WHEREABOUTS
 
 __all__ = ["MUTANTS", "Kill", "Mutant"]
 
@@ -502,6 +503,7 @@ _ALL = (
         (Kill("turn.turn_allocates_with_offered_credentials", "the ledger of TURN counts"),),
     ),
     *IN_LABS,
+    *WHEREABOUTS,
 )
 
 MUTANTS = {mutant.name: mutant for mutant in _ALL}

@@ -33,6 +33,7 @@ __all__ = [
     "forwarding_media_one_way",
     "forwarding_without_permissions",
     "leaving_errors_unsigned",
+    "listening_on_ipv4_only",
     "losing_every_fifth",
     "losing_every_fifth_of_streams",
     "open_to_loopback",
@@ -77,6 +78,10 @@ def _with_credentials(arguments: Sequence[str], make: Callable[[Sequence[str], s
         return TurnService(settings, secrets, ledger, adapt=adapt, **options)  # type: ignore[arg-type]
 
     return main(arguments, service)
+
+
+def listening_on_ipv4_only(arguments: Sequence[str]) -> int:
+    return main([word for word in arguments if not word.startswith("--listen=udp://[")])
 
 
 def telling_a_wrong_relay_ip(arguments: Sequence[str]) -> int:

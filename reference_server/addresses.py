@@ -23,11 +23,14 @@ __all__ = [
     "claim_address",
     "free_ports",
     "is_unspecified",
+    "without_mapping",
 ]
 
 STUN_PORT = 3478
 """Also the port of TURN over UDP and TCP."""
 TURNS_PORT = 5349
+MAPPED = "::ffff:"
+"""What stands before an IPv4 address on a socket of both families (RFC 4291, 2.5.5.2)."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,12 @@ STANDARD_PORTS = replace(DEFAULT_PORTS, imaps=993, imap=143, submissions=465, su
 def is_unspecified(host: str) -> bool:
     """Whether it stands for every address."""
     return host in ("", "0.0.0.0", "::")  # noqa: S104 - compared, not listened on
+
+
+def without_mapping(address: str) -> str:
+    """The address of a client as it knows it itself: an IPv4 address, where an IPv6 one only wraps it."""
+    inner = address.removeprefix(MAPPED)
+    return inner if "." in inner and ":" not in inner else address
 
 
 def claim_address(host: str) -> socket.socket:

@@ -14,7 +14,9 @@ from . import (
     calls_paths,
     discovery,
     durability,
+    ipv6,
     mail,
+    names,
     realtime,
     realtime_paths,
     relay,
@@ -40,12 +42,14 @@ MODULES = (
     durability,
     services,
     turn,
+    names,
     calls,
     calls_lifetimes,
     calls_many,
     calls_interrupted,
     calls_paths,
     calls_changes,
+    ipv6,
 )
 """Importing them is what registers their checks; the order is that of a report."""
 

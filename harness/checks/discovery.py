@@ -26,6 +26,7 @@ __all__ = [
     "offered",
     "offered_to_cores",
     "offered_turn",
+    "stated_turn",
     "turns_is_offered",
 ]
 
@@ -57,6 +58,17 @@ def offered_to_cores(target: Target, host: Host) -> Offer:
 
 def offered_turn(target: Target, host: Host, key: str = TURN_KEY) -> TurnOffer:
     """The TURN server of one METADATA key. Raises `PromiseBroken` for a missing, unusable or foreign value."""
+    offer = stated_turn(target, host, key)
+    if not belongs_to(target, offer.host, host):
+        raise PromiseBroken(
+            f"METADATA offers the TURN server of somebody else: {offer} is not on {target.host} ({target.domain}), "
+            f"but {_whereabouts(offer.host, host)}"
+        )
+    return offer
+
+
+def stated_turn(target: Target, host: Host, key: str = TURN_KEY) -> TurnOffer:
+    """What METADATA says, whosever it is. Raises `PromiseBroken` for a missing or unusable value."""
     with ImapClient(host, target) as imap:
         imap.login(target.any_account())
         try:
@@ -70,11 +82,6 @@ def offered_turn(target: Target, host: Host, key: str = TURN_KEY) -> TurnOffer:
     except TurnError as error:
         raise PromiseBroken(f"METADATA offers an unusable TURN server: {error}") from error
     target.on_secret(offer.password)
-    if not belongs_to(target, offer.host, host):
-        raise PromiseBroken(
-            f"METADATA offers the TURN server of somebody else: {offer} is not on {target.host} ({target.domain}), "
-            f"but {_whereabouts(offer.host, host)}"
-        )
     return offer
 
 

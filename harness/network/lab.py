@@ -29,7 +29,7 @@ from .preflight import preflight
 from .profiles import PUBLIC, Gateway, Profile
 from .router import PREFIX6, SHARED_BY, Router
 
-__all__ = ["Lab", "LabHost", "require_lab"]
+__all__ = ["NAME_SERVERS", "Lab", "LabHost", "require_lab"]
 
 PUBLIC4 = "5.9.{}.{}"
 """Ordinary public addresses: stacks treat the ranges for documentation as special, and nothing leaves the lab."""

@@ -7,6 +7,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING
 
+from ..addresses import without_mapping
 from . import frames, frames_v1
 from .client import Client
 from .http import MAX_HEAD, HttpConnection, Responder, Transport, Upgrade
@@ -57,8 +58,8 @@ class Connection(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         host, port = (transport.get_extra_info("peername") or ("unknown", 0))[:2]
-        self.address = host
-        self.record = self._shell.ledger.connection(self._listener, f"{host}:{port}")
+        self.address = without_mapping(host)
+        self.record = self._shell.ledger.connection(self._listener, f"{self.address}:{port}")
         if self._shell.accept(self):
             self._wait(self._shell.limits.request_timeout)
         else:

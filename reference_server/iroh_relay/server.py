@@ -130,7 +130,7 @@ class RelayService:
             if tls is None
             else partial(TlsConnection, self._shell, listener, responder, tls)
         )
-        server = await self._shell.loop.create_server(make, address.host, address.port)
+        server = await self._shell.loop.create_server(make, sock=_listening_socket(address))
         self._servers.append(server)
         return SocketAddress(address.host, server.sockets[0].getsockname()[1])
 
@@ -149,6 +149,12 @@ class RelayService:
             raise OSError(error.errno, f"{error.strerror}: STUN on UDP {address}") from error
         port: int = self._stun.get_extra_info("sockname")[1]
         return port
+
+
+def _listening_socket(address: SocketAddress) -> socket.socket:
+    """`[::]` is both families, as for upstream's relay; asyncio would make it IPv6 alone."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    return socket.create_server(address, family=family, dualstack_ipv6=address.host == "::")
 
 
 class _StunProtocol(asyncio.DatagramProtocol):

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from reference_server.addresses import without_mapping
 from reference_server.ledger import ConnectionRecord, Ledger
 
 from .settings import Limits
@@ -112,12 +113,13 @@ class Listener:
                     log.warning("%s: cannot accept: %s", self._name, error)
                     await asyncio.sleep(ACCEPT_PAUSE)
                     continue
-                if self._admission.enter(address[0]):
-                    task = asyncio.create_task(self._serve(sock, address[0], address[1]))
+                source = without_mapping(address[0])
+                if self._admission.enter(source):
+                    task = asyncio.create_task(self._serve(sock, source, address[1]))
                     self._connections.add(task)
                     task.add_done_callback(self._connections.discard)
                 else:
-                    log.warning("%s: too many connections, %s is turned away", self._name, address[0])
+                    log.warning("%s: too many connections, %s is turned away", self._name, source)
                     sock.close()
 
     async def _serve(self, sock: socket.socket, source: str, port: int) -> None:

@@ -87,8 +87,8 @@ def outcome_of(tmp_path, cells, *, command=REFERENCE_COMMAND, session_class=LabS
     with open_session(Run(tmp_path / "run"), command=command) as session:
 
         @contextmanager
-        def labs():
-            with session.labs() as made:
+        def labs(**options):
+            with session.labs(**options) as made:
                 yield session_class(**{each.name: getattr(made, each.name) for each in fields(made)})
 
         outcome = calls_paths.calls_take_the_expected_path(session.target, labs, cells)

@@ -142,7 +142,7 @@ def test_swarms_are_shown_as_tables():
     text = render_markdown(
         "run", [replace(PASSED, check="swarms.x", measurements={"messages": messages}), PASSED]
     )
-    assert "## Swarms\n\n```\nswarms.x (1.5 ms, 9.0 ms at most)\nfrom \\ to  a  b\n      a  .  5\n```" in text
+    assert "## Swarms\n\n```\nswarms.x (1.5 ms, 9.0 ms at most)\nfrom \\ to  a  b\n      a  .  5\n" in text
     assert "## Swarms" not in render_markdown("run", [PASSED])
 
 

@@ -1,0 +1,261 @@
+"""Devices without an IPv4 address: mail, realtime data and calls with a server that is found over both families."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ..calls.agent import NoRelayCandidate, calls_are_possible
+from ..calls.call import Media, parties, place
+from ..calls.servers import ice_servers
+from ..clients import stun
+from ..clients.core import SendFailed, befriend
+from ..clients.relay import RelayUrl
+from ..device import Device
+from ..evidence import drawing, egress, paths
+from ..evidence.edges import Edges
+from ..evidence.egress import Toward
+from ..evidence.flows import EdgeCounts
+from ..evidence.parties import Device as Resident
+from ..evidence.parties import Parties, Service
+from ..evidence.verdicts import Path, Verdict
+from ..hosts import Host
+from ..lab_session import DOMAIN, RELAY_PORT, STUN_PORT, LabFactory, LabSession
+from ..network import probe, profiles
+from ..network.firewall import Firewall
+from ..network.lab import NAME_SERVERS, LabHost
+from ..network.nat import BLOCKED
+from ..network.profiles import Gateway, Profile
+from ..network.punching import can_punch
+from ..realtime.swarm import Swarm, join
+from ..targets import Target
+from ..waiting import Deadline
+from .discovery import offered, offered_turn
+from .outcome import Outcome, check, current_outcome
+
+__all__ = ["IPV6_WITHOUT_UDP", "devices_without_ipv4_are_served"]
+
+progress = logging.getLogger("harness.progress")
+
+IPV6_WITHOUT_UDP = Profile(
+    "IPv6 only, UDP blocked",
+    "No IPv4 address, and a firewall that swallows UDP, except for DNS.",
+    (Gateway(firewall=Firewall(udp=False, unsolicited=False)),),
+    ipv6=BLOCKED,
+)
+RELAY6 = f"relay.{DOMAIN}"
+"""A name of the relay that has an IPv6 address alone. Where STUN does not answer over IPv6, iroh 0.35 dials the IPv4
+address of a name that has both, also on a device that has none."""
+MESSAGES, SIZE = 20, 1000
+"""From each device, and bytes of each."""
+WITHIN = 20.0
+"""Seconds for mail, and for a swarm to come together; a second is usual."""
+DIRECT_WITHIN = 15.0
+"""Seconds for iroh to find the direct way."""
+CALL_WITHIN = 12.0
+CONNECT_WITHIN = 5.0
+QAD_PORT = 7842
+"""UDP, where iroh 0.35 asks the relay's host for its address as well; nobody answers there."""
+DNS_PORT = 53
+NAT_TRIAL = Service("trial of the NAT", frozenset({"203.0.113.1"}), udp=frozenset({12345}))
+"""iroh's net report sends one packet to an address for documentation, which nobody has, to open a NAT for IPv4."""
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two devices, what their server offers, and who counts what they send."""
+
+    lab: LabSession
+    devices: tuple[Device, Device]
+    hosts: Mapping[str, LabHost]
+    everybody: Parties
+    edges: Edges
+
+
+@check("DISC-5", "IROH-5", "TURN-8", "E2E-path", needs=("iroh_relay", "turn", "ledger", "lab"))
+def devices_without_ipv4_are_served(
+    _target: Target,
+    labs: LabFactory,
+    one: Profile = profiles.IPV6_ONLY,
+    other: Profile = profiles.IPV6_ONLY,
+) -> Outcome:
+    """Mail and realtime data pass over IPv6 alone, each on the expected way; calls do not, and the record says why."""
+    outcome = current_outcome()
+    by_ipv6 = ("--advertise-relay", f"http://{RELAY6}:{RELAY_PORT}")
+    with labs(ipv6=True, arguments=() if _can_go_direct(one, other) else by_ipv6) as lab:
+        lab.lab.names.set(RELAY6, *(each for each in lab.server.addresses if ":" in each))
+        hosts = {name: lab.lab.device(name, network) for name, network in (("alice", one), ("bob", other))}
+        for host in hosts.values():
+            probe.verify(lab.lab, host)
+        if not _expect_mail_listeners(outcome, lab.target, hosts["alice"]):
+            return outcome
+        relay = offered(lab.target, hosts["alice"]).iroh_relay
+        if not _expect_relay_listeners(outcome, relay, hosts["alice"]):
+            return outcome
+        with (
+            _pair(outcome, lab, hosts, relay) as pair,
+            outcome.expect_to_arrive(SendFailed, what=f"{one.name} with {other.name}"),
+        ):
+            _exchange_mail(outcome, pair)
+            _exchange_realtime(outcome, pair)
+            _expect_no_call(outcome, pair)
+            _expect_families(outcome, pair)
+    return outcome
+
+
+@contextlib.contextmanager
+def _pair(
+    outcome: Outcome, lab: LabSession, hosts: Mapping[str, LabHost], relay: RelayUrl
+) -> Iterator[_Pair]:
+    capture = lab.logs / "ipv6.pcapng"
+    devices: tuple[Device, ...] = ()
+    try:
+        with Edges(hosts.values(), capture) as edges, lab.devices(hosts) as devices:
+            outcome.clients |= {each.name: each.description for each in devices}
+            alice, bob = devices
+            yield _Pair(lab, (alice, bob), hosts, _parties(lab, hosts, relay), edges)
+    finally:
+        outcome.evidence += [capture, *(file for each in devices for file in each.log_files)]
+
+
+def _parties(lab: LabSession, hosts: Mapping[str, LabHost], relay: RelayUrl) -> Parties:
+    own = frozenset(lab.server.addresses)
+    return Parties(
+        tuple(Resident.at(each) for each in hosts.values()),
+        (Service("relay", own, frozenset({relay.port})),),
+        (
+            Service("mail", own, frozenset({lab.target.imaps, lab.target.submissions})),
+            Service("address discovery", own, udp=frozenset({STUN_PORT, QAD_PORT})),
+            Service("name server", frozenset(NAME_SERVERS), udp=frozenset({DNS_PORT})),
+            NAT_TRIAL,
+        ),
+    )
+
+
+def _expect_mail_listeners(outcome: Outcome, target: Target, host: Host) -> Outcome:
+    """Before any core starts: it would only say that it cannot be configured."""
+    return _expect_listeners(outcome, host, target.host, target.imaps, target.submissions)
+
+
+def _expect_relay_listeners(outcome: Outcome, relay: RelayUrl, host: Host) -> Outcome:
+    """Likewise what would only show as silence."""
+    _expect_listeners(outcome, host, relay.host, relay.port)
+    addresses = host.resolve(relay.host)
+    if all(":" in each for each in addresses):
+        return outcome
+    for address in addresses:
+        if ":" in address:
+            with outcome.expect_to_arrive(
+                stun.StunError,
+                OSError,
+                what=f"no STUN over IPv6 at {address}: iroh 0.35 dials the IPv4 address of {relay.host} then, and "
+                "a device without IPv4 never gets there",
+            ):
+                stun.probe(host, address, within=CONNECT_WITHIN)
+    return outcome
+
+
+def _expect_listeners(outcome: Outcome, host: Host, name: str, *ports: int) -> Outcome:
+    addresses = [each for each in host.resolve(name) if ":" in each]
+    outcome.expect(addresses, f"{name} has no IPv6 address")
+    for address, port in itertools.product(addresses, ports):
+        with outcome.expect_to_arrive(OSError, what=f"nobody answers over IPv6 at {address} port {port}"):
+            host.connect(address, port, within=CONNECT_WITHIN).close()
+    return outcome
+
+
+def _exchange_mail(outcome: Outcome, pair: _Pair) -> None:
+    """Secure join takes mail in both directions."""
+    pair.edges.begin("mail")
+    alice, bob = pair.devices
+    befriend(alice.account, bob.account, within=WITHIN)
+    pair.edges.settle(within=WITHIN)
+    passed = pair.edges.phase("mail")
+    outcome.measurements["mail"] = {name: _bytes_by_family(counts) for name, counts in passed.items()}
+    progress.info("alice and bob are befriended by secure join")
+
+
+def _exchange_realtime(outcome: Outcome, pair: _Pair) -> None:
+    direct = _can_go_direct(*(pair.hosts[each.name].profile for each in pair.devices))
+    wanted = Verdict.DIRECT if direct else Verdict.RELAYED
+    swarm = join(*pair.devices, within=WITHIN)
+    deadline = Deadline(DIRECT_WITHIN)
+    for number in itertools.count(1):
+        path = _exchange(outcome, pair, swarm, f"realtime, trial {number}")
+        if path.verdict is wanted or not direct or deadline.over or not outcome:
+            break
+    outcome.paths["realtime"] = path.name
+    outcome.measurements["path"] = drawing.as_json(path)
+    outcome.expect(path.verdict is wanted, f"messages should be {wanted}, they are not: {path.sentence}")
+
+
+def _can_go_direct(one: Profile, other: Profile) -> bool:
+    families = ((one.ipv4, other.ipv4), (one.ipv6, other.ipv6))
+    return any(here and there and can_punch(here, there) for here, there in families)
+
+
+def _exchange(outcome: Outcome, pair: _Pair, swarm: Swarm, phase: str) -> Path:
+    """Both send; which way it went by the edges, the relay's ledger and the apps."""
+    assert pair.lab.target.control is not None
+    control = pair.lab.target.control
+    pair.edges.settle(within=WITHIN)
+    before = control.ledger().iroh_relay
+    pair.edges.begin(phase)
+    table = swarm.exchange(MESSAGES, size=SIZE)
+    outcome.expect(table.all_right, f"realtime messages went wrong: {table}")
+    pair.edges.settle(within=WITHIN)
+    counted = pair.edges.phase(phase)
+    carried = paths.transferred(control.ledger().iroh_relay, pair.everybody, before)
+    outcome.measurements["realtime"] = {name: _bytes_by_family(counts) for name, counts in counted.items()}
+    arrived = SIZE * sum(row.delivered for row in table.directions)
+    return paths.of_realtime(counted, pair.everybody, arrived, carried, phase=phase)
+
+
+def _expect_no_call(outcome: Outcome, pair: _Pair) -> None:
+    """Core gets the TURN server, but who has no IPv4 address does not get there; and a call begins at TURN."""
+    if not calls_are_possible():
+        outcome.note("calls were not tried: aiortc is missing (extra calls)")
+        return
+    target = pair.lab.target
+    offer = offered_turn(target, pair.lab.server)
+    servers = {each.name: ice_servers(each.account, offer, each.host) for each in pair.devices}
+    for each in itertools.chain(*servers.values()):
+        target.on_secret(each.credential or "")
+    logs = pair.lab.logs / "call"
+    try:
+        with parties(*pair.devices, servers, logs, ca_file=target.ca_file) as both:
+            place(*both, Media(), within=CALL_WITHIN)
+    except NoRelayCandidate as error:
+        outcome.paths["call"] = str(Verdict.NONE)
+        outcome.note(
+            f"no call: METADATA can only give a TURN server's IPv4 address ({offer.host}), and alice has none: {error}"
+        )
+    else:
+        outcome.expect(False, f"alice has no IPv4 address, and yet a relay from {offer.host}")
+    finally:
+        outcome.evidence += sorted(logs.glob("*.agent.log"))
+
+
+def _expect_families(outcome: Outcome, pair: _Pair) -> None:
+    """Who has no IPv4 address has sent and received IPv6 alone, and all went to the target and to each other."""
+    counted = pair.edges.now()
+    for name, counts in counted.items():
+        by_family = _bytes_by_family(counts)
+        outcome.measurements[f"{name}, all"] = by_family
+        if pair.hosts[name].profile.ipv4 is None:
+            outcome.expect(not by_family["ipv4"], f"{name} has no IPv4 address: {by_family['ipv4']} bytes")
+            outcome.expect(by_family["ipv6"], f"no byte of {name} went over IPv6")
+    asked = [(each.asker, each.name) for each in pair.lab.lab.names.queries]
+    went = egress.of_edges(counted, pair.everybody, devices=Toward.ALL, lookups=asked, names=[DOMAIN])
+    outcome.expect(went, f"devices went where they should not: {went}")
+
+
+def _bytes_by_family(counts: EdgeCounts) -> dict[str, int]:
+    """Sent and received, behind the IP header."""
+    sums = {"ipv4": 0, "ipv6": 0}
+    for flow, count in itertools.chain(counts.tx.rows.items(), counts.rx.rows.items()):
+        sums["ipv6" if ":" in flow.source.address else "ipv4"] += count.bytes
+    return sums
