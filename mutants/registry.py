@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import mail, relay, supervisor, turn
 from .declaration import Kill, Mutant
-from .in_labs import IN_LABS
+from .lying_ledgers import LYING_LEDGERS
 from .whereabouts import WHEREABOUTS
 
 __all__ = ["MUTANTS", "Kill", "Mutant"]
@@ -486,23 +486,7 @@ _ALL = (
             ),
         ),
     ),
-    Mutant(
-        "turn_ledger_doubles",
-        "strategy",
-        "turn",
-        turn.reporting_twice_as_much,
-        "the ledger of TURN claims twice as much as was carried",
-        (Kill("turn.turn_allocates_with_offered_credentials", "the ledger of TURN counts"),),
-    ),
-    Mutant(
-        "turn_ledger_has_nothing",
-        "strategy",
-        "turn",
-        turn.reporting_nothing,
-        "the ledger of TURN has none of the packets that were carried",
-        (Kill("turn.turn_allocates_with_offered_credentials", "the ledger of TURN counts"),),
-    ),
-    *IN_LABS,
+    *LYING_LEDGERS,
     *WHEREABOUTS,
 )
 

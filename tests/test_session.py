@@ -13,6 +13,8 @@ from harness.report.run import Run
 from harness.session import open_session
 from harness.waiting import wait_until
 
+pytestmark = pytest.mark.xdist_group("session")  # one process: what they share takes a minute
+
 ROOMS = ("tls", "discovery", "relay", "realtime", "mail", "durability", "services", "turn", "calls")
 CHECKS = [check for check in all_checks() if check.name.partition(".")[0] in ROOMS]
 """Without the longest ones: calls in special circumstances, and labs; scenarios/ has a door for each."""

@@ -1,13 +1,13 @@
-"""Mutants that only counters at the edges of a lab find out."""
+"""Servers that carry everything right and say something else about it."""
 
 from __future__ import annotations
 
-from . import relay
+from . import relay, turn
 from .declaration import Kill, Mutant
 
-__all__ = ["IN_LABS"]
+__all__ = ["LYING_LEDGERS"]
 
-IN_LABS = (
+LYING_LEDGERS = (
     Mutant(
         "relay_ledger_claims_double",
         "strategy",
@@ -29,5 +29,21 @@ IN_LABS = (
         relay.claiming_nothing,
         "the relay says that it carried nothing",
         (Kill("realtime_paths.two_devices_are_relayed", "the relay's ledger has from devices: 0 packets"),),
+    ),
+    Mutant(
+        "turn_ledger_doubles",
+        "strategy",
+        "turn",
+        turn.reporting_twice_as_much,
+        "the ledger of TURN claims twice as much as was carried",
+        (Kill("turn.turn_allocates_with_offered_credentials", "the ledger of TURN counts"),),
+    ),
+    Mutant(
+        "turn_ledger_has_nothing",
+        "strategy",
+        "turn",
+        turn.reporting_nothing,
+        "the ledger of TURN has none of the packets that were carried",
+        (Kill("turn.turn_allocates_with_offered_credentials", "the ledger of TURN counts"),),
     ),
 )
