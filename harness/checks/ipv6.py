@@ -248,14 +248,19 @@ def _call_directly(outcome: Outcome, pair: _Pair) -> None:
     with _agents(outcome, pair, "direct", {each.name: () for each in pair.devices}) as both:
         call = place(*both, Media(), within=CALL_WITHIN).accept(within=CALL_WITHIN)
         with machine_too_slow():
-            call.talk(CALL_SECONDS)
+            talked = call.talk(CALL_SECONDS)
         pair.edges.settle(within=WITHIN)
-        said = paths.said({side.name: side.agent.stats() for side in call.sides})
         pair.edges.begin("hanging up")
         call.hang_up(within=CALL_WITHIN)
-    path = paths.of_call(pair.edges.phase("call"), pair.everybody, said, None, phase="call")
-    outcome.paths["call by own addresses"] = path.name
-    outcome.expect(path.is_direct, f"the call should be direct: {path.sentence}")
+    # Not the verdict of `of_call`, which wants equal counts: the edges see 4 to 12 packets more than these agents.
+    came = paths.of_call(pair.edges.phase("call"), pair.everybody, None, None).delivered_directly
+    got = sum(each.traffic.packets_received for each in talked.stats.values())
+    outcome.measurements["call"] = {"agents": talked.path, "agents_got": got, "came_directly": came}
+    outcome.paths["call by own addresses"] = talked.path
+    outcome.expect(
+        talked.path == Verdict.DIRECT and came >= got > 0,
+        f"the call should be direct: its agents say {talked.path} and got {got} packets, {came} came directly",
+    )
 
 
 @contextlib.contextmanager
