@@ -90,9 +90,11 @@ class NameServer:
             server.close()
         for transport in transports:
             transport.close()
-        for task in self._connections:
+        await asyncio.sleep(0)  # what was accepted a moment ago has begun now, and can be ended
+        ending = tuple(self._connections)
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
 
     def datagram(self, transport: asyncio.DatagramTransport, data: bytes, asker: tuple[str, int]) -> None:
         """A query came over UDP."""
@@ -113,12 +115,16 @@ class NameServer:
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        if len(self._connections) < MOST_CONNECTIONS:
-            self._connections.add(task)
-            with contextlib.suppress(OSError, EOFError, TimeoutError):
-                await self._queries(reader, writer)
+        try:
+            if len(self._connections) < MOST_CONNECTIONS:
+                self._connections.add(task)
+                with contextlib.suppress(OSError, EOFError, TimeoutError, asyncio.CancelledError):
+                    await self._queries(reader, writer)  # cancelled is how `close` ends it
+        finally:
             self._connections.discard(task)
-        writer.close()
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def _queries(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asker = writer.get_extra_info("peername")[0]

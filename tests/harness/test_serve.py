@@ -35,6 +35,14 @@ DC_HARNESS = [sys.executable, "-c", "import sys; from harness.cli import main; s
 WITHIN = 60.0
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """A shell that starts pytest in the background lets it, and all that it starts, ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Program:
     """A program with a terminal, or with a pipe, as its output; `text` is what it has said."""
 
