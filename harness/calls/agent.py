@@ -12,9 +12,9 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
+from ..closing import Closing
 from ..hosts import Host, LocalHost, end_process
 from ..waiting import wait_until
 from .quality import LONGEST_PAUSE, AudioFindings, Gap, Jump, Pace, VideoFindings
@@ -157,7 +157,7 @@ class Report:
     packets_reordered: int
 
 
-class Agent:
+class Agent(Closing):
     """A peer process; `with Agent(...) as agent:` ends it whatever happens. `within` is seconds for each answer."""
 
     def __init__(
@@ -302,14 +302,6 @@ class Agent:
         end_process(self._process, patience=CLOSE_PATIENCE)
         self._reader.join()
         self._process.stdout.close()
-
-    def __enter__(self) -> Agent:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _plain(self, settings: Settings) -> dict[str, Any]:
         return {**asdict(settings), "addresses": [self._host.address]}

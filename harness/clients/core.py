@@ -16,12 +16,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from deltachat_rpc_client import Account as ClientAccount
 from deltachat_rpc_client import AttrDict, Chat, DeltaChat, Message
 
+from ..closing import Closing
 from ..hosts import Host, LocalHost
 from ..targets import Credentials, Target
 from ..waiting import Deadline, wait_until
@@ -74,7 +74,7 @@ class LogLine:
     text: str
 
 
-class Core:
+class Core(Closing):
     """A core process with its own accounts directory; `with Core(...) as core:` ends it whatever happens."""
 
     def __init__(
@@ -185,14 +185,6 @@ class Core:
             with self._log_file.open("w") as file:
                 for line in self.log:
                     file.write(f"{line.time:.6f} account={line.account} {line.level} {line.text}\n")
-
-    def __enter__(self) -> Core:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _take(self, batch: Sequence[Mapping[str, Any]], time: float) -> None:
         with self.changed:

@@ -12,9 +12,9 @@ import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Literal
 
+from ..closing import Closing
 from ..hosts import Host
 from ..targets import Credentials, Target
 from ..waiting import Deadline, WaitTimeout
@@ -60,7 +60,7 @@ class StoredMessage:
     data: bytes
 
 
-class ImapClient:
+class ImapClient(Closing):
     """One connection over implicit TLS, verified. `within` is in seconds; waits raise `WaitTimeout`."""
 
     def __init__(self, host: Host, target: Target, *, within: float = 30.0) -> None:
@@ -173,14 +173,6 @@ class ImapClient:
     def close(self) -> None:
         """End the connection without a word, as a client does that loses its network."""
         self._session.shutdown()
-
-    def __enter__(self) -> ImapClient:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _expect_ok(self, text: str) -> Answer:
         answer = self.command(text)

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from ..closing import Closing
 from ..hosts import Host, end_process
 from ..waiting import Deadline, WaitTimeout
 from .relay import RelayUrl
@@ -55,7 +55,7 @@ def what_is_missing(host: Host) -> str:
     return "there is no program unshare (util-linux)"
 
 
-class IrohNode:
+class IrohNode(Closing):
     """A node that is online at one relay, and echoes to everybody. Waits raise `WaitTimeout`."""
 
     def __init__(
@@ -98,14 +98,6 @@ class IrohNode:
         end_process(self._process, patience=PATIENCE)
         if self._bridge is not None:
             self._bridge.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _send(self, request: dict[str, Any]) -> None:
         self._control.sendall(json.dumps(request).encode() + b"\n")

@@ -13,12 +13,11 @@ import ssl
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ..closing import Closing
 from ..hosts import Host
 from ..waiting import Deadline, WaitTimeout
 from .relay_frames import FrameDecoder, FrameError, FrameType, client_info, encode, signed_message
@@ -121,7 +120,7 @@ def probe(
     return HttpAnswer(answer.status, answer.headers, bytes(body))
 
 
-class RelayClient:
+class RelayClient(Closing):
     """A logged-in connection to a relay. It answers the relay's pings while it waits for something.
 
     `within` is a number of seconds; waits raise `WaitTimeout`, a broken connection or protocol `RelayError`.
@@ -219,14 +218,6 @@ class RelayClient:
 
     def close(self) -> None:
         self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # What another generation does in its own way
 

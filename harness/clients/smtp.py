@@ -6,8 +6,8 @@ import smtplib
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import TracebackType
 
+from ..closing import Closing
 from ..hosts import Host
 from ..targets import Credentials, Target
 
@@ -39,7 +39,7 @@ class Reply:
         return f"{self.code} {self.text} (at {self.stage})"
 
 
-class SmtpClient:
+class SmtpClient(Closing):
     """One submission connection over verified TLS: implicit, or after STARTTLS."""
 
     def __init__(self, host: Host, target: Target, *, starttls: bool = False, within: float = 30.0) -> None:
@@ -76,14 +76,6 @@ class SmtpClient:
 
     def close(self) -> None:
         self._session.close()
-
-    def __enter__(self) -> SmtpClient:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _submit(self, sender: str, recipients: Iterable[str], message: bytes) -> Reply:
         reply = Reply("MAIL", *_reply(self._session.mail(sender)))

@@ -15,9 +15,9 @@ import ssl
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Literal
 
+from ..closing import Closing
 from ..hosts import Host
 from ..waiting import Deadline, WaitTimeout
 from .turn_messages import (
@@ -157,7 +157,7 @@ class Received:
     channel: int | None = None
 
 
-class TurnClient:
+class TurnClient(Closing):
     """One 5-tuple to a TURN server; `with TurnClient(...) as client:` closes it.
 
     `within` is a number of seconds for each answer. Silence is a `WaitTimeout`, an error answer `TurnRefused`,
@@ -289,14 +289,6 @@ class TurnClient:
     def close(self) -> None:
         """Close the socket. Over UDP the server keeps the allocation until it expires: `refresh(0)` ends it."""
         self._socket.close()
-
-    def __enter__(self) -> TurnClient:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _connect(self, host: Host, tls: ssl.SSLContext | None) -> socket.socket:
         server = self.server

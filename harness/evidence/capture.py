@@ -16,9 +16,9 @@ import socket
 import struct
 import threading
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
+from ..closing import Closing
 from ..network.links import Link
 from .flows import Connection, Stream
 from .frames import SNAP, Streams, harmless_part, tcp_segment
@@ -81,7 +81,7 @@ def _padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % 4)
 
 
-class Capture:
+class Capture(Closing):
     """Looks on at the outer ends of links."""
 
     def __init__(self, file: Path | None = None) -> None:
@@ -137,14 +137,6 @@ class Capture:
                 edge.drain(self._writer)
                 edge.finish(self._writer)
         self._open.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _of(self, name: str) -> list[_Edge]:
         return [edge for edge in self._edges if edge.name == name]

@@ -15,9 +15,9 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
+from ..closing import Closing
 from ..network.links import Link
 from ..waiting import wait_until
 from . import flows
@@ -39,7 +39,7 @@ class Watched(Protocol):
     def link(self) -> Link: ...
 
 
-class Edges:
+class Edges(Closing):
     """Counters and capture at the outer ends of the links of hosts, by name of the host."""
 
     def __init__(self, hosts: Iterable[Watched], capture: Path | None = None) -> None:
@@ -112,11 +112,3 @@ class Edges:
     def close(self) -> None:
         """End the capture; what stays of the counters ends with the lab. A second call does nothing."""
         self._capture.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from ..closing import Closing
 from ..hosts import Host, Socket
 from . import firewall, resolver
 from .links import Link, bring_up, connect, disconnect, prepare, take_down
@@ -82,7 +82,7 @@ class _Place:
     routers: tuple[Router, ...]
 
 
-class Lab:
+class Lab(Closing):
     """The internet, and who is in it. Closing it ends every program that was started in it."""
 
     def __init__(self) -> None:
@@ -153,14 +153,6 @@ class Lab:
     def close(self) -> None:
         """A second call does nothing."""
         self._open.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _connect(
         self, name: str, namespace: Namespace, profile: Profile | None, behind: Router | None

@@ -8,9 +8,9 @@ import socket
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from types import TracebackType
-from typing import Self, cast
+from typing import cast
 
+from ..closing import Closing
 from ..hosts import Host
 from .names import Names
 
@@ -26,7 +26,7 @@ LENGTH = 2
 """Octets before each message over TCP (RFC 1035, 4.2.2)."""
 
 
-class NameServer:
+class NameServer(Closing):
     """It answers from construction to `close`, in a thread of this process."""
 
     def __init__(self, host: Host, addresses: Sequence[str], names: Names) -> None:
@@ -57,14 +57,6 @@ class NameServer:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _live(self, started: Future[None]) -> None:
         try:

@@ -18,9 +18,9 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+from ..closing import Closing
 from ..hosts import MissingCapability, end_process
 
 __all__ = ["Namespace", "NamespaceClosed", "RulesetRefused", "in_user_namespace", "program"]
@@ -56,7 +56,7 @@ class NamespaceClosed(Exception):
     """A network that is gone was asked to do something."""
 
 
-class Namespace:
+class Namespace(Closing):
     """A network of its own, with mounts of its own; both are those of one thread and of what it starts."""
 
     def __init__(self, name: str) -> None:
@@ -156,14 +156,6 @@ class Namespace:
         for program in self._programs:
             end_process(program, patience=0)
         os.close(self.fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _run_nft(self, *arguments: str, stdin: str = "") -> str:
         done = self.call(

@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path as File
-from types import TracebackType
-from typing import Self
 
 from ..clients.control import Pair, ServiceLedger
 from ..clients.relay import RelayUrl
+from ..closing import Closing
 from ..evidence import egress, paths
 from ..evidence.edges import Edges
 from ..evidence.egress import Egress, Toward
@@ -44,7 +43,7 @@ Traffic = dict[str, dict[str, dict[str, int]]]
 """Device -> other end -> `sent` and `received`, in bytes behind the IP header."""
 
 
-class Watch:
+class Watch(Closing):
     """What is counted between some devices of a lab and all that they talk to."""
 
     def __init__(
@@ -127,14 +126,6 @@ class Watch:
     def close(self) -> None:
         """A second call does nothing."""
         self._edges.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _after(self, phase: str) -> str:
         begun = list(self._ledgers)

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..clients.control import ControlClient, Ledgers, ServiceLog
+from ..closing import Closing
 from ..hosts import Host, LocalHost, end_process
 from ..waiting import WaitTimeout, wait_until
 from .endpoints import describe
@@ -35,7 +35,7 @@ class ServerError(Exception):
     """The server did not start. The text has the end of what it wrote on stderr."""
 
 
-class ReferenceServer:
+class ReferenceServer(Closing):
     """A running server; `with ReferenceServer(...) as server:` ends it whatever happens.
 
     `command` is how it is started: `[sys.executable, "-m", "mutants", NAME]` takes the same arguments.
@@ -124,14 +124,6 @@ class ReferenceServer:
         if self._lifeline >= 0:
             os.close(self._lifeline)
             self._lifeline = -1
-
-    def __enter__(self) -> ReferenceServer:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _read_ready_line(self, within: float) -> Mapping[str, Any]:
         try:
