@@ -33,7 +33,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 import aioice.ice
@@ -387,29 +387,34 @@ def prefer_direct_pairs() -> None:
     other side would come to nothing. With the policy `relay` all pairs are alike, and nothing waits.
     """
     original = aioice.ice.Connection.check_start
-    in_progress = aioice.ice.CandidatePair.State.IN_PROGRESS
-    decided = (aioice.ice.CandidatePair.State.SUCCEEDED, aioice.ice.CandidatePair.State.FAILED)
+    state = aioice.ice.CandidatePair.State
+    succeeded = {state.SUCCEEDED}
+    undecided = set(state) - {state.SUCCEEDED, state.FAILED}
 
     def relays(pair: aioice.ice.CandidatePair) -> int:
         return [pair.local_candidate.type, pair.remote_candidate.type].count("relay")
 
     async def check_start(connection: aioice.ice.Connection, pair: aioice.ice.CandidatePair) -> None:
-        def must_wait() -> bool:
+        def better(states: Collection[aioice.ice.CandidatePair.State]) -> bool:
+            """Whether a pair with fewer relays is in one of these states, and it is up to us to nominate."""
             others = connection._check_list
-            better = any(each.state not in decided and relays(each) < relays(pair) for each in others)
-            return connection.ice_controlling and better
+            found = any(each.state in states and relays(each) < relays(pair) for each in others)
+            return connection.ice_controlling and found
 
-        pair.state = in_progress  # one that waits would keep aioice from starting the others
-        if must_wait():
+        pair.state = state.IN_PROGRESS  # one that waits would keep aioice from starting the others
+        if better(undecided):
             request = connection.build_request(pair, nominate=False)
             key = str(connection.remote_password).encode()
             with contextlib.suppress(aioice.stun.TransactionError):  # the check below finds out again
                 await pair.protocol.request(request, pair.remote_addr, integrity_key=key)
         for _ in range(round(DIRECT_FIRST / DECIDE_EVERY) * relays(pair)):
-            if not must_wait():
+            if not better(undecided):
                 break
             await asyncio.sleep(DECIDE_EVERY)
-        await original(connection, pair)
+        if not better(
+            succeeded
+        ):  # else the other is nominated, and the last to be nominated would take its place
+            await original(connection, pair)
 
     aioice.ice.Connection.check_start = check_start  # type: ignore[method-assign, assignment]
 

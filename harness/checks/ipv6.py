@@ -101,7 +101,9 @@ def devices_without_ipv4_are_served(
             outcome.expect_to_arrive(SendFailed, what=f"{one.name} with {other.name}"),
         ):
             _exchange_mail(outcome, pair)
-            _try_calls(outcome, pair)  # first: iroh keeps its connections, and at an edge they look like media
+            _try_calls(
+                outcome, pair
+            )  # first: iroh keeps its connections, and at an edge they look like media
             _exchange_realtime(outcome, pair)
             _expect_families(outcome, pair)
     return outcome

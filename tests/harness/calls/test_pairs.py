@@ -74,13 +74,16 @@ def test_fewer_relays_are_tried_first(started):
         assert held_back.protocol.asked == ["check, nominate False"]
 
 
-@pytest.mark.parametrize("state", [State.FAILED, State.SUCCEEDED])
-def test_decided_pairs_are_not_waited_for(started, monkeypatch, state):
+@pytest.mark.parametrize(
+    ("state", "follows"), [(State.FAILED, True), (State.SUCCEEDED, False)], ids=["failed", "succeeded"]
+)
+def test_decided_pairs_are_not_waited_for(started, monkeypatch, state, follows):
+    """After a direct pair has come up nothing else may be nominated: the last one would take its place."""
     monkeypatch.setattr(peer, "DIRECT_FIRST", 1e9)
     relayed = pair("host", "relay")
     ours = connection([pair("host", "host", state), relayed, pair("relay", "host")])
     asyncio.run(Connection.check_start(ours, relayed))
-    assert started == [relayed]
+    assert started == [relayed] * follows
 
 
 def test_who_does_not_nominate_does_not_wait(started, monkeypatch):
