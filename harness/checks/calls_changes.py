@@ -177,7 +177,7 @@ CHANGES: Mapping[str, Change] = {
 
 @check("TURN-10", needs=("iroh_relay", "turn", "lab"))
 def dead_calls_are_noticed_and_the_next_one_works(target: Target, labs: LabFactory) -> Outcome:
-    """A NAT forgets its mappings, or a phone leaves its wifi: both sides notice in 35 s, and the next call works."""
+    """A NAT forgets its mappings, or a phone leaves its wifi: both sides notice in 45 s, and the next call works."""
     del target
     outcome = current_outcome()
     places = {f"{name}, {ALICE}": change.caller for name, change in CHANGES.items()}

@@ -44,8 +44,9 @@ PAUSE = 3.0
 """Seconds. aioice gives a call up after half a minute without an answer (RFC 7675)."""
 EARLY, LATE = 0.5, 1.0
 """Seconds by which the silence may differ from the pause; media was back 0.05 s after it (calls-and-media, A5)."""
-CONSENT_ENDS = 35.0
-"""Seconds until an agent has noticed: six checks, each 5 s and a fifth more or less; measured were 27 to 32."""
+CONSENT_ENDS = 45.0
+"""Seconds: aioice gives up after six checks that are 4 to 6 s apart, and then says good-bye to TURN, which takes
+6.4 s more where that does not answer."""
 
 
 @check("TURN-10", needs=("iroh_relay", "turn", "faults"), impact=Impact.HARMFUL)
