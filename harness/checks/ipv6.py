@@ -29,12 +29,14 @@ from ..network.firewall import Firewall
 from ..network.lab import NAME_SERVERS, LabHost
 from ..network.nat import BLOCKED
 from ..network.profiles import Gateway, Profile
-from ..network.punching import can_punch
+from ..network.punching import can_go_direct
 from ..realtime.swarm import Swarm, join
+from ..realtime.watched import NAT_TRIAL, QAD_PORT
 from ..targets import Target
 from ..waiting import Deadline
 from .call_steps import machine_too_slow
 from .discovery import offered, offered_turn
+from .lab_swarms import expected_way
 from .outcome import Outcome, check, current_outcome
 
 __all__ = ["IPV6_WITHOUT_UDP", "devices_without_ipv4_are_served"]
@@ -58,11 +60,7 @@ DIRECT_WITHIN = 15.0
 """Seconds for iroh to find the direct way."""
 CALL_WITHIN, CALL_SECONDS = 12.0, 1.0
 CONNECT_WITHIN = 5.0
-QAD_PORT = 7842
-"""UDP, where iroh 0.35 asks the relay's host for its address as well; nobody answers there."""
 DNS_PORT = 53
-NAT_TRIAL = Service("trial of the NAT", frozenset({"203.0.113.1"}), udp=frozenset({12345}))
-"""iroh's net report sends one packet to an address for documentation, which nobody has, to open a NAT for IPv4."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def devices_without_ipv4_are_served(
     """Mail and realtime data pass over IPv6 alone, on the expected way; calls get no relay, and the record says why."""
     outcome = current_outcome()
     by_ipv6 = ("--advertise-relay", f"http://{RELAY6}:{RELAY_PORT}")
-    with labs(ipv6=True, arguments=() if _can_go_direct(one, other) else by_ipv6) as lab:
+    with labs(ipv6=True, arguments=() if can_go_direct(one, other) else by_ipv6) as lab:
         lab.lab.names.set(RELAY6, *(each for each in lab.server.addresses if ":" in each))
         hosts = {name: lab.lab.device(name, network) for name, network in (("alice", one), ("bob", other))}
         for host in hosts.values():
@@ -182,22 +180,16 @@ def _exchange_mail(outcome: Outcome, pair: _Pair) -> None:
 
 
 def _exchange_realtime(outcome: Outcome, pair: _Pair) -> None:
-    direct = _can_go_direct(*(pair.hosts[each.name].profile for each in pair.devices))
-    wanted = Verdict.DIRECT if direct else Verdict.RELAYED
+    wanted = expected_way(*(pair.hosts[each.name].profile for each in pair.devices))
     swarm = join(*pair.devices, within=WITHIN)
     deadline = Deadline(DIRECT_WITHIN)
     for number in itertools.count(1):
         path = _exchange(outcome, pair, swarm, f"realtime, trial {number}")
-        if path.verdict is wanted or not direct or deadline.over or not outcome:
+        if path.verdict is wanted or wanted is not Verdict.DIRECT or deadline.over or not outcome:
             break
     outcome.paths["realtime"] = path.name
     outcome.measurements["path"] = drawing.as_json(path)
     outcome.expect(path.verdict is wanted, f"messages should be {wanted}, they are not: {path.sentence}")
-
-
-def _can_go_direct(one: Profile, other: Profile) -> bool:
-    families = ((one.ipv4, other.ipv4), (one.ipv6, other.ipv6))
-    return any(here and there and can_punch(here, there) for here, there in families)
 
 
 def _exchange(outcome: Outcome, pair: _Pair, swarm: Swarm, phase: str) -> Path:
@@ -239,7 +231,7 @@ def _try_calls(outcome: Outcome, pair: _Pair) -> None:
         outcome.expect(False, f"alice has no IPv4 address, and yet a relay from {offer.host}")
     # An agent stands for one address of its host, which is that of IPv4 where there is one.
     networks = [pair.hosts[each.name].profile for each in pair.devices]
-    if _can_go_direct(*networks) and all(each.ipv4 is None for each in networks):
+    if can_go_direct(*networks) and all(each.ipv4 is None for each in networks):
         _call_directly(outcome, pair)
 
 

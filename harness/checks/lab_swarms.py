@@ -17,7 +17,7 @@ from ..lab_session import LabSession
 from ..network.lab import LabHost
 from ..network.probe import self_test
 from ..network.profiles import Profile
-from ..network.punching import can_punch
+from ..network.punching import can_go_direct
 from ..realtime.swarm import Swarm, join
 from ..realtime.table import TruthTable
 from ..realtime.watched import Watch
@@ -80,10 +80,7 @@ class LabSwarm:
 
 def expected_way(one: Profile, other: Profile) -> Verdict:
     """The way of realtime data between devices in these networks, once iroh has found it."""
-    families = ((one.ipv4, other.ipv4), (one.ipv6, other.ipv6))
-    if any(here and there and can_punch(here, there) for here, there in families):
-        return Verdict.DIRECT
-    return Verdict.RELAYED
+    return Verdict.DIRECT if can_go_direct(one, other) else Verdict.RELAYED
 
 
 def offered_in_lab(lab: LabSession) -> RelayUrl:

@@ -14,8 +14,9 @@ from ..hosts import Socket
 from .lab import LabHost
 from .nat import Behaviour, Dependence
 from .probe import PORTS, Address, Reflector, arrived, udp_socket
+from .profiles import Profile
 
-__all__ = ["can_punch", "punch"]
+__all__ = ["can_go_direct", "can_punch", "punch"]
 
 ROUNDS = 5
 """More than enough: the first opens, the second arrives, the third answers to where that came from."""
@@ -26,6 +27,12 @@ def can_punch(one: Behaviour, other: Behaviour) -> bool:
     if one.mapping is None or other.mapping is None:
         return False
     return _reaches(one, other) or _reaches(other, one)
+
+
+def can_go_direct(one: Profile, other: Profile) -> bool:
+    """Whether devices in these networks can exchange UDP directly, over either family."""
+    families = ((one.ipv4, other.ipv4), (one.ipv6, other.ipv6))
+    return any(here and there and can_punch(here, there) for here, there in families)
 
 
 def _reaches(sender: Behaviour, receiver: Behaviour) -> bool:

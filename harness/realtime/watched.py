@@ -28,7 +28,7 @@ from ..network.lab import LabHost
 from ..waiting import WaitTimeout
 from .table import LAYOUT, TruthTable
 
-__all__ = ["RELAY", "Watch"]
+__all__ = ["NAT_TRIAL", "QAD_PORT", "RELAY", "Watch"]
 
 RELAY = "relay"
 QAD_PORT = 7842
