@@ -6,7 +6,7 @@ import pytest
 
 from harness.checks import discovery, relay
 from harness.hosts import Host
-from harness.targets import Target
+from harness.target import Target
 
 
 @pytest.mark.requirement("DISC-1", "DISC-2", "IROH-6", "E2E-15")

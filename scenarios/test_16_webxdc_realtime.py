@@ -9,9 +9,9 @@ import pytest
 
 from harness.checks import realtime, realtime_paths
 from harness.hosts import Host
-from harness.lab_session import LabFactory
-from harness.session import DeviceFactory
-from harness.targets import Target
+from harness.stage.lab import LabFactory
+from harness.stage.session import DeviceFactory
+from harness.target import Target
 
 
 @pytest.mark.requirement("E2E-16", "DISC-5", "IROH-2", "IROH-4")

@@ -6,8 +6,8 @@ import pytest
 
 from harness.checks import calls, calls_interrupted, calls_lifetimes, calls_many
 from harness.hosts import Host
-from harness.session import DeviceFactory
-from harness.targets import Target
+from harness.stage.session import DeviceFactory
+from harness.target import Target
 
 
 @pytest.mark.requirement("DISC-5", "TURN-8")

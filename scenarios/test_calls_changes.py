@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harness.checks import calls_changes
-from harness.lab_session import LabFactory
-from harness.targets import Target
+from harness.stage.lab import LabFactory
+from harness.target import Target
 
 
 @pytest.mark.requirement("TURN-10")

@@ -6,7 +6,7 @@ import pytest
 
 from harness.checks import discovery
 from harness.hosts import Host
-from harness.targets import Target
+from harness.target import Target
 
 
 @pytest.mark.requirement("DISC-4", "TURN-7")

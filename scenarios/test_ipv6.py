@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from harness.checks import ipv6
-from harness.lab_session import LabFactory
 from harness.network import profiles
 from harness.network.profiles import Profile
-from harness.targets import Target
+from harness.stage.lab import LabFactory
+from harness.target import Target
 
 
 @pytest.mark.requirement("DISC-5", "IROH-5", "TURN-8", "E2E-path")

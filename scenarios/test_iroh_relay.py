@@ -6,7 +6,7 @@ import pytest
 
 from harness.checks import relay, relay_v1
 from harness.hosts import Host
-from harness.targets import Target
+from harness.target import Target
 
 
 @pytest.mark.requirement("IROH-3")

@@ -6,8 +6,8 @@ import pytest
 
 from harness.checks import names
 from harness.hosts import Host
-from harness.lab_session import LabFactory
-from harness.targets import Target
+from harness.stage.lab import LabFactory
+from harness.target import Target
 
 
 @pytest.mark.requirement("DISC-5", "TURN-8")

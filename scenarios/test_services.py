@@ -6,7 +6,7 @@ import pytest
 
 from harness.checks import services
 from harness.hosts import Host
-from harness.targets import Target
+from harness.target import Target
 
 
 @pytest.mark.requirement("IROH-8")

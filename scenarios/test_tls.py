@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.checks import tls
 from harness.hosts import Host
-from harness.targets import Target
+from harness.target import Target
 
 
 def test_certificates_are_trusted(target: Target, host: Host) -> None:

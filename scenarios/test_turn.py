@@ -6,7 +6,7 @@ import pytest
 
 from harness.checks import turn
 from harness.hosts import Host
-from harness.targets import Target
+from harness.target import Target
 
 
 @pytest.mark.requirement("DISC-3", "TURN-1", "TURN-9")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from harness.checks.catalogue import all_checks, run_check
-from harness.checks.outcome import recording
 from harness.report.records import Verdict, evidence
 from harness.report.run import Run
-from harness.session import open_session
+from harness.stage.session import open_session
+from harness.steps.outcome import recording
 from harness.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("session")  # one process: what they share takes a minute

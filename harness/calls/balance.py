@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..clients.control import ServiceLedger
-from ..clients.turn_ledger import Count, TurnAllocation
+from ..clients.turn.ledger import Count, TurnAllocation
 from .agent import SelectedPair, Stats
 
 __all__ = [

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from ..clients.core import CallMessage
-from ..clients.rpc import now
-from ..device import Device
+from ..clients.core.core import CallMessage
+from ..clients.core.rpc import now
+from ..clients.device import Device
 from ..waiting import Deadline, WaitTimeout, wait_until
 from .agent import Agent, IceServer, Report, Settings, Stats
 from .balance import CallAccount, Count, account, path_of

@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ..clients.core import Account
-from ..clients.turn import TurnCredentials, TurnError, TurnUrl
+from ..clients.core.core import Account
+from ..clients.turn.client import TurnCredentials, TurnError, TurnUrl
 from ..hosts import Host
 from .agent import IceServer
 

@@ -10,9 +10,8 @@ from ..calls.balance import MOST_BYTES_OF_A_DIRECT_CALL, carried_since
 from ..calls.call import Media, Ringing, place
 from ..calls.servers import TURNS_KEY, transport_override
 from ..hosts import Host
-from ..session import DeviceFactory
-from ..targets import Target
-from .call_steps import (
+from ..stage.session import DeviceFactory
+from ..steps.calls import (
     CALL_WITHIN,
     Friends,
     account_now,
@@ -27,8 +26,9 @@ from .call_steps import (
     turn_ledger_of,
     with_friends,
 )
+from ..steps.outcome import Outcome, check
+from ..target import Target
 from .discovery import offered_turn
-from .outcome import Outcome, check
 
 __all__ = [
     "calls_ring_and_end",

@@ -11,18 +11,27 @@ from dataclasses import asdict, dataclass
 
 from ..calls.agent import NoRelayCandidate
 from ..calls.call import Media, Party, parties
-from ..clients.core import SendFailed, befriend
-from ..clients.rpc import now
-from ..lab_session import LabFactory
+from ..clients.core.core import SendFailed, befriend
+from ..clients.core.rpc import now
 from ..network import profiles
 from ..network.conditions import Conditions, apply
 from ..network.lab import LabHost
 from ..network.profiles import Profile
-from ..targets import Target
-from .call_lab import Callers, callers
-from .call_steps import CALL_WITHIN, VIDEO, account_now, machine_too_slow, measure, need_agents, set_up, talk
+from ..stage.lab import LabFactory
+from ..steps.call_lab import Callers, callers
+from ..steps.calls import (
+    CALL_WITHIN,
+    VIDEO,
+    account_now,
+    machine_too_slow,
+    measure,
+    need_agents,
+    set_up,
+    talk,
+)
+from ..steps.outcome import Outcome, check, current_outcome
+from ..target import Target
 from .calls_interrupted import judge_pause, wait_until_closed
-from .outcome import Outcome, check, current_outcome
 
 __all__ = [
     "BAD_LINKS",

@@ -9,13 +9,11 @@ from contextlib import contextmanager
 from ..calls.agent import AgentError, NoRelayCandidate, Report
 from ..calls.call import Call, Media, place
 from ..clients.control import ControlError
-from ..clients.rpc import now
-from ..clients.turn import TurnClient, TurnCredentials, TurnError, TurnUrl
+from ..clients.core.rpc import now
+from ..clients.turn.client import TurnClient, TurnCredentials, TurnError, TurnUrl
 from ..hosts import Host
-from ..session import DeviceFactory
-from ..targets import Impact, Target
-from ..waiting import Deadline, WaitTimeout
-from .call_steps import (
+from ..stage.session import DeviceFactory
+from ..steps.calls import (
     CALL_WITHIN,
     WHOLE,
     Friends,
@@ -29,7 +27,9 @@ from .call_steps import (
     talk,
     with_friends,
 )
-from .outcome import Outcome, check
+from ..steps.outcome import Outcome, check
+from ..target import Impact, Target
+from ..waiting import Deadline, WaitTimeout
 
 __all__ = [
     "call_survives_a_pause_of_turn",

@@ -12,24 +12,16 @@ from dataclasses import dataclass
 from ..calls.agent import Agent, NoRelayCandidate, Settings
 from ..calls.call import Call, Media, Party
 from ..calls.quality import MachineTooSlow
-from ..clients.turn import TurnClient, TurnError, TurnUrl
+from ..clients.turn.client import TurnClient, TurnError, TurnUrl
 from ..hosts import Host, MissingCapability
-from ..session import DeviceFactory
-from ..targets import Target
+from ..stage.session import DeviceFactory
+from ..steps.calls import CALL_WITHIN, Friends, need_agents, seated, set_up, talk_through_turn, with_friends
+from ..steps.outcome import Outcome, PromiseBroken, check
+from ..steps.turn_exchange import allocated
+from ..target import Target
 from ..waiting import WaitTimeout
-from .call_steps import (
-    CALL_WITHIN,
-    Friends,
-    need_agents,
-    seated,
-    set_up,
-    talk_through_turn,
-    with_friends,
-)
 from .discovery import offered_turn
-from .outcome import Outcome, PromiseBroken, check
 from .turn import expiry_of
-from .turn_exchange import allocated
 
 __all__ = [
     "SHORT_LIVES",

@@ -17,10 +17,8 @@ from ..calls.call import Call, Media, Party, Talked, talk_at_once
 from ..calls.quality import MachineTooSlow
 from ..clients.control import ServiceLedger
 from ..hosts import Host
-from ..session import DeviceFactory
-from ..targets import Impact, Target
-from ..waiting import WaitTimeout
-from .call_steps import (
+from ..stage.session import DeviceFactory
+from ..steps.calls import (
     CALL_WITHIN,
     SECONDS,
     Friends,
@@ -35,7 +33,9 @@ from .call_steps import (
     turn_ledger_of,
     with_friends,
 )
-from .outcome import Outcome, check
+from ..steps.outcome import Outcome, check
+from ..target import Impact, Target
+from ..waiting import WaitTimeout
 
 __all__ = ["calls_at_once"]
 

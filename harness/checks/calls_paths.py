@@ -10,16 +10,16 @@ from dataclasses import asdict, dataclass, replace
 
 from ..calls.expected import Expected, expected_path
 from ..calls.servers import transport_override
-from ..clients.core import befriend
+from ..clients.core.core import befriend
 from ..evidence.paths import Path, Verdict
-from ..lab_session import LabFactory
 from ..network import profiles
 from ..network.profiles import Profile
 from ..report.call_matrix import MATRIX, MatrixCell, render_matrix
-from ..targets import Target
-from .call_lab import Callers, Seen, Servers, callers, try_call
-from .call_steps import need_agents
-from .outcome import Outcome, check, current_outcome
+from ..stage.lab import LabFactory
+from ..steps.call_lab import Callers, Seen, Servers, callers, try_call
+from ..steps.calls import need_agents
+from ..steps.outcome import Outcome, check, current_outcome
+from ..target import Target
 
 __all__ = ["ESSENTIAL", "EVERY", "Cell", "calls_take_the_expected_path", "every_cell"]
 

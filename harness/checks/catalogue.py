@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 
-from ..session import Session
+from ..stage.session import Session
+from ..steps.outcome import CHECKS, Check, Outcome
 from . import (
     calls,
     calls_changes,
@@ -26,7 +27,6 @@ from . import (
     tls,
     turn,
 )
-from .outcome import CHECKS, Check, Outcome
 
 __all__ = ["MODULES", "all_checks", "is_in_room", "run_check"]
 

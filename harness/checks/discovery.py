@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..calls.servers import TURN_KEY, TURNS_KEY, TurnOffer
-from ..clients.imap import ImapClient, ImapError
-from ..clients.relay import RelayError, RelayUrl
-from ..clients.turn import TurnClient, TurnError, TurnUrl
+from ..clients.mail.imap import ImapClient, ImapError
+from ..clients.relay.client import RelayError, RelayUrl
+from ..clients.turn.client import TurnClient, TurnError, TurnUrl
 from ..hosts import Host
-from ..targets import Target
+from ..steps.outcome import Outcome, PromiseBroken, check, current_outcome
+from ..target import Target
 from ..waiting import WaitTimeout
-from .outcome import Outcome, PromiseBroken, check, current_outcome
 
 __all__ = [
     "IROH_RELAY_KEY",

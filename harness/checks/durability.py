@@ -6,14 +6,15 @@ import itertools
 import threading
 from collections import Counter
 
-from ..clients.imap import ImapClient
-from ..clients.messages import encrypted_message
-from ..clients.smtp import SmtpClient, SmtpError
+from ..accounts import Credentials
+from ..clients.mail.imap import ImapClient
+from ..clients.mail.messages import encrypted_message
+from ..clients.mail.smtp import SmtpClient, SmtpError
 from ..hosts import Host
-from ..targets import Credentials, Impact, Target
+from ..steps.outcome import Outcome, check, current_outcome
+from ..target import Impact, Target
 from ..waiting import wait_until
 from .mail import markers
-from .outcome import Outcome, check, current_outcome
 
 __all__ = ["accepted_mail_survives_a_kill"]
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from ..calls.agent import IceServer, NoRelayCandidate, calls_are_possible
 from ..calls.call import Media, Party, parties, place
 from ..calls.servers import ice_servers
-from ..clients import stun
-from ..clients.core import SendFailed, befriend
-from ..clients.relay import RelayUrl
-from ..device import Device
+from ..clients.core.core import SendFailed, befriend
+from ..clients.device import Device
+from ..clients.relay.client import RelayUrl
+from ..clients.turn import stun
 from ..evidence import drawing, egress, paths
 from ..evidence.edges import Edges
 from ..evidence.egress import Toward
@@ -23,7 +23,6 @@ from ..evidence.parties import Device as Resident
 from ..evidence.parties import Parties, Service
 from ..evidence.verdicts import Path, Verdict
 from ..hosts import Host
-from ..lab_session import DOMAIN, RELAY_PORT, STUN_PORT, LabFactory, LabSession
 from ..network import probe, profiles
 from ..network.firewall import Firewall
 from ..network.lab import NAME_SERVERS, LabHost
@@ -31,13 +30,14 @@ from ..network.nat import BLOCKED
 from ..network.profiles import Gateway, Profile
 from ..network.punching import can_go_direct
 from ..realtime.swarm import Swarm, join
-from ..realtime.watched import NAT_TRIAL, QAD_PORT
-from ..targets import Target
+from ..stage.lab import DOMAIN, RELAY_PORT, STUN_PORT, LabFactory, LabSession
+from ..stage.watch import NAT_TRIAL, QAD_PORT
+from ..steps.calls import machine_too_slow
+from ..steps.outcome import Outcome, check, current_outcome
+from ..steps.swarms import expected_way
+from ..target import Target
 from ..waiting import Deadline
-from .call_steps import machine_too_slow
 from .discovery import offered, offered_turn
-from .lab_swarms import expected_way
-from .outcome import Outcome, check, current_outcome
 
 __all__ = ["IPV6_WITHOUT_UDP", "devices_without_ipv4_are_served"]
 

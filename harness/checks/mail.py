@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..clients.imap import ImapClient, ImapError, ImapRefused
-from ..clients.messages import encrypted_message, plain_message, pretended_messages
-from ..clients.smtp import SmtpClient, SmtpError
+from ..accounts import Credentials
+from ..clients.mail.imap import ImapClient, ImapError, ImapRefused
+from ..clients.mail.messages import encrypted_message, plain_message, pretended_messages
+from ..clients.mail.smtp import SmtpClient, SmtpError
 from ..hosts import Host
-from ..targets import Credentials, Impact, Target
-from .outcome import Outcome, check, current_outcome
+from ..steps.outcome import Outcome, check, current_outcome
+from ..target import Impact, Target
 
 __all__ = [
     "idle_reports_new_mail",

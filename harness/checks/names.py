@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from ..calls.servers import TurnOffer
-from ..device import Device
+from ..clients.device import Device
 from ..evidence import egress
 from ..evidence.edges import Edges
 from ..evidence.egress import Toward
 from ..evidence.parties import Device as Resident
 from ..evidence.parties import Parties, Service
 from ..hosts import Host
-from ..lab_session import STUN_PORT, LabFactory, LabSession
 from ..network import profiles
 from ..network.lab import NAME_SERVERS, LabHost
 from ..network.names import Failure, Refusal, Slow, Wrong
-from ..targets import Target
-from .call_steps import Friends, judge_relayed_call, need_agents, with_friends
+from ..stage.lab import STUN_PORT, LabFactory, LabSession
+from ..steps.calls import Friends, judge_relayed_call, need_agents, with_friends
+from ..steps.outcome import Outcome, PromiseBroken, check, current_outcome
+from ..target import Target
 from .discovery import stated_turn
-from .outcome import Outcome, PromiseBroken, check, current_outcome
 
 __all__ = [
     "EVERY_WAY",

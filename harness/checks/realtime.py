@@ -7,18 +7,18 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from ..clients.control import ServiceLedger
-from ..clients.core import SendFailed, Webxdc, befriend
-from ..clients.relay import RelayUrl
+from ..clients.core.core import SendFailed, Webxdc, befriend
+from ..clients.device import Device
+from ..clients.relay.client import RelayUrl
 from ..clients.sockets import tcp_connections
-from ..device import Device
 from ..hosts import Host
 from ..realtime.swarm import LARGEST, NodeIdUnknown, Swarm, join
 from ..realtime.table import TruthTable
-from ..session import DeviceFactory
-from ..targets import Impact, Target
+from ..stage.session import DeviceFactory
+from ..steps.outcome import Outcome, check, current_outcome, relay_ledger
+from ..target import Impact, Target
 from ..waiting import WaitTimeout, wait_until
 from .discovery import offered_to_cores
-from .outcome import Outcome, check, current_outcome, relay_ledger
 
 __all__ = [
     "a_device_rejoins",

@@ -6,18 +6,18 @@ import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ..clients.core import SendFailed
+from ..clients.core.core import SendFailed
 from ..evidence import drawing
 from ..evidence.verdicts import Path, Verdict
-from ..lab_session import LabFactory, LabSession
 from ..network import profiles
 from ..network.profiles import Profile
 from ..realtime.swarm import LARGEST
 from ..realtime.table import TruthTable
-from ..targets import Target
+from ..stage.lab import LabFactory, LabSession
+from ..steps.outcome import Outcome, check, current_outcome
+from ..steps.swarms import LabSwarm, expect_proven, expected_way, lab_swarm, measured, offered_in_lab
+from ..target import Target
 from ..waiting import Deadline
-from .lab_swarms import LabSwarm, expect_proven, expected_way, lab_swarm, measured, offered_in_lab
-from .outcome import Outcome, check, current_outcome
 
 __all__ = [
     "ESSENTIAL",

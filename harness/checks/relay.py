@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ..clients import stun
-from ..clients.relay import Packet, RelayClient, RelayError, RelayUrl, probe
-from ..clients.relay_frames import signed_message
+from ..clients.relay.client import Packet, RelayClient, RelayError, RelayUrl, probe
+from ..clients.relay.frames import signed_message
+from ..clients.turn import stun
 from ..hosts import Host
-from ..targets import Target
+from ..steps.outcome import Outcome, check, current_outcome, relay_ledger
+from ..target import Target
 from ..waiting import WaitTimeout
 from .discovery import offered
-from .outcome import Outcome, check, current_outcome, relay_ledger
 
 __all__ = [
     "compare_with_ledger",

@@ -12,16 +12,16 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ..clients.iroh_node import IrohNode, IrohNodeError, what_is_missing
-from ..clients.relay import RelayError, RelayUrl
-from ..clients.relay_frames_v1 import message_to_sign
-from ..clients.relay_v1 import PROTOCOLS, RelayClientV1, RelayDenied
+from ..clients.relay.client import RelayError, RelayUrl
+from ..clients.relay.client_v1 import PROTOCOLS, RelayClientV1, RelayDenied
+from ..clients.relay.frames_v1 import message_to_sign
+from ..clients.relay.iroh_node import IrohNode, IrohNodeError, what_is_missing
 from ..hosts import Host
 from ..report.records import Verdict
-from ..targets import Target
+from ..steps.outcome import Outcome, check, current_outcome
+from ..target import Target
 from ..waiting import wait_until
 from .discovery import offered
-from .outcome import Outcome, check, current_outcome
 from .relay import WITHIN, compare_with_ledger, send_one_direction, tls_for
 
 __all__ = [

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ..clients.imap import ImapClient, ImapError
-from ..clients.messages import encrypted_message
-from ..clients.relay import RelayClient, RelayError, RelayUrl
-from ..clients.smtp import SmtpClient, SmtpError
+from ..clients.mail.imap import ImapClient, ImapError
+from ..clients.mail.messages import encrypted_message
+from ..clients.mail.smtp import SmtpClient, SmtpError
+from ..clients.relay.client import RelayClient, RelayError, RelayUrl
 from ..hosts import Host
-from ..targets import Impact, Target
+from ..steps.outcome import Outcome, check, current_outcome
+from ..target import Impact, Target
 from .discovery import offered
-from .outcome import Outcome, check, current_outcome
 
 __all__ = ["relay_restarts_without_touching_mail"]
 

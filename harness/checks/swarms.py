@@ -8,19 +8,19 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from ..clients.core import SendFailed
-from ..device import Device
+from ..clients.core.core import SendFailed
+from ..clients.device import Device
 from ..evidence import drawing
 from ..evidence.legs import Way
 from ..evidence.verdicts import Path, Verdict
-from ..lab_session import LabFactory, LabSession
 from ..network import profiles
 from ..network.lab import LabHost
 from ..network.profiles import Profile
 from ..realtime.table import TruthTable
-from ..targets import Target
-from .lab_swarms import LabSwarm, expect_proven, expected_way, lab_swarm, measured
-from .outcome import Outcome, check, current_outcome
+from ..stage.lab import LabFactory, LabSession
+from ..steps.outcome import Outcome, check, current_outcome
+from ..steps.swarms import LabSwarm, expect_proven, expected_way, lab_swarm, measured
+from ..target import Target
 
 __all__ = [
     "CHANGES",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ssl
 
 from ..hosts import Host
-from ..targets import Target
-from .outcome import Outcome, check, current_outcome
+from ..steps.outcome import Outcome, check, current_outcome
+from ..target import Target
 
 __all__ = ["certificates_are_trusted"]
 

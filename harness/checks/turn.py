@@ -16,14 +16,14 @@ from dataclasses import replace
 from functools import partial
 
 from ..calls.servers import TurnOffer
-from ..clients.turn import TurnClient, TurnCredentials, TurnError, TurnRefused, TurnUrl
-from ..clients.turn_messages import Address, Kind, Message, Method
+from ..clients.turn.client import TurnClient, TurnCredentials, TurnError, TurnRefused, TurnUrl
+from ..clients.turn.messages import Address, Kind, Message, Method
 from ..hosts import Host, MissingCapability
-from ..targets import Impact, Target
+from ..steps.outcome import Outcome, PromiseBroken, check, current_outcome, turn_ledger
+from ..steps.turn_exchange import Peer, allocated, exchange, waiting_payloads, written
+from ..target import Impact, Target
 from ..waiting import wait_until
 from .discovery import belongs_to, offered_turn
-from .outcome import Outcome, PromiseBroken, check, current_outcome, turn_ledger
-from .turn_exchange import Peer, allocated, exchange, waiting_payloads, written
 
 __all__ = [
     "SHORT_TTL",

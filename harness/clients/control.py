@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..hosts import Host
-from .turn_ledger import Count, TurnAllocation, read_counts
+from .turn.ledger import Count, TurnAllocation, read_counts
 
 __all__ = [
     "Connection",

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..clients.turn_ledger import NOTHING, Count
+from ..clients.turn.ledger import NOTHING, Count
 from .flows import EdgeCounts, Endpoint, Flow, Kind
 from .parties import Device, Parties
 

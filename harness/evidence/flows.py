@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from ..clients.turn_ledger import NOTHING, Count
+from ..clients.turn.ledger import NOTHING, Count
 from ..network.links import Link
 
 __all__ = [

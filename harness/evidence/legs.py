@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from ..clients.turn_ledger import Count
+from ..clients.turn.ledger import Count
 from .flows import CHANNEL, MEDIA, EdgeCounts, Endpoint, Flow, Kind
 from .parties import Parties, Service
 

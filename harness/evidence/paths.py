@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..calls.agent import Stats
 from ..clients.control import Connection, ServiceLedger
-from ..clients.turn_ledger import NOTHING, Count
+from ..clients.turn.ledger import NOTHING, Count
 from .flows import MEDIA, SLACK, EdgeCounts
 from .legs import Leg, Load, Way, datagrams, legs_of, media, total
 from .parties import Parties

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from ..clients.core import CoreEvent
+from ..clients.core.core import CoreEvent
 from .table import Arrival, Kind, Payload
 
 __all__ = ["Inbox"]

@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ..clients.core import Webxdc
-from ..clients.iroh_trace import OWN_ID_DIGITS
-from ..clients.rpc import now
-from ..device import Device
+from ..clients.core.core import Webxdc
+from ..clients.core.iroh_trace import OWN_ID_DIGITS
+from ..clients.core.rpc import now
+from ..clients.device import Device
 from ..waiting import Deadline, WaitTimeout, wait_until
 from .app import build_app
 from .inbox import Inbox

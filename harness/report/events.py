@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..clients.control import Event
-from ..console import printable
+from ..doors.console import printable
 
 __all__ = ["event_line"]
 

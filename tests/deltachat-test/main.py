@@ -4,7 +4,7 @@
 import sys
 
 try:
-    from harness.madmail_suite.main import main
+    from harness.doors.madmail_suite.main import main
 except ModuleNotFoundError as error:
     sys.stderr.write(
         f"The package dc-harness is not installed for {sys.executable} (no module {error.name}).\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.clients.turn import TurnClient, TurnClosed, TurnCredentials, TurnUrl
+from harness.clients.turn.client import TurnClient, TurnClosed, TurnCredentials, TurnUrl
 from harness.hosts import Host, LocalHost, end_process
 from harness.waiting import WaitTimeout, wait_until
 

@@ -9,11 +9,12 @@ import pytest
 from harness.calls.agent import Stats
 from harness.calls.call import Call
 from harness.calls.quality import MachineTooSlow
-from harness.checks import call_steps, calls, calls_interrupted, calls_lifetimes, calls_many
+from harness.checks import calls, calls_interrupted, calls_lifetimes, calls_many
 from harness.hosts import LocalHost
 from harness.report.records import Verdict
 from harness.report.run import Run
-from harness.session import open_session
+from harness.stage.session import open_session
+from harness.steps import calls as call_steps
 from harness.waiting import WaitTimeout, wait_until
 
 

@@ -11,15 +11,16 @@ import pytest
 from pyroute2 import IPRoute
 
 from harness.calls.expected import expected_path
-from harness.checks import call_steps, calls_changes, calls_paths
+from harness.checks import calls_changes, calls_paths
 from harness.checks.calls_paths import EVERY, Cell
-from harness.lab_session import LabSession
 from harness.network import profiles
 from harness.report.call_matrix import MATRIX, MatrixCell, render_matrices, render_matrix
 from harness.report.records import Record, Verdict
 from harness.report.run import Run
-from harness.session import open_session
-from harness.targets.reference import REFERENCE_COMMAND
+from harness.servers.reference import REFERENCE_COMMAND
+from harness.stage.lab import LabSession
+from harness.stage.session import open_session
+from harness.steps import calls as call_steps
 
 RELAYED = Cell(profiles.SYMMETRIC, profiles.SYMMETRIC)
 CHATMAIL = frozenset({"home", "symmetric", "mobile", "carrier"})

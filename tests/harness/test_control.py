@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from harness.clients.control import ControlClient, ControlError, ServiceLedger
-from harness.clients.turn_ledger import Count
+from harness.clients.turn.ledger import Count
 from harness.hosts import LocalHost
 
 ALICE, BOB = "aa" * 32, "bb" * 32

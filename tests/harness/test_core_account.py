@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from deltachat_rpc_client import DeltaChat
 
-from harness.clients.core import Account, Core, CoreDied, Webxdc
+from harness.clients.core.core import Account, Core, CoreDied, Webxdc
 from harness.realtime.swarm import NodeIdUnknown, Swarm
 from harness.waiting import WaitTimeout
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.clients.core import Core, CoreDied, CoreError
-from harness.clients.rpc import bundled_binary
+from harness.clients.core.core import Core, CoreDied, CoreError
+from harness.clients.core.rpc import bundled_binary
 from harness.waiting import WaitTimeout
 
 
@@ -65,7 +65,7 @@ def test_a_waiting_request_fails_when_the_core_dies(tmp_path):
 
 
 def test_a_core_that_stands_still_times_out_and_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.clients.rpc.CLOSE_PATIENCE", 0.1)
+    monkeypatch.setattr("harness.clients.core.rpc.CLOSE_PATIENCE", 0.1)
     core = Core(tmp_path)
     os.kill(core.pid, signal.SIGSTOP)
     core.rpc.within = 0.1
@@ -76,7 +76,7 @@ def test_a_core_that_stands_still_times_out_and_is_killed(tmp_path, monkeypatch)
 
 
 def test_a_close_is_certain_even_when_the_pipe_to_core_is_full(tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.clients.rpc.CLOSE_PATIENCE", 0.1)
+    monkeypatch.setattr("harness.clients.core.rpc.CLOSE_PATIENCE", 0.1)
     core = Core(tmp_path)
     os.kill(core.pid, signal.SIGSTOP)
     core.rpc.echo.future("x" * 1_000_000)  # more than a pipe holds: the writer hangs

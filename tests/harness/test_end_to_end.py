@@ -13,18 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from harness.clients.core import Core, CoreError, befriend
-from harness.clients.imap import ImapClient, ImapRefused
-from harness.clients.iroh_node import IrohNode, what_is_missing
-from harness.clients.messages import encrypted_message
-from harness.clients.relay import RelayClient, RelayUrl
-from harness.clients.smtp import SmtpClient
+from harness.accounts import Credentials
+from harness.clients.core.core import Core, CoreError, befriend
+from harness.clients.device import Device, devices_online
+from harness.clients.mail.imap import ImapClient, ImapRefused
+from harness.clients.mail.messages import encrypted_message
+from harness.clients.mail.smtp import SmtpClient
+from harness.clients.relay.client import RelayClient, RelayUrl
+from harness.clients.relay.iroh_node import IrohNode, what_is_missing
 from harness.clients.sockets import tcp_connections
-from harness.clients.stun import probe
-from harness.device import Device, devices_online
+from harness.clients.turn.stun import probe
 from harness.hosts import LocalHost
 from harness.realtime.swarm import join
-from harness.targets import Credentials, ReferenceServer, Target
+from harness.servers.reference import ReferenceServer
+from harness.target import Target
 from harness.waiting import wait_until
 
 IROH = "/shared/vendor/deltachat/irohrelay"
@@ -216,7 +218,7 @@ def test_a_server_ends_when_its_harness_is_killed(tmp_path):
 
 
 def test_services_end_with_a_supervisor_that_hangs(tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.targets.reference.STOP_PATIENCE", 0.1)
+    monkeypatch.setattr("harness.servers.reference.STOP_PATIENCE", 0.1)
     server = ReferenceServer(tmp_path / "state", tmp_path / "logs")
     os.kill(server.pid, signal.SIGSTOP)
     server.close()

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from harness.clients.imap import ImapClient, ImapError, ImapRefused
-from harness.clients.imap_syntax import MetadataValue, Token, literal_size, metadata_entries, tokens
-from harness.clients.smtp import SmtpClient, SmtpRefused
+from harness.accounts import Credentials
+from harness.clients.mail.imap import ImapClient, ImapError, ImapRefused
+from harness.clients.mail.imap_syntax import MetadataValue, Token, literal_size, metadata_entries, tokens
+from harness.clients.mail.smtp import SmtpClient, SmtpRefused
 from harness.hosts import LocalHost
-from harness.targets import Credentials, Target
+from harness.target import Target
 from harness.waiting import WaitTimeout
 
 from .scripted import Peer, Tls, scripted_server

@@ -1,6 +1,6 @@
 import pytest
 
-from harness.clients.iroh_trace import IrohTrace
+from harness.clients.core.iroh_trace import IrohTrace
 
 ME = "\x1b[2m2026-11-22T14:06:18.83Z\x1b[0m \x1b[34mDEBUG\x1b[0m ep{me=743558052a}:magicsock"
 # Lines of core 2.65.0 (iroh 0.35.0) on loopback.

@@ -23,7 +23,7 @@ ONLY_IN = {
 }
 
 
-CAGED = {"clients/iroh_node.py", "clients/iroh_node_process.py"}
+CAGED = {"clients/relay/iroh_node.py", "clients/relay/iroh_node_process.py"}
 """A native asyncio library in a namespace of its own, and the bridge out of it: the joints are for everything else."""
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from harness.checks.discovery import offered_to_cores, offered_turn
-from harness.clients.core import befriend
+from harness.clients.core.core import befriend
 from harness.hosts import MissingCapability
-from harness.lab_session import open_lab
 from harness.realtime.swarm import join
+from harness.stage.lab import open_lab
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import pytest
 
 from harness.checks import realtime_paths
-from harness.checks.lab_swarms import expected_way
 from harness.evidence.verdicts import Verdict
 from harness.network import profiles
 from harness.network.profiles import (
@@ -16,6 +15,7 @@ from harness.network.profiles import (
     SYMMETRIC,
     UDP_BLOCKED,
 )
+from harness.steps.swarms import expected_way
 
 
 @pytest.mark.parametrize(

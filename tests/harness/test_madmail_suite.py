@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from harness.checks import realtime, realtime_paths
-from harness.checks.outcome import Outcome
+from harness.doors.madmail_suite import suite
+from harness.doors.madmail_suite.arguments import parse
+from harness.doors.madmail_suite.console import Console, Result
+from harness.doors.madmail_suite.tests import NAMES, in_order, select
 from harness.hosts import MissingCapability
-from harness.madmail_suite import suite
-from harness.madmail_suite.arguments import parse
-from harness.madmail_suite.console import Console, Result
-from harness.madmail_suite.tests import NAMES, in_order, select
 from harness.report.records import Verdict
+from harness.steps.outcome import Outcome
 
 PASSED = Result(15, Verdict.PASSED, "", ("no ledger",), 0.5)
 FAILED = Result(16, Verdict.FAILED, "nothing arrived " + "x" * 200, (), 1.5)

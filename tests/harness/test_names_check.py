@@ -9,11 +9,11 @@ import pytest
 
 from harness.checks.names import EVERY_WAY, NAME, turn_host_leads_to_the_target
 from harness.hosts import MissingCapability
-from harness.lab_session import LabSession, open_lab
 from harness.network import profiles
 from harness.network.lab import NAME_SERVERS, LabHost
 from harness.network.resolver import give_name_servers
 from harness.report.records import Verdict
+from harness.stage.lab import LabSession, open_lab
 
 
 @pytest.fixture(scope="module")

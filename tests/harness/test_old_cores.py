@@ -7,13 +7,13 @@ import sys
 import pytest
 
 from harness.checks import realtime
-from harness.checks.outcome import recording
-from harness.clients.versions import CoreChoice, core_binary
+from harness.clients.core.versions import CoreChoice, core_binary
 from harness.hosts import MissingCapability
 from harness.report.records import Verdict
 from harness.report.run import Run
-from harness.session import open_session
-from harness.targets.options import Choice
+from harness.stage.options import Choice
+from harness.stage.session import open_session
+from harness.steps.outcome import recording
 
 NEWEST = "2.65.0"
 OLD = ("1.160.0", "2.0.0", "2.20.0", "2.35.0", "2.50.0")

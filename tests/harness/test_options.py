@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from harness.checks.outcome import Outcome, check, recording
+from harness.accounts import Credentials, FirstLogin, GivenAccounts, WebAccounts
 from harness.hosts import LocalHost, MissingCapability
 from harness.report.records import Verdict
 from harness.report.summary import accounts_left
-from harness.targets import Impact, Target
-from harness.targets.accounts import Credentials, FirstLogin, GivenAccounts, WebAccounts
-from harness.targets.options import Choice, add_options
+from harness.stage.options import Choice, add_options
+from harness.steps.outcome import Outcome, check, recording
+from harness.target import Impact, Target
 
 HOST = LocalHost()
 
@@ -101,7 +101,7 @@ def test_accounts_come_from_where_the_caller_said():
 
 @pytest.fixture
 def registry(monkeypatch):
-    monkeypatch.setattr("harness.checks.outcome.CHECKS", {})
+    monkeypatch.setattr("harness.steps.outcome.CHECKS", {})
 
 
 def recorded(function, target):

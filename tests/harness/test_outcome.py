@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.checks.outcome import Outcome, PromiseBroken, check, current_outcome, recording
-from harness.clients.eras import CoreUnsupported
+from harness.clients.core.eras import CoreUnsupported
 from harness.hosts import MissingCapability
 from harness.report.records import Verdict
-from harness.targets import Target
+from harness.steps.outcome import Outcome, PromiseBroken, check, current_outcome, recording
+from harness.target import Target
 
 TARGET = Target(
     name="nobody",
@@ -29,7 +29,7 @@ TARGET = Target(
 @pytest.fixture(autouse=True)
 def registry(monkeypatch):
     """The checks that a test makes are forgotten with it."""
-    monkeypatch.setattr("harness.checks.outcome.CHECKS", {})
+    monkeypatch.setattr("harness.steps.outcome.CHECKS", {})
 
 
 def collect(outcome: Outcome) -> None:

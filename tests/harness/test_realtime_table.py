@@ -1,7 +1,7 @@
 import itertools
 import random
 
-from harness.clients.core import CoreEvent
+from harness.clients.core.core import CoreEvent
 from harness.realtime.inbox import Inbox
 from harness.realtime.table import Arrival, Kind, Payload, Sent, TruthTable, tabulate
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from harness.clients.relay import Packet, RelayClient, RelayClosed, RelayError, RelayUrl, probe
-from harness.clients.relay_frames import (
+from harness.clients.relay.client import Packet, RelayClient, RelayClosed, RelayError, RelayUrl, probe
+from harness.clients.relay.frames import (
     FrameDecoder,
     FrameError,
     FrameType,

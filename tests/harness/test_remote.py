@@ -8,17 +8,17 @@ from dataclasses import replace
 
 import pytest
 
+from harness.accounts import WebAccounts
 from harness.checks import discovery, tls
-from harness.clients.imap import ImapClient, ImapError
-from harness.clients.web import WebError, request_account
+from harness.clients.mail.imap import ImapClient, ImapError
+from harness.clients.mail.web import WebError, request_account
 from harness.hosts import LocalHost
 from harness.report.run import Run
-from harness.session import open_session
-from harness.targets import ReferenceServer, ServerError
-from harness.targets.accounts import WebAccounts
-from harness.targets.endpoints import read_endpoints
-from harness.targets.options import Choice
-from harness.targets.remote import pin_certificates, running_target
+from harness.servers.endpoints import read_endpoints
+from harness.servers.reference import ReferenceServer, ServerError
+from harness.servers.remote import pin_certificates, running_target
+from harness.stage.options import Choice
+from harness.stage.session import open_session
 
 HOST = LocalHost()
 

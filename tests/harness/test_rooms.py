@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.checks.catalogue import all_checks
-from harness.cli import main
+from harness.doors.cli import main
 
 
 def listed(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:

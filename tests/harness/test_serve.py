@@ -24,14 +24,14 @@ import pytest
 import segno
 
 from harness.clients.control import ControlClient, Event
-from harness.clients.relay import RelayClient, RelayUrl
+from harness.clients.relay.client import RelayClient, RelayUrl
 from harness.hosts import LocalHost
 from harness.report.events import event_line
-from harness.targets import ReferenceServer
+from harness.servers.reference import ReferenceServer
 from harness.waiting import wait_until
 from reference_server.addresses import claim_any_address
 
-DC_HARNESS = [sys.executable, "-c", "import sys; from harness.cli import main; sys.exit(main())"]
+DC_HARNESS = [sys.executable, "-c", "import sys; from harness.doors.cli import main; sys.exit(main())"]
 WITHIN = 60.0
 
 

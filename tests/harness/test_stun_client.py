@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from harness.clients.stun import StunError, binding_request, mapped_address, probe
+from harness.clients.turn.stun import StunError, binding_request, mapped_address, probe
 from harness.hosts import LocalHost
 from harness.waiting import WaitTimeout
 

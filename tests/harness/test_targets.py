@@ -8,8 +8,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from harness.targets import Credentials, ReferenceServer, ServerError, Target
-from harness.targets.endpoints import describe
+from harness.accounts import Credentials
+from harness.servers.endpoints import describe
+from harness.servers.reference import ReferenceServer, ServerError
+from harness.target import Target
 
 ENDPOINTS = {
     "host": "127.77.1.2",

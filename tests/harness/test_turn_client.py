@@ -14,8 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.clients.turn import TurnClient, TurnClosed, TurnCredentials, TurnError, TurnRefused, TurnUrl
-from harness.clients.turn_messages import (
+from harness.clients.turn.client import (
+    TurnClient,
+    TurnClosed,
+    TurnCredentials,
+    TurnError,
+    TurnRefused,
+    TurnUrl,
+)
+from harness.clients.turn.messages import (
     Attribute,
     ChannelData,
     FormatError,

@@ -4,12 +4,12 @@ import socket
 
 import pytest
 
-from harness.clients.relay import RelayUrl
+from harness.clients.relay.client import RelayUrl
 from harness.evidence.verdicts import Verdict
 from harness.hosts import MissingCapability
-from harness.lab_session import open_lab
 from harness.network import profiles
-from harness.realtime.watched import Watch
+from harness.stage.lab import open_lab
+from harness.stage.watch import Watch
 
 STRANGER_PORT = 8443
 

@@ -9,14 +9,14 @@ import sys
 import pytest
 
 from harness.checks.catalogue import all_checks, run_check
-from harness.checks.outcome import CHECKS
 from harness.checks.realtime import two_devices_exchange_messages
-from harness.device import Device
-from harness.lab_session import LabSession
+from harness.clients.device import Device
 from harness.report.records import Verdict
 from harness.report.run import Run
-from harness.session import open_session
-from harness.targets import ReferenceServer
+from harness.servers.reference import ReferenceServer
+from harness.stage.lab import LabSession
+from harness.stage.session import open_session
+from harness.steps.outcome import CHECKS
 from mutants.registry import MUTANTS
 
 KILLS = [(mutant, kill) for mutant in MUTANTS.values() for kill in mutant.killed_by]

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from harness.checks.catalogue import all_checks
-from harness.cli import main
-from harness.mutation import RIGHT_SERVER, Cell, Row, declared_mutants, judge, render
+from harness.doors.cli import main
+from harness.doors.mutants import RIGHT_SERVER, Cell, Row, declared_mutants, judge, render
 from harness.report.records import Verdict
 from mutants.registry import MUTANTS
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.clients.relay import RelayClient, RelayUrl
-from harness.clients.stun import probe
+from harness.clients.relay.client import RelayClient, RelayUrl
+from harness.clients.turn.stun import probe
 from harness.hosts import LocalHost
 from reference_server.addresses import STUN_PORT, free_ports
 from reference_server.tls import issue_development_certificate

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from harness.clients.stun import probe
-from harness.clients.turn import TurnClient, TurnCredentials, TurnUrl
+from harness.clients.turn.client import TurnClient, TurnCredentials, TurnUrl
+from harness.clients.turn.stun import probe
 from harness.hosts import LocalHost
 from reference_server.addresses import STUN_PORT, free_ports
 from reference_server.tls import issue_development_certificate

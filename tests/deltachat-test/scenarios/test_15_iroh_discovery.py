@@ -2,7 +2,7 @@
 
 from deltachat_rpc_client import Account, DeltaChat
 
-from harness.madmail_suite.importable import new_account, prove
+from harness.doors.madmail_suite.importable import new_account, prove
 
 __all__ = ["run"]
 

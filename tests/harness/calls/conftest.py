@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.clients.core import befriend
-from harness.device import Device, devices_online
-from harness.targets import ReferenceServer, Target
+from harness.clients.core.core import befriend
+from harness.clients.device import Device, devices_online
+from harness.servers.reference import ReferenceServer
+from harness.target import Target
 
 Friends = tuple[Device, Device]
 

@@ -8,7 +8,7 @@ import pytest
 from harness.calls.agent import SelectedPair, Stats, Traffic
 from harness.calls.balance import Count, account, carried_by_sender, carried_since, path_of
 from harness.clients.control import ServiceLedger
-from harness.clients.turn_ledger import PeerAccount, TurnAllocation
+from harness.clients.turn.ledger import PeerAccount, TurnAllocation
 
 
 def stats(sent: int, received: int) -> Stats:

@@ -12,7 +12,7 @@ import pytest
 
 from harness.calls.agent import IceServer, NoRelayCandidate
 from harness.calls.call import Media, parties, place
-from harness.clients.turn import TurnCredentials
+from harness.clients.turn.client import TurnCredentials
 
 from ..coturn import Coturn, coturn, needs_coturn
 from .conftest import Friends

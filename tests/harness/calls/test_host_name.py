@@ -11,9 +11,9 @@ import functools
 import pytest
 
 from harness.checks.calls import core_lists_the_offered_servers, relayed_call_is_heard_and_seen
-from harness.device import devices_online
+from harness.clients.device import devices_online
 from harness.hosts import LocalHost
-from harness.targets import ReferenceServer
+from harness.servers.reference import ReferenceServer
 from reference_server.addresses import free_ports
 
 HOST, NAME = "127.0.0.1", "localhost"

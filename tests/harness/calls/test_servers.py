@@ -18,8 +18,8 @@ from harness.calls.servers import (
     judge_ice_servers,
     transport_override,
 )
-from harness.clients.core import Account
-from harness.clients.turn import TurnError
+from harness.clients.core.core import Account
+from harness.clients.turn.client import TurnError
 from harness.hosts import LocalHost
 
 OFFER = TurnOffer.parse("127.0.0.1:3478:1758650868:nkfvRIGUcx0N/jq/StNLPajpLZE=")

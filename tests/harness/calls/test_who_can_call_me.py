@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from deltachat_rpc_client import Chat
 
-from harness.clients.core import Account, CallMessage
-from harness.device import Device, devices_online
+from harness.clients.core.core import Account, CallMessage
+from harness.clients.device import Device, devices_online
 from harness.waiting import wait_until
 
 from .conftest import Friends

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.clients.turn_ledger import Count
+from harness.clients.turn.ledger import Count
 from harness.evidence.flows import Connection, Counts, EdgeCounts, Endpoint, Flow, Kind, Stream
 from harness.evidence.parties import Device, Parties, Service
 from harness.evidence.paths import Said

@@ -8,7 +8,7 @@ from pathlib import Path
 import dpkt  # type: ignore[import-untyped]
 import pytest
 
-from harness.clients.turn_ledger import Count
+from harness.clients.turn.ledger import Count
 from harness.evidence import flows
 from harness.evidence.edges import Edges
 from harness.evidence.flows import Connection, Endpoint, Flow, Kind, Stream

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.clients.turn_ledger import Count
+from harness.clients.turn.ledger import Count
 from harness.evidence import egress
 from harness.evidence.egress import Toward
 from harness.evidence.flows import Endpoint, Flow, Kind

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from harness.clients.turn_ledger import Count
+from harness.clients.turn.ledger import Count
 from harness.evidence import flows
 from harness.evidence.flows import Counts, EdgeCounts, Endpoint, Flow, Kind
 

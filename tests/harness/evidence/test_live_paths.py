@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from pyroute2 import IPRoute
 
-from harness.clients.turn_ledger import NOTHING, Count
+from harness.clients.turn.ledger import NOTHING, Count
 from harness.evidence import egress, paths
 from harness.evidence.edges import Edges
 from harness.evidence.egress import Toward

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.clients.turn_ledger import NOTHING, Count
+from harness.clients.turn.ledger import NOTHING, Count
 from harness.evidence import paths
 from harness.evidence.flows import Connection, Counts, EdgeCounts, Flow, Kind, Stream
 from harness.evidence.paths import Said, Transfer, Verdict

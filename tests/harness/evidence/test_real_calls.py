@@ -15,7 +15,7 @@ import pytest
 
 from harness.calls.agent import Agent, IceServer, Settings, calls_are_possible
 from harness.clients.control import ServiceLedger
-from harness.clients.turn import TurnCredentials
+from harness.clients.turn.client import TurnCredentials
 from harness.evidence import egress, paths
 from harness.evidence.edges import Edges
 from harness.evidence.egress import Toward

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from harness.calls.agent import Stats, Traffic
 from harness.clients.control import Connection, ServiceLedger
-from harness.clients.turn_ledger import NOTHING, Count, PeerAccount, TurnAllocation
+from harness.clients.turn.ledger import NOTHING, Count, PeerAccount, TurnAllocation
 from harness.evidence import paths
 from harness.evidence.parties import Device
 from harness.evidence.paths import Said, Transfer

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from harness.checks.ipv6 import IPV6_WITHOUT_UDP
-from harness.clients.core import befriend
+from harness.clients.core.core import befriend
 from harness.hosts import MissingCapability
-from harness.lab_session import DOMAIN, RELAY_PORT, LabSession, open_lab
 from harness.network import profiles
 from harness.realtime.swarm import join
+from harness.stage.lab import DOMAIN, RELAY_PORT, LabSession, open_lab
 from harness.waiting import WaitTimeout
 
 

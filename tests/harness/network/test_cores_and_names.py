@@ -10,13 +10,13 @@ from deltachat_rpc_client import DeltaChat
 
 from harness.calls.servers import IceServerError, ice_servers
 from harness.checks.discovery import offered_turn
-from harness.checks.outcome import PromiseBroken
-from harness.clients.core import Account, Core
-from harness.clients.versions import CoreChoice
-from harness.device import Device
+from harness.clients.core.core import Account, Core
+from harness.clients.core.versions import CoreChoice
+from harness.clients.device import Device
 from harness.hosts import MissingCapability
-from harness.lab_session import LabSession, open_lab
 from harness.network.names import Failure, Query, Refusal, Slow, Wrong
+from harness.stage.lab import LabSession, open_lab
+from harness.steps.outcome import PromiseBroken
 
 DOMAIN = "_chat.example"
 TURN = "turn.chat.example"

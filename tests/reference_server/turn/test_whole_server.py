@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness.targets import ReferenceServer
+from harness.servers.reference import ReferenceServer
 from reference_server.service import ConfigurationError
 from reference_server.turn.credentials import read_secrets, turn_line
 from reference_server.turn.stun import Attribute

@@ -1,0 +1,127 @@
+"""Where the accounts come from that checks use: first log-ins, `POST /new`, or the caller."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import quote, urlencode
+
+from .clients.mail.web import request_account
+from .hosts import Host, MissingCapability
+
+if TYPE_CHECKING:
+    from .target import Target
+
+__all__ = ["AccountSource", "Credentials", "FirstLogin", "GivenAccounts", "WebAccounts"]
+
+LOCALPART_CHARACTERS = string.ascii_lowercase + string.digits
+LOCALPART_LENGTH = 9
+"""Chatmail servers accept exactly nine characters by default."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A mail address and its password. Whoever prints it sees no password."""
+
+    address: str
+    password: str = field(repr=False)
+
+    def dclogin(self, target: Target) -> str:
+        """The login code that Delta Chat core configures an account from. It contains the password.
+
+        `ic=3` lets core accept any certificate. That is no choice of ours: core trusts the public roots only
+        and has no setting for a private CA, so it can use a test server in no other way. The harness's own
+        clients do verify.
+        """
+        settings = {
+            "p": self.password,
+            "v": "1",
+            "ih": target.imap_host or target.host,
+            "ip": target.imaps,
+            "is": "ssl",
+            "sh": target.smtp_host or target.host,
+            "sp": target.submissions,
+            "ss": "ssl",
+            "ic": "3",
+        }
+        return f"dclogin:{quote(self.address, safe='@')}?{urlencode(settings, quote_via=quote)}"
+
+
+class AccountSource(Protocol):
+    """Gives each asker an account that no other part of the same check uses."""
+
+    left_behind: int
+    """How many accounts exist on the server because of us, at most: some may never have been logged in to."""
+
+    def begin(self) -> None:
+        """A check begins."""
+
+    def new(self, target: Target) -> Credentials:
+        """Credentials for one account."""
+
+    def any(self, target: Target) -> Credentials:
+        """Credentials to look around with: whatever is done with them disturbs no other use of the account."""
+
+
+class FirstLogin:
+    """Makes credentials up; the server creates the account at the first log-in, as chatmail servers do."""
+
+    def __init__(self) -> None:
+        self.left_behind = 0
+
+    def begin(self) -> None:
+        """Every account is new anyway."""
+
+    def new(self, target: Target) -> Credentials:
+        localpart = "".join(secrets.choice(LOCALPART_CHARACTERS) for _ in range(LOCALPART_LENGTH))
+        self.left_behind += 1
+        return Credentials(f"{localpart}@{target.domain}", secrets.token_urlsafe(24))
+
+    any = new
+
+
+class WebAccounts:
+    """Asks the server for each account with `POST /new`."""
+
+    def __init__(self, host: Host) -> None:
+        self.left_behind = 0
+        self._host = host
+
+    def begin(self) -> None:
+        """Every account is new anyway."""
+
+    def new(self, target: Target) -> Credentials:
+        """Raises `harness.clients.mail.web.WebError` when the server gives none."""
+        address, password = request_account(self._host, target.host, target.https, target.ssl_context())
+        self.left_behind += 1
+        return Credentials(address, password)
+
+    any = new
+
+
+class GivenAccounts:
+    """The caller's own accounts. None is created; each check starts again with the first one."""
+
+    left_behind = 0
+
+    def __init__(self, accounts: Sequence[Credentials]) -> None:
+        self._accounts = tuple(accounts)
+        self._used = 0
+
+    def begin(self) -> None:
+        self._used = 0
+
+    def new(self, target: Target) -> Credentials:
+        del target  # they are where the caller says
+        if self._used == len(self._accounts):
+            raise MissingCapability(
+                "accounts", f"this check needs more than the {self._used} that were given with --account"
+            )
+        self._used += 1
+        return self._accounts[self._used - 1]
+
+    def any(self, target: Target) -> Credentials:
+        return self._accounts[0] if self._accounts else self.new(target)

@@ -1,0 +1,322 @@
+"""An IMAP client for checks: imaplib for the session, a reader of our own for METADATA and IDLE.
+
+imaplib drops the literals of untagged responses that it does not know, and has no IDLE before Python 3.14.
+Both readers share one buffered stream, which can be read again after a wait that timed out (imaplib's cannot).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from ...accounts import Credentials
+from ...closing import Closing
+from ...hosts import Host
+from ...target import Target
+from ...waiting import Deadline, WaitTimeout
+from .imap_syntax import MetadataValue, literal_size, metadata_entries
+
+__all__ = ["Answer", "Idle", "ImapClient", "ImapError", "ImapRefused", "StoredMessage"]
+
+MAX_RESPONSE = 64 * 1024 * 1024
+READ_SIZE = 64 * 1024
+EXISTS = re.compile(rb"\* (\d+) EXISTS\b", re.IGNORECASE)
+UID = re.compile(rb"\bUID (\d+)")
+
+
+class ImapError(Exception):
+    """The connection broke, or the server did not speak IMAP."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered to one command, complete."""
+
+    status: str
+    """`OK`, `NO` or `BAD`."""
+    text: str
+    """What stands behind the status."""
+    untagged: tuple[bytes, ...]
+    """Every other response that came before it, whole, with its literals."""
+
+
+class ImapRefused(ImapError):
+    """The server answered NO or BAD."""
+
+    def __init__(self, command: str, answer: Answer) -> None:
+        self.answer = answer
+        super().__init__(f"{command} was refused: {answer.status} {answer.text}")
+
+
+@dataclass(frozen=True)
+class StoredMessage:
+    """A message as it lies in a mailbox."""
+
+    uid: int
+    data: bytes
+
+
+class ImapClient(Closing):
+    """One connection over implicit TLS, verified. `within` is in seconds; waits raise `WaitTimeout`."""
+
+    def __init__(self, host: Host, target: Target, *, within: float = 30.0) -> None:
+        """Connect and read the greeting."""
+        self._within = within
+        try:
+            self._session = _Session(host, target, within)
+        except (OSError, imaplib.IMAP4.error) as error:
+            raise ImapError(f"no IMAP at {target.host}:{target.imaps}: {error}") from error
+        self._stream = self._session.stream
+
+    def capabilities(self) -> frozenset[str]:
+        """What the server offers now; it may offer more after the log-in."""
+        answer = self._expect_ok("CAPABILITY")
+        lines = [line.split() for line in answer.untagged]
+        return frozenset(
+            word.decode("ascii", "replace").upper()
+            for line in lines
+            if line[1:2] == [b"CAPABILITY"]
+            for word in line[2:]
+        )
+
+    def login(self, credentials: Credentials) -> None:
+        """Log in; the first log-in creates the account. Raises `ImapRefused`."""
+        try:
+            self._session.login(credentials.address, credentials.password)
+        except imaplib.IMAP4.abort as error:
+            raise ImapError(f"the connection broke during LOGIN: {error}") from error
+        except imaplib.IMAP4.error as error:
+            raise ImapRefused("LOGIN", Answer("NO", str(error), ())) from error
+
+    def get_metadata(
+        self, *keys: str, form: Literal["single", "list"] = "list", mailbox: str = ""
+    ) -> dict[str, MetadataValue]:
+        """Read METADATA entries (RFC 5464) in one command with a list, or in one command for each key.
+
+        Entries that the server does not have are missing in the result. Raises `ImapRefused`, whose `answer`
+        has every byte that came with the refusal.
+        """
+        requests = [f"({' '.join(keys)})"] if form == "list" else list(keys)
+        entries: dict[str, MetadataValue] = {}
+        for request in requests:
+            answer = self._expect_ok(f'GETMETADATA "{mailbox}" {request}')
+            for response in answer.untagged:
+                try:
+                    entries |= metadata_entries(response)
+                except ValueError as error:
+                    raise ImapError(f"GETMETADATA was answered with something unreadable: {error}") from error
+        return entries
+
+    def select(self, mailbox: str = "INBOX") -> int:
+        """Open a mailbox and return how many messages it has."""
+        try:
+            status, [count] = self._session.select(f'"{mailbox}"')
+        except imaplib.IMAP4.error as error:
+            raise ImapError(f"SELECT failed: {error}") from error
+        if status != "OK":
+            raise ImapRefused("SELECT", Answer(status, repr(count), ()))
+        return int(count or 0)
+
+    def uid_state(self, mailbox: str = "INBOX") -> tuple[int, int]:
+        """UIDVALIDITY and UIDNEXT of a mailbox (RFC 3501 section 2.3.1.1), by STATUS. Raises `ImapRefused`."""
+        answer = self._expect_ok(f'STATUS "{mailbox}" (UIDVALIDITY UIDNEXT)')
+        said = b" ".join(answer.untagged)
+        found = [re.search(rb"\b%b (\d+)" % item, said) for item in (b"UIDVALIDITY", b"UIDNEXT")]
+        values = [int(match[1]) for match in found if match]
+        if len(values) != len(found):
+            raise ImapError(f"STATUS was answered without UIDVALIDITY or UIDNEXT: {said[:80]!r}")
+        return values[0], values[1]
+
+    def fetch_all(self) -> list[StoredMessage]:
+        """Every message of the open mailbox, in order; nothing is marked as seen."""
+        try:
+            status, parts = self._session.uid("FETCH", "1:*", "(UID BODY.PEEK[])")
+        except imaplib.IMAP4.error as error:
+            raise ImapError(f"FETCH failed: {error}") from error
+        if status != "OK":
+            raise ImapRefused("FETCH", Answer(status, repr(parts), ()))
+        messages = []
+        for part, after in zip(parts, [*parts[1:], b""], strict=True):
+            if isinstance(part, tuple):
+                rest = after if isinstance(after, bytes) else b""
+                uid = UID.search(part[0]) or UID.search(rest)
+                if uid is None:
+                    raise ImapError("a FETCH response has no UID")
+                messages.append(StoredMessage(int(uid[1]), part[1]))
+        return messages
+
+    @contextlib.contextmanager
+    def idle(self) -> Iterator[Idle]:
+        """Wait for news inside: `with client.idle() as idle: idle.wait_for_exists(within=5)` (RFC 2177)."""
+        tag = self._send("IDLE")
+        deadline = Deadline(self._within)
+        before: list[bytes] = []
+        while not (response := self._stream.response("the go-ahead of IDLE", deadline)).startswith(b"+"):
+            if response.startswith(tag):
+                raise ImapRefused("IDLE", _answer(response, before))
+            before.append(response)
+        idle = Idle(self._stream, before)
+        try:
+            yield idle
+        finally:
+            self._stream.send(b"DONE\r\n")
+            self._finish("IDLE", tag)
+
+    def command(self, text: str) -> Answer:
+        """Send any command and return everything that was answered, whether OK or not."""
+        return self._finish(text.partition(" ")[0], self._send(text))
+
+    def close(self) -> None:
+        """End the connection without a word, as a client does that loses its network."""
+        self._session.shutdown()
+
+    def _expect_ok(self, text: str) -> Answer:
+        answer = self.command(text)
+        if answer.status != "OK":
+            raise ImapRefused(text, answer)
+        return answer
+
+    def _send(self, text: str) -> bytes:
+        tag: bytes = self._session._new_tag()  # shared with imaplib, so that no two commands have the same
+        self._stream.send(tag + b" " + text.encode() + b"\r\n")
+        return tag
+
+    def _finish(self, name: str, tag: bytes) -> Answer:
+        deadline = Deadline(self._within)
+        untagged: list[bytes] = []
+        while not (response := self._stream.response(f"the answer to {name}", deadline)).startswith(
+            tag + b" "
+        ):
+            untagged.append(response)
+        return _answer(response, untagged)
+
+
+class Idle:
+    """News from a server while IDLE runs."""
+
+    def __init__(self, stream: _Stream, seen: list[bytes]) -> None:
+        self._stream = stream
+        self._waiting = list(seen)
+        self._seen = list(seen)
+
+    def wait_for_exists(self, *, within: float) -> int:
+        """Wait until the server says how many messages there are, and return that number."""
+        deadline = Deadline(within)
+        while True:
+            response = self._waiting.pop(0) if self._waiting else self._next(deadline)
+            if match := EXISTS.match(response):
+                return int(match[1])
+
+    def _next(self, deadline: Deadline) -> bytes:
+        try:
+            response = self._stream.response("EXISTS during IDLE", deadline)
+        except WaitTimeout as error:
+            raise WaitTimeout(error.what, deadline.within, self._seen or "nothing") from None
+        self._seen.append(response)
+        return response
+
+
+class _Stream:
+    """A socket with a buffer that survives a time-out."""
+
+    def __init__(self, connection: socket.socket, within: float) -> None:
+        self._connection = connection
+        self._within = within
+        self._buffer = bytearray()
+
+    def send(self, data: bytes) -> None:
+        self._connection.settimeout(self._within)
+        try:
+            self._connection.sendall(data)
+        except OSError as error:
+            raise ImapError(f"the server took no more data: {error}") from error
+
+    def response(self, what: str, deadline: Deadline) -> bytes:
+        """One whole response: lines, and the literals that they announce."""
+        data = line = self.line(what, deadline)
+        while (size := literal_size(line)) is not None:
+            if len(data) + size > MAX_RESPONSE:
+                raise ImapError(f"the server announced a literal of {size} bytes for {what}")
+            literal = self.exactly(size, what, deadline)
+            line = self.line(what, deadline)
+            data += literal + line
+        return data
+
+    def line(self, what: str, deadline: Deadline) -> bytes:
+        while (end := self._buffer.find(b"\n")) < 0:
+            self._fill(what, deadline)
+        return self._take(end + 1)
+
+    def exactly(self, size: int, what: str, deadline: Deadline) -> bytes:
+        while len(self._buffer) < size:
+            self._fill(what, deadline)
+        return self._take(size)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _take(self, size: int) -> bytes:
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
+    def _fill(self, what: str, deadline: Deadline) -> None:
+        if len(self._buffer) > MAX_RESPONSE:
+            raise ImapError(f"more than {MAX_RESPONSE} bytes came while we waited for {what}")
+        if deadline.over:
+            raise WaitTimeout(what, deadline.within)
+        self._connection.settimeout(deadline.remaining())
+        try:
+            data = self._connection.recv(READ_SIZE)
+        except TimeoutError:
+            raise WaitTimeout(what, deadline.within) from None
+        except OSError as error:
+            raise ImapError(f"the connection broke while we waited for {what}: {error}") from error
+        if not data:
+            raise ImapError(f"the server closed the connection while we waited for {what}")
+        self._buffer += data
+
+
+class _Session(imaplib.IMAP4):
+    """imaplib on a socket of a `Host` and on our stream: these are the methods that it documents for overriding."""
+
+    def __init__(self, host: Host, target: Target, within: float) -> None:
+        self._network = host
+        self._target = target
+        self._within = within
+        super().__init__(target.host, target.imaps)
+
+    def open(self, host: str = "", port: int = 0, timeout: float | None = None) -> None:
+        del timeout  # every wait of ours has its own deadline
+        connection = self._network.connect(host, port, within=self._within)
+        try:
+            self.sock = self._target.ssl_context().wrap_socket(connection, server_hostname=host)
+        except OSError:
+            connection.close()
+            raise
+        self.stream = _Stream(self.sock, self._within)
+
+    def read(self, size: int) -> bytes:
+        return self.stream.exactly(size, "the rest of a literal", Deadline(self._within))
+
+    def readline(self) -> bytes:
+        return self.stream.line("a response", Deadline(self._within))
+
+    def send(self, data: bytes) -> None:  # type: ignore[override]  # imaplib itself sends nothing but bytes
+        self.stream.send(data)
+
+    def shutdown(self) -> None:
+        self.stream.close()
+
+
+def _answer(tagged: bytes, untagged: list[bytes]) -> Answer:
+    _tag, _, rest = tagged.decode("utf-8", "replace").strip().partition(" ")
+    status, _, text = rest.partition(" ")
+    if status.upper() not in ("OK", "NO", "BAD"):
+        raise ImapError(f"the server answered {rest[:80]!r} instead of OK, NO or BAD")
+    return Answer(status.upper(), text, tuple(untagged))

@@ -1,0 +1,119 @@
+"""SMTP submission for checks: each refusal is a reply to look at, not an exception."""
+
+from __future__ import annotations
+
+import smtplib
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ...accounts import Credentials
+from ...closing import Closing
+from ...hosts import Host
+from ...target import Target
+
+__all__ = ["Reply", "SmtpClient", "SmtpError", "SmtpRefused"]
+
+
+class SmtpError(Exception):
+    """The connection broke, or the server did not speak SMTP."""
+
+
+class SmtpRefused(SmtpError):
+    """The server refused a log-in."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The reply that decided about a mail, and to which command it came: `MAIL`, `RCPT` or `DATA`."""
+
+    stage: str
+    code: int
+    text: str
+
+    @property
+    def accepted(self) -> bool:
+        """The server took the mail and answers for it."""
+        return self.stage == "DATA" and self.code == 250
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text} (at {self.stage})"
+
+
+class SmtpClient(Closing):
+    """One submission connection over verified TLS: implicit, or after STARTTLS."""
+
+    def __init__(self, host: Host, target: Target, *, starttls: bool = False, within: float = 30.0) -> None:
+        """Connect and say EHLO. `within`: seconds for each reply."""
+        port = target.submission if starttls else target.submissions
+        try:
+            self._session = _Session(host, target, port, within, implicit_tls=not starttls)
+            if starttls:
+                self._session.starttls(context=target.ssl_context())
+            self._session.ehlo()
+        except (OSError, smtplib.SMTPException) as error:
+            raise SmtpError(f"no SMTP at {target.host}:{port}: {error}") from error
+
+    def login(self, credentials: Credentials) -> None:
+        """Log in; the first log-in creates the account. Raises `SmtpRefused`."""
+        try:
+            self._session.login(credentials.address, credentials.password)
+        except smtplib.SMTPResponseException as error:
+            raise SmtpRefused(
+                f"the log-in was refused: {error.smtp_code} {_text(error.smtp_error)}"
+            ) from error
+        except (OSError, smtplib.SMTPException) as error:
+            raise SmtpError(f"the log-in failed: {error}") from error
+
+    def submit(self, sender: str, recipients: Iterable[str], message: bytes) -> Reply:
+        """Offer one mail: the reply to DATA, or the first refusal on the way there."""
+        try:
+            reply = self._submit(sender, recipients, message)
+            if not reply.accepted:
+                self._session.rset()
+        except (OSError, smtplib.SMTPException) as error:
+            raise SmtpError(f"the connection broke during a submission: {error}") from error
+        return reply
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _submit(self, sender: str, recipients: Iterable[str], message: bytes) -> Reply:
+        reply = Reply("MAIL", *_reply(self._session.mail(sender)))
+        for recipient in recipients:
+            if reply.code // 100 != 2:
+                return reply
+            reply = Reply("RCPT", *_reply(self._session.rcpt(recipient)))
+        if reply.code // 100 != 2:
+            return reply
+        try:
+            return Reply("DATA", *_reply(self._session.data(message)))
+        except smtplib.SMTPDataError as error:  # DATA itself was refused, before the mail
+            return Reply("DATA", error.smtp_code, _text(error.smtp_error))
+
+
+class _Session(smtplib.SMTP):
+    """smtplib on a socket of a `Host`."""
+
+    def __init__(self, host: Host, target: Target, port: int, within: float, *, implicit_tls: bool) -> None:
+        self._network = host
+        self._context = target.ssl_context() if implicit_tls else None
+        super().__init__(target.host, port, local_hostname=f"[{host.address}]", timeout=within)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        connection = self._network.connect(host, port, within=timeout)
+        if self._context is None:
+            return connection
+        try:
+            return self._context.wrap_socket(connection, server_hostname=host)
+        except OSError:
+            connection.close()
+            raise
+
+
+def _reply(reply: tuple[int, bytes]) -> tuple[int, str]:
+    return reply[0], _text(reply[1])
+
+
+def _text(data: bytes | str) -> str:
+    return data if isinstance(data, str) else data.decode("utf-8", "replace")

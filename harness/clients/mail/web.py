@@ -1,0 +1,65 @@
+"""HTTPS as a client of a chatmail server needs it: `POST /new` gives an account (chatmail relay, `/new`)."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Mapping
+
+from ...hosts import Host
+
+__all__ = ["WebError", "request_account"]
+
+MAX_ANSWER = 64 * 1024
+
+
+class WebError(Exception):
+    """The server gave no account. The text has its words."""
+
+
+class _Connection(http.client.HTTPSConnection):
+    """http.client on a socket of a `Host`."""
+
+    def __init__(self, network: Host, name: str, port: int, context: ssl.SSLContext, within: float) -> None:
+        super().__init__(name, port, timeout=within, context=context)
+        self._network = network
+        self._tls = context
+        self._within = within
+
+    def connect(self) -> None:
+        connection = self._network.connect(self.host, self.port, within=self._within)
+        try:
+            self.sock = self._tls.wrap_socket(connection, server_hostname=self.host)
+        except OSError:
+            connection.close()
+            raise
+
+
+def request_account(
+    host: Host, name: str, port: int, context: ssl.SSLContext, *, within: float = 30.0
+) -> tuple[str, str]:
+    """Address and password of an account that the server has just made up. Raises `WebError`."""
+    connection = _Connection(host, name, port, context, within)
+    try:
+        connection.request("POST", "/new", headers={"Content-Length": "0"})
+        answer = connection.getresponse()
+        body = answer.read(MAX_ANSWER)
+    except (OSError, http.client.HTTPException) as error:
+        raise WebError(f"no answer to POST https://{name}:{port}/new: {error}") from error
+    finally:
+        connection.close()
+    try:
+        data = json.loads(body)
+    except ValueError:
+        data = None
+    if not isinstance(data, Mapping):
+        raise WebError(f"POST /new was answered with {answer.status} and no JSON object")
+    if answer.status != http.client.OK:
+        raise WebError(
+            f"POST /new was answered with {answer.status}: {data.get('reason', 'no reason given')}"
+        )
+    address, password = data.get("email"), data.get("password")
+    if not isinstance(address, str) or not isinstance(password, str):
+        raise WebError("POST /new was answered without email and password")
+    return address, password

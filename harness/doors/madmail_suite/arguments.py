@@ -1,0 +1,86 @@
+"""The command line of madmail's suite, as a drop-in must understand it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...stage.options import Choice, add_options
+from .tests import NAMES, select
+
+__all__ = ["Options", "parse"]
+
+LATER = ("lxc", "keep-lxc", "stress")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller asked for."""
+
+    tests: tuple[int, ...]
+    choice: Choice
+    out: Path | None
+    cool: bool
+    color: bool
+    list_only: bool
+
+
+def parse(argv: Sequence[str] | None) -> Options:
+    """Understand the command line and the environment; argparse ends the program with exit code 2 if it cannot."""
+    parser = argparse.ArgumentParser(
+        prog="main.py",
+        description="Tests of a chatmail server with real Delta Chat clients. "
+        "Without --domain they run against the embedded reference server.",
+        epilog="Exit codes: 0 passed, 1 failed, 2 usage, 5 nothing ran. "
+        "Environment: REMOTE1 (like --domain), RPC_SERVER_PATH (another core), also from a .env file.",
+    )
+    for number, name in NAMES.items():
+        parser.add_argument(
+            f"--test-{number}",
+            action="append_const",
+            const=number,
+            dest="tests",
+            help=name.replace("%", "%%"),
+        )
+    parser.add_argument("--all", action="store_true", help="every test but 20 and 21; the default")
+    parser.add_argument(
+        "--no-test", type=_numbers, action="extend", default=[], metavar="LIST", help="leave out, e.g. 7,8"
+    )
+    parser.add_argument("--list", action="store_true", help="show the tests and end")
+    add_options(parser.add_argument, domain=os.environ.get("REMOTE1"))
+    parser.add_argument("--out", type=Path, help="directory for results (default: reports/runs/test_run_...)")
+    parser.add_argument("--cool", action="store_true", help="one symbol per test; goes on after a failure")
+    parser.add_argument("--color", action="store_true", help="colour the pass and fail lines")
+    for flag in LATER:
+        parser.add_argument(f"--{flag}", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args(argv)
+    for flag in LATER:
+        if getattr(given, flag.replace("-", "_")):
+            parser.error(f"--{flag} is not available in this version; leave it out")
+    rpc_server = os.environ.get("RPC_SERVER_PATH")
+    if rpc_server and not os.access(rpc_server, os.X_OK):
+        parser.error(f"RPC_SERVER_PATH: {rpc_server} is no program that can be run")
+    if rpc_server and not given.rpc_server and not given.core:
+        given.rpc_server = Path(rpc_server)
+    try:
+        choice = Choice.read(vars(given).get)
+    except ValueError as error:
+        parser.error(str(error))
+    return Options(
+        tests=tuple(select(given.tests or (), everything=given.all, without=given.no_test)),
+        choice=choice,
+        out=given.out,
+        cool=given.cool,
+        color=given.color and not given.cool,
+        list_only=given.list,
+    )
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.split(",") if word.strip()]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers like 7,8") from None

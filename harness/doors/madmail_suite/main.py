@@ -1,0 +1,66 @@
+"""The drop-in for madmail's `tests/deltachat-test/main.py`: which tests, in which order, with which exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import dotenv
+
+from ...network.preflight import preflight
+from ...report.run import Run, new_run_directory
+from ...report.summary import accounts_left
+from ...servers.reference import ServerError
+from ...stage.session import open_session
+from ...steps.outcome import recording
+from .arguments import Options, parse
+from .console import Console, Result
+from .suite import run_test
+from .tests import AVAILABLE
+
+__all__ = ["main"]
+
+PASSED, FAILED, NOTHING_RAN = 0, 1, 5
+RUNS = Path("reports/runs")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what was asked for. 0: passed, 1: failed, 2: usage, 5: nothing ran."""
+    dotenv.load_dotenv(dotenv.find_dotenv(usecwd=True))
+    options = parse(argv)
+    console = Console(sys.stdout, cool=options.cool, color=options.color)
+    if options.list_only:
+        console.listing()
+        return PASSED
+    run = Run(options.out or new_run_directory(RUNS), machine=preflight().sentences())
+    numbers = [number for number in options.tests if number in AVAILABLE]
+    try:
+        results = _run(numbers, options, run, console) if numbers else []
+    except ServerError as error:
+        console.step(str(error))
+        return FAILED
+    finally:
+        run.finish()
+        console.close()
+    if left := accounts_left(run.records):
+        console.step(left)
+    console.summary(options.tests, results, run.directory)
+    if not results:
+        return NOTHING_RAN
+    return PASSED if all(result.passed for result in results) else FAILED
+
+
+def _run(numbers: Sequence[int], options: Options, run: Run, console: Console) -> list[Result]:
+    results: list[Result] = []
+    console.header(options.choice.server)
+    with open_session(run, options.choice) as session:
+        console.step(f"{session.target.name} is ready at {session.target.host}")
+        for number in numbers:
+            console.starts(number)
+            with recording(run.add, run=run.name, door=f"main.py --test-{number}"):
+                results.append(run_test(number, session))
+            console.ended(results[-1])
+            if not results[-1].passed and not options.cool:
+                break
+    return results

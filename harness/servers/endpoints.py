@@ -1,0 +1,68 @@
+"""A target described by its ready line (docs/control-protocol.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from ..clients.control import ControlClient
+from ..clients.turn.client import TurnUrl
+from ..target import Target
+
+__all__ = ["describe", "read_endpoints"]
+
+Transport = Literal["udp", "tcp", "tls"]
+
+
+def describe(
+    endpoints: Mapping[str, Any], name: str, capabilities: frozenset[str], control: ControlClient | None
+) -> Target:
+    """The target behind `endpoints`. Raises KeyError, TypeError or ValueError for what is missing or no port.
+
+    The listeners of TURN add the capabilities `turn`, and `turns` with one for TLS.
+    """
+    ca_file = endpoints.get("ca_file")
+    turn = tuple(_turn_url(text) for text in endpoints.get("turn", ()))
+    lifetimes = dict(endpoints.get("turn_lifetimes", {}))
+    offers_turn = {each.scheme for each in turn} | ({"turn"} if turn else set())
+    return Target(
+        name=name,
+        host=str(endpoints["host"]),
+        domain=str(endpoints["domain"]),
+        imaps=int(endpoints["imaps"]),
+        imap=int(endpoints["imap"]),
+        submissions=int(endpoints["submissions"]),
+        submission=int(endpoints["submission"]),
+        https=int(endpoints["https"]),
+        ca_file=Path(ca_file) if ca_file else None,
+        dialect=str(endpoints["dialect"]),
+        capabilities=capabilities | offers_turn,
+        turn=turn,
+        turn_permission_lifetime=float(lifetimes.get("permission", Target.turn_permission_lifetime)),
+        turn_channel_lifetime=float(lifetimes.get("channel", Target.turn_channel_lifetime)),
+        control=control,
+    )
+
+
+def _turn_url(text: str) -> TurnUrl:
+    """From the ready line's form of a listener, `udp://ADDRESS:PORT`."""
+    url = urlsplit(text)
+    transports: dict[str, Transport] = {each: each for each in get_args(Transport)}
+    if url.scheme not in transports or not url.hostname or not url.port:
+        raise ValueError(f"turn: {text}")
+    return TurnUrl(transports[url.scheme], url.hostname, url.port, "turns" if url.scheme == "tls" else "turn")
+
+
+def read_endpoints(file: Path) -> Mapping[str, Any]:
+    """The `endpoints` of a ready line in a file. Raises ValueError that names the file, and OSError."""
+    try:
+        ready = json.loads(file.read_text())
+        endpoints = ready["endpoints"]
+        if isinstance(endpoints, dict):
+            return endpoints
+    except (ValueError, KeyError, TypeError):
+        pass  # said below, together with the other way to be wrong
+    raise ValueError(f"{file} has no ready line of a server (docs/control-protocol.md)")

@@ -1,0 +1,98 @@
+"""A server that somebody else runs: known by its name, or by its ready line."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..clients.control import ControlClient, ControlError
+from ..hosts import Host
+from ..target import Target
+from .endpoints import describe
+from .reference import ServerError
+
+__all__ = ["pin_certificates", "remote_target", "running_target"]
+
+CONNECT_WITHIN = 10.0
+
+
+def remote_target(domain: str, *, ca_file: Path | None = None) -> Target:
+    """The chatmail server at `domain`, a name or an IP address; `ca_file` verifies it where no public CA does.
+
+    It is on the standard ports and keeps no ledger. Its mail addresses end in `@domain`, in brackets for an IP address
+    (RFC 5321, 4.1.3).
+    """
+    is_address = all(character.isdigit() or character == "." for character in domain) or ":" in domain
+    return Target(
+        name=domain,
+        host=domain,
+        domain=f"[{domain}]" if is_address else domain,
+        imaps=993,
+        imap=143,
+        submissions=465,
+        submission=587,
+        https=443,
+        ca_file=ca_file,
+        dialect="unknown",
+        capabilities=frozenset({"iroh_relay"}),
+        is_ours=False,
+    )
+
+
+def running_target(endpoints: Mapping[str, Any], host: Host) -> Target:
+    """The server that printed these endpoints. Its control socket is used if it answers on this machine.
+
+    Raises `ServerError` for endpoints that are not complete.
+    """
+    capabilities = {"iroh_relay"} if endpoints.get("iroh_relay") else set()
+    control = None
+    if (path := endpoints.get("control")) and Path(path).is_socket():
+        control = ControlClient(Path(path), host)
+        try:
+            ledgers = control.ledger()
+        except ControlError:
+            control = None
+        else:
+            capabilities |= {"logs", "faults"}
+            if ledgers.enabled:
+                capabilities.add("ledger")
+    try:
+        target = describe(endpoints, str(endpoints["host"]), frozenset(capabilities), control)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ServerError(f"the endpoints have no usable {error}") from error
+    return replace(target, is_ours=False)
+
+
+def pin_certificates(target: Target, host: Host, file: Path) -> Target:
+    """Write the certificates that the target shows now to `file`; from now on they are accepted and no others.
+
+    Raises `ServerError` when none of its TLS ports answers.
+    """
+    shown: dict[str, None] = {}
+    failures = []
+    for port in (target.imaps, target.submissions, target.https):
+        try:
+            shown[_certificate(target, host, port)] = None
+        except OSError as error:
+            failures.append(f"{port}: {error}")
+    if not shown:
+        raise ServerError(f"no TLS port of {target.host} shows a certificate ({'; '.join(failures)})")
+    file.write_text("".join(shown))
+    return replace(target, pinned=file)
+
+
+def _certificate(target: Target, host: Host, port: int) -> str:
+    """The server's own certificate, PEM."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # nothing is sent over this connection, it only looks
+    with (
+        host.connect(target.host, port, within=CONNECT_WITHIN) as connection,
+        context.wrap_socket(connection, server_hostname=target.host) as session,
+    ):
+        certificate = session.getpeercert(binary_form=True)
+    assert certificate is not None
+    return ssl.DER_cert_to_PEM_cert(certificate)

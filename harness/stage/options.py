@@ -1,0 +1,168 @@
+"""Which server is tested, with which accounts and which clients: the options that every door has, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..accounts import Credentials, FirstLogin, GivenAccounts, WebAccounts
+from ..clients.core.versions import CoreChoice
+from ..hosts import Host
+from ..servers.endpoints import read_endpoints
+from ..servers.remote import pin_certificates, remote_target, running_target
+from ..target import Impact, Target
+
+__all__ = ["Choice", "add_options"]
+
+MIN_PASSWORD = 8
+"""Characters. A shorter one could not be kept out of the results: taking it out would mangle them."""
+
+
+def add_options(add: Callable[..., object], *, domain: str | None = None) -> None:
+    """Declare the options with argparse's or pytest's function; `domain` is the default of `--domain`."""
+    add("--target", choices=("embedded", "remote"), help="'remote' insists on --domain or --endpoints")
+    add(
+        "--domain",
+        metavar="HOST",
+        default=domain,
+        help="server under test, on the standard ports (default: an embedded one)",
+    )
+    add("--endpoints", type=Path, metavar="FILE", help="server under test, by its ready line")
+    add("--ca-file", type=Path, metavar="FILE", help="CA that signed the certificates of --domain")
+    add(
+        "--accept-self-signed",
+        action="store_true",
+        help="pin the certificates that the server shows instead of verifying them; a finding all the same",
+    )
+    add(
+        "--accounts",
+        choices=("login", "new"),
+        default="login",
+        help="create accounts by first login (default) or POST /new",
+    )
+    add(
+        "--account",
+        action="append",
+        default=[],
+        metavar="USER:PW",
+        help="use this account and create none; repeat it for more",
+    )
+    add(
+        "--impact",
+        choices=(Impact.LIVE_SAFE.value, Impact.LEAVES_TRACES.value),
+        default=Impact.LIVE_SAFE.value,
+        help="the most that checks may do to a remote server (default: live_safe)",
+    )
+    add(
+        "--i-own-this-server",
+        metavar="HOST",
+        help="allow harmful checks too; must name the server under test",
+    )
+    add(
+        "--core",
+        action="append",
+        default=[],
+        metavar="VERSION",
+        help="another version of Delta Chat core, for all devices or like alice=1.160.0,bob=2.65.0",
+    )
+    add("--rpc-server", type=Path, metavar="PATH", help="another deltachat-rpc-server program")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the options say. Without a domain and endpoints, the embedded server is meant."""
+
+    domain: str | None = None
+    endpoints: Mapping[str, Any] | None = None
+    ca_file: Path | None = None
+    accept_self_signed: bool = False
+    accounts: str = "login"
+    given: tuple[Credentials, ...] | None = None
+    """The caller's own accounts; then none is created."""
+    impact: Impact = Impact.LIVE_SAFE
+    cores: CoreChoice = field(default_factory=CoreChoice)
+
+    @classmethod
+    def read(cls, option: Callable[[str], Any]) -> Choice:
+        """Make sense of the options; `option` gives the value of one. Raises ValueError with a sentence."""
+        embedded = option("target") == "embedded"
+        domain = None if embedded else option("domain") or None
+        file = None if embedded else option("endpoints")
+        if domain and file:
+            raise ValueError("--domain and --endpoints are two servers; name one")
+        try:
+            endpoints = read_endpoints(file) if file else None
+        except OSError as error:
+            raise ValueError(f"--endpoints: {error}") from error
+        if option("target") == "remote" and not (domain or endpoints):
+            raise ValueError("--target remote needs --domain HOST or --endpoints FILE")
+        ca_file = option("ca_file")
+        if ca_file and not ca_file.is_file():
+            raise ValueError(f"--ca-file: there is no file {ca_file}")
+        choice = cls(
+            domain=domain,
+            endpoints=endpoints,
+            ca_file=ca_file,
+            accept_self_signed=option("accept_self_signed"),
+            accounts=option("accounts"),
+            given=tuple(_credentials(text) for text in option("account")) or None,
+            impact=Impact(option("impact")),
+            cores=CoreChoice.parse(option("core"), option("rpc_server")),
+        )
+        return choice._owned_by_caller(option("i_own_this_server"))
+
+    @property
+    def is_remote(self) -> bool:
+        return self.domain is not None or self.endpoints is not None
+
+    @property
+    def server(self) -> str:
+        """For people."""
+        if self.endpoints is not None:
+            return str(self.endpoints.get("host"))
+        return self.domain or "the embedded reference server"
+
+    def for_worker(self, number: int, workers: int) -> Choice:
+        """The part of one of several processes that test at the same time: given accounts are shared out."""
+        return self if self.given is None else replace(self, given=self.given[number::workers])
+
+    def open(self, host: Host, directory: Path) -> Target:
+        """The remote target; pinned certificates are kept in `directory`. Raises `ServerError`."""
+        if self.endpoints is not None:
+            target = running_target(self.endpoints, host)
+            target = replace(target, ca_file=self.ca_file or target.ca_file)
+        else:
+            assert self.domain is not None
+            target = remote_target(self.domain, ca_file=self.ca_file)
+        if self.accept_self_signed:
+            target = pin_certificates(target, host, directory / "pinned.pem")
+        return replace(self.prepare(target, host), impact=self.impact)
+
+    def prepare(self, target: Target, host: Host) -> Target:
+        """The same target with the accounts that were chosen."""
+        if self.given is not None:
+            return replace(target, accounts=GivenAccounts(self.given))
+        return replace(target, accounts=WebAccounts(host) if self.accounts == "new" else FirstLogin())
+
+    def _owned_by_caller(self, owned: str | None) -> Choice:
+        if owned is None:
+            return self
+        names = (
+            {self.domain}
+            if self.endpoints is None
+            else {self.endpoints.get("host"), self.endpoints.get("domain")}
+        )
+        if owned not in names:
+            raise ValueError(f"--i-own-this-server names {owned}, but the server under test is {self.server}")
+        return replace(self, impact=Impact.HARMFUL)
+
+
+def _credentials(text: str) -> Credentials:
+    address, colon, password = text.partition(":")
+    if not colon or "@" not in address:
+        raise ValueError("--account is USER@DOMAIN:PASSWORD")
+    if len(password) < MIN_PASSWORD:
+        raise ValueError(f"--account: the password of {address} has fewer than {MIN_PASSWORD} characters")
+    return Credentials(address, password)
