@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..clients.core.core import Account
-from ..clients.turn.client import TurnCredentials, TurnError, TurnUrl
+from ..clients.turn.client import TurnCredentials, TurnError
 from ..hosts import Host
+from ..urls import TurnUrl
 from .agent import IceServer
 
 __all__ = [

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from ..calls.servers import TURN_KEY, TURNS_KEY, TurnOffer
 from ..clients.mail.imap import ImapClient, ImapError
-from ..clients.relay.client import RelayError, RelayUrl
-from ..clients.turn.client import TurnClient, TurnError, TurnUrl
+from ..clients.relay.client import RelayError
+from ..clients.turn.client import TurnClient, TurnError
 from ..hosts import Host
 from ..steps.outcome import Outcome, PromiseBroken, check, current_outcome
 from ..target import Target
+from ..urls import RelayUrl, TurnUrl
 from ..waiting import WaitTimeout
 
 __all__ = [

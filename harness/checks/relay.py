@@ -10,12 +10,13 @@ from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ..clients.relay.client import Packet, RelayClient, RelayError, RelayUrl, probe
+from ..clients.relay.client import Packet, RelayClient, RelayError, probe
 from ..clients.relay.frames import signed_message
 from ..clients.turn import stun
 from ..hosts import Host
 from ..steps.outcome import Outcome, check, current_outcome, relay_ledger
 from ..target import Target
+from ..urls import RelayUrl
 from ..waiting import WaitTimeout
 from .discovery import offered
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ..clients.relay.client import RelayError, RelayUrl
+from ..clients.relay.client import RelayError
 from ..clients.relay.client_v1 import PROTOCOLS, RelayClientV1, RelayDenied
 from ..clients.relay.frames_v1 import message_to_sign
 from ..clients.relay.iroh_node import IrohNode, IrohNodeError, what_is_missing
@@ -20,6 +20,7 @@ from ..hosts import Host
 from ..report.records import Verdict
 from ..steps.outcome import Outcome, check, current_outcome
 from ..target import Target
+from ..urls import RelayUrl
 from ..waiting import wait_until
 from .discovery import offered
 from .relay import WITHIN, compare_with_ledger, send_one_direction, tls_for

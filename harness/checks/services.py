@@ -5,10 +5,11 @@ from __future__ import annotations
 from ..clients.mail.imap import ImapClient, ImapError
 from ..clients.mail.messages import encrypted_message
 from ..clients.mail.smtp import SmtpClient, SmtpError
-from ..clients.relay.client import RelayClient, RelayError, RelayUrl
+from ..clients.relay.client import RelayClient, RelayError
 from ..hosts import Host
 from ..steps.outcome import Outcome, check, current_outcome
 from ..target import Impact, Target
+from ..urls import RelayUrl
 from .discovery import offered
 
 __all__ = ["relay_restarts_without_touching_mail"]

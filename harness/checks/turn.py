@@ -16,12 +16,13 @@ from dataclasses import replace
 from functools import partial
 
 from ..calls.servers import TurnOffer
-from ..clients.turn.client import TurnClient, TurnCredentials, TurnError, TurnRefused, TurnUrl
+from ..clients.turn.client import TurnClient, TurnCredentials, TurnError, TurnRefused
 from ..clients.turn.messages import Address, Kind, Message, Method
 from ..hosts import Host, MissingCapability
 from ..steps.outcome import Outcome, PromiseBroken, check, current_outcome, turn_ledger
 from ..steps.turn_exchange import Peer, allocated, exchange, waiting_payloads, written
 from ..target import Impact, Target
+from ..urls import TurnUrl
 from ..waiting import wait_until
 from .discovery import belongs_to, offered_turn
 

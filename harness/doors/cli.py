@@ -127,7 +127,7 @@ def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
         _say(f"{left}.")
     _say(f"{counts(run.records)}. Results in {run.directory}")
     verdicts = {record.verdict for record in run.records}
-    if verdicts & {Verdict.FAILED, Verdict.ERROR}:
+    if verdicts & {Verdict.FAILED, Verdict.UNDECIDED}:
         return FAILED
     return PASSED if Verdict.PASSED in verdicts else NOTHING_RAN
 

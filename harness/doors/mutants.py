@@ -32,7 +32,7 @@ SYMBOLS = {
     Verdict.FAILED: "F",
     Verdict.SKIPPED: "s",
     Verdict.UNSUPPORTED: "u",
-    Verdict.ERROR: "E",
+    Verdict.UNDECIDED: "E",
 }
 RIGHT_SERVER = "the right server"
 
@@ -64,7 +64,7 @@ class Cell:
             self.verdict is Verdict.FAILED and self.declared in self.reason
         ):
             return f"{self.check} does not kill {self.mutant} with {self.declared!r}: {self.verdict} {self.reason}"
-        if self.mutant == RIGHT_SERVER and self.verdict in (Verdict.FAILED, Verdict.ERROR):
+        if self.mutant == RIGHT_SERVER and self.verdict in (Verdict.FAILED, Verdict.UNDECIDED):
             return f"{self.check} on {self.mutant}: {self.verdict} {self.reason}"
         return ""
 

@@ -12,9 +12,10 @@ from ..clients.control import ControlClient, ControlError
 from ..hosts import Host
 from ..target import Target
 from .endpoints import describe
-from .reference import ServerError
+from .reference import supervised_programs
+from .server import RunningServer, ServerError
 
-__all__ = ["pin_certificates", "remote_target", "running_target"]
+__all__ = ["pin_certificates", "remote_target", "running_server"]
 
 CONNECT_WITHIN = 10.0
 
@@ -22,7 +23,7 @@ CONNECT_WITHIN = 10.0
 def remote_target(domain: str, *, ca_file: Path | None = None) -> Target:
     """The chatmail server at `domain`, a name or an IP address; `ca_file` verifies it where no public CA does.
 
-    It is on the standard ports and keeps no ledger. Its mail addresses end in `@domain`, in brackets for an IP address
+    It is on the standard ports. Its mail addresses end in `@domain`, in brackets for an IP address
     (RFC 5321, 4.1.3).
     """
     is_address = all(character.isdigit() or character == "." for character in domain) or ":" in domain
@@ -37,33 +38,30 @@ def remote_target(domain: str, *, ca_file: Path | None = None) -> Target:
         https=443,
         ca_file=ca_file,
         dialect="unknown",
-        capabilities=frozenset({"iroh_relay"}),
         is_ours=False,
     )
 
 
-def running_target(endpoints: Mapping[str, Any], host: Host) -> Target:
+def running_server(endpoints: Mapping[str, Any], host: Host) -> RunningServer:
     """The server that printed these endpoints. Its control socket is used if it answers on this machine.
 
     Raises `ServerError` for endpoints that are not complete.
     """
-    capabilities = {"iroh_relay"} if endpoints.get("iroh_relay") else set()
-    control = None
+    control, programs = None, {}
     if (path := endpoints.get("control")) and Path(path).is_socket():
         control = ControlClient(Path(path), host)
         try:
-            ledgers = control.ledger()
+            programs = supervised_programs(control)
         except ControlError:
             control = None
-        else:
-            capabilities |= {"logs", "faults"}
-            if ledgers.enabled:
-                capabilities.add("ledger")
     try:
-        target = describe(endpoints, str(endpoints["host"]), frozenset(capabilities), control)
+        target = describe(endpoints, str(endpoints["host"]), frozenset())
     except (KeyError, TypeError, ValueError) as error:
         raise ServerError(f"the endpoints have no usable {error}") from error
-    return replace(target, is_ours=False)
+    target = replace(target, is_ours=False)
+    return RunningServer(
+        target.name, programs, turn=target.turn, control=control, ca_file=target.ca_file, target=target
+    )
 
 
 def pin_certificates(target: Target, host: Host, file: Path) -> Target:

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..accounts import Credentials, FirstLogin, GivenAccounts, WebAccounts
+from ..accounts import Credentials, FirstLogin, GivenAccounts
 from ..clients.core.versions import CoreChoice
+from ..clients.mail.web import WebAccounts
 from ..hosts import Host
 from ..servers.endpoints import read_endpoints
-from ..servers.remote import pin_certificates, remote_target, running_target
+from ..servers.registry import server_of
+from ..servers.remote import pin_certificates, remote_target, running_server
+from ..servers.server import RunningServer, Server
 from ..target import Impact, Target
 
 __all__ = ["Choice", "add_options"]
@@ -28,6 +31,12 @@ def add_options(add: Callable[..., object], *, domain: str | None = None) -> Non
         metavar="HOST",
         default=domain,
         help="server under test, on the standard ports (default: an embedded one)",
+    )
+    add(
+        "--server",
+        metavar="NAME",
+        help="server to start and test: reference (default), or with services from other programs, as in "
+        "reference+coturn+iroh-relay=PATH",
     )
     add("--endpoints", type=Path, metavar="FILE", help="server under test, by its ready line")
     add("--ca-file", type=Path, metavar="FILE", help="CA that signed the certificates of --domain")
@@ -72,8 +81,10 @@ def add_options(add: Callable[..., object], *, domain: str | None = None) -> Non
 
 @dataclass(frozen=True)
 class Choice:
-    """What the options say. Without a domain and endpoints, the embedded server is meant."""
+    """Options as they were given. Without a domain and endpoints, a server is started."""
 
+    kind: Server | None = None
+    """The server to start; None: the reference server."""
     domain: str | None = None
     endpoints: Mapping[str, Any] | None = None
     ca_file: Path | None = None
@@ -90,8 +101,8 @@ class Choice:
         embedded = option("target") == "embedded"
         domain = None if embedded else option("domain") or None
         file = None if embedded else option("endpoints")
-        if domain and file:
-            raise ValueError("--domain and --endpoints are two servers; name one")
+        if sum(map(bool, (domain, file, option("server")))) > 1:
+            raise ValueError("--server, --domain and --endpoints are different servers; name one")
         try:
             endpoints = read_endpoints(file) if file else None
         except OSError as error:
@@ -102,6 +113,7 @@ class Choice:
         if ca_file and not ca_file.is_file():
             raise ValueError(f"--ca-file: there is no file {ca_file}")
         choice = cls(
+            kind=server_of(option("server")) if option("server") else None,
             domain=domain,
             endpoints=endpoints,
             ca_file=ca_file,
@@ -118,27 +130,30 @@ class Choice:
         return self.domain is not None or self.endpoints is not None
 
     @property
-    def server(self) -> str:
+    def title(self) -> str:
         """For people."""
         if self.endpoints is not None:
             return str(self.endpoints.get("host"))
-        return self.domain or "the embedded reference server"
+        started = "the embedded reference server" if self.kind is None else self.kind.name
+        return self.domain or started
 
     def for_worker(self, number: int, workers: int) -> Choice:
         """The part of one of several processes that test at the same time: given accounts are shared out."""
         return self if self.given is None else replace(self, given=self.given[number::workers])
 
-    def open(self, host: Host, directory: Path) -> Target:
-        """The remote target; pinned certificates are kept in `directory`. Raises `ServerError`."""
+    def open(self, host: Host, directory: Path) -> RunningServer:
+        """The server of somebody else; pinned certificates are kept in `directory`. Raises `ServerError`."""
         if self.endpoints is not None:
-            target = running_target(self.endpoints, host)
-            target = replace(target, ca_file=self.ca_file or target.ca_file)
+            server = running_server(self.endpoints, host)
+            target = replace(server.target, ca_file=self.ca_file or server.target.ca_file)
         else:
             assert self.domain is not None
             target = remote_target(self.domain, ca_file=self.ca_file)
+            server = RunningServer(target.name, {}, target=target)
         if self.accept_self_signed:
             target = pin_certificates(target, host, directory / "pinned.pem")
-        return replace(self.prepare(target, host), impact=self.impact)
+        server.target = replace(self.prepare(target, host), impact=self.impact)
+        return server
 
     def prepare(self, target: Target, host: Host) -> Target:
         """The same target with the accounts that were chosen."""
@@ -155,7 +170,7 @@ class Choice:
             else {self.endpoints.get("host"), self.endpoints.get("domain")}
         )
         if owned not in names:
-            raise ValueError(f"--i-own-this-server names {owned}, but the server under test is {self.server}")
+            raise ValueError(f"--i-own-this-server names {owned}, but the server under test is {self.title}")
         return replace(self, impact=Impact.HARMFUL)
 
 

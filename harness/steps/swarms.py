@@ -11,7 +11,6 @@ from typing import Any
 from ..checks.discovery import offered_to_cores
 from ..clients.core.core import befriend
 from ..clients.device import Device
-from ..clients.relay.client import RelayUrl
 from ..evidence.artefacts import keep
 from ..evidence.verdicts import Path, Verdict
 from ..network.lab import LabHost
@@ -22,6 +21,7 @@ from ..realtime.swarm import Swarm, join
 from ..realtime.table import TruthTable
 from ..stage.lab import LabSession
 from ..stage.watch import Watch
+from ..urls import RelayUrl
 from .outcome import Outcome
 
 __all__ = [

@@ -13,12 +13,12 @@ import ssl
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ...closing import Closing
 from ...hosts import Host
+from ...urls import RelayUrl
 from ...waiting import Deadline, WaitTimeout
 from .frames import FrameDecoder, FrameError, FrameType, client_info, encode, signed_message
 
@@ -28,7 +28,6 @@ __all__ = [
     "RelayClient",
     "RelayClosed",
     "RelayError",
-    "RelayUrl",
     "probe",
     "receive_some",
     "send_all",
@@ -47,34 +46,6 @@ class RelayError(Exception):
 
 class RelayClosed(RelayError):
     """The relay ended the connection."""
-
-
-@dataclass(frozen=True)
-class RelayUrl:
-    """Where a relay listens, from a URL as METADATA gives it."""
-
-    secure: bool
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> RelayUrl:
-        """Raises `RelayError` for what is no http or https URL with a host."""
-        try:
-            url = urlsplit(text)
-            port = url.port
-        except ValueError as error:
-            raise RelayError(f"{text!r} is no URL: {error}") from error
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise RelayError(
-                f"{text!r} is no relay URL: it must be http://HOST[:PORT]/ or https://HOST[:PORT]/"
-            )
-        secure = url.scheme == "https"
-        return cls(secure, url.hostname, port or (443 if secure else 80))
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.secure else 'http'}://{host}:{self.port}/"
 
 
 @dataclass(frozen=True)

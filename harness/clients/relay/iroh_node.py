@@ -22,8 +22,8 @@ from typing import Any
 
 from ...closing import Closing
 from ...hosts import Host, end_process
+from ...urls import RelayUrl
 from ...waiting import Deadline, WaitTimeout
-from .client import RelayUrl
 
 __all__ = ["Exchange", "IrohNode", "IrohNodeError", "what_is_missing"]
 
@@ -65,7 +65,13 @@ class IrohNode(Closing):
         ours, theirs = socket.socketpair()
         with log.open("wb") as output, theirs:
             self._process = host.popen(
-                [*CAGE, sys.executable, "-m", "harness.clients.relay.iroh_node_process", str(theirs.fileno())],
+                [
+                    *CAGE,
+                    sys.executable,
+                    "-m",
+                    "harness.clients.relay.iroh_node_process",
+                    str(theirs.fileno()),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

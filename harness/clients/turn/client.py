@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hmac
-import re
 import socket
 import ssl
 from collections import deque
@@ -19,6 +18,7 @@ from typing import Literal
 
 from ...closing import Closing
 from ...hosts import Host
+from ...urls import TurnUrl
 from ...waiting import Deadline, WaitTimeout
 from .messages import (
     Address,
@@ -44,7 +44,6 @@ __all__ = [
     "TurnCredentials",
     "TurnError",
     "TurnRefused",
-    "TurnUrl",
 ]
 
 UDP_PROTOCOL = 17
@@ -64,10 +63,6 @@ HINTS = {
     486: "a quota is used up",
     508: "no relay port is left, or none that fits",
 }
-URL = re.compile(
-    r"(?P<scheme>turns?|stun):(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]?/]+)"
-    r"(?::(?P<port>\d{1,5}))?(?:\?transport=(?P<transport>udp|tcp))?"
-)
 
 
 class TurnError(Exception):
@@ -87,38 +82,6 @@ class TurnRefused(TurnError):
         self.signed = signed
         hint = f" ({HINTS[code]})" if code in HINTS else ""
         super().__init__(f"{server} refuses {method} with {code} {words}".rstrip() + hint)
-
-
-@dataclass(frozen=True)
-class TurnUrl:
-    """A server as a `turn:`, `turns:` or `stun:` URL names it (RFC 7064, RFC 7065). `transport`: udp, tcp or tls."""
-
-    transport: Literal["udp", "tcp", "tls"]
-    host: str
-    port: int
-    scheme: str = "turn"
-
-    @classmethod
-    def parse(cls, text: str) -> TurnUrl:
-        """Raises `TurnError` for any other URL, and for DTLS (`turns:` over UDP)."""
-        match = URL.fullmatch(text)
-        if match is None or not 0 < int(match["port"] or 3478) < 1 << 16:
-            raise TurnError(
-                f"{text!r} is no TURN URL: it must be turn:HOST[:PORT] or turns:HOST[:PORT], "
-                "with ?transport=udp or ?transport=tcp if need be"
-            )
-        secure = match["scheme"] == "turns"
-        wanted = match["transport"] or ("tcp" if secure else "udp")
-        if secure and wanted == "udp":
-            raise TurnError(f"{text!r} means TURN over DTLS, which no client here speaks")
-        transport: Literal["udp", "tcp", "tls"] = "tls" if secure else "tcp" if wanted == "tcp" else "udp"
-        port = int(match["port"] or (5349 if secure else 3478))
-        return cls(transport, match["host"].strip("[]"), port, match["scheme"])
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        query = "?transport=tcp" if self.transport == "tcp" else ""
-        return f"{self.scheme}:{host}:{self.port}{query}"
 
 
 @dataclass(frozen=True)
