@@ -72,7 +72,7 @@ class Stage:
         return offers.own_turn(self.target, self.host, key)
 
     def ledger(self, service: Service, *, otherwise: str) -> ServiceLedger | None:
-        """Everything that a service says it carried; without a ledger None, and a note that names the weaker witness."""
+        """Everything that a service says it carried; without a ledger None, and a note on the weaker witness."""
         found = self.server.ledger(service)
         if found is None:
             self.outcome.note(f"{service.title} of the target keeps no ledger: {otherwise}")
