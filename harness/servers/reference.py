@@ -22,7 +22,7 @@ from ..waiting import WaitTimeout, wait_until
 from .endpoints import describe
 from .server import EVERY_SERVICE, Place, Program, RunningServer, ServerError, Wants, require
 
-__all__ = ["COMMAND", "Reference", "supervised_programs"]
+__all__ = ["COMMAND", "Reference", "SupervisorProcess", "supervised_programs"]
 
 COMMAND = (sys.executable, "-m", "reference_server")
 CAPABILITIES = {
@@ -73,7 +73,9 @@ class Reference:
     def start(self, host: Host, place: Place, wants: Wants) -> RunningServer:
         require(self, wants)
         with ExitStack() as stack:
-            process = stack.enter_context(_Process(host, self._command, _arguments(place, wants), place))
+            process = stack.enter_context(
+                SupervisorProcess(host, self._command, _arguments(place, wants), place)
+            )
             running = _running(process, host, wants)
             running.ends = stack.pop_all()
             return running
@@ -133,7 +135,7 @@ def _private(place: Place, name: str, text: str) -> Path:
     return file
 
 
-def _running(process: _Process, host: Host, wants: Wants) -> RunningServer:
+def _running(process: SupervisorProcess, host: Host, wants: Wants) -> RunningServer:
     endpoints = process.endpoints
     capabilities = frozenset[str]().union(*(CAPABILITIES[each] for each in wants.services))
     try:
@@ -194,17 +196,17 @@ class _SupervisedProgram(Program):
         self._control.pause(self._service, paused=False)
 
 
-class _Process(Closing):
+class SupervisorProcess(Closing):
     """The supervisor's process; its services write into `state`, and what they wrote is kept at the end."""
 
     def __init__(self, host: Host, command: Sequence[str], arguments: Sequence[str], place: Place) -> None:
         self._place = place
         self._stdout_path = place.logs / f"{Reference.name}.stdout.log"
-        self._stderr_path = place.logs / f"{Reference.name}.stderr.log"
+        self.stderr_path = place.logs / f"{Reference.name}.stderr.log"
         place.logs.mkdir(parents=True, exist_ok=True)
         lifeline, self._lifeline = os.pipe()
         try:
-            with self._stdout_path.open("wb") as stdout, self._stderr_path.open("wb") as stderr:
+            with self._stdout_path.open("wb") as stdout, self.stderr_path.open("wb") as stderr:
                 self._process = host.popen(
                     [*command, "--ledger", *arguments],
                     stdin=subprocess.DEVNULL,
@@ -227,6 +229,10 @@ class _Process(Closing):
             self.close()
             raise
 
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
     def close(self) -> None:
         """End the server, its services with it, and reap it. A second call does nothing."""
         if self._lifeline < 0:
@@ -239,9 +245,9 @@ class _Process(Closing):
 
     def explain(self, what: str) -> str:
         """The sentence "the server ...", with the end of what it wrote on stderr."""
-        tail = self._stderr_path.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+        tail = self.stderr_path.read_text(errors="replace").splitlines()[-TAIL_LINES:]
         said = "\n  ".join(tail) if tail else "(nothing)"
-        return f"the server {what}. The end of {self._stderr_path}:\n  {said}"
+        return f"the server {what}. The end of {self.stderr_path}:\n  {said}"
 
     def _read_ready_line(self) -> Mapping[str, Any]:
         try:

@@ -26,7 +26,7 @@ from ..target import Impact, Service, Target
 from .outcome import Outcome, PromiseBroken
 from .stage import Stage
 
-__all__ = ["CHECKS", "Check", "Sink", "check", "recording"]
+__all__ = ["CHECKS", "Check", "Sink", "check", "entry_of", "recording"]
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -50,6 +50,14 @@ class Check:
     """Checks whose failure explains that of this one: then it is not reached."""
     sentence: str
     run: Callable[..., Outcome]
+
+    @property
+    def services(self) -> frozenset[Service]:
+        """Those that a server must run so that this check can find something: mail, and those of its needs."""
+        of_needs = {"turn": Service.TURN, "turns": Service.TURN}
+        relays = {"iroh_relay": Service.IROH_RELAY, "relay_v1": Service.IROH_RELAY}
+        found = {service for need, service in (of_needs | relays).items() if need in self.needs}
+        return frozenset({Service.MAIL, *found, *self.disturbs})
 
     @property
     def room(self) -> str:
@@ -119,11 +127,18 @@ def check(
             (function.__doc__ or "").strip().partition("\n")[0],
             run,
         )
-        run.__dict__["entry"] = entry
         CHECKS[name] = entry
         return run
 
     return register
+
+
+def entry_of(run: Callable[..., Outcome]) -> Check:
+    """The entry of a function that was decorated. Raises `KeyError` for any other."""
+    for entry in CHECKS.values():
+        if entry.run is run:
+            return entry
+    raise KeyError(f"{run.__qualname__} is no check")
 
 
 def _left_out(entry: Check, stage: Stage) -> Outcome | None:

@@ -36,6 +36,8 @@ class Stage:
     host: Host
     logs: Path
     outcome: Outcome
+    as_it_is: bool = False
+    """Checks get the server as it is, whatever they want of it."""
 
     @property
     def results(self) -> dict[str, Outcome]:
@@ -57,7 +59,7 @@ class Stage:
     def served(self, wants: Wants, outcome: Outcome) -> Iterator[Stage]:
         """The same stage, for one check, with a server that was started as it wants, as far as that is up to us."""
         here = replace(self, outcome=outcome)
-        if not wants.stated or self.session.kind is None:
+        if self.as_it_is or not wants.stated or self.session.kind is None:
             yield here
             return
         with self.session.another(wants) as session:

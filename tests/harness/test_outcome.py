@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from harness.steps.outcome import Outcome, PromiseBroken, check, current_outcome, recording
 
 from harness.clients.core.eras import CoreUnsupported
 from harness.hosts import MissingCapability
 from harness.report.records import Verdict
-from harness.steps.outcome import Outcome, PromiseBroken, check, current_outcome, recording
 from harness.target import Target
 
 TARGET = Target(

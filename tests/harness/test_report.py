@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
-
 from harness.checks.catalogue import all_checks
+
 from harness.report.junit import render_junit
 from harness.report.records import Record, Verdict, evidence, read_records
 from harness.report.redaction import REDACTED, Redactor

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...stage.options import Choice, add_options
+from ..exit_codes import EXPLANATION
 from .tests import NAMES, select
 
 __all__ = ["Options", "parse"]
@@ -34,7 +35,7 @@ def parse(argv: Sequence[str] | None) -> Options:
         prog="main.py",
         description="Tests of a chatmail server with real Delta Chat clients. "
         "Without --domain they run against the embedded reference server.",
-        epilog="Exit codes: 0 passed, 1 failed, 2 usage, 5 nothing ran. "
+        epilog=f"{EXPLANATION} "
         "Environment: REMOTE1 (like --domain), RPC_SERVER_PATH (another core), also from a .env file.",
     )
     for number, name in NAMES.items():

@@ -24,8 +24,12 @@ def stats(sent: int, received: int) -> Stats:
 
 def test_agents_say_what_they_counted_since_a_reading():
     before = {"alice": stats(10, 20)}
-    assert paths.client_counts({"alice": stats(15, 27)}, before) == {"alice": ClientCounts(Count(5, 50), Count(7, 70))}
-    assert paths.client_counts({"alice": stats(15, 27)}) == {"alice": ClientCounts(Count(15, 150), Count(27, 270))}
+    assert paths.client_counts({"alice": stats(15, 27)}, before) == {
+        "alice": ClientCounts(Count(5, 50), Count(7, 70))
+    }
+    assert paths.client_counts({"alice": stats(15, 27)}) == {
+        "alice": ClientCounts(Count(15, 150), Count(27, 270))
+    }
 
 
 def allocation(client: str, relayed: str, peer: str, *, up: int = 0, down: int = 0) -> TurnAllocation:
