@@ -28,8 +28,8 @@ def scenario(
 ) -> Callable[[Stage], None]:
     """A test that runs a check with these parameters.
 
-    `nightly`: it takes minutes, and runs with `-m nightly`. `as_it_is`: on the server as it is, whatever the check wants
-    of one, such as credentials that expire soon.
+    `nightly`: it takes minutes, and runs with `-m nightly`. `as_it_is`: on the server as it is, whatever the check
+    wants of one, such as credentials that expire soon.
     """
     entry = entry_of(check)
 
