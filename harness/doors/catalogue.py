@@ -25,6 +25,7 @@ from ..checks import (
     swarms,
     tls,
     turn,
+    turn_from_outside,
 )
 from ..stage.check import CHECKS, Check
 
@@ -42,6 +43,7 @@ MODULES = (
     durability,
     services,
     turn,
+    turn_from_outside,
     names,
     calls,
     calls_lifetimes,
