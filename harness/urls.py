@@ -61,9 +61,12 @@ class RelayUrl:
 
     @classmethod
     def parse(cls, text: str) -> RelayUrl:
-        """Raises `UrlError` for what is no http or https URL with a host."""
+        """White space around it does not count, nor does the dot at the end of a name, as in core's own parser.
+
+        Raises `UrlError` for anything but an http or https URL with a host.
+        """
         try:
-            url = urlsplit(text)
+            url = urlsplit(text.strip())
             port = url.port
         except ValueError as error:
             raise UrlError(f"{text!r} is no URL: {error}") from error
@@ -72,7 +75,7 @@ class RelayUrl:
                 f"{text!r} is no relay URL: it must be http://HOST[:PORT]/ or https://HOST[:PORT]/"
             )
         secure = url.scheme == "https"
-        return cls(secure, url.hostname, port or (443 if secure else 80))
+        return cls(secure, url.hostname.rstrip("."), port or (443 if secure else 80))
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..errors import plain
 from ..hosts import Host
 from .turn.ledger import Count, TurnAllocation, read_counts
 
@@ -240,7 +241,7 @@ class ControlClient:
                 with connection.makefile("rb") as stream:
                     reply = stream.readline(MAX_REPLY)
         except OSError as error:
-            raise ControlError(f"no answer from the control socket {self.path}: {error}") from error
+            raise ControlError(f"no answer from the control socket {self.path}: {plain(error)}") from error
         return _result(reply, verb)
 
 

@@ -134,6 +134,7 @@ def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
             open_session(run, choice) as session,
             recording(show, run=run.name, door="dc-harness check"),
         ):
+            absent = session.absent
             for check in checks:
                 check.run(session.stage(check.name))
     except ServerError as error:
@@ -146,6 +147,8 @@ def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
         say("")
     if left := accounts_left(run.records):
         say(f"{left}.")
+    for sentence in absent:
+        say(f"{sentence}.")
     say(f"{counts(run.records)}. Results in {run.directory}")
     return exit_code(record.verdict for record in run.records)
 

@@ -23,20 +23,21 @@ PROMISES: Mapping[str, Promise] = {
     "DISC-3": Promise("METADATA gives the TURN server as HOST:PORT:USERNAME:PASSWORD."),
     "DISC-4": Promise("METADATA gives TURN over TLS as well."),
     "DISC-5": Promise("Delta Chat core picks both services up by itself."),
-    "DISC-6": Promise(
-        "The advertised services work: the URL relays, the TURN server allocates.", ours=True
-    ),
+    "DISC-6": Promise("The advertised services work: the URL relays, the TURN server allocates.", ours=True),
     "DISC-7": Promise("METADATA before log-in is refused and leaks nothing.", ours=True),
     "MAIL-1": Promise("Unencrypted mail is refused (523).", ours=True),
     "MAIL-2": Promise(
-        "Mail that was answered with 250 is delivered exactly once, also when the server is killed.", ours=True
+        "Mail that was answered with 250 is delivered exactly once, also when the server is killed.",
+        ours=True,
     ),
     "MAIL-3": Promise("IDLE reports new mail at once.", ours=True),
     "MAIL-4": Promise(
         "Nobody reads another user's mailbox; the first password of an account stays its password.", ours=True
     ),
     "TURN-1": Promise("TURN credentials are the time of their expiry and an HMAC-SHA1 of it."),
-    "TURN-2": Promise("TURN computes the HMAC with its own copy of the secret, and refuses any other password."),
+    "TURN-2": Promise(
+        "TURN computes the HMAC with its own copy of the secret, and refuses any other password."
+    ),
     "TURN-3": Promise("The realm must match."),
     "TURN-4": Promise(
         "Credentials are valid for a limited time; then a new allocation is refused, and running ones live on."

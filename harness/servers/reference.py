@@ -16,6 +16,7 @@ from typing import Any
 
 from ..clients.control import ControlClient
 from ..closing import Closing
+from ..errors import plain
 from ..hosts import Host, end_process
 from ..target import Service
 from ..waiting import WaitTimeout, wait_until
@@ -219,7 +220,7 @@ class SupervisorProcess(Closing):
         except BaseException as error:
             os.close(self._lifeline)
             if isinstance(error, OSError):
-                raise ServerError(f"the server does not start: {error}") from error
+                raise ServerError(f"the server does not start: {plain(error)}") from error
             raise
         finally:
             os.close(lifeline)

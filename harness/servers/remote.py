@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..clients.control import ControlClient, ControlError
+from ..errors import plain
 from ..hosts import Host
 from ..target import Target
 from .endpoints import describe
@@ -18,19 +21,21 @@ from .server import RunningServer, ServerError
 __all__ = ["pin_certificates", "remote_target", "running_server"]
 
 CONNECT_WITHIN = 10.0
+LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?"
+NAME = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*")
 
 
 def remote_target(domain: str, *, ca_file: Path | None = None) -> Target:
     """The chatmail server at `domain`, a name or an IP address; `ca_file` verifies it where no public CA does.
 
-    It is on the standard ports. Its mail addresses end in `@domain`, in brackets for an IP address
-    (RFC 5321, 4.1.3).
+    It is on the standard ports. Its mail addresses end in `@domain`, for an IP address in brackets (RFC 5321, 4.1.3).
+    Raises `ValueError` with the right form for anything else, such as a URL.
     """
-    is_address = all(character.isdigit() or character == "." for character in domain) or ":" in domain
+    domain, mail_domain = _named(domain)
     return Target(
         name=domain,
         host=domain,
-        domain=f"[{domain}]" if is_address else domain,
+        domain=mail_domain,
         imaps=993,
         imap=143,
         submissions=465,
@@ -40,6 +45,22 @@ def remote_target(domain: str, *, ca_file: Path | None = None) -> Target:
         dialect="unknown",
         is_ours=False,
     )
+
+
+def _named(text: str) -> tuple[str, str]:
+    """Host and mail domain: `mail.example.org`, `203.0.113.5`, `2001:db8::5` and `[2001:db8::5]`."""
+    bare = text.removeprefix("[").removesuffix("]").removeprefix("IPv6:")
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        name = text.lower().rstrip(".")
+        if NAME.fullmatch(name) is None:
+            raise ValueError(
+                f"--domain {text!r} is no server: it must be a name like mail.example.org or an address, without "
+                "scheme, port or path"
+            ) from None
+        return name, name
+    return str(address), f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
 
 
 def running_server(endpoints: Mapping[str, Any], host: Host) -> RunningServer:
@@ -75,7 +96,7 @@ def pin_certificates(target: Target, host: Host, file: Path) -> Target:
         try:
             shown[_certificate(target, host, port)] = None
         except OSError as error:
-            failures.append(f"{port}: {error}")
+            failures.append(f"{port}: {plain(error)}")
     if not shown:
         raise ServerError(f"no TLS port of {target.host} shows a certificate ({'; '.join(failures)})")
     file.write_text("".join(shown))

@@ -19,6 +19,11 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec
 
 from ..clients.core.eras import CoreUnsupported
+from ..clients.mail.imap import ImapError
+from ..clients.mail.smtp import SmtpError
+from ..clients.mail.web import WebError
+from ..clients.relay.client import RelayError
+from ..clients.turn.client import TurnError
 from ..hosts import MissingCapability
 from ..report.records import ACCOUNTS_LEFT, Record, Verdict
 from ..servers.server import ContradictingWants, Unsupported, Wants
@@ -170,6 +175,8 @@ def _guarded(entry: Check, stage: Stage, outcome: Outcome, function: Callable[[S
             function(served)
     except PromiseBroken as broken:
         outcome.include(Outcome(Verdict.FAILED, [str(broken)]))
+    except (ImapError, SmtpError, WebError, TurnError, RelayError) as refusal:
+        outcome.include(Outcome(Verdict.FAILED, [str(refusal)]))
     except MissingCapability as missing:
         outcome.include(Outcome(Verdict.SKIPPED, [str(missing)]))
     except (CoreUnsupported, Unsupported, ContradictingWants) as unsupported:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..calls.servers import TURN_KEY, TURNS_KEY, TurnOffer
 from ..clients.mail.imap import ImapClient, ImapError
 from ..clients.turn.client import TurnError
+from ..errors import plain
 from ..hosts import Host
 from ..target import Target
 from ..urls import RelayUrl, UrlError
@@ -49,8 +50,8 @@ def own_turn(target: Target, host: Host, key: str = TURN_KEY) -> TurnOffer:
     offer = turn_in_metadata(target, host, key)
     if not belongs_to(target, offer.host, host):
         raise PromiseBroken(
-            f"METADATA offers the TURN server of somebody else: {offer} is not on {target.host} ({target.domain}), "
-            f"but {addresses(offer.host, host)}"
+            f"METADATA offers the TURN server of somebody else: {offer} is not on {target.host} ({target.domain}) "
+            f"alone, but {addresses(offer.host, host)}"
         )
     return offer
 
@@ -77,17 +78,21 @@ def relay_in_metadata(target: Target, imap: ImapClient, host: Host) -> RelayUrl:
         raise PromiseBroken(f"METADATA offers an unusable relay: {error}") from error
     if not belongs_to(target, url.host, host):
         raise PromiseBroken(
-            f"METADATA offers the relay of somebody else: {url} is not on {target.host} ({target.domain})"
+            f"METADATA offers the relay of somebody else: {url} is not on {target.host} ({target.domain}) alone, "
+            f"but {addresses(url.host, host)}"
         )
     return url
 
 
 def belongs_to(target: Target, name: str, host: Host) -> bool:
-    """`name`, a DNS name or an address, means the target's own host, as `host` sees it."""
-    if name in (target.host, target.domain):
+    """`name`, a DNS name or an address, leads to the target and nowhere else, as `host` sees it.
+
+    Each address counts: clients go to any of them, and phones send their credentials to all.
+    """
+    if _normal(name) == _normal(target.host):
         return True
-    own = _resolved(target.host, host) | target.other_addresses
-    return bool(_resolved(name, host) & own)
+    found = _resolved(name, host)
+    return bool(found) and found <= _resolved(target.host, host) | target.other_addresses
 
 
 def addresses(name: str, host: Host) -> str:
@@ -95,7 +100,7 @@ def addresses(name: str, host: Host) -> str:
     try:
         return f"at {', '.join(sorted(host.addresses_of(name)))}"
     except OSError as error:
-        return f"nowhere: {error}"
+        return f"nowhere: {plain(error)}"
 
 
 def _value(imap: ImapClient, key: str, instead: str) -> str:
@@ -116,3 +121,7 @@ def _resolved(name: str, host: Host) -> frozenset[str]:
         return host.addresses_of(name)
     except OSError:
         return frozenset()
+
+
+def _normal(name: str) -> str:
+    return name.lower().rstrip(".")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,17 @@ from typing import Any
 from ..accounts import Credentials, FirstLogin, GivenAccounts
 from ..clients.core.versions import CoreChoice
 from ..clients.mail.web import WebAccounts
+from ..errors import plain
 from ..hosts import Host
 from ..servers.endpoints import read_endpoints
 from ..servers.registry import server_of
 from ..servers.remote import pin_certificates, remote_target, running_server
-from ..servers.server import RunningServer, Server
+from ..servers.server import RunningServer, Server, ServerError
 from ..target import Impact, Target
 
 __all__ = ["Choice", "add_options"]
 
+MUST = {"turn": "turn", "turns": "turns", "relay": "iroh_relay"}
 MIN_PASSWORD = 8
 """Characters. A shorter one could not be kept out of the results: taking it out would mangle them."""
 
@@ -70,6 +72,20 @@ def add_options(add: Callable[..., object], *, domain: str | None = None) -> Non
         help="allow harmful checks too; must name the server under test",
     )
     add(
+        "--also-ours",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a further host of the same operator, with all of its addresses; repeat it for more",
+    )
+    add(
+        "--must",
+        action="append",
+        default=[],
+        metavar="SERVICES",
+        help="services without which the server fails, as in turn,turns,relay",
+    )
+    add(
         "--core",
         action="append",
         default=[],
@@ -93,15 +109,21 @@ class Choice:
     given: tuple[Credentials, ...] | None = None
     """The caller's own accounts; then none is created."""
     impact: Impact = Impact.LIVE_SAFE
+    also_ours: tuple[str, ...] = ()
+    """Further hosts of the server's operator."""
+    must: frozenset[str] = frozenset()
+    """Capabilities that the server is meant to have: their absence is a failure."""
     cores: CoreChoice = field(default_factory=CoreChoice)
 
     @classmethod
     def read(cls, option: Callable[[str], Any]) -> Choice:
         """Make sense of the options; `option` gives the value of one. Raises ValueError with a sentence."""
         embedded = option("target") == "embedded"
-        domain = None if embedded else option("domain") or None
+        domain = None if embedded else option("domain")
+        if domain is not None:
+            remote_target(domain)  # refuses anything but a name or an address, before a run begins
         file = None if embedded else option("endpoints")
-        if sum(map(bool, (domain, file, option("server")))) > 1:
+        if sum(each is not None for each in (domain, file, option("server"))) > 1:
             raise ValueError("--server, --domain and --endpoints are different servers; name one")
         try:
             endpoints = read_endpoints(file) if file else None
@@ -121,6 +143,8 @@ class Choice:
             accounts=option("accounts"),
             given=tuple(_credentials(text) for text in option("account")) or None,
             impact=Impact(option("impact")),
+            also_ours=tuple(option("also_ours")),
+            must=_capabilities(option("must")),
             cores=CoreChoice.parse(option("core"), option("rpc_server")),
         )
         return choice._owned_by_caller(option("i_own_this_server"))
@@ -152,7 +176,8 @@ class Choice:
             server = RunningServer(target.name, {}, target=target)
         if self.accept_self_signed:
             target = pin_certificates(target, host, directory / "pinned.pem")
-        server.target = replace(self.prepare(target, host), impact=self.impact)
+        further = target.other_addresses.union(*(_addresses_of(name, host) for name in self.also_ours))
+        server.target = replace(self.prepare(target, host), impact=self.impact, other_addresses=further)
         return server
 
     def prepare(self, target: Target, host: Host) -> Target:
@@ -172,6 +197,20 @@ class Choice:
         if owned not in names:
             raise ValueError(f"--i-own-this-server names {owned}, but the server under test is {self.title}")
         return replace(self, impact=Impact.HARMFUL)
+
+
+def _capabilities(texts: Sequence[str]) -> frozenset[str]:
+    words = [word for text in texts for word in text.split(",") if word]
+    if unknown := sorted(set(words) - MUST.keys()):
+        raise ValueError(f"--must: there is no {', '.join(unknown)}; there are {', '.join(MUST)}")
+    return frozenset(MUST[word] for word in words)
+
+
+def _addresses_of(name: str, host: Host) -> frozenset[str]:
+    try:
+        return host.addresses_of(name)
+    except OSError as error:
+        raise ServerError(f"--also-ours {name}: {plain(error)}") from error
 
 
 def _credentials(text: str) -> Credentials:

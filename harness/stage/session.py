@@ -22,6 +22,10 @@ from .survey import look_up
 
 __all__ = ["Session", "loopback_place", "open_session"]
 
+ABSENT = {
+    "turn": "offers no TURN: clients use somebody else's",
+    "iroh_relay": "offers no iroh relay: clients use somebody else's",
+}
 PREFERRED = Wants(relay_ping_interval=2.0)
 """For servers that we start on one host: so that a check can watch several rounds of pings in a few seconds."""
 
@@ -52,6 +56,15 @@ class Session:
     def capabilities(self) -> frozenset[str]:
         """Those that come from being able to start such a server."""
         return frozenset() if self.kind is None else frozenset({"lab"})
+
+    @property
+    def absent(self) -> list[str]:
+        """Sentences on services that the server does not offer, and what that means for its users."""
+        return [
+            f"{self.target.name} {text}"
+            for name, text in ABSENT.items()
+            if name not in self.target.capabilities
+        ]
 
     def stage(self, name: str) -> Stage:
         """The stage of one check; `name` is that of its directory for logs."""
@@ -90,6 +103,7 @@ def open_session(
     host = LocalHost()
     with choice.open(host, logs) as server:
         target = look_up(replace(server.target, on_secret=run.redactor.add), host)
+        target = replace(target, capabilities=target.capabilities | choice.must)
         yield Session(run, server, target, host, logs, choice, kind=None)
 
 

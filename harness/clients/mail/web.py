@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Mapping
 
 from ...accounts import Credentials
+from ...errors import plain
 from ...hosts import Host
 from ...target import Target
 
@@ -48,7 +49,7 @@ def request_account(
         answer = connection.getresponse()
         body = answer.read(MAX_ANSWER)
     except (OSError, http.client.HTTPException) as error:
-        raise WebError(f"no answer to POST https://{name}:{port}/new: {error}") from error
+        raise WebError(f"no answer to POST https://{name}:{port}/new: {plain(error)}") from error
     finally:
         connection.close()
     try:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ...closing import Closing
+from ...errors import plain
 from ...hosts import Host
 from ...urls import RelayUrl
 from ...waiting import Deadline, WaitTimeout
@@ -228,7 +229,7 @@ class RelayClient(Closing):
         try:
             frames = self._decoder.feed(data)
         except FrameError as error:
-            raise RelayError(f"{self.url}: {error}") from error
+            raise RelayError(f"{self.url}: {plain(error)}") from error
         for frame in frames:
             match frame.type:
                 case FrameType.RECV_PACKET if len(frame.body) >= KEY_SIZE:
@@ -262,7 +263,7 @@ def _connect(host: Host, url: RelayUrl, tls: ssl.SSLContext | None, deadline: De
     try:
         connection = host.connect(url.host, url.port, within=deadline.remaining())
     except OSError as error:
-        raise RelayError(f"nothing answers at the relay URL {url}: {error}") from error
+        raise RelayError(f"nothing answers at the relay URL {url}: {plain(error)}") from error
     if not url.secure:
         return connection
     context = tls or ssl.create_default_context()
@@ -270,7 +271,7 @@ def _connect(host: Host, url: RelayUrl, tls: ssl.SSLContext | None, deadline: De
         return context.wrap_socket(connection, server_hostname=url.host)
     except OSError as error:
         connection.close()
-        raise RelayError(f"TLS with the relay {url} failed: {error}") from error
+        raise RelayError(f"TLS with the relay {url} failed: {plain(error)}") from error
 
 
 def send_all(connection: socket.socket, data: bytes, deadline: Deadline) -> None:
@@ -278,7 +279,7 @@ def send_all(connection: socket.socket, data: bytes, deadline: Deadline) -> None
     try:
         connection.sendall(data)
     except OSError as error:
-        raise RelayError(f"the relay took no more data: {error}") from error
+        raise RelayError(f"the relay took no more data: {plain(error)}") from error
 
 
 def receive_some(connection: socket.socket, what: str, deadline: Deadline) -> bytes:
@@ -293,7 +294,7 @@ def receive_some(connection: socket.socket, what: str, deadline: Deadline) -> by
     except ConnectionError:
         return b""  # reset: as final as a close
     except OSError as error:
-        raise RelayError(f"the connection to the relay broke: {error}") from error
+        raise RelayError(f"the connection to the relay broke: {plain(error)}") from error
 
 
 def _read_head(connection: socket.socket, url: RelayUrl, deadline: Deadline) -> tuple[HttpAnswer, bytes]:

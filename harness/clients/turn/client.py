@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ...closing import Closing
+from ...errors import plain
 from ...hosts import Host
 from ...urls import TurnUrl
 from ...waiting import Deadline, WaitTimeout
@@ -247,7 +248,7 @@ class TurnClient(Closing):
             self._socket.settimeout(self.within)
             self._socket.sendall(data)
         except OSError as error:
-            raise TurnClosed(f"{self.server} ended the connection: {error}") from error
+            raise TurnClosed(f"{self.server} ended the connection: {plain(error)}") from error
 
     def close(self) -> None:
         """Close the socket. Over UDP the server keeps the allocation until it expires: `refresh(0)` ends it."""
@@ -260,7 +261,7 @@ class TurnClient(Closing):
                 return host.connect(server.host, server.port, within=self.within, kind=socket.SOCK_DGRAM)
             connection = host.connect(server.host, server.port, within=self.within)
         except OSError as error:
-            raise TurnClosed(f"{server} cannot be reached: {error}") from error
+            raise TurnClosed(f"{server} cannot be reached: {plain(error)}") from error
         if server.transport == "tcp":
             return connection
         try:
@@ -268,7 +269,7 @@ class TurnClient(Closing):
             return context.wrap_socket(connection, server_hostname=server.host)
         except OSError as error:
             connection.close()
-            raise TurnError(f"{server} does not speak TLS that we can verify: {error}") from error
+            raise TurnError(f"{server} does not speak TLS that we can verify: {plain(error)}") from error
 
     def _request(
         self,
@@ -370,7 +371,7 @@ class TurnClient(Closing):
             except ConnectionRefusedError:
                 raise TurnClosed(f"nothing listens on {self.server}") from None
             except OSError as error:
-                raise TurnClosed(f"{self.server} ended the connection: {error}") from error
+                raise TurnClosed(f"{self.server} ended the connection: {plain(error)}") from error
             if self._stream is None:
                 self._frames.append(data)
             elif not data:

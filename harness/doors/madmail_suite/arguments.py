@@ -51,7 +51,7 @@ def parse(argv: Sequence[str] | None) -> Options:
         "--no-test", type=_numbers, action="extend", default=[], metavar="LIST", help="leave out, e.g. 7,8"
     )
     parser.add_argument("--list", action="store_true", help="show the tests and end")
-    add_options(parser.add_argument, domain=os.environ.get("REMOTE1"))
+    add_options(parser.add_argument, domain=os.environ.get("REMOTE1") or None)
     parser.add_argument("--out", type=Path, help="directory for results (default: reports/runs/test_run_...)")
     parser.add_argument("--cool", action="store_true", help="one symbol per test; goes on after a failure")
     parser.add_argument("--color", action="store_true", help="colour the pass and fail lines")
