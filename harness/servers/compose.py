@@ -127,6 +127,7 @@ def _joined(
         iroh_relay=relay,
         capabilities=capabilities,
         ca_file=ca_file,
+        turn_secret=base.turn_secret,
         control=base.control,
         ends=ends,
         target=target,

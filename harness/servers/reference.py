@@ -153,6 +153,7 @@ def _running(process: SupervisorProcess, host: Host, wants: Wants) -> RunningSer
         iroh_relay=target.iroh_relay,
         capabilities=target.capabilities,
         ca_file=target.ca_file,
+        turn_secret=wants.turn_secret,
         control=control,
         target=target,
     )

@@ -207,6 +207,8 @@ class Running(Closing):
     capabilities: frozenset[str] = frozenset()
     ca_file: Path | None = None
     """The CA of its certificates."""
+    turn_secret: str | None = field(default=None, repr=False)
+    """Shared by TURN and whoever writes its credentials into METADATA; None: not known to us."""
     control: ControlClient | None = field(default=None, repr=False)
     """The server's own account of a run, where it has one."""
     ends: ExitStack = field(default_factory=ExitStack, repr=False)

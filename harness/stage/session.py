@@ -112,7 +112,9 @@ def _started(run: Run, choice: Choice, kind: Server, wants: Wants, logs: Path) -
     host = LocalHost()
     with tempfile.TemporaryDirectory(prefix="dc-harness-state-") as state:
         place = loopback_place(Path(state), logs)
-        asked = wants | PREFERRED.only(kind.translates - wants.stated)
+        preferred = replace(PREFERRED, turn_secret=secrets.token_urlsafe(32))
+        asked = wants | preferred.only(kind.translates - wants.stated)
+        run.redactor.add(asked.turn_secret or "")
         with kind.start(host, place, asked) as server:
             if not isinstance(server, RunningServer):
                 raise ServerError(f"{kind.name} has no mail, and is no target by itself")

@@ -160,6 +160,12 @@ class TurnClient(Closing):
         """Our address as the server sees it; needs no credentials."""
         return self._address(self._request(Method.BINDING, signed=False), Attribute.XOR_MAPPED_ADDRESS)
 
+    def ask_for_realm(self) -> str:
+        """The realm that an Allocate without credentials is answered with, in a 401 (RFC 8489, section 9.2.3)."""
+        transport = (Attribute.REQUESTED_TRANSPORT, bytes([UDP_PROTOCOL, 0, 0, 0]))
+        self._learn_nonce(Method.ALLOCATE, [transport], ())
+        return self._realm
+
     def allocate(
         self,
         *,
