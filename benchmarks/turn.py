@@ -29,7 +29,7 @@ from pathlib import Path
 from harness.waiting import wait_until
 from reference_server.tls import issue_development_certificate
 from reference_server.turn.credentials import long_term_key, make_password
-from reference_server.turn.mmsg import HEADER, STRIDE, Batch
+from reference_server.turn.sockets.mmsg import HEADER, STRIDE, Batch
 from reference_server.turn.stun import (
     Address,
     Attribute,

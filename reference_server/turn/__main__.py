@@ -16,6 +16,7 @@ from .credentials import read_secrets
 from .ledger import TurnLedger
 from .service import TurnService
 from .settings import Listen, PortRange, TurnSettings
+from .stun import AddressFamily
 
 
 def main(arguments: Sequence[str] | None = None, service: Callable[..., Service] = TurnService) -> int:
@@ -55,14 +56,14 @@ def _settings(options: argparse.Namespace) -> TurnSettings:
     )
 
 
-def _relay_ips(texts: Sequence[str]) -> dict[int, str]:
-    result: dict[int, str] = {}
+def _relay_ips(texts: Sequence[str]) -> dict[AddressFamily, str]:
+    result: dict[AddressFamily, str] = {}
     for text in texts:
         try:
             address = ipaddress.ip_address(text)
         except ValueError:
             raise ConfigurationError(f"--relay-ip {text} is no IP address") from None
-        result[1 if address.version == 4 else 2] = str(address)
+        result[AddressFamily.of(str(address))] = str(address)
     return result
 
 

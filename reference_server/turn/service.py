@@ -18,13 +18,14 @@ from reference_server.ledger import Ledger
 from reference_server.service import ConfigurationError, check_bind_address
 
 from .allocations import Permissions
+from .core import Strategies
 from .credentials import SharedSecrets
 from .ledger import TurnLedger
 from .peers import DenyList
-from .server import Strategies
 from .settings import Listen, Transport, TurnSettings
-from .shell import Shell
-from .udp import address_of, bind_udp
+from .sockets.shell import Shell
+from .sockets.udp import address_of, bind_udp
+from .stun import AddressFamily
 
 __all__ = ["TurnService"]
 
@@ -79,7 +80,7 @@ class TurnService:
             log.warning("peers in %s are allowed: for labs only, this lends strangers the network", network)
         relay_hosts = {
             family: host if _is_local(host) else _listener_host(settings, family)
-            for family in (1, 2)
+            for family in AddressFamily
             if (host := settings.relay_host(family)) is not None
         }
         self._shell = Shell(
@@ -111,7 +112,7 @@ class TurnService:
             self._turn_ledger.run_there = lambda work: work()
 
     def _strategies(self, settings: TurnSettings) -> Strategies:
-        told = [host for family in (1, 2) if (host := settings.relay_host(family)) is not None]
+        told = [host for family in AddressFamily if (host := settings.relay_host(family)) is not None]
         return self._adapt(
             Strategies(
                 SharedSecrets(self._secrets, settings.realm),
@@ -140,15 +141,14 @@ class TurnService:
     def _bind(self, listen: Listen) -> socket.socket:
         given = self._udp_socket
         if listen.transport is not Transport.UDP:
-            family = socket.AF_INET6 if listen.address.family == 2 else socket.AF_INET
-            return socket.create_server(listen.address, family=family)
+            return socket.create_server(listen.address, family=listen.address.family.socket_family)
         if given is not None and address_of(given.getsockname()) == listen.address:
             return given
         return bind_udp(listen.address)
 
     @staticmethod
     def _check_relays(settings: TurnSettings) -> None:
-        for family in (1, 2):
+        for family in AddressFamily:
             host = settings.relay_host(family)
             if host is not None and ipaddress.ip_address(host).is_unspecified:
                 raise ConfigurationError(
@@ -156,7 +156,7 @@ class TurnService:
                 )
 
 
-def _listener_host(settings: TurnSettings, family: int) -> str:
+def _listener_host(settings: TurnSettings, family: AddressFamily) -> str:
     """Where relays are bound when relay_ip is an address of somebody in front of us."""
     hosts = [listen.address.host for listen in settings.listeners if listen.address.family == family]
     if not hosts:
@@ -167,8 +167,7 @@ def _listener_host(settings: TurnSettings, family: int) -> str:
 
 
 def _is_local(host: str) -> bool:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+    with socket.socket(AddressFamily.of(host).socket_family, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((host, 0))
         except OSError as error:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from reference_server.service import ConfigurationError
 
-from .stun import Address
+from .stun import Address, AddressFamily
 
 __all__ = ["Limits", "Listen", "PortRange", "Transport", "TurnSettings"]
 
@@ -84,9 +84,9 @@ class Limits:
     channels: int = 128
     peers_remembered: int = 256
     """Per allocation in the ledger; peers beyond share one entry."""
-    strangers_burst: int = 300
+    unauthenticated_burst: int = 300
     """Replies over UDP that one source gets without having proven its address."""
-    strangers_per_second: float = 50.0
+    unauthenticated_per_second: float = 50.0
     sources_remembered: int = 4096
     connections: int = 4096
     connections_per_source: int = 512
@@ -102,8 +102,8 @@ class TurnSettings:
 
     listeners: tuple[Listen, ...]
     realm: str
-    relay_ips: Mapping[int, str] = field(default_factory=dict)
-    """From address family (1, 2) to the address that clients are told; unset: the listener's."""
+    relay_ips: Mapping[AddressFamily, str] = field(default_factory=dict)
+    """The address that clients are told, by its family; unset: the listener's."""
     relay_ports: PortRange = field(default_factory=PortRange)
     default_lifetime: float = 600.0
     max_lifetime: float = 3600.0
@@ -130,7 +130,7 @@ class TurnSettings:
         if not self.realm or len(self.realm.encode()) > MAX_REALM or not self.realm.isprintable():
             raise ConfigurationError(f"a realm is 1 to {MAX_REALM} printable bytes, such as a domain name")
 
-    def relay_host(self, family: int) -> str | None:
+    def relay_host(self, family: AddressFamily) -> str | None:
         """The address that relays of `family` are told to have; None when the server has none."""
         if family in self.relay_ips:
             return self.relay_ips[family]

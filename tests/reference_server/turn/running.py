@@ -155,8 +155,8 @@ class Wire(Client):
         self.socket.bind((source, 0))
         self.socket.connect(server)
         address = Address(*self.socket.getsockname()[:2])
-        path = FiveTuple(Transport(transport), address, Address(*server))
-        super().__init__(None, path, username=credentials()[0])
+        five_tuple = FiveTuple(Transport(transport), address, Address(*server))
+        super().__init__(None, five_tuple, username=credentials()[0])
 
     def exchange(self, data):
         self.socket.sendall(data)

@@ -61,7 +61,7 @@ def test_credentials_of_metadata_allocate(server, transport):
         reply = client.allocate()
         assert reply.signed
         assert reply.relayed.host == host
-        assert reply.address(Attribute.XOR_MAPPED_ADDRESS) == client.path.client
+        assert reply.address(Attribute.XOR_MAPPED_ADDRESS) == client.five_tuple.client
 
 
 def test_another_password_is_refused(server):
