@@ -12,7 +12,7 @@ from pathlib import Path
 from ..ledger import Ledger
 from ..service import ConfigurationError, Service, run
 from .config import load
-from .server import RelayService
+from .service import RelayService
 
 
 def main(arguments: Sequence[str] | None = None, service: Callable[..., Service] = RelayService) -> int:

@@ -7,7 +7,7 @@ import contextlib
 import threading
 
 from reference_server.iroh_relay.config import RelayConfig, SocketAddress
-from reference_server.iroh_relay.server import RelayService
+from reference_server.iroh_relay.service import RelayService
 from reference_server.ledger import Ledger
 from tests.reference_server.iroh_relay.support import DEADLINE
 

@@ -12,17 +12,18 @@ from typing import Any, cast
 
 from ..ledger import Ledger
 from ..service import ConfigurationError, check_bind_address
-from . import metrics, routes, stun
+from . import stun
 from .config import RelayConfig, SocketAddress, TlsConfig
 from .connection import Connection, TlsConnection
-from .http import Responder, Transport
+from .http import metrics, routes
+from .http.http1 import Responder, Transport
 from .hub import Delivery, Hub, Parts, exactly_once
-from .hub_035 import Hub035
-from .hub_v1 import HubV1
 from .keys import is_point
 from .limits import DebtBucket, Meter, RateLimit, TokenBucket, Unlimited
 from .shell import Shell
 from .signatures import Ed25519Signatures, SignaturePolicy
+from .v035.hub import Hub035
+from .v1.hub import HubV1
 
 __all__ = ["RelayService"]
 
