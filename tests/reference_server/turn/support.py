@@ -8,7 +8,7 @@ from typing import Any
 from reference_server.turn.actions import ToClient, ToPeer
 from reference_server.turn.allocations import FiveTuple, Permissions
 from reference_server.turn.core import Strategies, Turn
-from reference_server.turn.credentials import Nonces, SharedSecrets, long_term_key, make_password
+from reference_server.turn.credentials import Nonces, SharedSecrets, long_term_key
 from reference_server.turn.ledger import TurnLedger
 from reference_server.turn.peers import DenyList
 from reference_server.turn.settings import Listen, PortRange, Transport, TurnSettings
@@ -25,6 +25,7 @@ from reference_server.turn.stun import (
     xor_address,
     xor_decode,
 )
+from reference_server.turn_secret import make_password
 
 REALM = "chatmail.test"
 SECRET = "north"
@@ -37,6 +38,7 @@ SETTINGS = TurnSettings(
     listeners=(Listen(Transport.UDP, SERVER), Listen(Transport.UDP, SERVER6)),
     realm=REALM,
     relay_ports=PortRange(50000, 50999),
+    public=True,
 )
 IPV4_ONLY = replace(SETTINGS, listeners=SETTINGS.listeners[:1])
 

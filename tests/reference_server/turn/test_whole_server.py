@@ -8,9 +8,9 @@ import time
 import pytest
 
 from harness.targets import ReferenceServer
-from reference_server.service import ConfigurationError
-from reference_server.turn.credentials import read_secrets, turn_line
+from reference_server.errors import ConfigurationError
 from reference_server.turn.stun import Attribute
+from reference_server.turn_secret import read_secrets, turn_line
 from tests.reference_server.turn.running import Wire
 
 
