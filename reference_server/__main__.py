@@ -58,7 +58,7 @@ async def serve(make: Callable[[], Supervisor], state: Path) -> None:
 def main(
     argv: Sequence[str] | None = None,
     programs: Callable[[str], Program] = standard_program,
-    supervisor: type[Supervisor] = Supervisor,
+    supervisor: Callable[..., Supervisor] = Supervisor,
 ) -> int:
     """Run the server until a signal; 0 afterwards, 2 for settings that cannot work.
 

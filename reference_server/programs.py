@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from .service import Service
 
 __all__ = ["Program", "standard_program"]
 
-Program = Callable[[Any], Service]
-"""Makes a service of its settings. `mutants` puts others in place."""
+Program = Callable[..., Service]
+"""Makes a service of its settings, and of whatever else it is to be made of. `mutants` puts others in place."""
 
 
 def standard_program(service: str) -> Program:
