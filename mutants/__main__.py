@@ -1,6 +1,6 @@
 """`python -m mutants NAME [arguments of reference_server]`: a server with one named wrong behaviour.
 
-`python -m mutants --list-json` says which there are and what each declares, for programs.
+`python -m mutants --list-json` tells programs all of them, and what each declares.
 """
 
 from __future__ import annotations
@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from reference_server.__main__ import main as serve
-from reference_server.supervisor import standard_command
+from reference_server.programs import Program, standard_program
 
-from .registry import MUTANTS
+from .declaration import all_mutants, find
 
 
 def main(argv: Sequence[str]) -> int:
@@ -24,29 +23,26 @@ def main(argv: Sequence[str]) -> int:
                 "name": mutant.name,
                 "wrong": mutant.wrong,
                 "service": mutant.service,
-                "killed_by": [asdict(kill) for kill in mutant.killed_by],
+                "killed_by": [{"check": check, "phrase": phrase} for check, phrase in mutant.kills.items()],
             }
-            for mutant in MUTANTS.values()
+            for mutant in all_mutants().values()
         ]
         sys.stdout.write(json.dumps(declared) + "\n")
         return 0
-    mutant = MUTANTS.get(argv[0]) if argv else None
+    mutant = find(argv[0]) if argv else None
     if mutant is None:
-        names = "\n".join(f"  {known.name:36} {known.wrong}" for known in MUTANTS.values())
+        names = "\n".join(f"  {known.name:36} {known.wrong}" for known in all_mutants().values())
         sys.stderr.write(
             f"usage: python -m mutants NAME [arguments of reference_server]; the names are:\n{names}\n"
         )
         return 2
-
     if mutant.service == "supervisor":
-        return mutant.run(argv[1:])
+        return serve(argv[1:], supervisor=mutant.make)
 
-    def command(service: str, arguments: Sequence[str]) -> list[str]:
-        if service == mutant.service:
-            return [sys.executable, "-m", "mutants.service", mutant.name, *arguments]
-        return standard_command(service, arguments)
+    def program(service: str) -> Program:
+        return mutant.make if service == mutant.service else standard_program(service)
 
-    return serve(argv[1:], command)
+    return serve(argv[1:], program)
 
 
 if __name__ == "__main__":

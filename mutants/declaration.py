@@ -1,23 +1,28 @@
-"""What is said of a mutant before it runs."""
+"""How a mutant is declared, directly above its behaviour, and found by its name.
+
+    @mutant("turn", "credentials are good for ever", kills={"turn.turn_credentials_expire": "grants a new allocation"})
+    def turn_expired_accepted(settings: TurnSettings) -> TurnService: ...
+
+The declaration comes before the run. A kill counts only if the named check ends with verdict `failed` and its reason
+contains the phrase; errors, crashes and unexplained time-outs are no kills.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
-__all__ = ["Kill", "Mutant", "Run"]
+__all__ = ["Mutant", "all_mutants", "find", "mutant"]
 
-Run = Callable[[Sequence[str]], int]
-"""Runs one service of the server, or the supervisor, with its usual arguments until a signal; returns the exit code."""
+ROOMS = ("mail", "relay", "turn", "ledgers", "addresses", "supervisor")
+Behaviour = TypeVar("Behaviour", bound=Callable[..., Any])
+Mutated = Literal["mail", "iroh_relay", "turn", "supervisor"]
 
-
-@dataclass(frozen=True)
-class Kill:
-    """The check that must fail, by its registered name, and words that its reason must contain."""
-
-    check: str
-    phrase: str
+_declared: dict[str, Mutant] = {}
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,35 @@ class Mutant:
     """A reference server with one wrong behaviour in one service, or in the supervisor of all."""
 
     name: str
-    kind: Literal["settings", "wire", "strategy"]
-    service: Literal["mail", "iroh_relay", "turn", "supervisor"]
-    run: Run
+    service: Mutated
     wrong: str
-    killed_by: tuple[Kill, ...]
+    kills: Mapping[str, str]
+    """The checks that must fail, by their registered names, and words that the reason of each must contain."""
+    make: Callable[..., Any]
+    """Makes the wrong service of its settings, or takes the place of `Supervisor`."""
+
+
+def mutant(service: Mutated, wrong: str, *, kills: Mapping[str, str]) -> Callable[[Behaviour], Behaviour]:
+    """Declare the function as a mutant of its name: what is wrong about it, and which checks must say so."""
+
+    def declare(make: Behaviour) -> Behaviour:
+        _declared[make.__name__] = Mutant(make.__name__, service, wrong, kills, make)
+        return make
+
+    return declare
+
+
+def find(name: str) -> Mutant | None:
+    """The mutant of this name. Loads the one module whose text defines it, and no other."""
+    definition = re.compile(rf"^def {re.escape(name)}\(", re.MULTILINE)
+    for room in ROOMS:
+        if definition.search(Path(__file__).with_name(f"{room}.py").read_text()):
+            importlib.import_module(f".{room}", __package__)
+    return _declared.get(name)
+
+
+def all_mutants() -> Mapping[str, Mutant]:
+    """Every mutant by its name."""
+    for room in ROOMS:
+        importlib.import_module(f".{room}", __package__)
+    return _declared

@@ -1,60 +1,32 @@
-"""Mail services that are wrong in one way. Each function runs one until a signal."""
+"""Mail services that are wrong in one way. METADATA is told by mail, so what it says wrongly stands here, too."""
 
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from reference_server.mail.__main__ import main
 from reference_server.mail.delivery import DurableDelivery, Notifier
 from reference_server.mail.dialects import Habits
 from reference_server.mail.imap.capabilities import capabilities
 from reference_server.mail.imap.states import ALLOWED_COMMANDS, State
 from reference_server.mail.mailbox import INBOX, Refused
 from reference_server.mail.policy import Accept, PolicyRules, Submission, Verdict
+from reference_server.mail.service import MailService
+from reference_server.mail.settings import MailSettings
 from reference_server.mail.store import Store
 from reference_server.mail.store_thread import StoreThread
 from reference_server.mail.strategies import Strategies
-from reference_server.tls import issue_development_certificate
 
+from .declaration import mutant
 from .wire import tls_as_somebody_else
 
-__all__ = [
-    "accepting_any_password",
-    "accepting_readable_mail",
-    "answering_before_storing",
-    "answering_metadata_to_strangers",
-    "changing_uid_validity",
-    "hiding_metadata",
-    "listening_on_ipv4_only",
-    "losing_mail_over_quota",
-    "never_waking_idle",
-    "opening_mailboxes_of_others",
-    "waking_idle_late",
-    "with_another_turn_secret",
-    "with_certificate_of_another_name",
-    "with_closed_turn_port",
-    "with_dead_relay_url",
-    "with_foreign_relay_url",
-    "with_foreign_turn_server",
-    "with_relay_behind_bad_certificate",
-    "with_turn_at_localhost",
-    "with_turn_expiry_in_milliseconds",
-    "with_turns_at_a_port_without_tls",
-    "with_unusable_relay_url",
-    "without_relay_url",
-    "without_turn_line",
-]
-
-RELAY_URL = "--iroh-relay-url"
-TURN_ADDRESS, TURN_SECRET, TURN_TTL = "--turn-address", "--turn-secret-file", "--turn-ttl"
-TURNS_ADDRESS = "--turns-address"
 DISCARD_PORT = 9
+NOBODY = "203.0.113.7"
+"""RFC 5737: nobody lives there."""
 WAKES_AFTER = 30.0
 LATE = 0.2
 """Seconds between the answer and the disk."""
@@ -64,88 +36,182 @@ QUOTA = 5
 RIGHT = Strategies()
 
 
-def _without(arguments: Sequence[str], option: str) -> list[str]:
-    position = arguments.index(option)
-    return [*arguments[:position], *arguments[position + 2 :]]
+def _relay_url(settings: MailSettings) -> str:
+    assert settings.iroh_relay_url is not None
+    return settings.iroh_relay_url
 
 
-def _with(arguments: Sequence[str], option: str, change: Callable[[str], str]) -> int:
-    position = arguments.index(option) + 1
-    return main([*arguments[:position], change(arguments[position]), *arguments[position + 1 :]])
+def _turn_address(settings: MailSettings) -> str:
+    assert settings.turn_address is not None
+    return settings.turn_address
 
 
-def without_relay_url(arguments: Sequence[str]) -> int:
-    return main(_without(arguments, RELAY_URL))
+# What METADATA says of the iroh relay
 
 
-def without_turn_line(arguments: Sequence[str]) -> int:
-    return main(_without(arguments, TURN_ADDRESS))
+@mutant(
+    "mail",
+    "METADATA has no iroh relay, so clients use public ones",
+    kills={"discovery.metadata_offers_a_relay": "METADATA has no value for"},
+)
+def irohrelay_missing(settings: MailSettings) -> MailService:
+    return MailService(replace(settings, iroh_relay_url=None))
 
 
-def with_closed_turn_port(arguments: Sequence[str]) -> int:
-    return _with(arguments, TURN_ADDRESS, lambda address: f"{address.rpartition(':')[0]}:{DISCARD_PORT}")
+@mutant(
+    "mail",
+    "METADATA names a port where nothing listens",
+    kills={
+        "relay.relay_answers_http": "nothing answers at the relay URL",
+        "relay.relay_forwards_each_frame_once": "nothing answers at the relay URL",
+    },
+)
+def irohrelay_dead_port(settings: MailSettings) -> MailService:
+    dead = f"{_relay_url(settings).rpartition(':')[0]}:{DISCARD_PORT}"
+    return MailService(replace(settings, iroh_relay_url=dead))
 
 
-def with_foreign_turn_server(arguments: Sequence[str]) -> int:
-    return _with(arguments, TURN_ADDRESS, lambda _address: "203.0.113.7:3478")  # RFC 5737: nobody lives there
+@mutant(
+    "mail",
+    "METADATA names the relay of somebody else",
+    kills={
+        "discovery.metadata_offers_a_relay": "offers the relay of somebody else",
+        "realtime.two_devices_exchange_messages": "offers the relay of somebody else",
+        "realtime_paths.data_takes_the_way_that_networks_allow": "offers the relay of somebody else",
+        "swarms.everyone_hears_everyone": "offers the relay of somebody else",
+    },
+)
+def irohrelay_foreign(settings: MailSettings) -> MailService:
+    return MailService(replace(settings, iroh_relay_url=f"http://{NOBODY}:3340"))
 
 
-def listening_on_ipv4_only(arguments: Sequence[str]) -> int:
-    return _with(arguments, "--host", lambda host: "0.0.0.0" if host == "::" else host)  # noqa: S104 - in a lab
+@mutant(
+    "mail",
+    "METADATA has a value that is no URL",
+    kills={"discovery.metadata_offers_a_relay": "offers an unusable relay"},
+)
+def irohrelay_unusable(settings: MailSettings) -> MailService:
+    return MailService(replace(settings, iroh_relay_url=_relay_url(settings).removeprefix("http://")))
 
 
-def with_turn_at_localhost(arguments: Sequence[str]) -> int:
-    return _with(arguments, TURN_ADDRESS, lambda address: f"localhost:{address.rpartition(':')[2]}")
+@mutant(
+    "mail",
+    "METADATA names an https relay whose certificate is somebody else's",
+    kills={"relay.relay_answers_http": "certificate verify failed"},
+)
+def relay_https_bad_certificate(settings: MailSettings) -> MailService:
+    port = tls_as_somebody_else(settings.host)
+    return MailService(replace(settings, iroh_relay_url=f"https://{settings.host}:{port}"))
 
 
-def with_turn_expiry_in_milliseconds(arguments: Sequence[str]) -> int:
+# What METADATA says of TURN
+
+
+@mutant(
+    "mail",
+    "METADATA has no TURN server, so clients use public ones",
+    kills={"turn.turn_is_offered": "METADATA has no value for /shared/vendor/deltachat/turn"},
+)
+def turn_key_missing(settings: MailSettings) -> MailService:
+    return MailService(replace(settings, turn_address=None))
+
+
+@mutant(
+    "mail",
+    "METADATA names the TURN server of somebody else",
+    kills={
+        "turn.turn_is_offered": "offers the TURN server of somebody else",
+        "calls.core_lists_the_offered_servers": "offers the TURN server of somebody else",
+    },
+)
+def turn_foreign(settings: MailSettings) -> MailService:
+    return MailService(replace(settings, turn_address=f"{NOBODY}:3478"))
+
+
+@mutant(
+    "mail",
+    "the expiry of the TURN credentials is in milliseconds",
+    kills={"turn.turn_is_offered": "must be an expiry in unix seconds"},
+)
+def turn_milliseconds(settings: MailSettings) -> MailService:
     """A thousand times the expiry, as the sum that the service computes from the time of each request."""
     now = int(time.time())
-    return _with(arguments, TURN_TTL, lambda ttl: str(1000 * (now + int(ttl)) - now))
+    return MailService(replace(settings, turn_ttl=1000 * (now + settings.turn_ttl) - now))
 
 
-def with_another_turn_secret(arguments: Sequence[str]) -> int:
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory, "secret")
-        file.write_text("a secret that TURN does not know\n")
-        return _with(arguments, TURN_SECRET, lambda _file: str(file))
+@mutant(
+    "mail",
+    "METADATA names a TURN port where nothing listens",
+    kills={"turn.turn_allocates_with_offered_credentials": "nothing listens on turn:"},
+)
+def turn_advertised_port_closed(settings: MailSettings) -> MailService:
+    closed = f"{_turn_address(settings).rpartition(':')[0]}:{DISCARD_PORT}"
+    return MailService(replace(settings, turn_address=closed))
 
 
-def with_dead_relay_url(arguments: Sequence[str]) -> int:
-    return _with(arguments, RELAY_URL, lambda url: f"{url.rpartition(':')[0]}:{DISCARD_PORT}")
+@mutant(
+    "mail",
+    "mail and TURN do not share a secret",
+    kills={
+        "turn.turn_allocates_with_offered_credentials": "refuses Allocate with 401",
+        "calls_changes.dead_calls_are_noticed_and_the_next_one_works": "no relay candidate from turn:",
+        "calls_paths.calls_take_the_expected_path": "the call should be relayed",
+    },
+)
+def turn_other_secret(settings: MailSettings) -> MailService:
+    other = settings.state / "another-turn-secret"
+    settings.state.mkdir(parents=True, exist_ok=True)
+    other.write_text("a secret that TURN does not know\n")
+    return MailService(replace(settings, turn_secret_file=other))
 
 
-def with_foreign_relay_url(arguments: Sequence[str]) -> int:
-    return _with(arguments, RELAY_URL, lambda _url: "http://203.0.113.7:3340")  # RFC 5737: nobody lives there
+@mutant(
+    "mail",
+    "METADATA turns names a port where TURN answers without TLS",
+    kills={"discovery.turns_is_offered": "does not speak TLS that we can verify"},
+)
+def turns_without_tls(settings: MailSettings) -> MailService:
+    return MailService(replace(settings, turns_address=_turn_address(settings)))
 
 
-def with_unusable_relay_url(arguments: Sequence[str]) -> int:
-    return _with(arguments, RELAY_URL, lambda url: url.removeprefix("http://"))
+# What mail itself does
 
 
-def with_turns_at_a_port_without_tls(arguments: Sequence[str]) -> int:
-    plain = arguments[arguments.index(TURN_ADDRESS) + 1]
-    return main([*arguments, TURNS_ADDRESS, plain])  # the last word counts
+@mutant(
+    "mail",
+    "the certificate is for another host name",
+    kills={"tls.certificates_are_trusted": "is not trusted"},
+)
+def certificate_of_another_name(settings: MailSettings) -> MailService:
+    from reference_server.tls import issue_development_certificate  # noqa: PLC0415 - cryptography is slow to load
+
+    issued = issue_development_certificate(settings.state / "another-name", ["mail.example.org"])
+    return MailService(
+        replace(settings, tls_cert=issued.certificate_file, tls_key=issued.key_file, tls_ca=issued.ca_file)
+    )
 
 
-def with_certificate_of_another_name(arguments: Sequence[str]) -> int:
-    with tempfile.TemporaryDirectory() as directory:
-        issued = issue_development_certificate(Path(directory), ["mail.example.org"])
-        files = (issued.certificate_file, issued.key_file, issued.ca_file)
-        words = zip(("--tls-cert", "--tls-key", "--tls-ca"), map(str, files), strict=True)
-        return main([*arguments, *(word for pair in words for word in pair)])  # the last word counts
-
-
-def with_relay_behind_bad_certificate(arguments: Sequence[str]) -> int:
-    host = arguments[arguments.index("--host") + 1]
-    with tls_as_somebody_else(host) as port:
-        return _with(arguments, RELAY_URL, lambda _url: f"https://{host}:{port}")
-
-
-def answering_metadata_to_strangers(arguments: Sequence[str]) -> int:
+@mutant(
+    "mail",
+    "METADATA is told to everybody who connects",
+    kills={"discovery.metadata_needs_login": "GETMETADATA before login"},
+)
+def getmetadata_answered_before_login(settings: MailSettings) -> MailService:
     before_login = ALLOWED_COMMANDS[State.NOT_AUTHENTICATED] | {"GETMETADATA"}
     allowed = {**ALLOWED_COMMANDS, State.NOT_AUTHENTICATED: before_login}
-    return main(arguments, replace(RIGHT, allowed_commands=allowed))
+    return MailService(settings, strategies=replace(RIGHT, allowed_commands=allowed))
+
+
+@mutant(
+    "mail",
+    "METADATA is served but not advertised, so clients do not ask",
+    kills={"discovery.metadata_offers_a_relay": "does not advertise the IMAP capability METADATA"},
+)
+def metadata_capability_missing(settings: MailSettings) -> MailService:
+    def without_metadata(state: State, habits: Habits, compress: bool) -> tuple[str, ...]:
+        return tuple(word for word in capabilities(state, habits, compress) if word != "METADATA")
+
+    return MailService(settings, strategies=replace(RIGHT, capabilities=without_metadata))
 
 
 class SilentNotifier(Notifier):
@@ -153,8 +219,13 @@ class SilentNotifier(Notifier):
         """Tell nobody."""
 
 
-def never_waking_idle(arguments: Sequence[str]) -> int:
-    return main(arguments, replace(RIGHT, make_notifier=SilentNotifier))
+@mutant(
+    "mail",
+    "a client in IDLE does not hear of new mail",
+    kills={"mail.idle_reports_new_mail": "EXISTS during IDLE"},
+)
+def idle_never_wakes(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_notifier=SilentNotifier))
 
 
 class LateNotifier(Notifier):
@@ -162,16 +233,13 @@ class LateNotifier(Notifier):
         asyncio.get_running_loop().call_later(WAKES_AFTER, super().publish, list(mailboxes))
 
 
-def waking_idle_late(arguments: Sequence[str]) -> int:
-    return main(arguments, replace(RIGHT, make_notifier=LateNotifier))
-
-
-def without_metadata(state: State, habits: Habits, compress: bool) -> tuple[str, ...]:
-    return tuple(word for word in capabilities(state, habits, compress) if word != "METADATA")
-
-
-def hiding_metadata(arguments: Sequence[str]) -> int:
-    return main(arguments, replace(RIGHT, capabilities=without_metadata))
+@mutant(
+    "mail",
+    "a client in IDLE hears of new mail half a minute later",
+    kills={"mail.idle_reports_new_mail": "EXISTS during IDLE"},
+)
+def idle_reports_late(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_notifier=LateNotifier))
 
 
 class ForgetfulStore(Store):
@@ -182,8 +250,13 @@ class ForgetfulStore(Store):
         self._db.execute("UPDATE mailboxes SET uid_validity = uid_validity + 1")
 
 
-def changing_uid_validity(arguments: Sequence[str]) -> int:
-    return main(arguments, replace(RIGHT, make_store=ForgetfulStore))
+@mutant(
+    "mail",
+    "each restart makes clients forget what they have fetched",
+    kills={"mail.uids_never_go_back": "UIDVALIDITY changed"},
+)
+def uidvalidity_changes_at_restart(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_store=ForgetfulStore))
 
 
 class OpenStore(Store):
@@ -199,8 +272,13 @@ class OpenStore(Store):
             return super().find_mailbox(other.id, INBOX)
 
 
-def opening_mailboxes_of_others(arguments: Sequence[str]) -> int:
-    return main(arguments, replace(RIGHT, make_store=OpenStore))
+@mutant(
+    "mail",
+    "the inbox of every user opens under a name of its own",
+    kills={"mail.mailboxes_are_private": "another user found private"},
+)
+def mailbox_of_another_readable(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_store=OpenStore))
 
 
 class HastyDelivery(DurableDelivery):
@@ -212,12 +290,17 @@ class HastyDelivery(DurableDelivery):
         )
 
 
-def answering_before_storing(arguments: Sequence[str]) -> int:
-    return main(arguments, replace(RIGHT, make_delivery=HastyDelivery))
+@mutant(
+    "mail",
+    "a mail is answered with 250 before it is on the disk",
+    kills={"durability.accepted_mail_survives_a_kill": "answered with 250 are lost"},
+)
+def mail_lost_after_250(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_delivery=HastyDelivery))
 
 
 class SilentQuota(DurableDelivery):
-    """What a mailbox has no room for is accepted all the same, and nobody hears of it again."""
+    """A message that a mailbox has no room for is accepted all the same, and nobody hears of it again."""
 
     def __init__(self, store: StoreThread, notifier: Notifier) -> None:
         super().__init__(store, notifier)
@@ -229,17 +312,33 @@ class SilentQuota(DurableDelivery):
             await super().deliver(room, content)
 
 
-def losing_mail_over_quota(arguments: Sequence[str]) -> int:
-    return main(arguments, replace(RIGHT, make_delivery=SilentQuota))
+@mutant(
+    "mail",
+    "a mailbox takes five messages, the others are accepted and lost",
+    kills={"calls.calls_ring_and_end": "the call to end at"},
+)
+def mail_over_quota_lost(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_delivery=SilentQuota))
 
 
-def accept_everything(_submission: Submission, _rules: PolicyRules) -> Verdict:
-    return Accept()
+@mutant(
+    "mail",
+    "mail that everybody can read is delivered",
+    kills={"mail.unencrypted_mail_is_refused": "unencrypted mail"},
+)
+def unencrypted_mail_accepted(settings: MailSettings) -> MailService:
+    def accept_everything(_submission: Submission, _rules: PolicyRules) -> Verdict:
+        return Accept()
+
+    return MailService(settings, strategies=replace(RIGHT, submission_policy=accept_everything))
 
 
-def accepting_readable_mail(arguments: Sequence[str]) -> int:
-    return main(arguments, replace(RIGHT, submission_policy=accept_everything))
-
-
-def accepting_any_password(arguments: Sequence[str]) -> int:
-    return main(arguments, replace(RIGHT, verify_password=lambda _password_hash, _password: True))
+@mutant(
+    "mail",
+    "the password of an account is not checked after its first log-in",
+    kills={"mail.mailboxes_are_private": "accepted another password"},
+)
+def any_password_accepted(settings: MailSettings) -> MailService:
+    return MailService(
+        settings, strategies=replace(RIGHT, verify_password=lambda _password_hash, _password: True)
+    )

@@ -1,44 +1,26 @@
-"""Iroh relays that are wrong in one way. Each function runs one until a signal."""
+"""Iroh relays that are wrong in one way."""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reference_server.iroh_relay import routes
-from reference_server.iroh_relay.__main__ import main
 from reference_server.iroh_relay.client import Client
-from reference_server.iroh_relay.config import RelayConfig
+from reference_server.iroh_relay.config import load
 from reference_server.iroh_relay.framing import HEADER, frame_spans
-from reference_server.iroh_relay.http import Answer, Request, Responder, Upgrade
-from reference_server.iroh_relay.hub_035 import Hub035
-from reference_server.iroh_relay.hub_v1 import HubV1
+from reference_server.iroh_relay.http import routes
+from reference_server.iroh_relay.http.http1 import Answer, Request, Responder, Upgrade
 from reference_server.iroh_relay.keys import KEY_LENGTH
-from reference_server.iroh_relay.server import RelayService
+from reference_server.iroh_relay.service import RelayService
+from reference_server.iroh_relay.settings import RelaySettings
 from reference_server.iroh_relay.signatures import Ed25519Signatures
-from reference_server.ledger import Ledger
+from reference_server.iroh_relay.v035.hub import Hub035
+from reference_server.iroh_relay.v1.hub import HubV1
 
+from .declaration import mutant
 from .wire import ProxyWithoutUpgrade
-
-__all__ = [
-    "accepting_every_signature",
-    "behind_proxy_without_upgrade",
-    "claiming_nothing",
-    "claiming_too_much",
-    "delivering_twice",
-    "dropping_for_second_client",
-    "dropping_large_frames",
-    "forgetting_idle_clients",
-    "naming_a_wrong_source",
-    "never_freeing_places",
-    "never_promoting",
-    "refusing_second_login",
-    "without_ping",
-]
 
 LARGE = 1000
 """Bytes of a frame that a careless buffer does not hold."""
@@ -46,11 +28,22 @@ PLACES = 2
 RIGHT_SIGNATURES = Ed25519Signatures()
 
 
-def delivering_twice(arguments: Sequence[str]) -> int:
+# Forwarding
+
+
+@mutant(
+    "iroh_relay",
+    "each frame is forwarded two times",
+    kills={
+        "relay.relay_forwards_each_frame_once": "delivered twice",
+        "relay_v1.relay_v1_forwards_each_datagram_once": "delivered twice",
+    },
+)
+def relay_delivers_twice(settings: RelaySettings) -> RelayService:
     def twice(_source: bytes, _destination: bytes, run: memoryview) -> bytes:
         return bytes(run) * 2
 
-    return main(arguments, partial(RelayService, delivery=twice))
+    return RelayService(settings, delivery=twice)
 
 
 class DropForEverySecond:
@@ -64,11 +57,24 @@ class DropForEverySecond:
         return b"" if place % 2 else bytes(run)
 
 
-def dropping_for_second_client(arguments: Sequence[str]) -> int:
-    return main(arguments, partial(RelayService, delivery=DropForEverySecond()))
+@mutant(
+    "iroh_relay",
+    "one of two clients receives nothing",
+    kills={"relay.relay_forwards_each_frame_once": "the last never arrived"},
+)
+def relay_drops_frames_to_second_client(settings: RelaySettings) -> RelayService:
+    return RelayService(settings, delivery=DropForEverySecond())
 
 
-def naming_a_wrong_source(arguments: Sequence[str]) -> int:
+@mutant(
+    "iroh_relay",
+    "frames say that they come from somebody else",
+    kills={
+        "relay.relay_forwards_each_frame_once": "another source key than the sender's",
+        "relay_v1.relay_v1_forwards_each_datagram_once": "another source key than the sender's",
+    },
+)
+def relay_wrong_source_key(settings: RelaySettings) -> RelayService:
     def from_its_receiver(_source: bytes, destination: bytes, run: memoryview) -> bytes:
         data = bytearray(run)
         for start, _stop in frame_spans(run):
@@ -76,14 +82,22 @@ def naming_a_wrong_source(arguments: Sequence[str]) -> int:
             data[key : key + KEY_LENGTH] = destination
         return bytes(data)
 
-    return main(arguments, partial(RelayService, delivery=from_its_receiver))
+    return RelayService(settings, delivery=from_its_receiver)
 
 
-def dropping_large_frames(arguments: Sequence[str]) -> int:
+@mutant(
+    "iroh_relay",
+    "frames over 1 kB are not forwarded",
+    kills={
+        "relay.relay_forwards_each_frame_once": "frames were lost or changed; the first had 1200",
+        "relay_v1.relay_v1_forwards_each_datagram_once": "frames were lost or changed",
+    },
+)
+def relay_drops_large_frames(settings: RelaySettings) -> RelayService:
     def only_small(_source: bytes, _destination: bytes, run: memoryview) -> bytes:
         return b"".join(run[start:stop] for start, stop in frame_spans(run) if stop - start <= LARGE)
 
-    return main(arguments, partial(RelayService, delivery=only_small))
+    return RelayService(settings, delivery=only_small)
 
 
 class ForgetfulHub(Hub035):
@@ -94,8 +108,13 @@ class ForgetfulHub(Hub035):
         self._registered.pop(client.key, None)
 
 
-def forgetting_idle_clients(arguments: Sequence[str]) -> int:
-    return main(arguments, partial(RelayService, hub_035=ForgetfulHub))
+@mutant(
+    "iroh_relay",
+    "a client that is silent for seconds gets nothing any more",
+    kills={"relay.relay_connection_survives_idle": "the relay forgot a client that was only idle"},
+)
+def relay_forgets_clients(settings: RelaySettings) -> RelayService:
+    return RelayService(settings, hub_035=ForgetfulHub)
 
 
 class NeverPromotingHub(HubV1):
@@ -103,11 +122,27 @@ class NeverPromotingHub(HubV1):
         """Leave the place of a connection that has gone empty, although an older one is there."""
 
 
-def never_promoting(arguments: Sequence[str]) -> int:
-    return main(arguments, partial(RelayService, hub_v1=NeverPromotingHub))
+@mutant(
+    "iroh_relay",
+    "when the newest connection of a key leaves, the others stay mute",
+    kills={"relay_v1.relay_v1_same_key_rules": "was not told that it is active again"},
+)
+def relay_v1_never_promotes(settings: RelaySettings) -> RelayService:
+    return RelayService(settings, hub_v1=NeverPromotingHub)
 
 
-def without_ping(arguments: Sequence[str]) -> int:
+# HTTP
+
+
+@mutant(
+    "iroh_relay",
+    "/ping is not there, which nodes since 0.91 measure their relay with",
+    kills={
+        "relay.relay_answers_http": "GET /ping at the advertised relay",
+        "relay_v1.relay_v1_carries_real_nodes": "for a node to be online at the relay",
+    },
+)
+def relay_ping_missing(settings: RelaySettings) -> RelayService:
     def answers(*, tls: bool) -> Responder:
         right = routes.relay(tls=tls)
 
@@ -116,7 +151,46 @@ def without_ping(arguments: Sequence[str]) -> int:
 
         return respond
 
-    return main(arguments, partial(RelayService, answers=answers))
+    return RelayService(settings, answers=answers)
+
+
+class RelayBehindProxy:
+    """A right relay on a port that nobody is told, and a wrong proxy on the advertised one."""
+
+    def __init__(self, settings: RelaySettings) -> None:
+        config = load(settings.config_path, dev=settings.dev)
+        self._advertised = config.http_bind_addr
+        hidden = replace(config, http_bind_addr=config.http_bind_addr._replace(port=0))
+        self._relay = RelayService(settings, config=hidden)
+        self._proxy: ProxyWithoutUpgrade | None = None
+        self.ledger = self._relay.ledger
+
+    async def start(self) -> Mapping[str, Any]:
+        endpoints = await self._relay.start()
+        hidden_port = int(endpoints["iroh_relay"].rpartition(":")[2])
+        self._proxy = ProxyWithoutUpgrade((self._advertised.host, hidden_port))
+        await self._proxy.listen(*self._advertised)
+        return {**endpoints, "iroh_relay": f"http://{self._advertised}"}
+
+    async def close(self) -> None:
+        if self._proxy is not None:
+            self._proxy.close()
+        await self._relay.close()
+
+
+@mutant(
+    "iroh_relay",
+    "a proxy in front of the relay answers the upgrade itself",
+    kills={
+        "relay.relay_forwards_each_frame_once": "answered 200 instead of 101",
+        "realtime.two_devices_exchange_messages": "realtime does not work over",
+    },
+)
+def relay_answers_200_without_upgrade(settings: RelaySettings) -> RelayBehindProxy:
+    return RelayBehindProxy(settings)
+
+
+# Log-in
 
 
 class AnySignature:
@@ -125,8 +199,16 @@ class AnySignature:
         return True
 
 
-def accepting_every_signature(arguments: Sequence[str]) -> int:
-    return main(arguments, partial(RelayService, signatures=AnySignature()))
+@mutant(
+    "iroh_relay",
+    "anybody can log in as any node ID",
+    kills={
+        "relay.relay_refuses_bad_signatures": "accepted a log-in with a bad signature",
+        "relay_v1.relay_v1_refuses_bad_signatures": "accepted a log-in with a bad signature",
+    },
+)
+def relay_accepts_bad_signature(settings: RelaySettings) -> RelayService:
+    return RelayService(settings, signatures=AnySignature())
 
 
 class PlacesNeverFreed:
@@ -142,8 +224,16 @@ class PlacesNeverFreed:
         return True
 
 
-def never_freeing_places(arguments: Sequence[str]) -> int:
-    return main(arguments, partial(RelayService, signatures=PlacesNeverFreed()))
+@mutant(
+    "iroh_relay",
+    "a client that leaves keeps its place, so that the third log-in is refused",
+    kills={
+        "realtime.a_device_rejoins": "bob does not get back into the channel after he was offline",
+        "realtime.two_devices_of_one_account": "each device of the swarm to hear each other",
+    },
+)
+def relay_never_frees_places(settings: RelaySettings) -> RelayService:
+    return RelayService(settings, signatures=PlacesNeverFreed())
 
 
 class EachKeyOnce:
@@ -160,64 +250,11 @@ class EachKeyOnce:
         return True
 
 
-def refusing_second_login(arguments: Sequence[str]) -> int:
-    config = Path(arguments[arguments.index("--config-path") + 1])
-    return main(arguments, partial(RelayService, signatures=EachKeyOnce(config.with_name("seen-keys"))))
-
-
-class ExaggeratingLedger(Ledger):
-    """Claims bytes of connections that were not: `factor` times what they were."""
-
-    factor = 2
-
-    def snapshot(self) -> dict[str, Any]:
-        found = super().snapshot()
-        for connection in found["connections"]:
-            connection["bytes_in"] *= self.factor
-            connection["bytes_out"] *= self.factor
-        return found
-
-
-class SilentLedger(ExaggeratingLedger):
-    factor = 0
-
-
-def claiming_too_much(arguments: Sequence[str]) -> int:
-    return main(arguments, partial(_with_ledger, ExaggeratingLedger))
-
-
-def claiming_nothing(arguments: Sequence[str]) -> int:
-    return main(arguments, partial(_with_ledger, SilentLedger))
-
-
-def _with_ledger(lying: type[Ledger], config: RelayConfig, ledger: Ledger, **rest: Any) -> RelayService:
-    return RelayService(config, lying(ledger.service, enabled=ledger.enabled), **rest)
-
-
-class RelayBehindProxy:
-    """A right relay on a port that nobody is told, and a wrong proxy on the advertised one."""
-
-    def __init__(
-        self, config: RelayConfig, ledger: Ledger, *, public: bool, stun_socket: socket.socket | None
-    ) -> None:
-        self.ledger = ledger
-        self._advertised = config.http_bind_addr
-        hidden = replace(config, http_bind_addr=config.http_bind_addr._replace(port=0))
-        self._relay = RelayService(hidden, ledger, public=public, stun_socket=stun_socket)
-        self._proxy: ProxyWithoutUpgrade | None = None
-
-    async def start(self) -> Mapping[str, Any]:
-        endpoints = await self._relay.start()
-        hidden_port = int(endpoints["iroh_relay"].rpartition(":")[2])
-        self._proxy = ProxyWithoutUpgrade((self._advertised.host, hidden_port))
-        await self._proxy.listen(*self._advertised)
-        return {**endpoints, "iroh_relay": f"http://{self._advertised}"}
-
-    async def close(self) -> None:
-        if self._proxy is not None:
-            self._proxy.close()
-        await self._relay.close()
-
-
-def behind_proxy_without_upgrade(arguments: Sequence[str]) -> int:
-    return main(arguments, RelayBehindProxy)
+@mutant(
+    "iroh_relay",
+    "a node ID can log in once and never again",
+    kills={"realtime.devices_survive_a_relay_restart": "did not log in again"},
+)
+def relay_refuses_second_login(settings: RelaySettings) -> RelayService:
+    assert settings.config_path is not None
+    return RelayService(settings, signatures=EachKeyOnce(settings.config_path.with_name("seen-keys")))

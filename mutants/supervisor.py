@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from typing import Any
 
-from reference_server.__main__ import main
 from reference_server.supervisor import ServiceProcess, Supervisor
 
-__all__ = ["restarting_everything_together"]
+from .declaration import mutant
 
 
 class OneUnit(Supervisor):
@@ -20,5 +19,14 @@ class OneUnit(Supervisor):
             await super().restart(each, first)
 
 
-def restarting_everything_together(arguments: Sequence[str]) -> int:
-    return main(arguments, supervisor=OneUnit)
+@mutant(
+    "supervisor",
+    "restarting the relay restarts mail with it",
+    kills={
+        "services.relay_restarts_without_touching_mail": (
+            "connections to mail did not live on while the relay was restarted"
+        )
+    },
+)
+def relay_restart_ends_mail(*arguments: Any, **options: Any) -> Supervisor:
+    return OneUnit(*arguments, **options)

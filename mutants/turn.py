@@ -1,48 +1,23 @@
-"""TURN servers that are wrong in one way. Each function runs one until a signal."""
+"""TURN servers that are wrong in one way."""
 
 from __future__ import annotations
 
 import ipaddress
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import Any
 
-from reference_server.turn.__main__ import main
 from reference_server.turn.allocations import Allocation, Channel, FiveTuple, Permissions
-from reference_server.turn.credentials import Credentials, SharedSecrets
-from reference_server.turn.ledger import CLASS_OF, CLASSES, TurnLedger
+from reference_server.turn.core import Forwarding
+from reference_server.turn.credentials import SharedSecrets
+from reference_server.turn.ledger import CLASS_OF, CLASSES
 from reference_server.turn.peers import PeerPolicy
-from reference_server.turn.server import Strategies
 from reference_server.turn.service import TurnService
 from reference_server.turn.settings import Transport, TurnSettings
-from reference_server.turn.stun import Address
+from reference_server.turn.stun import Address, AddressFamily
 
-__all__ = [
-    "accepting_any_realm",
-    "accepting_expired_credentials",
-    "asking_for_the_expiry_each_time",
-    "counting_control_as_traffic",
-    "dropping_every_20th",
-    "ending_channels_early",
-    "ending_calls_when_paused",
-    "forgetting_its_secret",
-    "forwarding_media_one_way",
-    "forwarding_without_permissions",
-    "leaving_errors_unsigned",
-    "listening_on_ipv4_only",
-    "losing_every_fifth",
-    "losing_every_fifth_of_streams",
-    "open_to_loopback",
-    "reporting_nothing",
-    "reporting_twice_as_much",
-    "telling_a_wrong_relay_ip",
-    "with_few_places",
-    "with_one_direction_dead",
-]
+from .declaration import mutant
 
 EVERY = 20
 RTP = CLASSES.index("rtp")
@@ -50,60 +25,30 @@ FIFTH = 5
 PART = 3 / 8
 """Of a channel's lifetime, after which clients believe that it lives for a while yet."""
 FEW_PLACES = 5
-WAYS = ("to_peer", "to_client")
 SHORT_PAUSE = 1.5
 """Seconds."""
 
 
-def _adapted(arguments: Sequence[str], adapt: Callable[[Strategies], Strategies]) -> int:
-    return main(arguments, partial(TurnService, adapt=adapt))
-
-
-def _with_settings(arguments: Sequence[str], **changes: bool) -> int:
-    def service(settings: TurnSettings, *others: object, **options: object) -> TurnService:
-        return TurnService(replace(settings, **changes), *others, **options)  # type: ignore[arg-type]
-
-    return main(arguments, service)
-
-
-def _with_credentials(arguments: Sequence[str], make: Callable[[Sequence[str], str], Credentials]) -> int:
-    """`make` is given the secrets and the realm."""
-
-    def service(
-        settings: TurnSettings, secrets: Sequence[str], ledger: TurnLedger, **options: object
-    ) -> TurnService:
-        def adapt(right: Strategies) -> Strategies:
-            return replace(right, credentials=make(secrets, settings.realm))
-
-        return TurnService(settings, secrets, ledger, adapt=adapt, **options)  # type: ignore[arg-type]
-
-    return main(arguments, service)
-
-
-def listening_on_ipv4_only(arguments: Sequence[str]) -> int:
-    return main([word for word in arguments if not word.startswith("--listen=udp://[")])
-
-
-def telling_a_wrong_relay_ip(arguments: Sequence[str]) -> int:
-    return main([*arguments, "--relay-ip", "203.0.113.7"])  # RFC 5737: nobody lives there
-
-
-def leaving_errors_unsigned(arguments: Sequence[str]) -> int:
-    return _with_settings(arguments, sign_errors=False)
+# Credentials
 
 
 class AnyRealm:
     """Takes the realm of the request for its own."""
 
-    def __init__(self, secrets: Sequence[str]) -> None:
+    def __init__(self, secrets: Sequence[str], _realm: str) -> None:
         self._secrets = secrets
 
     def keys(self, username: bytes, realm: bytes) -> Sequence[bytes]:
         return SharedSecrets(self._secrets, realm.decode(errors="replace")).keys(username, realm)
 
 
-def accepting_any_realm(arguments: Sequence[str]) -> int:
-    return _with_credentials(arguments, lambda secrets, _realm: AnyRealm(secrets))
+@mutant(
+    "turn",
+    "credentials for any realm are accepted",
+    kills={"turn.turn_refuses_wrong_credentials": "accepts credentials with another realm"},
+)
+def turn_realm_not_checked(settings: TurnSettings) -> TurnService:
+    return TurnService(settings, credentials=AnyRealm)
 
 
 class NeverExpired(SharedSecrets):
@@ -112,12 +57,74 @@ class NeverExpired(SharedSecrets):
         return username.isdigit()
 
 
-def accepting_expired_credentials(arguments: Sequence[str]) -> int:
-    return _with_credentials(arguments, NeverExpired)
+@mutant(
+    "turn",
+    "credentials are good for ever",
+    kills={"turn.turn_credentials_expire": "grants a new allocation with credentials that have expired"},
+)
+def turn_expired_accepted(settings: TurnSettings) -> TurnService:
+    return TurnService(settings, credentials=NeverExpired)
 
 
-def asking_for_the_expiry_each_time(arguments: Sequence[str]) -> int:
-    return _with_settings(arguments, outlive_credentials=False)
+@mutant(
+    "turn",
+    "allocations cannot be refreshed any more when their credentials have expired",
+    kills={
+        "turn.turn_credentials_expire": "an allocation must outlive the credentials",
+        "calls_lifetimes.relayed_call_outlives_credentials": "call ended by itself",
+    },
+)
+def turn_refresh_refused_after_expiry(settings: TurnSettings) -> TurnService:
+    return TurnService(replace(settings, outlive_credentials=False))
+
+
+@mutant(
+    "turn",
+    "errors after authentication are not signed, so aioice does not see them",
+    kills={"turn.turn_refuses_wrong_credentials": "an error after authentication is not signed"},
+)
+def turn_errors_unsigned(settings: TurnSettings) -> TurnService:
+    return TurnService(replace(settings, sign_errors=False))
+
+
+@mutant(
+    "turn",
+    "when TURN starts again, it refuses the credentials that METADATA gave before",
+    kills={
+        "calls_interrupted.calling_survives_a_restart_of_turn": (
+            "after its restart TURN is of no use to those who were there"
+        )
+    },
+)
+def turn_forgets_secret_at_restart(settings: TurnSettings) -> TurnService:
+    assert settings.control is not None
+    began = settings.control.with_name("turn-began")
+    if not began.exists():
+        began.touch()
+        return TurnService(settings)
+    return TurnService(replace(settings, secret_files=(), secrets=(secrets.token_urlsafe(32),)))
+
+
+# Allocations, permissions, channels
+
+
+@mutant(
+    "turn",
+    "clients are told relayed addresses that are not the server's",
+    kills={"turn.turn_allocates_with_offered_credentials": "tells clients the relayed address 203.0.113.7:"},
+)
+def turn_wrong_relay_ip(settings: TurnSettings) -> TurnService:
+    told = {**settings.relay_ips, AddressFamily.IPV4: "203.0.113.7"}  # RFC 5737: nobody lives there
+    return TurnService(replace(settings, relay_ips=told))
+
+
+@mutant(
+    "turn",
+    "people behind one address cannot make many calls at once",
+    kills={"calls_many.calls_at_once": "486"},
+)
+def turn_few_places(settings: TurnSettings) -> TurnService:
+    return TurnService(replace(settings, limits=replace(settings.limits, allocations_per_source=FEW_PLACES)))
 
 
 class NoPermissions(Permissions):
@@ -127,8 +134,13 @@ class NoPermissions(Permissions):
         return True
 
 
-def forwarding_without_permissions(arguments: Sequence[str]) -> int:
-    return _adapted(arguments, lambda right: replace(right, permissions=NoPermissions()))
+@mutant(
+    "turn",
+    "data passes without a permission",
+    kills={"turn.turn_enforces_permissions": "without a permission for"},
+)
+def turn_permissions_not_enforced(settings: TurnSettings) -> TurnService:
+    return TurnService(settings, adapt=lambda right: replace(right, permissions=NoPermissions()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,37 +154,14 @@ class ShortChannels(Permissions):
         return channel.expires - (1 - PART) * self.lifetime
 
 
-def ending_channels_early(arguments: Sequence[str]) -> int:
-    def service(settings: TurnSettings, *others: object, **options: object) -> TurnService:
-        permissions = ShortChannels(lifetime=settings.channel_lifetime)
-
-        def adapt(right: Strategies) -> Strategies:
-            return replace(right, permissions=permissions)
-
-        return TurnService(settings, *others, adapt=adapt, **options)  # type: ignore[arg-type]
-
-    return main(arguments, service)
-
-
-class ControlIsTraffic(TurnLedger):
-    """Says of every allocation that it carried what its client and the server only said to each other."""
-
-    def snapshot(self) -> dict[str, Any]:
-        found = super().snapshot()
-        for each in found["allocations"]:
-            said = each["control"]
-            traffic = {"to_peer": {"rtp": said["in"]}, "to_client": {"rtp": said["out"]}}
-            each["peers"].append({"peer": "others", "channel": None, **traffic})
-        return found
-
-
-def counting_control_as_traffic(arguments: Sequence[str]) -> int:
-    def service(
-        settings: TurnSettings, secrets: Sequence[str], ledger: TurnLedger, **options: object
-    ) -> TurnService:
-        return TurnService(settings, secrets, ControlIsTraffic(enabled=ledger.enabled), **options)  # type: ignore[arg-type]
-
-    return main(arguments, service)
+@mutant(
+    "turn",
+    "channels live for three eighths of their lifetime",
+    kills={"calls_lifetimes.relayed_call_outlives_lifetimes": "heard nothing for"},
+)
+def turn_channels_expire_early(settings: TurnSettings) -> TurnService:
+    short = ShortChannels(lifetime=settings.channel_lifetime)
+    return TurnService(settings, adapt=lambda right: replace(right, permissions=short))
 
 
 class LoopbackOpen:
@@ -185,8 +174,24 @@ class LoopbackOpen:
         return ipaddress.ip_address(peer.host).is_loopback or self._right.allows(peer)
 
 
-def open_to_loopback(arguments: Sequence[str]) -> int:
-    return _adapted(arguments, lambda right: replace(right, peers=LoopbackOpen(right.peers)))
+@mutant(
+    "turn",
+    "the exception for relays of the server itself covers all of loopback",
+    kills={"turn.turn_enforces_permissions": "a datagram was relayed to a program on 127."},
+)
+def turn_loopback_open(settings: TurnSettings) -> TurnService:
+    return TurnService(settings, adapt=lambda right: replace(right, peers=LoopbackOpen(right.peers)))
+
+
+# Forwarding
+
+
+def _forwarding(settings: TurnSettings, forwarding: Forwarding) -> TurnService:
+    return TurnService(settings, adapt=lambda right: replace(right, forwarding=forwarding))
+
+
+def _is_rtp(payload: bytes) -> bool:
+    return bool(payload) and CLASS_OF[payload[0]] == RTP
 
 
 class DropEvery20th:
@@ -197,31 +202,37 @@ class DropEvery20th:
         del payload
         if not to_peer:
             return True
-        seen = self._seen[allocation.path] = self._seen.get(allocation.path, 0) + 1
+        seen = self._seen[allocation.five_tuple] = self._seen.get(allocation.five_tuple, 0) + 1
         return seen % EVERY != 0
 
 
-def dropping_every_20th(arguments: Sequence[str]) -> int:
-    return _adapted(arguments, lambda right: replace(right, forwarding=DropEvery20th()))
+@mutant(
+    "turn",
+    "one of twenty datagrams is lost",
+    kills={"turn.turn_allocates_with_offered_credentials": "of 48 datagrams were lost or changed"},
+)
+def turn_drops_every_20th(settings: TurnSettings) -> TurnService:
+    return _forwarding(settings, DropEvery20th())
 
 
 class EverySecondIsMute:
-    """What the second client sends goes nowhere, and so on in turn; everybody receives."""
+    """Whatever the second client sends goes nowhere, and so on in turn; everybody receives."""
 
     def __init__(self) -> None:
         self._order: dict[FiveTuple, int] = {}
 
     def __call__(self, allocation: Allocation, payload: bytes, /, *, to_peer: bool) -> bool:
         del payload
-        return not to_peer or self._order.setdefault(allocation.path, len(self._order)) % 2 == 0
+        return not to_peer or self._order.setdefault(allocation.five_tuple, len(self._order)) % 2 == 0
 
 
-def with_one_direction_dead(arguments: Sequence[str]) -> int:
-    return _adapted(arguments, lambda right: replace(right, forwarding=EverySecondIsMute()))
-
-
-def _is_rtp(payload: bytes) -> bool:
-    return bool(payload) and CLASS_OF[payload[0]] == RTP
+@mutant(
+    "turn",
+    "one of two clients is heard by nobody",
+    kills={"turn.turn_allocates_with_offered_credentials": "none of 48 datagrams arrived"},
+)
+def turn_one_direction_dead(settings: TurnSettings) -> TurnService:
+    return _forwarding(settings, EverySecondIsMute())
 
 
 class OneWay:
@@ -236,8 +247,13 @@ class OneWay:
         return self._order.setdefault(allocation, len(self._order)) % 2 == 0
 
 
-def forwarding_media_one_way(arguments: Sequence[str]) -> int:
-    return _adapted(arguments, lambda right: replace(right, forwarding=OneWay()))
+@mutant(
+    "turn",
+    "calls connect through TURN, but one side hears nothing",
+    kills={"calls.relayed_call_is_heard_and_seen": "audio to arrive at the agent"},
+)
+def turn_forwards_one_way(settings: TurnSettings) -> TurnService:
+    return _forwarding(settings, OneWay())
 
 
 class FourOfFive:
@@ -253,29 +269,34 @@ class FourOfFive:
         return self._packets % FIFTH != 0
 
 
-def losing_every_fifth(arguments: Sequence[str]) -> int:
-    return _adapted(arguments, lambda right: replace(right, forwarding=FourOfFive()))
+@mutant(
+    "turn",
+    "TURN loses every fifth packet of media",
+    kills={
+        "calls.relayed_call_is_heard_and_seen": "the account does not balance",
+        "calls_changes.calls_on_bad_links_stay_up": "were lost, at most",
+    },
+)
+def turn_loses_every_fifth(settings: TurnSettings) -> TurnService:
+    return _forwarding(settings, FourOfFive())
 
 
 class FourOfFiveOfStreams(FourOfFive):
     """As `FourOfFive`, for clients that come over TCP or TLS."""
 
     def __call__(self, allocation: Allocation, payload: bytes, /, *, to_peer: bool) -> bool:
-        if allocation.path.transport is Transport.UDP:
+        if allocation.five_tuple.transport is Transport.UDP:
             return True
         return super().__call__(allocation, payload, to_peer=to_peer)
 
 
-def losing_every_fifth_of_streams(arguments: Sequence[str]) -> int:
-    return _adapted(arguments, lambda right: replace(right, forwarding=FourOfFiveOfStreams()))
-
-
-def with_few_places(arguments: Sequence[str]) -> int:
-    def service(settings: TurnSettings, *others: object, **options: object) -> TurnService:
-        few = replace(settings, limits=replace(settings.limits, allocations_per_source=FEW_PLACES))
-        return TurnService(few, *others, **options)  # type: ignore[arg-type]
-
-    return main(arguments, service)
+@mutant(
+    "turn",
+    "over TCP and TLS, TURN loses every fifth packet of media",
+    kills={"calls.relayed_call_over_tcp_and_tls": "the account does not balance"},
+)
+def turn_loses_every_fifth_of_streams(settings: TurnSettings) -> TurnService:
+    return _forwarding(settings, FourOfFiveOfStreams())
 
 
 class NoMediaAfterPause:
@@ -294,50 +315,13 @@ class NoMediaAfterPause:
         return True
 
 
-def ending_calls_when_paused(arguments: Sequence[str]) -> int:
-    return _adapted(arguments, lambda right: replace(right, forwarding=NoMediaAfterPause()))
-
-
-def forgetting_its_secret(arguments: Sequence[str]) -> int:
-    given = arguments[arguments.index("--secret-file") + 1]
-    began, other = (Path(given).with_name(name) for name in ("turn-began", "turn-other-secret"))
-    if not began.exists():
-        began.touch()
-        return main(arguments)
-    other.write_text(secrets.token_urlsafe(32) + "\n")
-    return main([str(other) if word == given else word for word in arguments])
-
-
-class FalseLedger(TurnLedger):
-    """Says so many times of what was carried."""
-
-    factor = 2
-
-    def snapshot(self) -> dict[str, Any]:
-        found = super().snapshot()
-        peers = [peer for allocation in found["allocations"] for peer in allocation["peers"]]
-        for count in (count for peer in peers for way in WAYS for count in peer[way].values()):
-            count["packets"] *= self.factor
-            count["bytes"] *= self.factor
-        return found
-
-
-class EmptyLedger(FalseLedger):
-    factor = 0
-
-
-def _with_ledger(arguments: Sequence[str], kind: type[TurnLedger]) -> int:
-    def service(
-        settings: TurnSettings, secrets: Sequence[str], ledger: TurnLedger, **options: object
-    ) -> TurnService:
-        return TurnService(settings, secrets, kind(enabled=ledger.enabled), **options)  # type: ignore[arg-type]
-
-    return main(arguments, service)
-
-
-def reporting_twice_as_much(arguments: Sequence[str]) -> int:
-    return _with_ledger(arguments, FalseLedger)
-
-
-def reporting_nothing(arguments: Sequence[str]) -> int:
-    return _with_ledger(arguments, EmptyLedger)
+@mutant(
+    "turn",
+    "media that has stopped for a moment does not go on",
+    kills={
+        "calls_interrupted.call_survives_a_pause_of_turn": "did not hear the other side again",
+        "calls_changes.calls_survive_outages": "did not hear the other side again",
+    },
+)
+def turn_ends_calls_when_paused(settings: TurnSettings) -> TurnService:
+    return _forwarding(settings, NoMediaAfterPause())

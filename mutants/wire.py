@@ -1,4 +1,4 @@
-"""Shims at the socket: what stands between clients and a right service, and spoils it."""
+"""Shims at the socket, which stand between clients and a right service and spoil it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ import socket
 import ssl
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-
-from reference_server.tls import issue_development_certificate
 
 __all__ = ["ProxyWithoutUpgrade", "tls_as_somebody_else"]
 
@@ -60,23 +57,26 @@ class ProxyWithoutUpgrade:
             writer.close()
 
 
-@contextlib.contextmanager
-def tls_as_somebody_else(host: str) -> Iterator[int]:
-    """A TLS port at `host` whose certificate is for another name; nobody who verifies it gets to what lies behind."""
-    with tempfile.TemporaryDirectory() as directory, socket.create_server((host, 0)) as listener:
+def tls_as_somebody_else(host: str) -> int:
+    """A TLS port at `host` whose certificate is for another name; nobody who verifies it gets to what lies behind.
+
+    It is there until the process ends.
+    """
+    from reference_server.tls import issue_development_certificate  # noqa: PLC0415 - cryptography is slow to load
+
+    with tempfile.TemporaryDirectory() as directory:
         files = issue_development_certificate(Path(directory), ["somebody-else.example"])
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(files.certificate_file, files.key_file)
-        threading.Thread(target=_shake_hands, args=(listener, context), daemon=True).start()
-        yield listener.getsockname()[1]
+    listener = socket.create_server((host, 0))
+    threading.Thread(target=_shake_hands, args=(listener, context), daemon=True).start()
+    port: int = listener.getsockname()[1]
+    return port
 
 
 def _shake_hands(listener: socket.socket, context: ssl.SSLContext) -> None:
     while True:
-        try:
-            connection, _ = listener.accept()
-        except OSError:
-            return  # the listener is closed: the service has ended
+        connection, _ = listener.accept()
         connection.settimeout(HEAD_WITHIN)
         with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as secure:
             secure.recv(1)

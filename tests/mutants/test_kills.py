@@ -19,34 +19,37 @@ from harness.servers.reference import Reference
 from harness.servers.server import Wants
 from harness.stage.check import CHECKS
 from harness.stage.session import loopback_place, open_session
-from mutants.registry import MUTANTS
+from mutants.declaration import all_mutants
 
-KILLS = [(mutant, kill) for mutant in MUTANTS.values() for kill in mutant.killed_by]
+MUTANTS = all_mutants()
+KILLS = [(mutant.name, *kill) for mutant in MUTANTS.values() for kill in mutant.kills.items()]
 
 
 def server(*command: str) -> Reference:
     return Reference([sys.executable, "-m", *command])
 
 
-@pytest.mark.parametrize(("mutant", "kill"), KILLS, ids=[f"{m.name}-{k.check}" for m, k in KILLS])
-def test_the_named_check_kills_the_mutant(mutant, kill, tmp_path):
-    check = CHECKS[kill.check]
-    wants = Wants(services=check.services)
-    with open_session(Run(tmp_path / "run"), kind=server("mutants", mutant.name), wants=wants) as session:
-        outcome = check.run(session.stage(check.name))
+@pytest.mark.parametrize(
+    ("name", "check", "phrase"), KILLS, ids=[f"{name}-{check}" for name, check, _ in KILLS]
+)
+def test_the_named_check_kills_the_mutant(name, check, phrase, tmp_path):
+    entry = CHECKS[check]
+    wants = Wants(services=entry.services)
+    with open_session(Run(tmp_path / "run"), kind=server("mutants", name), wants=wants) as session:
+        outcome = entry.run(session.stage(check))
     if outcome.verdict is Verdict.SKIPPED:
         pytest.skip(outcome.reason)
     assert outcome.verdict is Verdict.FAILED, outcome
-    assert kill.phrase in outcome.reason
+    assert phrase in outcome.reason
 
 
 def test_every_check_kills_at_least_one_mutant():
-    killers = {kill.check for mutant in MUTANTS.values() for kill in mutant.killed_by}
+    killers = {check for _name, check, _phrase in KILLS}
     assert {check.name for check in all_checks()} - killers == set()
 
 
 def test_every_named_check_exists():
-    assert {kill.check for _mutant, kill in KILLS} <= {check.name for check in all_checks()}
+    assert {check for _name, check, _phrase in KILLS} <= {check.name for check in all_checks()}
 
 
 def test_each_promise_is_proven_by_a_check_and_there_is_no_other():

@@ -12,8 +12,9 @@ from harness.checks.catalogue import all_checks
 from harness.doors.cli import main
 from harness.doors.mutants import RIGHT_SERVER, Cell, Row, declared_mutants, judge, render
 from harness.report.records import Verdict
-from mutants.registry import MUTANTS
+from mutants.declaration import all_mutants
 
+MUTANTS = all_mutants()
 KILLED = Cell("deaf", "mail.idle", Verdict.FAILED, "no EXISTS during IDLE", "EXISTS during IDLE", 1.0)
 ROWS = [Row(RIGHT_SERVER, (), {}), Row("deaf", (), {"mail.idle": "EXISTS during IDLE"})]
 
@@ -22,7 +23,7 @@ def test_the_harness_learns_of_every_mutant_from_the_program():
     rows = {row.name: row for row in declared_mutants()}
     assert list(rows) == [RIGHT_SERVER, *MUTANTS]
     for name, mutant in MUTANTS.items():
-        assert rows[name].killed_by == {kill.check: kill.phrase for kill in mutant.killed_by}
+        assert rows[name].killed_by == mutant.kills
 
 
 @pytest.mark.parametrize(
