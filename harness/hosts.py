@@ -26,10 +26,12 @@ Socket = socket.socket  # inside a class with a method `socket`, that name means
 class MissingCapability(Exception):
     """This machine, or this run, cannot do what a check needs: `capability` names it, `reason` says more."""
 
-    def __init__(self, capability: str, text: str) -> None:
+    def __init__(self, capability: str, reason: str, *, heal: str) -> None:
+        """`heal`: the command, or the option, that gives it; people read it behind the reason and a colon."""
         self.capability = capability
-        self.reason = text
-        super().__init__(f"capability {capability}: {text}")
+        self.reason = reason
+        self.heal = heal
+        super().__init__(f"capability {capability}: {reason}: {heal}")
 
 
 class Host(ABC):

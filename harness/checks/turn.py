@@ -157,7 +157,8 @@ def expiry_of(offer: TurnOffer, target: Target) -> int:
         raise MissingCapability(
             "short_turn_ttl",
             f"the TURN credentials of {target.name} expire in {seconds} s, and this check waits for "
-            f"{LONGEST_WAIT:g} s at most (our own server takes --turn-ttl)",
+            f"{LONGEST_WAIT:g} s at most",
+            heal=f"start the server with --turn-ttl {LONGEST_WAIT:g}, or what it has for that",
         )
     return int(offer.username)
 
