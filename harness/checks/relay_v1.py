@@ -15,9 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ..clients.relay.client import RelayError, RelayUrl
 from ..clients.relay.client_v1 import PROTOCOLS, RelayClientV1, RelayDenied
 from ..clients.relay.frames_v1 import message_to_sign
-from ..clients.relay.iroh_node import IrohNode, IrohNodeError, what_is_missing
-from ..hosts import Host
-from ..report.records import Verdict
+from ..clients.relay.iroh_node import IrohNode, IrohNodeError, require_nodes
+from ..hosts import Host, MissingCapability
 from ..steps.outcome import Outcome, check, current_outcome
 from ..target import Target
 from ..waiting import wait_until
@@ -134,9 +133,13 @@ def _told_active(client: RelayClientV1) -> bool:
 def relay_v1_carries_real_nodes(target: Target, host: Host) -> Outcome:
     """Two real nodes that have no other way to each other exchange messages in both directions through the relay."""
     url = offered(target, host).iroh_relay
-    missing = what_is_missing(host) or ("" if _is_plain_address(url) else f"no node trusts or resolves {url}")
-    if missing:
-        return Outcome(Verdict.SKIPPED, [f"this machine has no capability iroh_node: {missing}"])
+    require_nodes(host)
+    if not _is_plain_address(url):
+        raise MissingCapability(
+            "iroh_node",
+            f"no node trusts or resolves {url}",
+            heal="let METADATA offer the relay as http:// and an IP address",
+        )
     outcome = current_outcome()
     with (
         tempfile.TemporaryDirectory(prefix="dc-harness-iroh-") as logs,

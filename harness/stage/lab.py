@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from ..clients.core.versions import CoreChoice
 from ..clients.device import Device, devices_online
 from ..network.lab import Lab, LabHost
+from ..network.preflight import preflight
 from ..servers.reference import REFERENCE_COMMAND, ReferenceServer, keep_service_logs
 from ..target import Target
 
@@ -40,7 +41,7 @@ class LabSession:
     target: Target
     """As a device with an ordinary way out uses it."""
     target_443: Target
-    """The same server with an address for each service, where it is on TCP port 443."""
+    """The same server with an address for each service, where it is on TCP port 443; `target` without `nft`."""
     reference: ReferenceServer
     logs: Path
     cores: CoreChoice
@@ -88,19 +89,17 @@ def open_lab(
         state = Path(directory)
         host = lab.server(SERVER, addresses=1 + len(ON_443))
         own, *others = (each for each in host.addresses if ":" not in each)
-        on_443 = dict(zip(ON_443, others, strict=True))
+        # Without rules each service is found at its own port; networks that let only 443 out need rules, too.
+        on_443 = dict(zip(ON_443, others, strict=True)) if preflight().has("nft") else {}
         if ipv6:
             lab.names.set(DOMAIN, own, _ipv6(host))
             listening = _on_both_families(Path(directory), own, _ipv6(host))
         else:
-            listening = ["--host", own, "--advertise-relay", f"http://{on_443['relay']}:443"]
-        listening += [
-            "--public",
-            "--standard-ports",
-            "--advertise-turns",
-            f"{on_443['turns']}:443",
-            *arguments,
-        ]
+            relay = f"{on_443['relay']}:443" if on_443 else f"{own}:{RELAY_PORT}"
+            listening = ["--host", own, "--advertise-relay", f"http://{relay}"]
+        if on_443:
+            listening += ["--advertise-turns", f"{on_443['turns']}:443"]
+        listening += ["--public", "--standard-ports", *arguments]
         try:
             with ReferenceServer(
                 state, logs, host=host, command=command, arguments=listening, ephemeral=False
@@ -108,10 +107,11 @@ def open_lab(
                 target = replace(server.target, on_secret=on_secret, other_addresses=frozenset(others))
                 if ipv6:
                     target = replace(target, host=DOMAIN)
-                _forward_443(host, own, on_443, server)
-                yield LabSession(
-                    lab, host, target, _by_443(target, on_443), server, logs, cores or CoreChoice()
-                )
+                target_443 = target
+                if on_443:
+                    _forward_443(host, own, on_443, server)
+                    target_443 = _by_443(target, on_443)
+                yield LabSession(lab, host, target, target_443, server, logs, cores or CoreChoice())
         finally:
             keep_service_logs(state, logs)
 

@@ -162,9 +162,7 @@ def _download(version: str, directory: Path, host: Host) -> Path:
     if "from versions: " in said and "from versions: none" not in said:
         raise CoreError(f"the package index has no {PACKAGE} {version} for this machine")
     lines = said.strip().splitlines()
-    raise MissingCapability(
-        "package_index", lines[-1] if lines else "pip failed", heal=_by_hand(version)
-    )
+    raise MissingCapability("package_index", lines[-1] if lines else "pip failed", heal=_by_hand(version))
 
 
 def _by_hand(version: str) -> str:
@@ -177,9 +175,7 @@ def _pip() -> list[str]:
         return [sys.executable, "-m", "pip"]
     if uv := shutil.which("uv") or shutil.which("uv", path=Path(sys.executable).parent):
         return [uv, "tool", "run", "pip"]
-    raise MissingCapability(
-        "package_index", "neither pip nor uv is installed", heal="python -m ensurepip"
-    )
+    raise MissingCapability("package_index", "neither pip nor uv is installed", heal="python -m ensurepip")
 
 
 def _unpack(wheel: Path, directory: Path) -> None:
