@@ -168,9 +168,7 @@ class EdgeCounts:
         found = []
         for name, counts in (("sent", self.tx), ("delivered", self.rx)):
             if counts.other:
-                found.append(
-                    f"{name}: {counts.other} packets had no room in the counters"
-                )
+                found.append(f"{name}: {counts.other} packets had no room in the counters")
             if abs(counts.unaccounted) > LISTING_SLACK:
                 found.append(
                     f"{name}: {counts.total} packets in total, {counts.unaccounted} of them in no row"
