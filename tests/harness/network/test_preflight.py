@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from harness.doors import machine
 from harness.hosts import MissingCapability, how_to_allow_namespaces
 from harness.network import preflight as module
 from harness.network.lab import Lab
@@ -76,3 +77,16 @@ def test_a_setting_that_forbids_namespaces_is_named_with_one_that_allows_them(tm
     assert how_to_allow_namespaces(tmp_path) == heal
     setting.write_text("2\n")
     assert "as root" in how_to_allow_namespaces(tmp_path)
+
+
+def test_the_last_line_of_the_set_up_names_what_can_be_proven_and_what_heals_the_rest():
+    nft, tc = (
+        Missing("nft is not installed", "apt-get install nftables"),
+        Missing("no tbf", "modprobe sch_tbf"),
+    )
+    missing = {"kinds of NAT": nft, "narrow links": tc, "IPv4 servers for IPv6 alone": nft}
+    assert machine.line(["direct and relayed paths", "calls"], missing) == (
+        "This machine can prove: direct and relayed paths, calls. It cannot prove: kinds of NAT, IPv4 servers for IPv6 "
+        "alone (nft is not installed: apt-get install nftables); narrow links (no tbf: modprobe sch_tbf)"
+    )
+    assert machine.line(["calls"], {}) == "This machine can prove: calls. All is there."
