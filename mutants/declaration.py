@@ -18,6 +18,8 @@ class Kill:
 
     check: str
     phrase: str
+    needs: tuple[str, ...] = ()
+    """Capabilities of the machine, without which the check runs and what is wrong is too small to be seen."""
 
 
 @dataclass(frozen=True)

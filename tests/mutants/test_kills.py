@@ -11,6 +11,7 @@ import pytest
 from harness.checks.catalogue import all_checks, run_check
 from harness.checks.realtime import two_devices_exchange_messages
 from harness.clients.device import Device
+from harness.network.preflight import preflight
 from harness.report.records import Verdict
 from harness.report.run import Run
 from harness.servers.reference import ReferenceServer
@@ -24,6 +25,7 @@ KILLS = [(mutant, kill) for mutant in MUTANTS.values() for kill in mutant.killed
 
 @pytest.mark.parametrize(("mutant", "kill"), KILLS, ids=[f"{m.name}-{k.check}" for m, k in KILLS])
 def test_the_named_check_kills_the_mutant(mutant, kill, tmp_path):
+    preflight().require(*kill.needs)
     command = [sys.executable, "-m", "mutants", mutant.name]
     with open_session(Run(tmp_path / "run"), command=command) as session:
         outcome = run_check(CHECKS[kill.check], session)
