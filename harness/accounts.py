@@ -98,7 +98,9 @@ class GivenAccounts:
         del target  # they are where the caller says
         if self._used == len(self._accounts):
             raise MissingCapability(
-                "accounts", f"this check needs more than the {self._used} that were given with --account"
+                "accounts",
+                f"this check needs more than the {self._used} that were given",
+                heal="give another one with --account",
             )
         self._used += 1
         return self._accounts[self._used - 1]

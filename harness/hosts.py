@@ -19,7 +19,15 @@ from pathlib import Path
 from socket import SOCK_STREAM, SocketKind
 from typing import Any
 
-__all__ = ["WITH_ITS_PARENT", "Host", "LocalHost", "MissingCapability", "Socket", "end_process"]
+__all__ = [
+    "WITH_ITS_PARENT",
+    "Host",
+    "LocalHost",
+    "MissingCapability",
+    "Socket",
+    "end_process",
+    "how_to_allow_namespaces",
+]
 
 WITH_ITS_PARENT = ("setpriv", "--pdeathsig", signal.SIGKILL.name.removeprefix("SIG"), "--")
 """The kernel sends this signal when the thread that started the program ends."""
@@ -31,10 +39,32 @@ Socket = socket.socket  # inside a class with a method `socket`, that name means
 class MissingCapability(Exception):
     """This machine, or this run, cannot do what a check needs: `capability` names it, `reason` says more."""
 
-    def __init__(self, capability: str, text: str) -> None:
+    def __init__(self, capability: str, reason: str, *, heal: str) -> None:
+        """`heal`: the command, or the option, that gives it; people read it behind the reason and a colon."""
         self.capability = capability
-        self.reason = text
-        super().__init__(f"capability {capability}: {text}")
+        self.reason = reason
+        self.heal = heal
+        super().__init__(f"capability {capability}: {reason}: {heal}")
+
+
+BANS_ON_NAMESPACES = {
+    "kernel/apparmor_restrict_unprivileged_userns": ("1", "0"),
+    "kernel/unprivileged_userns_clone": ("0", "1"),
+    "user/max_user_namespaces": ("0", "10000"),
+}
+"""Settings by which machines forbid ordinary users to make namespaces: Ubuntu since 24.04, Debian until 10, all others.
+
+Name below /proc/sys -> the value that forbids, and one that allows.
+"""
+
+
+def how_to_allow_namespaces(settings: Path = Path("/proc/sys")) -> str:
+    """The command after which an ordinary user can make networks: what forbids it is looked up in the settings."""
+    for name, (forbids, allows) in BANS_ON_NAMESPACES.items():
+        with contextlib.suppress(OSError):
+            if settings.joinpath(name).read_text().strip() == forbids:
+                return f"sudo sysctl -w {name.replace('/', '.')}={allows}"
+    return "run it as root, in a container with --privileged"
 
 
 class Host(ABC):

@@ -21,7 +21,7 @@ from reference_server.addresses import claim_any_address
 
 FOLDER = Path(__file__).parent / "deltachat-test"
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in ("REMOTE1", "RPC_SERVER_PATH")}
-HAS_LAB = {"netns", "nft", "conntrack"} <= preflight().found.keys()
+HAS_LAB = preflight().has("netns", "capture")
 
 
 def run_main(*arguments, cwd, folder=FOLDER, interpreter=(sys.executable,), **environment):

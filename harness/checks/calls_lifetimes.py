@@ -144,8 +144,8 @@ def _affordable(target: Target, seconds: float) -> float:
     if seconds > LONGEST_CALL:
         raise MissingCapability(
             "short_turn_lifetimes",
-            f"what {target.name} grants lives so long that a call would have to last {seconds:.0f} s to outlive it "
-            "(our own server takes --turn-default-lifetime and its like)",
+            f"what {target.name} grants lives so long that a call would have to last {seconds:.0f} s to outlive it",
+            heal="start the server with a short --turn-default-lifetime and its like, or what it has for that",
         )
     return seconds
 

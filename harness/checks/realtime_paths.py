@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ..evidence import drawing
 from ..evidence.verdicts import Path, Verdict
 from ..network import profiles
+from ..network.lab import possible
 from ..network.profiles import Profile
 from ..realtime.swarm import LARGEST
 from ..realtime.table import TruthTable
@@ -52,6 +53,10 @@ KINDS = (
 EVERY: tuple[Cell, ...] = tuple(itertools.combinations_with_replacement(KINDS, 2))
 """All in which a device reaches the server of a lab: that has IPv4 only, so a network of IPv6 alone is none of them."""
 
+DIRECT = (profiles.HOME, profiles.PUBLIC)
+RELAYED = (profiles.UDP_BLOCKED, profiles.UDP_BLOCKED_PUBLIC)
+"""Networks of two devices, the first that the machine can make: kinds of NAT need `nft`, the last of each does not."""
+
 CELLS_AT_ONCE = 4
 """Each has two cores."""
 MESSAGES = 50
@@ -78,16 +83,16 @@ def data_takes_the_way_that_networks_allow(
 
 @check("E2E-16", "IROH-5", "E2E-path", needs=("iroh_relay", "lab"))
 def two_devices_go_direct(stage: Stage, outcome: Outcome) -> None:
-    """Behind two home routers: the relay brings two devices together, then their messages go direct."""
+    """In two networks that a way leads between: the relay brings two devices together, then messages go direct."""
     with stage.lab() as lab:
-        _two_devices(outcome, lab, profiles.HOME)
+        _two_devices(outcome, lab, possible(DIRECT))
 
 
 @check("E2E-16", "IROH-5", "E2E-path", needs=("iroh_relay", "lab"))
 def two_devices_are_relayed(stage: Stage, outcome: Outcome) -> None:
     """In two networks that swallow UDP: all messages of two devices go over the target's relay, and none direct."""
     with stage.lab() as lab:
-        _two_devices(outcome, lab, profiles.UDP_BLOCKED)
+        _two_devices(outcome, lab, possible(RELAYED))
 
 
 def _two_devices(outcome: Outcome, lab: LabStage, network: Profile) -> None:

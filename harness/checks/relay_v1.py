@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ..clients.relay.client import RelayError
 from ..clients.relay.client_v1 import PROTOCOLS, RelayClientV1, RelayDenied
 from ..clients.relay.frames_v1 import message_to_sign
-from ..clients.relay.iroh_node import IrohNode, IrohNodeError, what_is_missing
+from ..clients.relay.iroh_node import IrohNode, IrohNodeError, require_nodes
 from ..hosts import MissingCapability
 from ..report.observations import Measured
 from ..stage.check import check
@@ -131,8 +131,13 @@ def _told_active(client: RelayClientV1) -> bool:
 def relay_v1_carries_real_nodes(stage: Stage, outcome: Outcome) -> None:
     """Two real nodes that have no other way to each other exchange messages in both directions through the relay."""
     url = stage.own_relay()
-    if missing := what_is_missing(stage.host) or _unfit_for_a_cage(url):
-        raise MissingCapability("iroh_node", missing)
+    require_nodes(stage.host)
+    if not _is_plain_address(url):
+        raise MissingCapability(
+            "iroh_node",
+            f"no node trusts or resolves {url}",
+            heal="let METADATA offer the relay as http:// and an IP address",
+        )
     logs = stage.directory("iroh-nodes")
     with (
         outcome.expect_to_arrive(IrohNodeError, what=f"real iroh nodes do not work over {url}"),
@@ -156,12 +161,12 @@ def relay_v1_carries_real_nodes(stage: Stage, outcome: Outcome) -> None:
         _compare_with_ledger(stage, first, second)
 
 
-def _unfit_for_a_cage(url: RelayUrl) -> str:
-    """A caged node has no DNS, and trusts the public roots only: why it cannot use a relay, or nothing."""
+def _is_plain_address(url: RelayUrl) -> bool:
+    """A caged node has no DNS, and trusts the public roots only."""
     with suppress(ValueError):
         ipaddress.ip_address(url.host)
-        return f"no node trusts {url}" if url.secure else ""
-    return f"no node in a cage resolves {url.host}"
+        return not url.secure
+    return False
 
 
 def _compare_with_ledger(stage: Stage, first: IrohNode, second: IrohNode) -> None:

@@ -120,17 +120,21 @@ def turns_is_offered(stage: Stage, outcome: Outcome) -> None:
     offer, turn = stage.own_turn(TURNS_KEY), OwnTurn.of(stage)
     outcome.observe(Measured("turns", f"{offer.host}:{offer.port}"))
     url = TurnUrl("tls", offer.host, offer.port, "turns")
-    with outcome.expect_to_arrive(
-        TurnError, what="METADATA names a port for TURN over TLS that cannot be used"
+    with (
+        outcome.expect_to_arrive(
+            TurnError, what="METADATA names a port for TURN over TLS that cannot be used"
+        ),
+        turn.client(url=url, credentials=offer.credentials) as client,
     ):
-        with turn.client(url=url, credentials=offer.credentials) as client:
-            client.allocate()
-            client.refresh(0)
-    with outcome.expect_to_arrive(
-        TurnError, what="METADATA names a port for TURN that does not answer over UDP"
+        client.allocate()
+        client.refresh(0)
+    with (
+        outcome.expect_to_arrive(
+            TurnError, what="METADATA names a port for TURN that does not answer over UDP"
+        ),
+        turn.client() as client,
     ):
-        with turn.client() as client:
-            client.binding()
+        client.binding()
 
 
 @check("IROH-7", needs=("iroh_relay", "turn"), after=GRANTS)
@@ -144,17 +148,21 @@ def turn_has_udp_3478(stage: Stage, outcome: Outcome) -> None:
         )
     for address in sorted(shared):
         url = TurnUrl("udp", address, STUN_PORT)
-        with outcome.expect_to_arrive(
-            TurnError, what=f"UDP port {STUN_PORT} of the relay's host {address} does not answer STUN"
+        with (
+            outcome.expect_to_arrive(
+                TurnError, what=f"UDP port {STUN_PORT} of the relay's host {address} does not answer STUN"
+            ),
+            turn.client(url=url) as client,
         ):
-            with turn.client(url=url) as client:
-                client.binding()
-        with outcome.expect_to_arrive(
-            TurnError,
-            what=f"UDP port {STUN_PORT} of the relay's host {address} answers STUN, but TURN does not have it",
+            client.binding()
+        with (
+            outcome.expect_to_arrive(
+                TurnError,
+                what=f"UDP port {STUN_PORT} of the relay's host {address} answers STUN, but TURN does not have it",
+            ),
+            turn.client(url=url) as client,
         ):
-            with turn.client(url=url) as client:
-                client.ask_for_realm()
+            client.ask_for_realm()
 
 
 @check("TURN-2", "TURN-3", "TURN-4", needs=("turn",), impact=Impact.LEAVES_TRACES, after=GRANTS)

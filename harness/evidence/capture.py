@@ -1,7 +1,8 @@
 """What passes at the edges, as a pcapng file without secrets, and the TCP streams in it.
 
 Sockets of AF_PACKET at the outer ends of links; one thread reads them all. The file is an explanation for people: no
-verdict comes from it but the bytes of TCP streams, which counters of packets cannot tell.
+verdict comes from it. From what passes come the bytes of TCP streams, which counters of packets cannot tell, and where
+there is no `nft` these counters, too.
 
 Format: draft-ietf-opsawg-pcapng. An interface is named after the host behind it; `inbound` is what that host sent.
 """
@@ -21,8 +22,9 @@ from typing import BinaryIO
 
 from ..closing import Closing
 from ..network.links import Link
-from .flows import Connection, Stream
+from .flows import Connection, EdgeCounts, Stream
 from .frames import SNAP, Streams, harmless_part, tcp_segment
+from .tally import Tally
 
 __all__ = ["Capture", "PcapngWriter"]
 
@@ -98,10 +100,13 @@ class Capture(Closing):
         self._thread = threading.Thread(target=self._live, name="capture", daemon=True)
         self._thread.start()
 
-    def watch(self, name: str, link: Link) -> None:
-        """Look on at one more link of the host `name`. Raises `OSError` where this user may not."""
+    def watch(self, name: str, link: Link, *, counting: bool = False) -> None:
+        """Look on at one more link of the host `name`. Raises `OSError` where this user may not.
+
+        `counting`: for `counts`, which costs as much again as looking on.
+        """
         with self._lock:
-            edge = _Edge(name, len(self._edges), link)
+            edge = _Edge(name, len(self._edges), link, Tally() if counting else None)
             self._open.callback(edge.socket.close)
             self._edges.append(edge)
             if self._writer is not None:
@@ -116,6 +121,13 @@ class Capture(Closing):
                 edge.drain(self._writer)
                 found |= edge.streams.read()
         return found
+
+    def counts(self, name: str) -> EdgeCounts:
+        """Every packet that has passed the edge of a host by now."""
+        with self._lock:
+            for edge in self._of(name):
+                edge.drain(self._writer)
+            return sum((edge.counts() for edge in self._of(name)), start=EdgeCounts())
 
     def frames(self, names: Collection[str]) -> int:
         """How many have passed the edges of these hosts by now, without those that were dropped."""
@@ -157,8 +169,9 @@ class Capture(Closing):
 class _Edge:
     """One socket, bound to the outer end of one link."""
 
-    def __init__(self, name: str, number: int, link: Link) -> None:
+    def __init__(self, name: str, number: int, link: Link, tally: Tally | None) -> None:
         self.name = name
+        self._tally = tally
         self.streams = Streams()
         self.frames = 0
         self._number = number
@@ -192,17 +205,25 @@ class _Edge:
             self.frames += 1
             frame = bytes(self._buffer[: min(length, SNAP)])
             outgoing = address[2] != socket.PACKET_OUTGOING  # leaving the outer end is entering the host
+            if self._tally is not None:
+                self._tally.observe(frame, length, outgoing=outgoing)
             if (segment := tcp_segment(frame)) is not None:
                 self.streams.observe(segment, outgoing=outgoing)
             if writer is not None and writer.size < LARGEST_FILE:
                 self._last = _time(ancillary)
                 writer.frame(self._number, self._last, harmless_part(frame), length, inbound=outgoing)
 
+    def counts(self) -> EdgeCounts:
+        return self._tally.read(self._missed()) if self._tally is not None else EdgeCounts()
+
     def dropped(self) -> int:
+        return self._missed() + self.streams.forgotten
+
+    def _missed(self) -> int:
         """The kernel's own count, which starts again with every reading."""
         statistics = self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
         self._dropped += struct.unpack("@II", statistics)[1]
-        return self._dropped + self.streams.forgotten
+        return self._dropped
 
     def finish(self, writer: PcapngWriter | None) -> None:
         if writer is not None:

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from ..closing import Closing
 from ..network.links import Link
+from ..network.preflight import preflight
 from ..waiting import wait_until
 from . import flows
 from .capture import Capture
@@ -42,11 +43,15 @@ class Watched(Protocol):
 class Edges(Closing):
     """Counters and capture at the outer ends of the links of hosts, by name of the host."""
 
-    def __init__(self, hosts: Iterable[Watched], capture: Path | None = None) -> None:
+    def __init__(
+        self, hosts: Iterable[Watched], capture: Path | None = None, *, by_nft: bool | None = None
+    ) -> None:
         """Counts from now on; whoever else was watching one of these hosts must not be read any more.
 
-        `capture`: the file for what passes, without secrets.
+        `capture`: the file for what passes, without secrets. `by_nft`: False counts by packet sockets; None: where
+        there is no `nft`.
         """
+        self._by_nft = preflight().has("nft") if by_nft is None else by_nft
         self._links: dict[str, list[Link]] = {}
         self._begun: dict[str, Mapping[str, EdgeCounts]] = {}
         self._capture = Capture(capture)
@@ -61,8 +66,9 @@ class Edges(Closing):
         """Count at the link that this host has now; what was counted at its earlier ones stays in the account."""
         links = self._links.setdefault(host.name, [])
         if host.link not in links:
-            flows.install(host.link)
-            self._capture.watch(host.name, host.link)
+            if self._by_nft:
+                flows.install(host.link)
+            self._capture.watch(host.name, host.link, counting=not self._by_nft)
             links.append(host.link)
 
     def now(self, names: Collection[str] | None = None) -> dict[str, EdgeCounts]:
@@ -70,10 +76,7 @@ class Edges(Closing):
         longer."""
         wanted = [name for name in self._links if names is None or name in names]
         streams = {name: self._capture.streams(name) for name in wanted}
-        return {
-            name: replace(sum(map(flows.read, self._links[name]), start=EdgeCounts()), streams=streams[name])
-            for name in wanted
-        }
+        return {name: replace(self._counted(name), streams=streams[name]) for name in wanted}
 
     def begin(self, phase: str) -> None:
         """Start a phase, which ends where the next one starts. Names are used once."""
@@ -108,8 +111,13 @@ class Edges(Closing):
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Frames that the capture has missed; the counters have them all the same."""
+        """Frames that the capture has missed; the counters of `nft` have them all the same."""
         return {name: self._capture.dropped(name) for name in self._links}
+
+    def _counted(self, name: str) -> EdgeCounts:
+        if self._by_nft:
+            return sum(map(flows.read, self._links[name]), start=EdgeCounts())
+        return self._capture.counts(name)
 
     def close(self) -> None:
         """End the capture; what stays of the counters ends with the lab. A second call does nothing."""

@@ -105,7 +105,7 @@ class Counts:
     fragments: int = 0
     """Of them, fragments behind the first; the row has the first one's bytes only."""
     other: int = 0
-    """Of them, those of flows for which there was no room."""
+    """Of them, those for which there was no room: in a full set, or in the buffer of a packet socket."""
 
     @property
     def unaccounted(self) -> int:
@@ -168,9 +168,7 @@ class EdgeCounts:
         found = []
         for name, counts in (("sent", self.tx), ("delivered", self.rx)):
             if counts.other:
-                found.append(
-                    f"{name}: {counts.other} packets belong to flows that had no room in the counters"
-                )
+                found.append(f"{name}: {counts.other} packets had no room in the counters")
             if abs(counts.unaccounted) > LISTING_SLACK:
                 found.append(
                     f"{name}: {counts.total} packets in total, {counts.unaccounted} of them in no row"

@@ -185,7 +185,8 @@ class _Interface:
             self._tc("add", kind, **place, **options)
         except NetlinkError as error:
             if error.code == errno.ENOENT:
-                raise MissingCapability(kind, f"this kernel has no queueing discipline {kind}") from None
+                reason = f"this kernel has no queueing discipline {kind}"
+                raise MissingCapability(kind, reason, heal=f"modprobe sch_{kind}") from None
             if error.code == errno.EEXIST:
                 raise ValueError(f"{self._name} in {self._namespace.name} has conditions already") from None
             raise
@@ -295,7 +296,11 @@ class _Emulator:
         try:
             queues = self._link.upstream.call(QUEUES.read_text)
         except FileNotFoundError:
-            raise MissingCapability("nfqueue", "this kernel has neither netem for this nor NFQUEUE") from None
+            raise MissingCapability(
+                "nfqueue",
+                "this kernel has neither netem for this nor NFQUEUE",
+                heal="modprobe nfnetlink_queue",
+            ) from None
         if any(line.split()[0] == str(self._link.number) for line in queues.splitlines()):
             raise ValueError(f"{self._link.outer} in {self._link.upstream.name} has conditions already")
 
@@ -305,7 +310,8 @@ class _Emulator:
         try:
             command = [program(table_program), "-w", "-t", "mangle", action, *rule]
         except MissingCapability as error:
-            raise MissingCapability("nfqueue", error.reason) from None
+            raise MissingCapability("nfqueue", error.reason, heal=error.heal) from None
         done = self._link.upstream.call(subprocess.run, command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise MissingCapability("nfqueue", f"{' '.join(command)}: {done.stderr.strip()}")
+            reason = f"{table_program} says: {' '.join(done.stderr.split())}"
+            raise MissingCapability("nfqueue", reason, heal="modprobe xt_NFQUEUE")

@@ -38,6 +38,11 @@ class Firewall:
     unsolicited: bool = True
     """Outsiders may begin. False is what home routers do to IPv6."""
 
+    @property
+    def by_routing(self) -> bool:
+        """Rules of routing can do the same, without `nft`: it swallows UDP, or nothing."""
+        return self.tcp_ports is None and self.unsolicited and (self.udp or not self.refuses)
+
 
 @dataclass(frozen=True)
 class Block:

@@ -29,7 +29,7 @@ from .preflight import preflight
 from .profiles import PUBLIC, Gateway, Profile
 from .router import PREFIX6, SHARED_BY, Router
 
-__all__ = ["NAME_SERVERS", "Lab", "LabHost", "require_lab"]
+__all__ = ["NAME_SERVERS", "Lab", "LabHost", "possible", "require_lab"]
 
 PUBLIC4 = "5.9.{}.{}"
 """Ordinary public addresses: stacks treat the ranges for documentation as special, and nothing leaves the lab."""
@@ -117,8 +117,9 @@ class Lab(Closing):
         """A person's machine, behind routers of its own as the profile says, and these behind `behind`.
 
         Without a profile it is a guest of `behind`, or has a public address. It has one address of each family.
-        Raises `MissingCapability` for NAT64 where that cannot be had.
+        Raises `MissingCapability` for a profile that this machine cannot make; see `possible`.
         """
+        preflight().require(*(profile or PUBLIC).needs)
         namespace = self._namespace(name, forwards=False)
         place = self._connect(name, namespace, profile, behind)
         addresses = place.link.addresses
@@ -129,6 +130,7 @@ class Lab(Closing):
 
         Its old routers stay. What was bound to the old address has lost its way out.
         """
+        preflight().require(*(profile or PUBLIC).needs)
         disconnect(device.link)
         place = self._connect(device.name, device.namespace, profile, behind)
         device.link, device.profile, device.routers = place.link, place.profile, place.routers
@@ -140,6 +142,7 @@ class Lab(Closing):
 
         By the addresses that they and their routers have now. Two behind one router still meet there.
         """
+        preflight().require("nft")
         self._cuts[frozenset({one.name, other.name})] = (_all_addresses(one), _all_addresses(other))
         self._apply_cuts()
 
@@ -171,10 +174,9 @@ class Lab(Closing):
         return _Place(link, whole, routers)
 
     def _router(self, name: str, gateway: Gateway, profile: Profile, upstream: Router | None) -> Router:
-        if gateway.nat64:
-            preflight().require("nat64")
         namespace = self._namespace(name, forwards=True)
-        link = self._link(namespace, upstream, ipv4=gateway.nat is not None, ipv6=profile.ipv6 is not None)
+        ipv4 = gateway.nat is not None or gateway.routed
+        link = self._link(namespace, upstream, ipv4=ipv4, ipv6=profile.ipv6 is not None)
         router = Router(name, gateway, namespace, link, upstream=upstream)
         self._routers.append(router)
         return router
@@ -198,8 +200,20 @@ class Lab(Closing):
 
 
 def require_lab() -> None:
-    """Raises `MissingCapability` where this user may not make networks, or a program for it is missing."""
-    preflight().require("netns", "nft", "conntrack")
+    """Raises `MissingCapability` where this user may not make networks, or not look on at what passes in them."""
+    preflight().require("netns", "capture")
+
+
+def possible(wanted: Sequence[Profile]) -> Profile:
+    """The first of these that this machine can make.
+
+    Raises `MissingCapability` with what the first one needs where it can make none.
+    """
+    for profile in wanted:
+        if preflight().has(*profile.needs):
+            return profile
+    preflight().require("netns", *wanted[0].needs)
+    raise ValueError("no profile was given")
 
 
 def _public4(number: int) -> str:

@@ -37,6 +37,15 @@ MNT_DETACH = 2
 # The kernel sends this signal when the thread that started the program ends; ours lives as long as its namespace.
 WITH_ITS_THREAD = ("--pdeathsig", signal.SIGKILL.name.removeprefix("SIG"), "--")
 
+PACKAGES = {
+    "nft": "nftables",
+    "iptables-nft": "iptables",
+    "ip6tables-nft": "iptables",
+    "setpriv": "util-linux",
+    "unshare": "util-linux",
+}
+"""Debian's names of what has a program that we start, where it is another."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -44,7 +53,8 @@ def program(name: str) -> str:
     """Where a program of the system's is, also for users whose PATH lacks `sbin`. Raises `MissingCapability`."""
     found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
     if found is None:
-        raise MissingCapability(name, f"the program {name} is not installed")
+        package = PACKAGES.get(name, name)
+        raise MissingCapability(name, f"{name} is not installed", heal=f"apt-get install {package}")
     return found
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "SYMMETRIC",
     "SYMMETRIC_OPEN",
     "UDP_BLOCKED",
+    "UDP_BLOCKED_PUBLIC",
     "Gateway",
     "Profile",
 ]
@@ -42,17 +43,21 @@ class Gateway:
     """One router."""
 
     nat: Nat | None = None
-    """For IPv4; None: there is no IPv4 behind it. IPv6 is always routed."""
+    """For IPv4; None: there is no IPv4 behind it, or it is `routed`. IPv6 is always routed."""
     firewall: Firewall = field(default_factory=Firewall)
     nat64: bool = False
     """Behind it is IPv6 alone, from which its IPv4 translator is reached as well (RFC 6146)."""
     carrier: bool = False
     """Its inside has the addresses that carriers share (RFC 6598)."""
+    routed: bool = False
+    """Without a NAT: the IPv4 addresses behind it are public ones."""
 
     @property
     def ipv4(self) -> Behaviour | None:
         """What UDP over IPv4 meets here; None: there is no IPv4 behind it. And over IPv6:"""
-        if self.nat is None or self.nat64:
+        if self.nat is None:
+            return self.ipv6 if self.routed else None
+        if self.nat64:
             return None
         return self.nat.behaviour if self.firewall.udp else BLOCKED
 
@@ -61,6 +66,18 @@ class Gateway:
         if not self.firewall.udp:
             return BLOCKED
         return OPEN if self.firewall.unsolicited else STATEFUL
+
+    @property
+    def by_routing(self) -> bool:
+        """It needs no `nft`."""
+        return self.nat is None and self.firewall.by_routing
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Capabilities of a machine that can make it."""
+        if self.by_routing:
+            return () if self.firewall.udp else ("udp_rules",)
+        return ("nft", "conntrack", "nat64") if self.nat64 else ("nft", "conntrack")
 
 
 @dataclass(frozen=True)
@@ -75,6 +92,11 @@ class Profile:
     ipv4: Behaviour | None = None
     """What UDP over IPv4 meets on the way; None: no such addresses."""
     ipv6: Behaviour | None = None
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Capabilities of a machine that can make it, besides networks at all."""
+        return tuple(dict.fromkeys(each for router in self.routers for each in router.needs))
 
     @property
     def only_443(self) -> bool:
@@ -152,6 +174,12 @@ UDP_BLOCKED = Profile(
     (Gateway(_OFFICE, Firewall(udp=False)),),
     ipv4=BLOCKED,
 )
+UDP_BLOCKED_PUBLIC = Profile(
+    "UDP blocked, public",
+    "A network with public addresses that swallows UDP, except for DNS.",
+    (Gateway(routed=True, firewall=Firewall(udp=False)),),
+    ipv4=BLOCKED,
+)
 ONLY_443 = Profile(
     "only 443",
     "A network that swallows UDP, and TCP to any port but 443; DNS passes.",
@@ -197,6 +225,7 @@ ALL = (
     MOBILE,
     CARRIER,
     UDP_BLOCKED,
+    UDP_BLOCKED_PUBLIC,
     ONLY_443,
     ONLY_443_REFUSED,
     IPV6_ROUTED,

@@ -7,17 +7,20 @@ from dataclasses import replace
 
 from . import firewall as firewalls
 from . import nat as nats
-from . import nat64
+from . import nat64, routing_rules
 from .firewall import Block, Firewall
 from .links import Link, renumber, route
 from .namespace import Namespace
 from .nat import Nat
+from .preflight import preflight
 from .profiles import Gateway, Profile
 
 __all__ = ["Router"]
 
 HOME4 = "10.{}.{}"
 CARRIER4 = "100.{}.{}"
+ROUTED4 = "46.{}.{}"
+"""Public ones; see `lab.PUBLIC4`."""
 FIRST_CARRIER = 64  # 100.64.0.0/10 (RFC 6598)
 PREFIX6 = "2a01:4f8:{:x}::"
 SHARED_BY = 250
@@ -47,8 +50,11 @@ class Router:
         self.ipv4 = gateway.ipv4 is not None
         """Whether there is IPv4 behind it; and IPv6:"""
         self.ipv6 = any(":" in address for address in link.addresses)
-        if self.ipv6:
-            self._announce(f"{PREFIX6.format(link.number)}/48")
+        self._inside = [f"{PREFIX6.format(link.number)}/48"] if self.ipv6 else []
+        if gateway.routed:
+            self._inside.append(f"{self._network4}.0/24")
+        for prefix in self._inside:
+            self._announce(prefix)
         self._become(gateway)
         if gateway.nat64:
             self._translator = nat64.start(namespace, f"{PREFIX6.format(link.number)}6464")
@@ -72,11 +78,7 @@ class Router:
     def next_addresses(self, *, ipv4: bool, ipv6: bool) -> list[str]:
         """Addresses for one more guest, of these families as far as the router has them."""
         guest = next(self._guests)
-        high, low = divmod(self.link.number, SHARED_BY)
-        network = (
-            CARRIER4.format(FIRST_CARRIER + high, low) if self.gateway.carrier else HOME4.format(high, low)
-        )
-        addresses = [f"{network}.{guest}"] if ipv4 and self.ipv4 else []
+        addresses = [f"{self._network4}.{guest}"] if ipv4 and self.ipv4 else []
         return addresses + ([f"{PREFIX6.format(self.link.number)}{guest:x}"] if ipv6 and self.ipv6 else [])
 
     def change(self, *, nat: Nat | None = None, firewall: Firewall | None = None) -> None:
@@ -84,8 +86,13 @@ class Router:
         gateway = replace(
             self.gateway, nat=nat or self.gateway.nat, firewall=firewall or self.gateway.firewall
         )
-        self._become(gateway, instead_of=firewalls.REMOVE + nats.REMOVE)
-        self.namespace.conntrack("-F")
+        preflight().require(*gateway.needs)
+        if self.gateway.by_routing:
+            routing_rules.let_udp_pass(self.namespace)
+            self._become(gateway)
+        else:
+            self._become(gateway, instead_of=firewalls.REMOVE + nats.REMOVE)
+            self.namespace.conntrack("-F")
 
     def forget_mappings(self) -> None:
         """Every flow gets another outer port.
@@ -93,6 +100,7 @@ class Router:
         UDP is held back meanwhile: media that runs would have its old port again within milliseconds.
         """
         everything = Block("udp")
+        preflight().require("nft", "conntrack")
         held = everything not in self._blocks
         if held:
             self.block("udp")
@@ -103,7 +111,12 @@ class Router:
             self.unblock("udp")
 
     def renumber(self, address: str) -> None:
-        """Get another outer IPv4 address, as home routers do at night; mappings are lost."""
+        """Get another outer IPv4 address, as home routers do at night; mappings are lost.
+
+        Raises `ValueError` where public addresses are behind it: they are reached by its own.
+        """
+        if self.gateway.routed:
+            raise ValueError(f"{self.name} has public addresses behind it and keeps its own")
         self.link = renumber(self.link, address)
         self.change()
 
@@ -117,14 +130,26 @@ class Router:
         self._blocks.remove(Block(protocol, port))
         self.namespace.nft(firewalls.render_blocks(self._blocks))
 
+    @property
+    def _network4(self) -> str:
+        high, low = divmod(self.link.number, SHARED_BY)
+        if self.gateway.carrier:
+            return CARRIER4.format(FIRST_CARRIER + high, low)
+        return (ROUTED4 if self.gateway.routed else HOME4).format(high, low)
+
     def _become(self, gateway: Gateway, instead_of: str = "") -> None:
-        """`instead_of`: what removes the rules that there are."""
+        """`instead_of`: what removes the rules of `nft` that there are."""
         self.gateway = gateway
-        rules = [instead_of, firewalls.render(gateway.firewall)]
+        rules = instead_of
+        if not gateway.by_routing:
+            rules += firewalls.render(gateway.firewall)
+        elif not gateway.firewall.udp:
+            routing_rules.hold_udp_back(self.namespace, self._inside)
         if gateway.nat:
             self.namespace.sysctl(nats.sysctls(gateway.nat))
-            rules.append(nats.render(gateway.nat, self.address))
-        self.namespace.nft("\n".join(rules))
+            rules += nats.render(gateway.nat, self.address)
+        if rules:
+            self.namespace.nft(rules)
 
     def _announce(self, prefix: str) -> None:
         """Every router on the way out knows the way back."""

@@ -77,13 +77,13 @@ class IrohRelay:
 
     def _path(self) -> Path:
         path = self._binary or Path(os.environ.get(BINARY_VARIABLE, ""))
+        heal = f"--server iroh-relay=PATH, or {BINARY_VARIABLE}=PATH in the environment"
         if path == Path():
             raise MissingCapability(
-                "iroh-relay",
-                f"name the binary: --server iroh-relay=PATH, or {BINARY_VARIABLE} in the environment",
+                "iroh-relay", "no binary of it is known, and no package has it", heal=heal
             )
         if not os.access(path, os.X_OK) or path.is_dir():
-            raise MissingCapability("iroh-relay", f"{path} is no program that can be run")
+            raise MissingCapability("iroh-relay", f"{path} is no program that can be run", heal=heal)
         return path.resolve()
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..closing import Closing
+from ..errors import plain
 from ..hosts import Host, MissingCapability, end_process
 from ..waiting import WaitTimeout, wait_until
 from .server import Program, ServerError
@@ -192,7 +193,9 @@ def version_of(host: Host, program: str | Path, *arguments: str) -> str:
         output, _ = process.communicate(timeout=VERSION_WITHIN)
     except OSError as error:
         raise MissingCapability(
-            Path(program).name, f"{program} cannot be run on this machine: {error.strerror}"
+            Path(program).name,
+            f"{program} cannot be run on this machine ({plain(error)})",
+            heal="install it, or name another binary",
         ) from error
     except subprocess.TimeoutExpired:
         end_process(process, patience=0)

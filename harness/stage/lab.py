@@ -18,6 +18,7 @@ from ..evidence.egress import Toward, of_edges
 from ..evidence.parties import Device as Party
 from ..evidence.parties import Parties
 from ..network.lab import Lab, LabHost
+from ..network.preflight import preflight
 from ..network.probe import self_test
 from ..network.profiles import Profile
 from ..servers.server import Place, Ports, RunningServer, Wants
@@ -112,7 +113,7 @@ class LabStage:
     target: Target
     """As a device with an ordinary way out uses it."""
     target_443: Target
-    """The same server with an address for each service, where it is on TCP port 443."""
+    """The same server with an address for each service, where it is on TCP port 443; `target` without `nft`."""
     logs: Path
     outcome: Outcome
 
@@ -194,15 +195,16 @@ def open_lab(stage: Stage, wants: Wants) -> Iterator[LabStage]:
     with Lab() as network, tempfile.TemporaryDirectory(prefix="dc-harness-state-") as state:
         machine = network.server(MACHINE, addresses=1 + len(ON_443))
         own, *others = (each for each in machine.addresses if ":" not in each)
-        on_443 = dict(zip(ON_443, others, strict=True))
+        # Without rules each service is found at its own port; networks that let only 443 out need rules, too.
+        on_443 = dict(zip(ON_443, others, strict=True)) if preflight().has("nft") else {}
         place = Place(own, Path(state), logs, Ports(), certified=tuple(others))
-        preferred = Wants(advertised_turns=f"{on_443['turns']}:443")
+        preferred = Wants(advertised_turns=f"{on_443['turns']}:443") if on_443 else Wants()
         if wants.both_families:
             own6 = next(each for each in machine.addresses if ":" in each)
             network.names.set(DOMAIN, own, own6)
             place = replace(place, name=DOMAIN, address6=own6)
             preferred |= Wants(advertised_relay=f"http://{DOMAIN}:{RELAY_PORT}")
-        else:
+        elif on_443:
             preferred |= Wants(advertised_relay=f"http://{on_443['iroh_relay']}:443")
         asked = stage.session.wants | wants
         asked |= preferred.only(kind.translates - asked.stated)
@@ -214,10 +216,11 @@ def open_lab(stage: Stage, wants: Wants) -> Iterator[LabStage]:
                 other_addresses=frozenset(others),
                 host=DOMAIN if wants.both_families else own,
             )
-            _forward_443(machine, own, on_443, target)
-            yield LabStage(
-                stage, network, machine, server, target, _by_443(target, on_443), logs, stage.outcome
-            )
+            target_443 = target
+            if on_443:
+                _forward_443(machine, own, on_443, target)
+                target_443 = _by_443(target, on_443)
+            yield LabStage(stage, network, machine, server, target, target_443, logs, stage.outcome)
 
 
 def file_name(text: str) -> str:

@@ -83,7 +83,7 @@ def need_agents() -> None:
     """Raise `MissingCapability` where no agent can run."""
     if not calls_are_possible():
         raise MissingCapability(
-            "calls", "aiortc is missing: install the extra calls (pip install '.[calls]' in a checkout)"
+            "calls", "aiortc is not installed", heal="pip install 'dc-harness[calls]', in a checkout ./setup"
         )
 
 

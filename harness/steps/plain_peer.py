@@ -47,8 +47,8 @@ def exchange_with_plain_peer(
                 raise
             raise MissingCapability(
                 "public_address",
-                f"TURN relays to no peer at {address}, and rightly so: run this from a machine with a public address, "
-                "or against a server that is started in a lab",
+                f"TURN relays to no peer at {address}, and rightly so",
+                heal="run it from a machine with a public address, or against a server that is started in a lab",
             ) from refusal
         if (port := _first_arrival(client, peer)) is None:
             outcome.expect(

@@ -95,9 +95,7 @@ class OwnTurn:
         """A client with the offered credentials, or others; `url`: another listener."""
         url = url or self.url
         tls = self.stage.target.ssl_context() if url.transport == "tls" else None
-        return TurnClient(
-            self.stage.host, url, credentials or self.offer.credentials, tls=tls, within=WITHIN
-        )
+        return TurnClient(self.stage.host, url, credentials or self.offer.credentials, tls=tls, within=WITHIN)
 
     def allocate(self, credentials: TurnCredentials | None = None) -> None:
         """Get an allocation and end it. Raises `TurnRefused` and its like, and `PromiseBroken` as `peers` does."""
@@ -138,7 +136,8 @@ def expiry_of(offer: TurnOffer, target: Target) -> int:
         raise MissingCapability(
             "short_turn_ttl",
             f"the TURN credentials of {target.name} expire in {seconds} s, and this check waits for "
-            f"{LONGEST_WAIT:g} s at most (a server that we start is told to give shorter ones)",
+            f"{LONGEST_WAIT:g} s at most",
+            heal=f"let the server give credentials for {LONGEST_WAIT:g} s or less (turn_ttl)",
         )
     return int(offer.username)
 

@@ -25,7 +25,9 @@ __all__ = ["REALM", "SECRET", "Coturn", "coturn", "needs_coturn"]
 SECRET = "north"
 REALM = "chatmail.test"
 BINARY = shutil.which("turnserver")
-needs_coturn = pytest.mark.skipif(BINARY is None, reason="this machine has no coturn (capability coturn)")
+needs_coturn = pytest.mark.skipif(
+    BINARY is None, reason="capability coturn: turnserver is not installed: apt-get install coturn"
+)
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from harness.clients.mail.imap import ImapClient, ImapRefused
 from harness.clients.mail.messages import encrypted_message
 from harness.clients.mail.smtp import SmtpClient
 from harness.clients.relay.client import RelayClient
-from harness.clients.relay.iroh_node import IrohNode, what_is_missing
+from harness.clients.relay.iroh_node import IrohNode
 from harness.clients.sockets import tcp_connections
 from harness.clients.turn.stun import probe
-from harness.hosts import LocalHost
+from harness.hosts import LocalHost, MissingCapability
 from harness.realtime.swarm import join
 from harness.servers.reference import ReferenceServer
 from harness.target import Target
@@ -100,8 +100,10 @@ def test_realtime_with_every_witness(friends, server):
 
 
 def test_nodes_of_both_generations_use_the_relay_at_the_same_time(friends, server, tmp_path):
-    if missing := what_is_missing(HOST):
-        pytest.skip(f"this machine has no capability iroh_node: {missing}")
+    try:
+        require_nodes(HOST)
+    except MissingCapability as missing:
+        pytest.skip(str(missing))
     url = RelayUrl.parse(server.endpoints["iroh_relay"])
     swarm = join(*friends)
     with (

@@ -159,7 +159,7 @@ def test_the_list_says_what_is_not_there():
 def test_test_16_goes_into_a_lab_where_there_can_be_one(capabilities, machine_can, ran, monkeypatch, caplog):
     def require_lab():
         if not machine_can:
-            raise MissingCapability("netns", "no networks can be made")
+            raise MissingCapability("netns", "no networks can be made", heal="run it as root")
 
     monkeypatch.setattr(suite, "require_lab", require_lab)
     session: Any = SimpleNamespace(capabilities=capabilities)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from harness.steps.outcome import recording
 
 from harness.checks import realtime
 from harness.clients.core.versions import CoreChoice, core_binary
@@ -13,7 +14,6 @@ from harness.report.records import Verdict
 from harness.report.run import Run
 from harness.stage.options import Choice
 from harness.stage.session import open_session
-from harness.steps.outcome import recording
 
 NEWEST = "2.65.0"
 OLD = ("1.160.0", "2.0.0", "2.20.0", "2.35.0", "2.50.0")

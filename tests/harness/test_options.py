@@ -7,13 +7,13 @@ import json
 from dataclasses import replace
 
 import pytest
+from harness.steps.outcome import Outcome, check, recording
 
 from harness.accounts import Credentials, FirstLogin, GivenAccounts, WebAccounts
 from harness.hosts import LocalHost, MissingCapability
 from harness.report.records import Verdict
 from harness.report.summary import accounts_left
 from harness.stage.options import Choice, add_options
-from harness.steps.outcome import Outcome, check, recording
 from harness.target import Impact, Target
 
 HOST = LocalHost()

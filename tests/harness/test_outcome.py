@@ -44,7 +44,7 @@ def collect(outcome: Outcome) -> None:
     ("error", "verdict"),
     [
         (PromiseBroken("no relay"), Verdict.FAILED),
-        (MissingCapability("calls", "no aiortc"), Verdict.SKIPPED),
+        (MissingCapability("calls", "no aiortc", heal="pip install aiortc"), Verdict.SKIPPED),
         (CoreUnsupported("too old"), Verdict.UNSUPPORTED),
         (ValueError("we crashed"), Verdict.UNDECIDED),
     ],
@@ -76,7 +76,7 @@ def test_a_promise_that_was_broken_before_stays_broken():
     def ends(target: Target) -> Outcome:
         """Finds something, and cannot go on."""
         current_outcome().expect(False, "nothing arrived")
-        raise MissingCapability("calls", "no aiortc")
+        raise MissingCapability("calls", "no aiortc", heal="pip install aiortc")
 
     outcome = ends(TARGET)
     assert outcome.verdict is Verdict.FAILED

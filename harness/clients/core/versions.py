@@ -150,7 +150,9 @@ def _download(version: str, directory: Path, host: Host) -> Path:
     try:
         output, _ = process.communicate(timeout=DOWNLOAD_WITHIN)
     except subprocess.TimeoutExpired:
-        raise MissingCapability("package_index", f"no wheel within {DOWNLOAD_WITHIN:g} s") from None
+        raise MissingCapability(
+            "package_index", f"no wheel within {DOWNLOAD_WITHIN:g} s", heal=_by_hand(version)
+        ) from None
     finally:
         end_process(process, patience=1.0)
     if process.returncode == 0:
@@ -160,7 +162,12 @@ def _download(version: str, directory: Path, host: Host) -> Path:
     if "from versions: " in said and "from versions: none" not in said:
         raise CoreError(f"the package index has no {PACKAGE} {version} for this machine")
     lines = said.strip().splitlines()
-    raise MissingCapability("package_index", lines[-1] if lines else "pip failed")
+    raise MissingCapability("package_index", lines[-1] if lines else "pip failed", heal=_by_hand(version))
+
+
+def _by_hand(version: str) -> str:
+    """For a machine without a package index."""
+    return f"where there is one: pip download --no-deps {PACKAGE}=={version}; here: PIP_FIND_LINKS=DIRECTORY"
 
 
 def _pip() -> list[str]:
@@ -168,7 +175,7 @@ def _pip() -> list[str]:
         return [sys.executable, "-m", "pip"]
     if uv := shutil.which("uv") or shutil.which("uv", path=Path(sys.executable).parent):
         return [uv, "tool", "run", "pip"]
-    raise MissingCapability("package_index", "neither pip nor uv is installed")
+    raise MissingCapability("package_index", "neither pip nor uv is installed", heal="python -m ensurepip")
 
 
 def _unpack(wheel: Path, directory: Path) -> None:

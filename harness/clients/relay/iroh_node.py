@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from ...closing import Closing
-from ...hosts import Host, end_process
+from ...hosts import Host, MissingCapability, end_process, how_to_allow_namespaces
 from ...urls import RelayUrl
 from ...waiting import Deadline, WaitTimeout
 
-__all__ = ["Exchange", "IrohNode", "IrohNodeError", "what_is_missing"]
+__all__ = ["Exchange", "IrohNode", "IrohNodeError", "require_nodes"]
 
 CAGE = ("unshare", "--user", "--map-root-user", "--net")
 PATIENCE = 5.0
@@ -45,14 +45,22 @@ class Exchange:
     """Remote address, and whether it is a relay."""
 
 
-def what_is_missing(host: Host) -> str:
-    """Why this machine has no capability `iroh_node`; empty when it has."""
+def require_nodes(host: Host) -> None:
+    """Raises `MissingCapability` where no node can run: `iroh_node`."""
     if importlib.util.find_spec("iroh") is None:
-        return "the package iroh is not installed"
-    with suppress(OSError):
+        raise MissingCapability(
+            "iroh_node", "the package iroh is not installed", heal="pip install iroh==1.2.0"
+        )
+    try:
         tried = host.popen([*CAGE, "true"], stderr=subprocess.DEVNULL)
-        return "" if tried.wait(PATIENCE) == 0 else "this user may not make network namespaces"
-    return "there is no program unshare (util-linux)"
+    except OSError:
+        raise MissingCapability(
+            "iroh_node", "unshare is not installed", heal="apt-get install util-linux"
+        ) from None
+    if tried.wait(PATIENCE) != 0:
+        raise MissingCapability(
+            "iroh_node", "this user may not make network namespaces", heal=how_to_allow_namespaces()
+        )
 
 
 class IrohNode(Closing):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-pytest.importorskip("aiortc", reason="capability calls: aiortc is missing")
+pytest.importorskip("aiortc", reason="capability calls: aiortc is not installed: ./setup")
 
 from aioice.ice import CandidatePair, Connection
 

@@ -165,7 +165,7 @@ def test_an_edge_whose_account_does_not_add_up_proves_nothing():
     full = EdgeCounts(Counts({}, total=9, other=9), Counts())
     path = paths.of_call(RELAYED_BOTH | {"alice": full}, CALL, sides(500, 400), ledger(500, 400))
     assert path.verdict is Verdict.NOT_PROVEN
-    assert "edge of alice, sent: 9 packets belong to flows that had no room" in path.sentence
+    assert "edge of alice, sent: 9 packets had no room" in path.sentence
 
 
 # Realtime data

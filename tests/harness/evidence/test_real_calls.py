@@ -31,7 +31,9 @@ from .rooms import lab, pair
 
 __all__ = ["lab", "pair"]
 
-pytestmark = pytest.mark.skipif(not calls_are_possible(), reason="aiortc is not installed (capability calls)")
+pytestmark = pytest.mark.skipif(
+    not calls_are_possible(), reason="capability calls: aiortc is not installed: ./setup"
+)
 
 SECONDS = 2.0
 TurnServer = Callable[[LabHost, Path], AbstractContextManager[tuple[int, Path | None]]]

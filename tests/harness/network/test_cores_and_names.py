@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from deltachat_rpc_client import DeltaChat
+from harness.steps.outcome import PromiseBroken
 
 from harness.calls.servers import IceServerError, ice_servers
 from harness.checks.discovery import offered_turn
@@ -16,7 +17,6 @@ from harness.clients.device import Device
 from harness.hosts import MissingCapability
 from harness.network.names import Failure, Query, Refusal, Slow, Wrong
 from harness.stage.lab import LabSession, open_lab
-from harness.steps.outcome import PromiseBroken
 
 DOMAIN = "_chat.example"
 TURN = "turn.chat.example"

@@ -22,12 +22,12 @@ ROOT = Path(__file__).resolve().parents[3]
 OWNER = """
 import json, os, sys
 from harness.network import profiles
-from harness.network.lab import Lab
+from harness.network.lab import Lab, possible
 from harness.network.preflight import preflight
 from harness.network.probe import verify
 
 with Lab() as lab:
-    alice = lab.device("alice", profiles.HOME)
+    alice = lab.device("alice", possible([profiles.HOME, profiles.UDP_BLOCKED_PUBLIC]))
     verify(lab, alice)
     child = alice.popen(["sleep", "600"])
     namespaces = [lab.internet, alice.namespace, alice.routers[0].namespace]
@@ -130,7 +130,7 @@ def test_an_ordinary_user_has_labs_too(tmp_path: Path):
 @pytest.mark.usefixtures("lab")
 def test_an_ordinary_user_with_threads_is_told_what_is_missing(tmp_path: Path):
     if preflight().level is not Level.ROOT:
-        pytest.skip("capability root: our children are in our user namespace already")
+        pytest.skip("capability root: our children are in our user namespace already: run it as root")
     with start(as_nobody(tmp_path), TOO_LATE) as owner:
         said = owner.communicate()[0].decode()
     assert said.startswith("MissingCapability capability netns: ")

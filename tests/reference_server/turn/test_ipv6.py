@@ -20,7 +20,9 @@ from tests.reference_server.turn.support import family, second_family
 HOST = LocalHost()
 
 
-pytestmark = pytest.mark.skipif(not have_ipv6(), reason="this machine lacks the capability ipv6")
+pytestmark = pytest.mark.skipif(
+    not have_ipv6(), reason="capability ipv6: there is no ::1: sysctl -w net.ipv6.conf.all.disable_ipv6=0"
+)
 
 
 @pytest.fixture(scope="module")

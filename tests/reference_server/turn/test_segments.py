@@ -196,7 +196,7 @@ def test_unequal_traffic_is_not_read_joined(server, joined):
 @pytest.fixture(params=["127.0.0.1", "::1"])
 def pair(request):
     if request.param == "::1" and not have_ipv6():
-        pytest.skip("this machine lacks the capability ipv6")
+        pytest.skip("capability ipv6: there is no ::1: sysctl -w net.ipv6.conf.all.disable_ipv6=0")
     with udp(request.param) as sender, udp(request.param) as receiver:
         sender.connect(receiver.getsockname())
         yield sender, receiver
