@@ -1,4 +1,4 @@
-"""A closed range of relay ports, the commonest fault of all: two clients of one server never see it, a plain peer does."""
+"""A closed range of relay ports, the commonest fault of all: two clients of one server never see it."""
 
 from __future__ import annotations
 
