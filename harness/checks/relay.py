@@ -51,7 +51,9 @@ def relay_answers_http(stage: Stage, outcome: Outcome) -> None:
         if ping == 200 or "relay_v1" in stage.capabilities:
             outcome.expect(ping == 200, _unexpected(relay, "/ping", ping, 200))
         else:
-            outcome.note(f"{_unexpected(relay, '/ping', ping, 200)}: nodes since iroh 0.91 ask for it, 0.35 does not")
+            outcome.note(
+                f"{_unexpected(relay, '/ping', ping, 200)}: nodes since iroh 0.91 ask for it, 0.35 does not"
+            )
         if not relay.url.secure:  # a relay with TLS serves this one on its plain port only
             portal = relay.get("/generate_204").status
             outcome.expect(portal == 204, _unexpected(relay, "/generate_204", portal, 204))

@@ -101,9 +101,7 @@ def expect_own_programs_unreachable(stage: Stage, peer: Peer) -> None:
 
 
 def _expect_no_channel(outcome: Outcome, peer: Peer, number: int, address: Address) -> None:
-    _expect_forbidden(
-        outcome, f"a channel to {written(address)}", partial(peer.client.bind, number, address)
-    )
+    _expect_forbidden(outcome, f"a channel to {written(address)}", partial(peer.client.bind, number, address))
 
 
 def _expect_forbidden(outcome: Outcome, what: str, request: Callable[[], object]) -> None:
