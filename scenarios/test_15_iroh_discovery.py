@@ -5,6 +5,8 @@ from harness.doors.scenario import scenario
 
 test_metadata_offers_a_relay = scenario(discovery.metadata_offers_a_relay)
 test_metadata_needs_login = scenario(discovery.metadata_needs_login)
+test_relay_is_reachable = scenario(relay.relay_is_reachable)
 test_relay_answers_http = scenario(relay.relay_answers_http)
+test_relay_admits_a_client = scenario(relay.relay_admits_a_client)
 test_relay_forwards_each_frame_once = scenario(relay.relay_forwards_each_frame_once)
 test_relay_refuses_bad_signatures = scenario(relay.relay_refuses_bad_signatures)

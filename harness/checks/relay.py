@@ -91,7 +91,7 @@ def relay_forwards_each_frame_once(stage: Stage, outcome: Outcome) -> None:
     with outcome.expect_to_arrive(RelayError), relay.client() as first, relay.client() as second:
         first.ping(within=WITHIN)
         second.ping(within=WITHIN)
-        exchange(stage, first, second)
+        outcome.observe(Measured("frames_each_way", exchange(stage, first, second), "frames"))
 
 
 @check("IROH-10", "E2E-15", needs=("iroh_relay",), after=ADMITS)

@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from functools import partial
 
-from ..clients.turn.client import TurnCredentials, TurnError
+from ..clients.turn.client import TurnClient, TurnCredentials, TurnError
 from ..report.observations import Measured
 from ..servers.server import Unsupported, Wants
 from ..stage.check import check
@@ -21,9 +21,9 @@ from ..stage.stage import Stage
 from ..steps.turn_exchange import LONGEST_WAIT, OwnTurn, exchange, expiry_of, refusal_of
 from ..steps.turn_permissions import (
     expect_channel_includes_permission,
-    expect_own_programs_unreachable,
     expect_peers_refused,
     expect_permission_needed,
+    note_peers_at_own_address,
 )
 from ..target import Impact
 from ..urls import TurnUrl
@@ -91,8 +91,7 @@ def turn_grants_an_allocation(stage: Stage, outcome: Outcome) -> None:
 def _answers_stun_alone(turn: OwnTurn) -> str:
     """Further words about a server that is silent: who else may sit on its port."""
     try:
-        with turn.client() as client:
-            client.binding()
+        turn.ask(TurnClient.binding)
     except (TurnError, WaitTimeout):
         return ""
     return (
@@ -119,22 +118,13 @@ def turns_is_offered(stage: Stage, outcome: Outcome) -> None:
     """METADATA `turns` names a port of the target where TURN answers over TLS; `turn` keeps one that answers UDP."""
     offer, turn = stage.own_turn(TURNS_KEY), OwnTurn.of(stage)
     outcome.observe(Measured("turns", f"{offer.host}:{offer.port}"))
-    url = TurnUrl("tls", offer.host, offer.port, "turns")
-    with (
-        outcome.expect_to_arrive(
-            TurnError, what="METADATA names a port for TURN over TLS that cannot be used"
-        ),
-        turn.client(url=url, credentials=offer.credentials) as client,
-    ):
-        client.allocate()
-        client.refresh(0)
-    with (
-        outcome.expect_to_arrive(
-            TurnError, what="METADATA names a port for TURN that does not answer over UDP"
-        ),
-        turn.client() as client,
-    ):
-        client.binding()
+    secure = TurnUrl("tls", offer.host, offer.port, "turns")
+    unusable = "METADATA names a port for TURN over TLS that cannot be used"
+    silent = "METADATA names a port for TURN that does not answer over UDP"
+    with outcome.expect_to_arrive(TurnError, what=unusable):
+        turn.allocate(url=secure, credentials=offer.credentials)
+    with outcome.expect_to_arrive(TurnError, what=silent):
+        turn.ask(TurnClient.binding)
 
 
 @check("IROH-7", needs=("iroh_relay", "turn"), after=GRANTS)
@@ -147,22 +137,11 @@ def turn_has_udp_3478(stage: Stage, outcome: Outcome) -> None:
             f"METADATA offers TURN at {turn.url} and the relay at {relay}: they have no UDP port {STUN_PORT} to share"
         )
     for address in sorted(shared):
-        url = TurnUrl("udp", address, STUN_PORT)
-        with (
-            outcome.expect_to_arrive(
-                TurnError, what=f"UDP port {STUN_PORT} of the relay's host {address} does not answer STUN"
-            ),
-            turn.client(url=url) as client,
-        ):
-            client.binding()
-        with (
-            outcome.expect_to_arrive(
-                TurnError,
-                what=f"UDP port {STUN_PORT} of the relay's host {address} answers STUN, but TURN does not have it",
-            ),
-            turn.client(url=url) as client,
-        ):
-            client.ask_for_realm()
+        url, port = TurnUrl("udp", address, STUN_PORT), f"UDP port {STUN_PORT} of the relay's host {address}"
+        with outcome.expect_to_arrive(TurnError, what=f"{port} does not answer STUN"):
+            turn.ask(TurnClient.binding, url)
+        with outcome.expect_to_arrive(TurnError, what=f"{port} answers STUN, but TURN does not have it"):
+            turn.ask(TurnClient.ask_for_realm, url)
 
 
 @check("TURN-2", "TURN-3", "TURN-4", needs=("turn",), impact=Impact.LEAVES_TRACES, after=GRANTS)
@@ -172,7 +151,7 @@ def turn_refuses_wrong_credentials(stage: Stage, outcome: Outcome) -> None:
     with outcome.expect_to_arrive(TurnError):
         _expect_signed_error(outcome, turn)
         for what, wrong in _wrong_credentials(stage, turn.offer.credentials).items():
-            refusal = refusal_of(partial(turn.allocate, wrong))
+            refusal = refusal_of(partial(turn.allocate, credentials=wrong))
             if refusal is None:
                 outcome.expect(False, f"{turn.url} accepts credentials with {what}")
             elif wrong.realm is None:
@@ -183,7 +162,7 @@ def turn_refuses_wrong_credentials(stage: Stage, outcome: Outcome) -> None:
 
 
 def _wrong_credentials(stage: Stage, right: TurnCredentials) -> dict[str, TurnCredentials]:
-    """Credentials that must be refused, by what is wrong with them. Only who has the secret can sign an expired name."""
+    """Credentials that must be refused, by their fault. Only who has the secret can sign an expired name."""
     long_ago, much_later = str(int(time.time()) - LATER), str(int(right.username) + LATER)
     wrong = {
         "another password": TurnCredentials.from_secret("a secret of nobody", right.username),
@@ -247,4 +226,4 @@ def turn_enforces_permissions(stage: Stage, outcome: Outcome) -> None:
             expect_channel_includes_permission(stage, first, second)
         with turn.peers() as (first, _second):
             expect_peers_refused(stage, first)
-            expect_own_programs_unreachable(stage, first)
+            note_peers_at_own_address(stage, first)

@@ -64,9 +64,7 @@ class Coturn:
         require(self, wants)
         binary = str(self._binary or program("turnserver"))
         version = version_of(host, binary)
-        ports = place.ports or Ports(
-            turn=free_port(host, place.address), turns=free_port(host, place.address)
-        )
+        ports = place.ports or _free_ports(host, place.address)
         refuse_taken(host, self.name, place.address, {"udp": [ports.turn], "tcp": [ports.turn, ports.turns]})
         directory = place.directory(self.name)
         certificate = issue(directory, [place.address, *place.certified])
@@ -99,6 +97,12 @@ class Coturn:
                 ca_file=certificate.ca,
                 ends=stack.pop_all(),
             )
+
+
+def _free_ports(host: Host, address: str) -> Ports:
+    """The standard ones where they are free, as on an address that nobody else has: iroh asks for STUN there."""
+    turn = free_port(host, address, rather=Ports.turn)
+    return Ports(turn=turn, turns=free_port(host, address, rather=Ports.turns))
 
 
 def _config(place: Place, ports: Ports, wants: Wants, certificate: Certificate, directory: Path) -> str:

@@ -152,8 +152,12 @@ def accepts(host: Host, address: str, port: int) -> bool:
     return True
 
 
-def free_port(host: Host, address: str) -> int:
-    """A TCP port that was free for both TCP and UDP a moment ago."""
+def free_port(host: Host, address: str, *, rather: int | None = None) -> int:
+    """A port that was free for both TCP and UDP a moment ago; `rather`: this one, if it was."""
+    if rather is not None:
+        with contextlib.suppress(ServerError):
+            refuse_taken(host, "", address, {"tcp": [rather], "udp": [rather]})
+            return rather
     while True:
         with (
             host.socket(socket.AF_INET, socket.SOCK_STREAM) as stream,

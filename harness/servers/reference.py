@@ -89,9 +89,10 @@ def _arguments(place: Place, wants: Wants) -> list[str]:
     else:
         words += ["--host", place.address]
     words.append("--standard-ports" if place.ports else "--ephemeral-ports")
-    for service, flag in ((Service.TURN, "--no-turn"), (Service.IROH_RELAY, "--no-relay")):
-        if service not in wants.services:
-            words.append(flag)
+    if Service.TURN not in wants.services:
+        words += ["--no-turn", "--no-stun"]  # UDP 3478 is for the program that has it
+    if Service.IROH_RELAY not in wants.services:
+        words.append("--no-relay")
     options: dict[str, object] = {
         "--advertise-relay": wants.advertised_relay,
         "--advertise-turn": wants.advertised_turn,

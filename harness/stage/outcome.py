@@ -67,8 +67,9 @@ class Outcome:
             self.expect(False, f"{what}: {error}" if what else str(error))
 
     def note(self, text: str) -> Outcome:
-        """Add a sentence that a reader must know to weigh the verdict."""
-        self.notes.append(text)
+        """Add a sentence that a reader must know to weigh the verdict; once is enough."""
+        if text not in self.notes:
+            self.notes.append(text)
         return self
 
     def observe(self, observation: Observation) -> Outcome:

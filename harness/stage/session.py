@@ -114,7 +114,8 @@ def _started(run: Run, choice: Choice, kind: Server, wants: Wants, logs: Path) -
         place = loopback_place(Path(state), logs)
         preferred = replace(PREFERRED, turn_secret=secrets.token_urlsafe(32))
         asked = wants | preferred.only(kind.translates - wants.stated)
-        run.redactor.add(asked.turn_secret or "")
+        if asked.turn_secret is not None:
+            run.redactor.add(asked.turn_secret)
         with kind.start(host, place, asked) as server:
             if not isinstance(server, RunningServer):
                 raise ServerError(f"{kind.name} has no mail, and is no target by itself")

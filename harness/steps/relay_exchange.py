@@ -10,7 +10,6 @@ from typing import Any, Self
 from ..clients.relay.client import HttpAnswer, Packet, RelayClient, probe
 from ..clients.relay.client_v1 import RelayClientV1
 from ..hosts import Host
-from ..report.observations import Measured
 from ..stage.stage import Stage
 from ..target import Service
 from ..urls import RelayUrl
@@ -55,12 +54,15 @@ class OwnRelay:
         return RelayClientV1(self.host, self.url, tls=self.tls, within=WITHIN, **options)
 
 
-def exchange(stage: Stage, first: RelayClient, second: RelayClient) -> None:
-    """Send frames of every size in both directions, judge what arrives, and compare with the relay's ledger."""
+def exchange(stage: Stage, first: RelayClient, second: RelayClient) -> int:
+    """Send frames of every size in both directions, judge what arrives, and compare with the relay's ledger.
+
+    Returns how many went each way.
+    """
     for sender, receiver in ((first, second), (second, first)):
         _send_one_direction(stage, sender, receiver)
     _compare_with_ledger(stage, first, second)
-    stage.outcome.observe(Measured("frames_each_way", len(_payloads()) + 1, "frames"))
+    return len(_payloads()) + 1
 
 
 def _payloads() -> list[bytes]:

@@ -97,9 +97,14 @@ class OwnTurn:
         tls = self.stage.target.ssl_context() if url.transport == "tls" else None
         return TurnClient(self.stage.host, url, credentials or self.offer.credentials, tls=tls, within=WITHIN)
 
-    def allocate(self, credentials: TurnCredentials | None = None) -> None:
+    def ask(self, request: Callable[[TurnClient], object], url: TurnUrl | None = None) -> None:
+        """Make one request over a socket of its own, with the offered credentials."""
+        with self.client(url=url) as client:
+            request(client)
+
+    def allocate(self, *, url: TurnUrl | None = None, credentials: TurnCredentials | None = None) -> None:
         """Get an allocation and end it. Raises `TurnRefused` and its like, and `PromiseBroken` as `peers` does."""
-        with allocated(self.client(credentials=credentials)) as peer:
+        with allocated(self.client(url=url, credentials=credentials)) as peer:
             self._expect_own_address(peer)
 
     @contextlib.contextmanager

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import itertools
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 
-from ..clients.turn.messages import Address, Kind, Message, Method
+from ..clients.turn.messages import Kind, Message, Method
 from ..hosts import Host
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
@@ -18,9 +16,9 @@ from .turn_exchange import FIRST_CHANNEL, Peer, refusal_of, waiting_payloads, wr
 
 __all__ = [
     "expect_channel_includes_permission",
-    "expect_own_programs_unreachable",
     "expect_peers_refused",
     "expect_permission_needed",
+    "note_peers_at_own_address",
 ]
 
 NO_PEERS = (
@@ -28,6 +26,7 @@ NO_PEERS = (
     *("172.16.0.1", "192.168.0.1", "224.0.0.1"),
 )
 """One address of each kind that no relay may talk to, but for relays of its own."""
+LOCALHOST = "127.0.0.1"
 SOME_PORT = 9
 PAYLOAD = b"\xffthis must not arrive"
 
@@ -69,39 +68,49 @@ def expect_channel_includes_permission(stage: Stage, bound: Peer, other: Peer) -
 
 
 def expect_peers_refused(stage: Stage, peer: Peer) -> None:
-    """Neither a permission nor a channel is granted for addresses of a kind that is no peer's.
+    """Neither a permission nor a channel is granted for addresses of a kind that is no peer's, and nothing gets there.
 
     Each channel has a number of its own: one that was used for another peer is an error by itself (section 12).
     """
     own, outcome = peer.relayed[0], stage.outcome
-    channels = itertools.count(FIRST_CHANNEL)
-    for host in NO_PEERS:
-        if host != own:  # relays of this server are peers; the rest of their address is tried below
-            _expect_forbidden(outcome, f"a permission for {host}", partial(peer.client.permit, host))
-        _expect_no_channel(outcome, peer, next(channels), (host, SOME_PORT))
-    for port in sorted({url.port for url in (peer.client.server, *stage.target.turn)}):
-        _expect_no_channel(outcome, peer, next(channels), (own, port))
-
-
-def expect_own_programs_unreachable(stage: Stage, peer: Peer) -> None:
-    """The address of relays has other sockets, too: with a permission for it, Send must not reach them."""
-    own, outcome = peer.relayed[0], stage.outcome
-    peer.client.permit(own)
-    for port in {url.port for url in (peer.client.server, *stage.target.turn) if url.transport == "udp"}:
-        peer.client.send((own, port), Message(Method.BINDING, Kind.REQUEST).encode())
-    outcome.expect(not waiting_payloads(peer.client), "the server talks to itself through a relay")
+    for number, host in enumerate(NO_PEERS, FIRST_CHANNEL):
+        if host == own:
+            continue  # relays of one server are peers of each other
+        _expect_forbidden(outcome, f"a permission for {host}", partial(peer.client.permit, host))
+        _expect_forbidden(
+            outcome, f"a channel to {host}:{SOME_PORT}", partial(peer.client.bind, number, (host, SOME_PORT))
+        )
     if not ipaddress.ip_address(own).is_loopback:
         outcome.note("programs of the server besides TURN were not tried as peers: they are out of sight")
-        return
-    for address in sorted({own, "127.0.0.1"}):
-        with _program(stage.host, address) as program:
-            peer.client.send(program.getsockname()[:2], PAYLOAD)
-            peer.client.refresh()
-            outcome.expect(not _has_received(program), f"a datagram was relayed to a program on {address}")
+    elif own != LOCALHOST:
+        outcome.expect(
+            not _reaches_a_program(stage.host, peer, LOCALHOST),
+            f"a datagram was relayed to a program on {LOCALHOST}",
+        )
 
 
-def _expect_no_channel(outcome: Outcome, peer: Peer, number: int, address: Address) -> None:
-    _expect_forbidden(outcome, f"a channel to {written(address)}", partial(peer.client.bind, number, address))
+def note_peers_at_own_address(stage: Stage, peer: Peer) -> None:
+    """The address of relays has other sockets, too, that Send or a channel may reach.
+
+    RFC 8656 leaves it to a server to tell ports apart (sections 10.2 and 12.2: "MAY impose restrictions"). coturn knows
+    addresses only, and must let its own be a peer, or two of its clients would not reach each other.
+    """
+    own, client = peer.relayed[0], peer.client
+    listeners = {url.port: url.transport for url in (*stage.target.turn, client.server)}
+    client.permit(own)
+    reached = []
+    for port, transport in sorted(listeners.items()):
+        if transport == "udp":
+            client.send((own, port), Message(Method.BINDING, Kind.REQUEST).encode())
+            if waiting_payloads(client):
+                reached.append(f"TURN itself (port {port})")
+    if ipaddress.ip_address(own).is_loopback and _reaches_a_program(stage.host, peer, own):
+        reached.append("other programs")
+    if reached:
+        stage.outcome.note(
+            f"clients reach {' and '.join(reached)} at the server's own address {own} through TURN, and seem to come "
+            "from the server: it tells relayed addresses from others by no port, which RFC 8656 leaves to it"
+        )
 
 
 def _expect_forbidden(outcome: Outcome, what: str, request: Callable[[], object]) -> None:
@@ -112,17 +121,14 @@ def _expect_forbidden(outcome: Outcome, what: str, request: Callable[[], object]
         outcome.expect(refusal.code == 403, f"{what}: {refusal}, instead of 403")
 
 
-@contextmanager
-def _program(host: Host, address: str) -> Iterator[socket.socket]:
-    """Somebody else's UDP service on the machine of the server."""
-    with host.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
-        bound.bind((address, 0))
-        bound.setblocking(False)
-        yield bound
-
-
-def _has_received(program: socket.socket) -> bool:
-    try:
-        return bool(program.recv(1))
-    except BlockingIOError:
-        return False
+def _reaches_a_program(host: Host, peer: Peer, address: str) -> bool:
+    """A Send indication arrives at somebody else's UDP socket on the machine of the server."""
+    with host.socket(socket.AF_INET, socket.SOCK_DGRAM) as program:
+        program.bind((address, 0))
+        program.setblocking(False)
+        peer.client.send(program.getsockname()[:2], PAYLOAD)
+        peer.client.refresh()
+        try:
+            return bool(program.recv(1))
+        except BlockingIOError:
+            return False

@@ -2,78 +2,105 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from harness.calls.servers import TurnOffer
 from harness.checks import turn
-from harness.hosts import LocalHost
 from harness.report.records import Verdict
-from harness.target import Target
-from harness.urls import TurnUrl
+from harness.report.run import Run
+from harness.servers.compose import compose
+from harness.servers.coturn import Coturn
+from harness.servers.reference import Reference
+from harness.stage.session import open_session
+from harness.stage.stage import Stage
 
-from .coturn import coturn, needs_coturn
+from .coturn import BINARY, needs_coturn
+
+pytestmark = needs_coturn
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with coturn(tmp_path_factory.mktemp("coturn")) as running:
-        yield running
+def session(tmp_path_factory):
+    kind = compose([Reference(), Coturn()])
+    with open_session(Run(tmp_path_factory.mktemp("run") / "run"), kind=kind) as session:
+        yield session
 
 
 @pytest.fixture
-def target(server, monkeypatch):
-    """A target with this TURN server; it has no mail, so what METADATA would say is told to the checks."""
-    credentials = server.credentials()
-    offer = TurnOffer(server.url.host, server.url.port, credentials.username, credentials.password)
-    monkeypatch.setattr(turn, "offered_turn", lambda _target, _host: offer)
-    return Target(
-        name="coturn",
-        host=server.url.host,
-        domain="chatmail.test",
-        imaps=1,
-        imap=1,
-        submissions=1,
-        submission=1,
-        https=1,
-        ca_file=None,
-        dialect="unknown",
-        capabilities=frozenset({"turn"}),
-        turn=(server.url, TurnUrl("tcp", server.url.host, server.url.port)),
-    )
+def stage(session):
+    return session.stage("turn")
 
 
-@needs_coturn
-def test_coturn_relays(target):
-    outcome = turn.turn_allocates_with_offered_credentials(target, LocalHost())
+def test_coturn_relays(stage):
+    outcome = turn.turn_allocates_with_offered_credentials(stage)
     assert outcome, outcome
-    assert "the target keeps no ledger: only our own two clients were counted" in outcome.notes
+    assert outcome.notes == ["TURN of the target keeps no ledger: only our own two clients were counted"]
+    udp_alone = replace(stage, target=replace(stage.target, turn=stage.target.turn[:1]))
+    outcome = turn.turn_allocates_with_offered_credentials(udp_alone)
+    assert outcome, outcome
     assert "TURN over TLS was not tried: the target names no such listener" in outcome.notes
 
 
-@needs_coturn
-def test_coturn_refuses_wrong_credentials(target):
-    outcome = turn.turn_refuses_wrong_credentials(target, LocalHost())
+def test_coturn_refuses_wrong_credentials(stage):
+    outcome = turn.turn_refuses_wrong_credentials(stage)
+    assert outcome, outcome
+    assert not any("no expired user name" in note for note in outcome.notes)
+
+
+def test_without_the_secret_nothing_is_said_about_the_expiry(stage):
+    server = replace(stage.server, turn_secret=None)
+    outcome = turn.turn_refuses_wrong_credentials(replace(stage, server=server))
+    assert outcome, outcome
+    assert any("no expired user name with a right password was tried" in note for note in outcome.notes)
+
+
+def test_allocations_of_coturn_outlive_their_credentials(stage):
+    outcome = turn.turn_credentials_expire(stage)
     assert outcome, outcome
 
 
-@needs_coturn
-def test_allocations_of_coturn_outlive_their_credentials(server, target, monkeypatch):
-    credentials = server.credentials(valid_for=3)
-    offer = TurnOffer(server.url.host, server.url.port, credentials.username, credentials.password)
-    monkeypatch.setattr(turn, "offered_turn", lambda _target, _host: offer)
-    outcome = turn.turn_credentials_expire(target, LocalHost())
-    assert outcome, outcome
-
-
-@needs_coturn
-def test_nobody_waits_a_day_for_an_expiry(target):
-    outcome = turn.turn_credentials_expire(target, LocalHost())
+def test_nobody_waits_a_day_for_an_expiry(session):
+    elsewhere = replace(session, kind=None)  # as a server of somebody else, which takes no wish
+    outcome = turn.turn_credentials_expire(elsewhere.stage("turn"))
     assert outcome.verdict is Verdict.SKIPPED
     assert "capability short_turn_ttl" in outcome.reason
 
 
-@needs_coturn
-def test_a_coturn_that_is_open_to_loopback_is_found(target):
-    outcome = turn.turn_enforces_permissions(target, LocalHost())
+def test_that_coturn_knows_no_ports_is_noted_and_no_failure(stage):
+    outcome = turn.turn_enforces_permissions(stage)
+    assert outcome, outcome
+    [noted] = [note for note in outcome.notes if "at the server's own address" in note]
+    assert noted.startswith("clients reach TURN itself (port 3478) and other programs at")
+
+
+def test_a_coturn_that_is_open_to_loopback_is_found(tmp_path):
+    with coturn_without("denied-peer-ip", tmp_path) as session:
+        outcome = turn.turn_enforces_permissions(session.stage("turn"))
     assert outcome.verdict is Verdict.FAILED
+    assert "TURN grants a permission for 10.0.0.1" in outcome.reason
     assert "a datagram was relayed to a program on 127.0.0.1" in outcome.reason
+
+
+def test_udp_3478_is_turns(stage):
+    outcome = turn.turn_has_udp_3478(stage)
+    assert outcome, outcome
+
+
+def test_there_is_nothing_to_share_where_turn_is_on_another_port(stage, monkeypatch):
+    offer = stage.own_turn()
+    elsewhere = TurnOffer(offer.host, 3479, offer.username, offer.password)
+    monkeypatch.setattr(Stage, "own_turn", lambda *_arguments: elsewhere)
+    outcome = turn.turn_has_udp_3478(stage)
+    assert outcome.verdict is Verdict.UNSUPPORTED
+    assert "they have no UDP port 3478 to share" in outcome.reason
+
+
+def coturn_without(word: str, directory: Path):
+    """A session with a coturn whose configuration lacks every line with this word."""
+    script = directory / "turnserver"
+    script.write_text(f'#!/bin/sh\n[ "$1" = -c ] && sed -i /{word}/d "$2"\nexec {BINARY} "$@"\n')
+    script.chmod(0o755)
+    return open_session(Run(directory / "run"), kind=compose([Reference(), Coturn(script)]))
