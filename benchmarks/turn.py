@@ -28,8 +28,8 @@ from pathlib import Path
 
 from harness.waiting import wait_until
 from reference_server.tls import issue_development_certificate
-from reference_server.turn.credentials import long_term_key, make_password
-from reference_server.turn.mmsg import HEADER, STRIDE, Batch
+from reference_server.turn.credentials import long_term_key
+from reference_server.turn.sockets.mmsg import HEADER, STRIDE, Batch
 from reference_server.turn.stun import (
     Address,
     Attribute,
@@ -42,6 +42,7 @@ from reference_server.turn.stun import (
     xor_address,
     xor_decode,
 )
+from reference_server.turn_secret import make_password
 
 REALM = b"bench.test"
 SECRET = "benchmark"

@@ -9,17 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reference_server.iroh_relay import routes
 from reference_server.iroh_relay.__main__ import main
 from reference_server.iroh_relay.client import Client
 from reference_server.iroh_relay.config import RelayConfig
 from reference_server.iroh_relay.framing import HEADER, frame_spans
-from reference_server.iroh_relay.http import Answer, Request, Responder, Upgrade
-from reference_server.iroh_relay.hub_035 import Hub035
-from reference_server.iroh_relay.hub_v1 import HubV1
+from reference_server.iroh_relay.http import routes
+from reference_server.iroh_relay.http.http1 import Answer, Request, Responder, Upgrade
 from reference_server.iroh_relay.keys import KEY_LENGTH
-from reference_server.iroh_relay.server import RelayService
+from reference_server.iroh_relay.service import RelayService
 from reference_server.iroh_relay.signatures import Ed25519Signatures
+from reference_server.iroh_relay.v035.hub import Hub035
+from reference_server.iroh_relay.v1.hub import HubV1
 from reference_server.ledger import Ledger
 
 from .wire import ProxyWithoutUpgrade

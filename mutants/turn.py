@@ -13,10 +13,10 @@ from typing import Any
 
 from reference_server.turn.__main__ import main
 from reference_server.turn.allocations import Allocation, Channel, FiveTuple, Permissions
+from reference_server.turn.core import Strategies
 from reference_server.turn.credentials import Credentials, SharedSecrets
 from reference_server.turn.ledger import CLASS_OF, CLASSES, TurnLedger
 from reference_server.turn.peers import PeerPolicy
-from reference_server.turn.server import Strategies
 from reference_server.turn.service import TurnService
 from reference_server.turn.settings import Transport, TurnSettings
 from reference_server.turn.stun import Address
@@ -197,7 +197,7 @@ class DropEvery20th:
         del payload
         if not to_peer:
             return True
-        seen = self._seen[allocation.path] = self._seen.get(allocation.path, 0) + 1
+        seen = self._seen[allocation.five_tuple] = self._seen.get(allocation.five_tuple, 0) + 1
         return seen % EVERY != 0
 
 
@@ -213,7 +213,7 @@ class EverySecondIsMute:
 
     def __call__(self, allocation: Allocation, payload: bytes, /, *, to_peer: bool) -> bool:
         del payload
-        return not to_peer or self._order.setdefault(allocation.path, len(self._order)) % 2 == 0
+        return not to_peer or self._order.setdefault(allocation.five_tuple, len(self._order)) % 2 == 0
 
 
 def with_one_direction_dead(arguments: Sequence[str]) -> int:
@@ -261,7 +261,7 @@ class FourOfFiveOfStreams(FourOfFive):
     """As `FourOfFive`, for clients that come over TCP or TLS."""
 
     def __call__(self, allocation: Allocation, payload: bytes, /, *, to_peer: bool) -> bool:
-        if allocation.path.transport is Transport.UDP:
+        if allocation.five_tuple.transport is Transport.UDP:
             return True
         return super().__call__(allocation, payload, to_peer=to_peer)
 

@@ -1,30 +1,29 @@
-"""How one service runs as a process of its own: ready line, control socket, signals, honest exit codes."""
+"""One service as a process of its own: ready line, control socket, signals, honest exit codes."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import errno
-import ipaddress
 import json
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from .control import ControlServer
+from .errors import ConfigurationError
 from .ledger import Ledger
+from .options import add_options
+from .service_settings import ServiceSettings
 
-__all__ = ["LIFELINE", "ConfigurationError", "Service", "check_bind_address", "end_with_parent", "run"]
+__all__ = ["LIFELINE", "Service", "end_with_parent", "parser_of", "run"]
 
 LIFELINE = "DC_SERVER_LIFELINE"
 """Environment variable with the read end of a pipe whose other end only the parent holds."""
-
-
-class ConfigurationError(Exception):
-    """Settings that cannot work. The text names what, where and what to do; the exit code is 2."""
+Settings = TypeVar("Settings", bound=ServiceSettings)
 
 
 class Service(Protocol):
@@ -39,30 +38,27 @@ class Service(Protocol):
         """Stop listening, end the connections, leave nothing behind."""
 
 
-def check_bind_address(host: str, *, public: bool) -> None:
-    """Refuse an address that the whole internet could reach, unless the operator asked for it."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        raise ConfigurationError(f"{host} is not an IP address to listen on, such as 127.0.0.1") from None
-    if public or address.is_loopback or (address.is_private and not address.is_unspecified):
-        return
-    raise ConfigurationError(
-        f"this is a test server: it creates accounts for everybody. "
-        f"It does not listen on {host}, which others may reach, unless you start it with --public"
-    )
+def parser_of(name: str, settings: type[ServiceSettings], description: str) -> argparse.ArgumentParser:
+    """The command line of `python -m reference_server.NAME`."""
+    result = argparse.ArgumentParser(prog=f"python -m reference_server.{name}", description=description)
+    add_options(result, settings)
+    return result
 
 
-def run(name: str, make: Callable[[], Service], *, control: Path | None = None) -> int:
+def run(name: str, settings: Callable[[], Settings], make: Callable[[Settings], Service]) -> int:
     """Run one service until SIGTERM or SIGINT and return the process's exit code.
 
-    0 after a signal, 2 for settings that cannot work, 1 for anything else that stops it from starting.
+    `settings` may raise `ConfigurationError`, as `make` may. The code is 0 after a signal, 2 for settings that cannot
+    work, 1 for anything else that stops it from starting.
     """
     logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s {name} %(levelname)s %(message)s"
+        level=logging.INFO,
+        stream=sys.stderr,
+        format=f"%(asctime)s {name} %(levelname)s %(message)s",
+        force=True,
     )
     try:
-        asyncio.run(_serve(make, control))
+        asyncio.run(_serve(settings, make))
     except ConfigurationError as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -85,22 +81,23 @@ def end_with_parent(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -
         loop.add_reader(descriptor, closed)
 
 
-async def _serve(make: Callable[[], Service], control: Path | None) -> None:
+async def _serve(read: Callable[[], Settings], make: Callable[[Settings], Service]) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     end_with_parent(loop, stopping.set)
-    service = make()
+    settings = read()
+    service = make(settings)
     control_server: ControlServer | None = None
     try:
         endpoints = await service.start()
-        if control is not None:
+        if settings.control is not None:
 
             async def ledger(_fields: Mapping[str, Any]) -> dict[str, Any]:
                 return service.ledger.snapshot()
 
-            control_server = ControlServer(control, {"ledger": ledger})
+            control_server = ControlServer(settings.control, {"ledger": ledger})
             await control_server.start()
         sys.stdout.write(json.dumps({"ready": True, "endpoints": dict(endpoints)}) + "\n")
         sys.stdout.flush()

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from reference_server.iroh_relay.__main__ import _parser as relay_parser
-from reference_server.mail.__main__ import _arguments as mail_parser
-from reference_server.turn.__main__ import _parser as turn_parser
+from reference_server.iroh_relay.__main__ import PARSER as RELAY
+from reference_server.mail.__main__ import PARSER as MAIL
+from reference_server.mail.settings import MailSettings
+from reference_server.options import read_options
+from reference_server.turn.__main__ import PARSER as TURN
+from reference_server.turn.settings import TurnSettings
 
 UNITS = Path(__file__).resolve().parents[1] / "docs" / "systemd"
 SERVICES = ("dc-mail.service", "iroh-relay.service", "dc-turn.service")
@@ -53,16 +56,16 @@ def test_systemd_finds_nothing_wrong(tmp_path):
 @pytest.mark.parametrize(
     ("unit", "module", "parser"),
     [
-        ("dc-mail.service", "reference_server.mail", mail_parser),
-        ("iroh-relay.service", "reference_server.iroh_relay", relay_parser),
-        ("dc-turn.service", "reference_server.turn", turn_parser),
+        ("dc-mail.service", "reference_server.mail", MAIL),
+        ("iroh-relay.service", "reference_server.iroh_relay", RELAY),
+        ("dc-turn.service", "reference_server.turn", TURN),
     ],
 )
 def test_the_programs_understand_their_command_lines(unit, module, parser):
     [command] = settings(unit)["Service.ExecStart"]
     program, dash_m, name, *arguments = shlex.split(command)
     assert (program, dash_m, name) == (PYTHON, "-m", module)
-    assert isinstance(parser().parse_args(arguments), argparse.Namespace)
+    assert isinstance(parser.parse_args(arguments), argparse.Namespace)
 
 
 def test_no_service_depends_on_another():
@@ -87,8 +90,12 @@ def test_mail_and_turn_share_secret_and_address():
     mail, turn = settings("dc-mail.service"), settings("dc-turn.service")
     assert mail["Service.LoadCredential"] == turn["Service.LoadCredential"]
     assert mail["Service.Environment"] == turn["Service.Environment"]
-    [command] = mail["Service.ExecStart"]
-    options = mail_parser().parse_args(shlex.split(command)[3:])
-    [command] = turn["Service.ExecStart"]
-    assert f"udp://{options.turn_address}" in turn_parser().parse_args(shlex.split(command)[3:]).listen
-    assert turn_parser().parse_args(shlex.split(command)[3:]).realm == options.domain
+
+    def told(unit, parser, kind):
+        [command] = unit["Service.ExecStart"]
+        arguments = shlex.split(command.replace("${DC_HOST}", "192.0.2.1"))[3:]
+        return read_options(kind, parser.parse_args(arguments))
+
+    of_mail, of_turn = told(mail, MAIL, MailSettings), told(turn, TURN, TurnSettings)
+    assert f"udp://{of_mail.turn_address}" in map(str, of_turn.listeners)
+    assert of_turn.realm == of_mail.domain

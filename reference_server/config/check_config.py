@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..service import ConfigurationError
+from ..errors import ConfigurationError
 from .files import TooManyFiles, load
 from .findings import Severity
 

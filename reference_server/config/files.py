@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..service import ConfigurationError
+from ..errors import ConfigurationError
 from . import maddy, relay
 from .check import consistency
 from .findings import Finding

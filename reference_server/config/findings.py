@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..service import ConfigurationError
+from ..errors import ConfigurationError
 
 __all__ = ["Finding", "Place", "Severity", "error", "raise_errors", "warning"]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..service import ConfigurationError
+from ..errors import ConfigurationError
 from . import directives as read_as
 from . import not_served
 from .directives import Block, CertificateFiles, Listener, certificate_files, listeners

@@ -24,7 +24,7 @@ from typing import Any, cast
 from lark import Lark, Token, Transformer
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
-from ..service import ConfigurationError
+from ..errors import ConfigurationError
 from .findings import Finding, Place, error
 
 __all__ = ["Directive", "expand", "parse"]

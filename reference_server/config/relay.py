@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..addresses import STUN_PORT, is_unspecified
+from ..errors import ConfigurationError
 from ..iroh_relay.config import RelayConfig, SocketAddress
 from ..iroh_relay.config import load as load_relay
-from ..service import ConfigurationError
 from .findings import Finding, Place, error, warning
 
 __all__ = ["RelayFile", "load"]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from ..service import ConfigurationError
+from ..errors import ConfigurationError
 from .access import Access, Allowlist, Denylist, Everyone, HttpAccess, SharedToken
 from .keys import parse_node_id
 from .limits import RateLimit, RelayLimits

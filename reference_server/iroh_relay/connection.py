@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from typing import TYPE_CHECKING
 
 from ..addresses import without_mapping
-from . import frames, frames_v1
+from ..ledger import ConnectionRecord
 from .client import Client
-from .http import MAX_HEAD, HttpConnection, Responder, Transport, Upgrade
-from .websocket import WebSocket
-
-if TYPE_CHECKING:
-    from ..ledger import ConnectionRecord
-    from .hub import Hub
-    from .shell import Shell
+from .http.http1 import MAX_HEAD, HttpConnection, Responder, Transport, Upgrade
+from .http.websocket import WebSocket
+from .hub import Hub
+from .shell import Shell
+from .v035 import frames as frames_035
+from .v1 import frames as frames_v1
 
 __all__ = ["Connection", "TlsConnection"]
 
 MAX_MESSAGE = {
-    Transport.WEBSOCKET: frames.MAX_MESSAGE,
+    Transport.WEBSOCKET: frames_035.MAX_MESSAGE,
     Transport.V1: frames_v1.MAX_MESSAGE,
     Transport.V2: frames_v1.MAX_MESSAGE,
 }

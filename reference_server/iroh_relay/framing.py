@@ -3,7 +3,7 @@
     type u8 | length u32 big-endian | body
 
 This is the `derp` framing of generation 0.35. In a WebSocket one message is one frame without the length; that door
-(websocket.py) translates. A run is any number of whole frames, back to back.
+(http/websocket.py) translates. A run is any number of whole frames, back to back.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ actions for the shell that owns the sockets. Packets are rewritten in place: in 
 type becomes the relay's and the destination's key the source's. A run of packets for one destination is copied out
 once.
 
-`Hub` is what the generations share: queues, deadlines, delivery, coming and going. hub_035.py and hub_v1.py have
+`Hub` is what the generations share: queues, deadlines, delivery, coming and going. v035/hub.py and v1/hub.py have
 what each does in its own way. Every hub has clients of its own; nothing is forwarded from one hub to another,
 because the generations pack their packets differently.
 """
@@ -24,10 +24,10 @@ from typing import ClassVar, TypeAlias
 from ..ledger import ConnectionRecord, Ledger, PairRecord
 from .actions import Action, AskAccess, Close, PauseReading, ResumeReading, Write
 from .client import Client, Lane, State
+from .counters import RelayCounters
 from .framing import HEADER, FrameError, frame_end, frame_spans
 from .keys import KEY_LENGTH, is_point
 from .limits import Meter, RelayLimits, Unlimited
-from .metrics import RelayCounters
 from .signatures import Ed25519Signatures, LoginRefused, SignaturePolicy
 
 __all__ = ["Delivery", "Hub", "Parts", "exactly_once"]

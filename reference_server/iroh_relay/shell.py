@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
-from ..ledger import Ledger
+from ..ledger import ConnectionRecord, Ledger
 from .access import Access
 from .actions import Action, AskAccess, Close, PauseReading, ResumeReading, Write
 from .client import Client
-from .connection import Connection
-from .http import Transport
+from .http.http1 import Transport
 from .hub import Hub
 from .limits import RelayLimits
 
@@ -20,6 +20,34 @@ __all__ = ["Shell"]
 VERSIONS = {Transport.V1: 1, Transport.V2: 2}
 READ_BUFFER = 512 * 1024
 """Bytes that one read may bring. Larger reads mean longer runs, hence fewer writes; the longest frame is 64 kB."""
+
+
+class Connection(Protocol):
+    """One accepted TCP connection, as far as the shell has to do with it."""
+
+    hub: Hub
+    """Whose client this is, once there is one."""
+    client: Client | None
+    token: str | None
+    """What the client sent to be let in, a secret."""
+    address: str
+    record: ConnectionRecord
+    transport: asyncio.Transport
+
+    def write(self, data: bytes) -> None:
+        """Send frames, translated where the client speaks WebSocket."""
+
+    def unsent(self) -> int:
+        """Bytes that wait in front of the socket."""
+
+    def resume(self) -> None:
+        """Take what was held back, and read on unless that was too much again."""
+
+    def close(self) -> None:
+        """End after what was written has gone out, at the latest when a write would time out."""
+
+    def abort(self) -> None:
+        """End at once."""
 
 
 class Shell:

@@ -6,16 +6,18 @@ import logging
 import sqlite3
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from reference_server.errors import ConfigurationError
 from reference_server.ledger import ConnectionRecord, Ledger
-from reference_server.service import ConfigurationError
+from reference_server.turn_secret import read_secrets
 
 from .accounts import Accounts
 from .alpn import HTTP, AlpnConnection
 from .delivery import Delivery
+from .imap.connection import ImapConnection, ImapServices
 from .imap.context import Profile
-from .imap.server import ImapConnection, ImapServices
 from .listener import Admission, Connection, Listener
 from .policy import PolicyRules
 from .rates import MemoryBudget
@@ -37,7 +39,7 @@ class MailService:
         self, settings: MailSettings, *, strategies: Strategies | None = None, ledger: Ledger | None = None
     ) -> None:
         self.settings = settings
-        self.ledger = ledger or Ledger("mail", enabled=False)
+        self.ledger = ledger or Ledger("mail", enabled=settings.ledger)
         self._strategies = strategies or Strategies()
         self._listeners: list[Listener] = []
         self._store: StoreThread | None = None
@@ -46,14 +48,18 @@ class MailService:
 
     async def start(self) -> Mapping[str, Any]:
         """Open the store and every listener. Raises `ConfigurationError`, or `OSError` that names the port."""
-        settings = self.settings
+        self.settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings = self.settings = _with_certificate(self.settings)
+        turn_secret = read_secrets(settings.turn_secret_file)[0] if settings.turn_secret_file else None
         tls = _tls_context(settings)
         self._store = store = self._open_store()
         self._accounts = accounts = Accounts(settings, store, self.ledger, self._strategies.verify_password)
         notifier = self._strategies.make_notifier()
         self._delivery = delivery = self._strategies.make_delivery(store, notifier)
         memory = MemoryBudget(settings.limits.messages_in_memory)
-        imap = ImapServices(settings, tls, accounts, store, notifier, self.ledger, self._profile(), memory)
+        imap = ImapServices(
+            settings, tls, accounts, store, notifier, self.ledger, self._profile(), memory, turn_secret
+        )
         rules = PolicyRules(settings.dialect, settings.passthrough_senders, settings.passthrough_recipients)
         smtp = SmtpServices(
             settings=settings,
@@ -102,8 +108,8 @@ class MailService:
             "dialect": str(settings.dialect),
             **web.ports,
         }
-        if settings.ca_file is not None:
-            endpoints["ca_file"] = str(settings.ca_file)
+        if settings.tls_ca is not None:
+            endpoints["ca_file"] = str(settings.tls_ca)
         log.info("a test server: it creates accounts for everybody; listening on %s", endpoints)
         return endpoints
 
@@ -136,14 +142,25 @@ class MailService:
         )
 
 
+def _with_certificate(settings: MailSettings) -> MailSettings:
+    """The settings with the certificate that they name, or else with one of our own."""
+    if settings.tls_cert is not None:
+        return settings
+    from reference_server.tls import issue_development_certificate  # noqa: PLC0415 - cryptography is slow to load
+
+    issued = issue_development_certificate(settings.state / "tls", [settings.host, settings.domain])
+    return replace(settings, tls_cert=issued.certificate_file, tls_key=issued.key_file, tls_ca=issued.ca_file)
+
+
 def _tls_context(settings: MailSettings, *, alpn: Sequence[str] = ()) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    assert settings.tls_cert is not None
     try:
-        context.load_cert_chain(settings.certificate_file, settings.key_file)
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(
-            f"cannot use the certificate {settings.certificate_file} with the key {settings.key_file}: {error}"
+            f"cannot use the certificate {settings.tls_cert} with the key {settings.tls_key}: {error}"
         ) from error
     if alpn:
         context.set_alpn_protocols(list(alpn))

@@ -1,24 +1,28 @@
-"""What a mail service is told at start, and its numbers for "too much"."""
+"""Settings of the mail service, which are its command line, and its numbers for "too much"."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-__all__ = ["Dialect", "Limits", "MailSettings", "PasswordHashCost"]
+from reference_server.addresses import check_bind_address
+from reference_server.errors import ConfigurationError
+from reference_server.options import flag, option
+from reference_server.service_settings import ServiceSettings
+
+__all__ = ["Dialect", "Limits", "MailSettings", "PasswordHashCost", "host_and_port"]
 
 
 class Dialect(StrEnum):
-    """Whose habits the server has where right servers differ."""
+    """The server whose habits this one has where right servers differ."""
 
     CHATMAIL = "chatmail"
     MADMAIL = "madmail"
 
 
 class PasswordHashCost(StrEnum):
-    """How expensive a guess is. `LOW` is for tests: it protects nothing."""
+    """The price of a guess. `LOW` is for tests: it protects nothing."""
 
     LOW = "low"
     NORMAL = "normal"
@@ -71,28 +75,78 @@ class Limits:
     http_connection: float = 30.0
 
 
-@dataclass(frozen=True)
-class MailSettings:
+def _port(service: str, default: int) -> int:
+    number: int = option(f"of {service} ({default}; 0 for any free one)", default=default, metavar="PORT")
+    return number
+
+
+def host_and_port(text: str) -> str:
+    """`HOST:PORT`, as METADATA can carry it. Raises `ValueError` with what is expected."""
+    if text.count(":") != 1 or not text.isprintable():
+        raise ValueError("HOST:PORT; METADATA cannot carry an IPv6 address")
+    return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailSettings(ServiceSettings):
     """One mail service. Port 0 lets the system choose; `MailService.start` tells which it was."""
 
-    database: Path
-    certificate_file: Path
-    key_file: Path
-    ca_file: Path | None = None
-    """Told to clients in the ready line, where the certificate is one of ours."""
-    host: str = "127.0.0.1"
-    imaps_port: int = 2993
-    imap_port: int = 2143
-    submissions_port: int = 2465
-    submission_port: int = 2587
-    https_port: int = 2443
-    domain: str = "chatmail.test"
-    dialect: Dialect = Dialect.CHATMAIL
-    compress: bool = False
-    """Whether IMAP offers COMPRESS (RFC 4978); servers in production do not."""
-    messages_per_minute: int = 0
-    """Per sender, after a burst of 10; 0 is no limit. Servers in production allow 60."""
-    password_hash_cost: PasswordHashCost = PasswordHashCost.NORMAL
+    state: Path = option("where the mail is kept", metavar="DIR")
+    host: str = option("IP address to listen on", default="127.0.0.1", metavar="ADDRESS")
+    imaps_port: int = _port("IMAP with TLS", 2993)
+    imap_port: int = _port("IMAP with STARTTLS", 2143)
+    submissions_port: int = _port("submission with TLS", 2465)
+    submission_port: int = _port("submission with STARTTLS", 2587)
+    https_port: int = _port("HTTPS", 2443)
+    domain: str = option(
+        "mail domain (default: chatmail.test)", default="chatmail.test", read=str.lower, server="--domain"
+    )
+    dialect: Dialect = option(
+        "whose habits (default: chatmail; with maddy.conf: madmail)",
+        default=Dialect.CHATMAIL,
+        server="--dialect",
+    )
+    compress: bool = option(
+        "offer COMPRESS=DEFLATE over IMAP (RFC 4978); servers in production do not",
+        default=False,
+        server="--compress",
+    )
+    messages_per_minute: int = option(
+        "that a sender may submit, after 10 at once; 0 is no limit, the default. Servers in production allow 60",
+        default=0,
+        metavar="N",
+        server="--messages-per-minute",
+    )
+    password_hash_cost: PasswordHashCost = option(
+        "low protects nothing and is for tests", default=PasswordHashCost.NORMAL
+    )
+    iroh_relay_url: str | None = option("advertised in METADATA", default=None, metavar="URL")
+    turn_address: str | None = option(
+        "TURN server, advertised in METADATA", default=None, metavar="HOST:PORT"
+    )
+    turns_address: str | None = option("the same over TLS", default=None, metavar="HOST:PORT")
+    turn_secret_file: Path | None = option(
+        "its shared secret; the first line counts", default=None, metavar="FILE"
+    )
+    turn_ttl: int = option(
+        "how long its credentials are valid (default: 86400)",
+        default=86400,
+        metavar="SECONDS",
+        server="--turn-ttl",
+    )
+    comment: str | None = option("advertised in METADATA", default=None, metavar="TEXT")
+    admin: str | None = option(
+        "advertised in METADATA, e.g. mailto:root@chatmail.test",
+        default=None,
+        metavar="URI",
+    )
+    tls_cert: Path | None = option("PEM chain; without it one is issued", default=None, metavar="FILE")
+    tls_key: Path | None = option("PEM key", default=None, metavar="FILE")
+    tls_ca: Path | None = option(
+        "told to clients in the ready line, where the certificate is one of ours",
+        default=None,
+        metavar="FILE",
+    )
     local_part_min: int = 9
     local_part_max: int = 9
     password_min: int = 9
@@ -100,11 +154,27 @@ class MailSettings:
     """May send unencrypted mail."""
     passthrough_recipients: frozenset[str] = frozenset()
     """May be sent unencrypted mail. An entry `@domain` stands for everybody there."""
-    comment: str | None = None
-    admin: str | None = None
-    """A `mailto:` URI."""
-    iroh_relay_url: str | None = None
-    turn: Callable[[], str] | None = None
-    """Gives a fresh `host:port:username:password` line; None leaves the METADATA key out."""
-    turns: Callable[[], str] | None = None
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        check_bind_address(self.host, public=self.public)
+        for name in ("iroh_relay_url", "comment", "admin"):
+            if not (getattr(self, name) or "").isprintable():
+                raise ConfigurationError(f"{flag(name)} has characters that METADATA cannot carry")
+        for name in ("turn_address", "turns_address"):
+            if (address := getattr(self, name)) is not None:
+                try:
+                    host_and_port(address)
+                except ValueError as error:
+                    raise ConfigurationError(f"{flag(name)} {address}: expected {error}") from None
+        has_turn = self.turn_address is not None or self.turns_address is not None
+        if has_turn != (self.turn_secret_file is not None):
+            raise ConfigurationError(
+                "--turn-address or --turns-address, and --turn-secret-file, belong together"
+            )
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ConfigurationError("--tls-cert and --tls-key belong together")
+
+    @property
+    def database(self) -> Path:
+        return self.state / "mail.sqlite"

@@ -57,7 +57,7 @@ class SmtpServices:
 
 def sending_rate(settings: MailSettings) -> Gcra | None:
     per_minute = settings.messages_per_minute
-    return Gcra(period=60 / per_minute, burst=BURST) if per_minute else None
+    return Gcra(period=60 / per_minute, burst=BURST) if per_minute > 0 else None
 
 
 class SmtpConnection(SMTP):

@@ -43,8 +43,8 @@ class WebServices:
 
     @property
     def is_self_signed(self) -> bool:
-        """Whether clients have to be told not to verify."""
-        return self.settings.ca_file is not None
+        """True where clients have to be told not to verify."""
+        return self.settings.tls_ca is not None
 
     def autoconfig(self) -> str:
         """What clients ask for before they guess (https://www.bucksch.org/1/projects/thunderbird/autoconfiguration/)."""

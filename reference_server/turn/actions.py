@@ -15,7 +15,7 @@ __all__ = ["Action", "AllocationEnded", "AllocationMade", "ChannelEnded", "Chann
 class ToClient:
     """Send this STUN message or ChannelData (not padded) to a client."""
 
-    path: FiveTuple
+    five_tuple: FiveTuple
     data: bytes
 
 

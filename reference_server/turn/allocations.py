@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from .ledger import AllocationRecord, Flow
 from .settings import Limits, Transport
-from .stun import Address
+from .stun import Address, AddressFamily
 
 __all__ = [
     "Allocation",
@@ -52,7 +52,7 @@ class Relay:
     ended: bool = False
 
     @property
-    def family(self) -> int:
+    def family(self) -> AddressFamily:
         return self.address.family
 
 
@@ -98,14 +98,14 @@ class Reservation:
 class Allocation:
     """What one 5-tuple has. `reply` answers a retransmitted Allocate."""
 
-    path: FiveTuple
+    five_tuple: FiveTuple
     username: bytes
     key: bytes = field(repr=False)
     """What its requests are signed with, also when the credentials have expired meanwhile."""
     transaction: bytes
     record: AllocationRecord
     reply: bytes = b""
-    relays: dict[int, Relay] = field(default_factory=dict)
+    relays: dict[AddressFamily, Relay] = field(default_factory=dict)
     """By address family."""
     permissions: dict[str, Permission] = field(default_factory=dict)
     channels: dict[int, Channel] = field(default_factory=dict)
@@ -145,18 +145,18 @@ class Permissions:
 
 def source_of(client: Address) -> str:
     """What quotas count as one source: an IPv4 address, or an IPv6 /64."""
-    if client.family == 1:
+    if client.family is AddressFamily.IPV4:
         return client.host
     address = ipaddress.IPv6Address(client.host)
     return str(address.ipv4_mapped or ipaddress.IPv6Network((address, 64), strict=False))
 
 
 class Allocations:
-    """Every allocation and reservation of a server, found by path, by relay and by token, and ended in time."""
+    """Every allocation and reservation of a server, found by 5-tuple, relayed address or token, and ended in time."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self.by_path: dict[FiveTuple, Allocation] = {}
+        self.by_five_tuple: dict[FiveTuple, Allocation] = {}
         self.by_relay: dict[Address, Relay] = {}
         self.reservations: dict[bytes, Reservation] = {}
         self._of_source: Counter[str] = Counter()
@@ -166,19 +166,19 @@ class Allocations:
         self._tidy_at = MIN_TIDY
 
     def __len__(self) -> int:
-        return len(self.by_path)
+        return len(self.by_five_tuple)
 
     def has_room(self, client: Address, username: bytes) -> bool:
         limits = self._limits
         return (
-            len(self.by_path) + len(self.reservations) < limits.allocations
+            len(self.by_five_tuple) + len(self.reservations) < limits.allocations
             and self._of_source[source_of(client)] < limits.allocations_per_source
             and self._of_username[username] < limits.allocations_per_username
         )
 
     def add(self, allocation: Allocation) -> None:
-        self.by_path[allocation.path] = allocation
-        self._of_source[source_of(allocation.path.client)] += 1
+        self.by_five_tuple[allocation.five_tuple] = allocation
+        self._of_source[source_of(allocation.five_tuple.client)] += 1
         self._of_username[allocation.username] += 1
         for relay in allocation.relays.values():
             self.by_relay[relay.address] = relay
@@ -191,8 +191,8 @@ class Allocations:
         allocation = relay.allocation
         del allocation.relays[relay.family]
         if not allocation.relays:
-            del self.by_path[allocation.path]
-            _less(self._of_source, source_of(allocation.path.client))
+            del self.by_five_tuple[allocation.five_tuple]
+            _less(self._of_source, source_of(allocation.five_tuple.client))
             _less(self._of_username, allocation.username)
             for permission in allocation.permissions.values():
                 permission.ended = True

@@ -1,4 +1,4 @@
-"""Before a request counts: who sent it (RFC 8489, section 9.2.4), and what strangers are told."""
+"""Authentication of requests (RFC 8489, section 9.2.4), and replies to those who have not proven anything."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from .actions import ToClient
 from .allocations import Allocation, FiveTuple, source_of
 from .credentials import Credentials, Nonces
 from .ledger import TurnLedger
+from .rate_limit import UnauthenticatedRateLimit
 from .settings import Transport, TurnSettings
-from .strangers import Strangers
 from .stun import Attribute, Class, Error, Message, Method, attribute, build, error_value
 
 __all__ = ["Authentication", "Signed", "refuse"]
@@ -20,7 +20,7 @@ __all__ = ["Authentication", "Signed", "refuse"]
 class Signed:
     """An authenticated request: who sent it, with which key, and when."""
 
-    path: FiveTuple
+    five_tuple: FiveTuple
     message: Message
     username: bytes
     key: bytes
@@ -30,13 +30,13 @@ class Signed:
         """The success response."""
         message = self.message
         return ToClient(
-            self.path,
+            self.five_tuple,
             build(Method(message.method), Class.SUCCESS, message.transaction, attributes, self.key),
         )
 
 
 def refuse(
-    path: FiveTuple,
+    five_tuple: FiveTuple,
     message: Message,
     error: Error,
     attributes: Sequence[bytes] = (),
@@ -45,7 +45,7 @@ def refuse(
     """An error response, signed with `key` if there is one."""
     code = attribute(Attribute.ERROR_CODE, error_value(error))
     response = build(Method(message.method), Class.ERROR, message.transaction, (code, *attributes), key)
-    return ToClient(path, response)
+    return ToClient(five_tuple, response)
 
 
 class Authentication:
@@ -61,18 +61,18 @@ class Authentication:
         self._realm = settings.realm.encode()
         self._realm_attribute = attribute(Attribute.REALM, self._realm)
         self._outlive = settings.outlive_credentials
-        self._strangers = Strangers(
-            burst=limits.strangers_burst,
-            per_second=limits.strangers_per_second,
+        self._unauthenticated = UnauthenticatedRateLimit(
+            burst=limits.unauthenticated_burst,
+            per_second=limits.unauthenticated_per_second,
             remembered=limits.sources_remembered,
         )
 
     def check(
-        self, path: FiveTuple, message: Message, now: float, running: Allocation | None
+        self, five_tuple: FiveTuple, message: Message, now: float, running: Allocation | None
     ) -> Signed | ToClient | None:
         """The request if it may be served, or else the answer to it, or None for no answer.
 
-        `running` is the allocation of this path: its owner's key outlives the credentials, so that a call does.
+        `running` is the allocation of this 5-tuple: its owner's key outlives the credentials, so that a call does.
         User and realm before the MAC, the nonce last: only who knows the password learns that a nonce is old.
         """
         error = Error.UNAUTHENTICATED
@@ -81,27 +81,31 @@ class Authentication:
                 message.get(kind) for kind in (Attribute.USERNAME, Attribute.REALM, Attribute.NONCE)
             )
             if username is None or realm is None or nonce is None:
-                return self.to_stranger(refuse(path, message, Error.BAD_REQUEST), now)
+                return self.to_unauthenticated(refuse(five_tuple, message, Error.BAD_REQUEST), now)
             keys = self._credentials.keys(username, realm)
             if running is not None and (username, realm) == (running.username, self._realm) and self._outlive:
                 keys = [*keys, running.key]
             key = next((key for key in keys if message.is_signed_with(key)), None)
             if key is None:
-                self._ledger.event("login_refused", remote=str(path.client), transport=path.transport)
-            elif self._nonces.is_fresh(nonce, path.client):
-                return Signed(path, message, username, key, now)
+                self._ledger.event(
+                    "login_refused", remote=str(five_tuple.client), transport=five_tuple.transport
+                )
+            elif self._nonces.is_fresh(nonce, five_tuple.client):
+                return Signed(five_tuple, message, username, key, now)
             else:
                 error = Error.STALE_NONCE
-        fresh = attribute(Attribute.NONCE, self._nonces.issue(path.client))
-        return self.to_stranger(refuse(path, message, error, (self._realm_attribute, fresh)), now)
+        fresh = attribute(Attribute.NONCE, self._nonces.issue(five_tuple.client))
+        return self.to_unauthenticated(
+            refuse(five_tuple, message, error, (self._realm_attribute, fresh)), now
+        )
 
-    def to_stranger(self, reply: ToClient, now: float) -> ToClient | None:
+    def to_unauthenticated(self, reply: ToClient, now: float) -> ToClient | None:
         """The reply, unless this source has had too many. A stream proves its address; over UDP anybody may be
         meant."""
-        path = reply.path
-        if path.transport is not Transport.UDP:
+        five_tuple = reply.five_tuple
+        if five_tuple.transport is not Transport.UDP:
             return reply
-        if self._strangers.may_be_answered(source_of(path.client), now):
+        if self._unauthenticated.allows(source_of(five_tuple.client), now):
             return reply
         self._ledger.drop("too_many_strangers", len(reply.data))
         return None

@@ -1,4 +1,4 @@
-"""Who may allocate: time-limited credentials made from a shared secret, and nonces that nobody has to remember.
+"""Proofs that a client may allocate: credentials from a shared secret, and nonces that nobody has to remember.
 
 The scheme is the one of draft-uberti-behave-turn-rest-00 with a bare expiry as user name: chatmail servers hand
 it out over IMAP METADATA, and every TURN server that knows the secret can check it.
@@ -12,11 +12,10 @@ import hmac
 import secrets
 import struct
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Protocol
 
-from reference_server.service import ConfigurationError
+from reference_server.turn_secret import Clock, make_password
 
 from .stun import Address
 
@@ -25,16 +24,11 @@ __all__ = [
     "Nonces",
     "SharedSecrets",
     "long_term_key",
-    "make_password",
-    "read_secrets",
-    "turn_line",
 ]
 
 MAX_USERNAME = 64
 """Bytes; an expiry has ten digits."""
 NONCE_MAC_SIZE = 12
-Clock = Callable[[], float]
-"""Gives unix seconds."""
 
 
 class Credentials(Protocol):
@@ -42,32 +36,6 @@ class Credentials(Protocol):
 
     def keys(self, username: bytes, realm: bytes) -> Sequence[bytes]:
         """Keys of RFC 8489, section 9.2.2; empty when this user name or realm is not accepted now."""
-
-
-def make_password(secret: str, username: str) -> str:
-    """The password that belongs to `username`: base64 of HMAC-SHA1."""
-    return base64.b64encode(hmac.digest(secret.encode(), username.encode(), "sha1")).decode()
-
-
-def read_secrets(file: Path) -> list[str]:
-    """One a line, as it stands there: spaces and any other characters belong to it, its bytes are UTF-8.
-
-    Raises `ConfigurationError`.
-    """
-    try:
-        lines = file.read_bytes().decode().split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot read a secret from {file}: {error}") from error
-    secrets = [line for line in (line.removesuffix("\r") for line in lines) if line]
-    if not secrets:
-        raise ConfigurationError(f"cannot read a secret from {file}: it has no line with one")
-    return secrets
-
-
-def turn_line(address: str, secret: str, ttl: float, clock: Clock = time.time) -> str:
-    """What METADATA tells clients: `HOST:PORT:EXPIRY:PASSWORD`, valid for `ttl` seconds from now."""
-    username = str(int(clock() + ttl))
-    return f"{address}:{username}:{make_password(secret, username)}"
 
 
 def long_term_key(username: bytes, realm: bytes, password: bytes) -> bytes:

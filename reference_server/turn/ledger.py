@@ -146,7 +146,7 @@ class TurnLedger(Ledger):
         self.run_there: Callable[[Callable[[], dict[str, Any]]], dict[str, Any]] = lambda work: work()
         self._allocations: OrderedDict[int, AllocationRecord] = OrderedDict()
         self._allocations_seen = 0
-        self._strangers: dict[str, list[int]] = {}
+        self._unallocated: dict[str, list[int]] = {}
 
     def allocation(
         self,
@@ -177,7 +177,7 @@ class TurnLedger(Ledger):
 
     def drop(self, reason: str, size: int) -> None:
         """Something that belongs to no allocation and was not answered."""
-        count = self._strangers.setdefault(reason, [0, 0])
+        count = self._unallocated.setdefault(reason, [0, 0])
         count[0] += 1
         count[1] += size
 
@@ -189,5 +189,5 @@ class TurnLedger(Ledger):
             **super().snapshot(),
             "allocations": [record.snapshot() for record in self._allocations.values()],
             "allocations_forgotten": self._allocations_seen - len(self._allocations),
-            "drops": {reason: _count(count) for reason, count in self._strangers.items()},
+            "drops": {reason: _count(count) for reason, count in self._unallocated.items()},
         }

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from .settings import PortRange
+from .stun import AddressFamily
 
 __all__ = ["RelayPorts", "RelaySockets"]
 
@@ -16,10 +17,10 @@ RANDOM_TRIES = 32
 class RelaySockets(Protocol):
     """The sockets behind relays; they belong to the shell."""
 
-    def open(self, family: int, port: int) -> bool:
-        """Bind a UDP socket for a relay of address family 1 or 2. False: the port is not to be had."""
+    def open(self, family: AddressFamily, port: int) -> bool:
+        """Bind a UDP socket for a relay. False: the port is not to be had."""
 
-    def close(self, family: int, port: int) -> None: ...
+    def close(self, family: AddressFamily, port: int) -> None: ...
 
 
 class RelayPorts:
@@ -36,25 +37,25 @@ class RelayPorts:
         self._range = ports
         self._rest = rest
         self._never = frozenset(never)
-        self._open: set[tuple[int, int]] = set()
-        self._resting: dict[tuple[int, int], float] = {}
+        self._open: set[tuple[AddressFamily, int]] = set()
+        self._resting: dict[tuple[AddressFamily, int], float] = {}
         """In the order of their release."""
 
-    def take(self, family: int, now: float, *, even: bool = False) -> int | None:
+    def take(self, family: AddressFamily, now: float, *, even: bool = False) -> int | None:
         """A port with an open socket; `even` asks for an even number."""
         return self._take(family, now, 1, even=even)
 
-    def take_pair(self, family: int, now: float) -> int | None:
+    def take_pair(self, family: AddressFamily, now: float) -> int | None:
         """An even port, opened together with the one above it."""
         return self._take(family, now, 2, even=True)
 
-    def release(self, family: int, port: int, now: float) -> None:
+    def release(self, family: AddressFamily, port: int, now: float) -> None:
         self._sockets.close(family, port)
         self._open.discard((family, port))
         self._resting.pop((family, port), None)
         self._resting[family, port] = now + self._rest
 
-    def _take(self, family: int, now: float, count: int, *, even: bool) -> int | None:
+    def _take(self, family: AddressFamily, now: float, count: int, *, even: bool) -> int | None:
         while self._resting and (oldest := next(iter(self._resting))) and self._resting[oldest] <= now:
             del self._resting[oldest]
         first, last = self._range
@@ -73,7 +74,9 @@ class RelayPorts:
                     return port
         return None
 
-    def _usable(self, family: int, port: int, count: int, *, even: bool, resting_too: bool = False) -> bool:
+    def _usable(
+        self, family: AddressFamily, port: int, count: int, *, even: bool, resting_too: bool = False
+    ) -> bool:
         if (even and port % 2) or port + count - 1 > self._range.last:
             return False
         wanted = [(family, port + step) for step in range(count)]
@@ -82,7 +85,7 @@ class RelayPorts:
             for place in wanted
         )
 
-    def _try(self, family: int, port: int, count: int) -> bool:
+    def _try(self, family: AddressFamily, port: int, count: int) -> bool:
         for step in range(count):
             if not self._sockets.open(family, port + step):
                 for opened in range(step):

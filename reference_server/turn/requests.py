@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .settings import TurnSettings
-from .stun import Address, Attribute, Error, Message, attribute, xor_decode
+from .stun import Address, AddressFamily, Attribute, Error, Message, attribute, xor_decode
 
 __all__ = [
     "AllocateRequest",
@@ -40,10 +40,10 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class AllocateRequest:
-    """RFC 8656, section 7.2. `family` is 1 or 2; `lifetime` is what will be granted."""
+    """RFC 8656, section 7.2. `lifetime` is what will be granted."""
 
     lifetime: float
-    family: int
+    family: AddressFamily
     second_family: bool
     even: bool
     reserve_next: bool
@@ -67,11 +67,11 @@ class AllocateRequest:
             raise Refusal(Error.BAD_REQUEST)
         if family is not None and second is not None:
             raise Refusal(Error.BAD_REQUEST)
-        wanted = 1 if family is None else family[0]
-        if token is None and (wanted not in (1, 2) or settings.relay_host(wanted) is None):
+        wanted = AddressFamily.IPV4 if family is None else _family(family, Error.ADDRESS_FAMILY_NOT_SUPPORTED)
+        if token is None and settings.relay_host(wanted) is None:
             raise Refusal(Error.ADDRESS_FAMILY_NOT_SUPPORTED)
         reserve_next = even is not None and bool(even[0] & 0x80)
-        if second is not None and (reserve_next or second[0] != 2):
+        if second is not None and (reserve_next or second[0] != AddressFamily.IPV6):
             raise Refusal(Error.BAD_REQUEST)
         lifetime = lifetime_of(message, settings)
         return cls(lifetime, wanted, second is not None, even is not None, reserve_next, token)
@@ -88,9 +88,10 @@ def lifetime_of(message: Message, settings: TurnSettings, *, allow_zero: bool = 
     return min(max(asked, settings.default_lifetime), settings.max_lifetime)
 
 
-def refresh_family(message: Message) -> int | None:
+def refresh_family(message: Message) -> AddressFamily | None:
+    """The family that a Refresh is about; None for all. Raises `Refusal` for one that there is not."""
     value = _sized(message, Attribute.REQUESTED_ADDRESS_FAMILY, 4)
-    return None if value is None else value[0]
+    return None if value is None else _family(value, Error.PEER_ADDRESS_FAMILY_MISMATCH)
 
 
 def peer_addresses(message: Message) -> list[Address]:
@@ -113,6 +114,13 @@ def channel_request(message: Message) -> tuple[int, Address]:
     if chosen not in CHANNELS or peer.port == 0:
         raise Refusal(Error.BAD_REQUEST)
     return chosen, peer
+
+
+def _family(value: bytes, otherwise: Error) -> AddressFamily:
+    try:
+        return AddressFamily(value[0])
+    except ValueError:
+        raise Refusal(otherwise) from None
 
 
 def _peer(value: bytes, transaction: bytes) -> Address:

@@ -5,81 +5,66 @@ from __future__ import annotations
 import errno
 import ipaddress
 import logging
-import resource
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from reference_server.descriptors import adopt_udp_socket, allow_many_descriptors
+from reference_server.errors import ConfigurationError
 from reference_server.ledger import Ledger
-from reference_server.service import ConfigurationError, check_bind_address
+from reference_server.turn_secret import read_secrets
 
 from .allocations import Permissions
-from .credentials import SharedSecrets
+from .core import Strategies
+from .credentials import Credentials, SharedSecrets
 from .ledger import TurnLedger
 from .peers import DenyList
-from .server import Strategies
 from .settings import Listen, Transport, TurnSettings
-from .shell import Shell
-from .udp import address_of, bind_udp
+from .sockets.shell import Shell
+from .sockets.udp import address_of, bind_udp
+from .stun import AddressFamily
 
 __all__ = ["TurnService"]
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 log = logging.getLogger(__name__)
 
 
 class TurnService:
-    """One TURN server (`reference_server.service.Service`).
-
-    `udp_socket` is a bound socket that takes the place of the `udp://` listener of the same address. `adapt` is
-    given the standard strategies and returns those that are used.
-    """
+    """One TURN server (`reference_server.service.Service`)."""
 
     def __init__(
         self,
         settings: TurnSettings,
-        secrets: Sequence[str],
-        ledger: TurnLedger,
         *,
-        certificate: tuple[Path, Path] | None = None,
-        allowed_peers: Sequence[Network] = (),
-        udp_socket: socket.socket | None = None,
-        public: bool = False,
+        ledger: TurnLedger | None = None,
+        credentials: Callable[[Sequence[str], str], Credentials] = SharedSecrets,
         adapt: Callable[[Strategies], Strategies] | None = None,
     ) -> None:
-        for listen in settings.listeners:
-            check_bind_address(listen.address.host, public=public)
-        if not secrets or not all(secrets):
-            raise ConfigurationError("TURN needs a secret that is not empty")
-        wants_tls = any(listen.transport is Transport.TLS for listen in settings.listeners)
-        if wants_tls and certificate is None:
-            raise ConfigurationError("a tls:// listener needs a certificate and its key")
-        self.ledger: Ledger = ledger
-        self._turn_ledger = ledger
+        """`credentials` is made with the secrets and the realm. `adapt` gets the strategies and returns those that
+        are used."""
+        self.ledger: Ledger
+        self.ledger = self._turn_ledger = ledger or TurnLedger(enabled=settings.ledger)
         self._settings = settings
-        self._secrets = tuple(secrets)
-        self._allowed_peers = tuple(allowed_peers)
+        self._credentials = credentials(_secrets(settings), settings.realm)
         self._adapt = adapt or (lambda standard: standard)
-        self._udp_socket = udp_socket
-        self._tls = _tls_context(*certificate) if wants_tls and certificate else None
+        self._udp_socket = None if settings.udp_fd is None else adopt_udp_socket("--udp-fd", settings.udp_fd)
+        self._tls = _tls_context(settings.cert, settings.key) if settings.cert and settings.key else None
         self._shell: Shell | None = None
 
     async def start(self) -> Mapping[str, Any]:
         """Raises `OSError` for an address that cannot be had, before anything is served."""
-        _allow_many_descriptors()
+        allow_many_descriptors()
         opened = self._open()
         settings = replace(self._settings, listeners=tuple(opened))
         self._check_relays(settings)
-        for network in self._allowed_peers:
+        for network in settings.allow_peers:
             log.warning("peers in %s are allowed: for labs only, this lends strangers the network", network)
         relay_hosts = {
             family: host if _is_local(host) else _listener_host(settings, family)
-            for family in (1, 2)
+            for family in AddressFamily
             if (host := settings.relay_host(family)) is not None
         }
         self._shell = Shell(
@@ -111,14 +96,14 @@ class TurnService:
             self._turn_ledger.run_there = lambda work: work()
 
     def _strategies(self, settings: TurnSettings) -> Strategies:
-        told = [host for family in (1, 2) if (host := settings.relay_host(family)) is not None]
+        told = [host for family in AddressFamily if (host := settings.relay_host(family)) is not None]
         return self._adapt(
             Strategies(
-                SharedSecrets(self._secrets, settings.realm),
+                self._credentials,
                 DenyList(
                     listeners=[listen.address for listen in settings.listeners],
                     own_hosts=told,
-                    allowed=self._allowed_peers,
+                    allowed=settings.allow_peers,
                 ),
                 Permissions(strict=settings.strict_permissions),
             )
@@ -140,15 +125,14 @@ class TurnService:
     def _bind(self, listen: Listen) -> socket.socket:
         given = self._udp_socket
         if listen.transport is not Transport.UDP:
-            family = socket.AF_INET6 if listen.address.family == 2 else socket.AF_INET
-            return socket.create_server(listen.address, family=family)
+            return socket.create_server(listen.address, family=listen.address.family.socket_family)
         if given is not None and address_of(given.getsockname()) == listen.address:
             return given
         return bind_udp(listen.address)
 
     @staticmethod
     def _check_relays(settings: TurnSettings) -> None:
-        for family in (1, 2):
+        for family in AddressFamily:
             host = settings.relay_host(family)
             if host is not None and ipaddress.ip_address(host).is_unspecified:
                 raise ConfigurationError(
@@ -156,7 +140,7 @@ class TurnService:
                 )
 
 
-def _listener_host(settings: TurnSettings, family: int) -> str:
+def _listener_host(settings: TurnSettings, family: AddressFamily) -> str:
     """Where relays are bound when relay_ip is an address of somebody in front of us."""
     hosts = [listen.address.host for listen in settings.listeners if listen.address.family == family]
     if not hosts:
@@ -167,8 +151,7 @@ def _listener_host(settings: TurnSettings, family: int) -> str:
 
 
 def _is_local(host: str) -> bool:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+    with socket.socket(AddressFamily.of(host).socket_family, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((host, 0))
         except OSError as error:
@@ -178,11 +161,16 @@ def _is_local(host: str) -> bool:
     return True
 
 
-def _allow_many_descriptors() -> None:
-    """A call needs about six; the usual soft limit of 1024 is small."""
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _secrets(settings: TurnSettings) -> list[str]:
+    secrets = [
+        *settings.secrets,
+        *(secret for file in settings.secret_files for secret in read_secrets(file)),
+    ]
+    if not secrets:
+        raise ConfigurationError("TURN needs a secret: --secret-file FILE, or --secret TEXT (visible in ps)")
+    if not all(secrets):
+        raise ConfigurationError("TURN needs a secret that is not empty")
+    return secrets
 
 
 def _tls_context(certificate: Path, key: Path) -> ssl.SSLContext:

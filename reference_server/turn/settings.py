@@ -1,4 +1,4 @@
-"""What a TURN service is told at start, and its numbers for "too much" and "too long"."""
+"""Settings of a TURN service, which are its command line, and its numbers for "too much" and "too long"."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from reference_server.service import ConfigurationError
+from reference_server.addresses import check_bind_address
+from reference_server.errors import ConfigurationError
+from reference_server.options import option, positive_seconds
+from reference_server.service_settings import ServiceSettings
 
-from .stun import Address
+from .stun import Address, AddressFamily
 
 __all__ = ["Limits", "Listen", "PortRange", "Transport", "TurnSettings"]
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_REALM = 100
 """Bytes; keeps a 401 below 160."""
@@ -84,9 +90,9 @@ class Limits:
     channels: int = 128
     peers_remembered: int = 256
     """Per allocation in the ledger; peers beyond share one entry."""
-    strangers_burst: int = 300
+    unauthenticated_burst: int = 300
     """Replies over UDP that one source gets without having proven its address."""
-    strangers_per_second: float = 50.0
+    unauthenticated_per_second: float = 50.0
     sources_remembered: int = 4096
     connections: int = 4096
     connections_per_source: int = 512
@@ -96,22 +102,85 @@ class Limits:
     """Bytes that a TCP client leaves unread before what comes next is dropped."""
 
 
-@dataclass(frozen=True)
-class TurnSettings:
+def _lifetime(what: str, default: float, server: str) -> Any:
+    return option(
+        f"lifetime of {what} (default: {default:.0f})",
+        default=default,
+        metavar="SECONDS",
+        read=positive_seconds,
+        server=server,
+    )
+
+
+def _relay_ip(text: str) -> tuple[AddressFamily, str]:
+    try:
+        host = str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ConfigurationError(f"--relay-ip {text} is no IP address") from None
+    return AddressFamily.of(host), host
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ConfigurationError(f"--allow-peers {text} is no network: {error}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnSettings(ServiceSettings):
     """One TURN service. Times are seconds; port 0 of a listener lets the system choose."""
 
-    listeners: tuple[Listen, ...]
-    realm: str
-    relay_ips: Mapping[int, str] = field(default_factory=dict)
-    """From address family (1, 2) to the address that clients are told; unset: the listener's."""
-    relay_ports: PortRange = field(default_factory=PortRange)
-    default_lifetime: float = 600.0
-    max_lifetime: float = 3600.0
-    permission_lifetime: float = 300.0
-    channel_lifetime: float = 600.0
-    strict_permissions: bool = False
-    """True: RFC 8656 to the letter, data of a channel stops when its permission is 300 s old. False, as coturn and
-    pion: a living channel implies a permission (aioice refreshes channels every 500 s and permissions never)."""
+    listeners: tuple[Listen, ...] = option(
+        "udp://, tcp:// or tls:// with ADDRESS:PORT; may be repeated; port 0 for any free one",
+        flags=("--listen",),
+        metavar="URL",
+        read=Listen.parse,
+    )
+    realm: str = option("the realm of the credentials, such as a domain", metavar="REALM")
+    secrets: tuple[str, ...] = option(
+        "shared secret; everybody can see it in ps",
+        default=(),
+        flags=("--secret",),
+        metavar="TEXT",
+        repr=False,
+    )
+    secret_files: tuple[Path, ...] = option(
+        "shared secrets, one a line", default=(), flags=("--secret-file",), metavar="FILE"
+    )
+    relay_ips: Mapping[AddressFamily, str] = option(
+        "told to clients instead of the listener's address; one of each family",
+        default_factory=dict,
+        flags=("--relay-ip",),
+        metavar="ADDRESS",
+        read=_relay_ip,
+        gather=dict,
+    )
+    relay_ports: PortRange = option(
+        "of relayed transport addresses (default: 49152-65535)",
+        default=PortRange(),
+        metavar="FIRST-LAST",
+        read=PortRange.parse,
+    )
+    default_lifetime: float = _lifetime("an allocation", 600.0, "--turn-default-lifetime")
+    max_lifetime: float = _lifetime("an allocation at most", 3600.0, "--turn-max-lifetime")
+    permission_lifetime: float = _lifetime("a permission", 300.0, "--turn-permission-lifetime")
+    channel_lifetime: float = _lifetime("a channel", 600.0, "--turn-channel-lifetime")
+    strict_permissions: bool = option(
+        "a channel does not keep its permission alive, as RFC 8656 has it to the letter",
+        default=False,
+        server="--turn-strict-permissions",
+    )
+    """True: data of a channel stops when its permission is 300 s old. False, as coturn and pion: a living channel
+    implies a permission (aioice refreshes channels every 500 s and permissions never)."""
+    allow_peers: tuple[Network, ...] = option(
+        "for labs: peers that are refused otherwise", default=(), metavar="CIDR", read=_network
+    )
+    cert: Path | None = option("PEM chain for tls://", default=None, metavar="FILE")
+    key: Path | None = option("PEM key for tls://", default=None, metavar="FILE")
+    udp_fd: int | None = option(
+        "inherited socket, in place of the udp:// listener of its address", default=None, metavar="N"
+    )
     reservation_lifetime: float = 30.0
     port_rest: float = 60.0
     """How long a relay port that was freed is given to nobody, while there are others."""
@@ -129,8 +198,17 @@ class TurnSettings:
             )
         if not self.realm or len(self.realm.encode()) > MAX_REALM or not self.realm.isprintable():
             raise ConfigurationError(f"a realm is 1 to {MAX_REALM} printable bytes, such as a domain name")
+        for listen in self.listeners:
+            check_bind_address(listen.address.host, public=self.public)
+        if (self.cert is None) != (self.key is None):
+            raise ConfigurationError("--cert and --key belong together")
+        if self.cert is None and any(listen.transport is Transport.TLS for listen in self.listeners):
+            raise ConfigurationError("a tls:// listener needs a certificate and its key")
 
-    def relay_host(self, family: int) -> str | None:
+    def descriptors(self) -> tuple[int, ...]:
+        return () if self.udp_fd is None else (self.udp_fd,)
+
+    def relay_host(self, family: AddressFamily) -> str | None:
         """The address that relays of `family` are told to have; None when the server has none."""
         if family in self.relay_ips:
             return self.relay_ips[family]

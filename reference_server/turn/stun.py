@@ -18,6 +18,7 @@ from typing import NamedTuple
 __all__ = [
     "HEADER_SIZE",
     "Address",
+    "AddressFamily",
     "Attribute",
     "Class",
     "Error",
@@ -105,6 +106,22 @@ class Error(IntEnum):
     INSUFFICIENT_CAPACITY = 508
 
 
+class AddressFamily(IntEnum):
+    """As MAPPED-ADDRESS and REQUESTED-ADDRESS-FAMILY number them (RFC 8489, section 14.1)."""
+
+    IPV4 = 1
+    IPV6 = 2
+
+    @classmethod
+    def of(cls, host: str) -> AddressFamily:
+        return cls.IPV6 if ":" in host else cls.IPV4
+
+    @property
+    def socket_family(self) -> socket.AddressFamily:
+        """The number that the kernel has for it."""
+        return socket.AF_INET6 if self is AddressFamily.IPV6 else socket.AF_INET
+
+
 class Address(NamedTuple):
     """A transport address; `host` is an IP address as text in its shortest form."""
 
@@ -115,9 +132,8 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
-    def family(self) -> int:
-        """As the attributes say it: 1 for IPv4, 2 for IPv6."""
-        return 2 if ":" in self.host else 1
+    def family(self) -> AddressFamily:
+        return AddressFamily.of(self.host)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,15 +237,16 @@ def error_value(code: Error) -> bytes:
 
 def encode_address(address: Address) -> bytes:
     """The value of MAPPED-ADDRESS (RFC 8489, section 14.1)."""
-    family = socket.AF_INET if address.family == 1 else socket.AF_INET6
-    return struct.pack(">BBH", 0, address.family, address.port) + socket.inet_pton(family, address.host)
+    family = address.family
+    packed = socket.inet_pton(family.socket_family, address.host)
+    return struct.pack(">BBH", 0, family, address.port) + packed
 
 
 def decode_address(value: bytes) -> Address | None:
     """None when the family or the length is wrong."""
-    if len(value) == 8 and value[1] == 1:
+    if len(value) == 8 and value[1] == AddressFamily.IPV4:
         host = socket.inet_ntop(socket.AF_INET, value[4:])
-    elif len(value) == 20 and value[1] == 2:
+    elif len(value) == 20 and value[1] == AddressFamily.IPV6:
         host = socket.inet_ntop(socket.AF_INET6, value[4:])
     else:
         return None

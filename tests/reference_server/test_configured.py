@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import socket
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-from harness.clients.relay.client import RelayClient
-from harness.clients.turn.stun import probe
+from harness.clients.relay import RelayClient, RelayUrl
+from harness.clients.stun import probe
 from harness.hosts import LocalHost
-from harness.urls import RelayUrl
+from reference_server import control
 from reference_server.addresses import STUN_PORT, free_ports
 from reference_server.tls import issue_development_certificate
 
@@ -167,18 +167,8 @@ def test_metrics_listen_on_the_server_s_address_too(tmp_path, host):
 
 def test_the_relay_s_log_tells_of_its_starts(tmp_path):
     with running(tmp_path, "--ephemeral-ports") as endpoints:
-        pids = {name: process_of(endpoints, name) for name in ("mail", "iroh_relay")}
+        pids = asyncio.run(control.request(Path(endpoints["control"]), "services"))
     for name, pid in pids.items():
         log = (tmp_path / "state" / "logs" / f"{name}.log").read_text()
         assert f"{name} is ready, process {pid}\n" in log
         assert f"{name} ended with exit code 0, as asked\n" in log
-
-
-def process_of(endpoints, service):
-    """The process whose control socket belongs to this service of this server."""
-    wanted = f"{Path(endpoints['control']).parent}/{service}.sock"
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if wanted in (entry / "cmdline").read_bytes().decode().split("\0"):
-                return int(entry.name)
-    raise AssertionError(f"no process has {wanted}")

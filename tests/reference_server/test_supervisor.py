@@ -90,27 +90,24 @@ def test_one_ready_line_for_all_services_and_a_clean_end(start):
 
 def test_the_mail_service_is_told_the_relay_that_really_runs(start):
     endpoints = start("--ephemeral-ports", "--ledger").ready()
-    mail = started(endpoints, "mail")["arguments"]
-    relay = started(endpoints, "iroh_relay")["arguments"]
-    file = Path(relay[relay.index("--config-path") + 1]).read_text()
-    url = mail[mail.index("--iroh-relay-url") + 1]
+    file = Path(started(endpoints, "iroh_relay")["settings"]["config_path"]).read_text()
+    url = started(endpoints, "mail")["settings"]["iroh_relay_url"]
     assert f'http_bind_addr = "{url.removeprefix("http://")}"' in file
     assert "enable_stun = false" in file  # TURN answers it
 
 
 def test_turn_and_mail_share_a_secret_that_nobody_sees(start):
     endpoints = start("--ephemeral-ports", "--ledger", "--turn-ttl", "77").ready()
-    mail = started(endpoints, "mail")["arguments"]
-    turn = started(endpoints, "turn")["arguments"]
-    file = Path(mail[mail.index("--turn-secret-file") + 1])
-    assert turn[turn.index("--secret-file") + 1] == str(file)
+    mail = started(endpoints, "mail")["settings"]
+    turn = started(endpoints, "turn")["settings"]
+    file = Path(mail["turn_secret_file"])
+    assert turn["secret_files"] == [str(file)]
     assert file.stat().st_mode & 0o777 == 0o600
-    assert file.read_text().strip() not in " ".join(mail + turn)
-    address = mail[mail.index("--turn-address") + 1]
-    assert f"--listen=udp://{address}" in turn
-    assert f"--listen=tcp://{address}" in turn
-    assert f"--listen=tls://{mail[mail.index('--turns-address') + 1]}" in turn
-    assert mail[mail.index("--turn-ttl") + 1] == "77"
+    assert file.read_text().strip() not in f"{mail}{turn}"
+    listeners = [f"{transport}://{host}:{port}" for transport, (host, port) in turn["listeners"]]
+    address = mail["turn_address"]
+    assert listeners == [f"udp://{address}", f"tcp://{address}", f"tls://{mail['turns_address']}"]
+    assert mail["turn_ttl"] == 77
 
 
 def test_options_of_services_reach_them(start):
@@ -118,35 +115,36 @@ def test_options_of_services_reach_them(start):
     given += ["--turn-channel-lifetime", "7", "--turn-strict-permissions"]
     given += ["--compress", "--messages-per-minute", "60"]
     endpoints = start("--ephemeral-ports", "--ledger", *given).ready()
-    turn = started(endpoints, "turn")["arguments"]
-    lifetimes = ["--default-lifetime=8.0", "--max-lifetime=9.0", "--permission-lifetime=4.0"]
-    assert {*lifetimes, "--channel-lifetime=7.0", "--strict-permissions"} <= set(turn)
-    mail = started(endpoints, "mail")["arguments"]
-    assert "--compress" in mail
-    assert mail[mail.index("--messages-per-minute") + 1] == "60"
+    turn = started(endpoints, "turn")["settings"]
+    lifetimes = ("default_lifetime", "max_lifetime", "permission_lifetime", "channel_lifetime")
+    assert [turn[name] for name in lifetimes] == [8.0, 9.0, 4.0, 7.0]
+    assert turn["strict_permissions"]
+    mail = started(endpoints, "mail")["settings"]
+    assert (mail["compress"], mail["messages_per_minute"]) == (True, 60)
 
 
 def test_without_options_services_have_their_own_defaults(start):
     endpoints = start("--ephemeral-ports", "--ledger").ready()
-    arguments = started(endpoints, "turn")["arguments"] + started(endpoints, "mail")["arguments"]
-    assert not [word for word in arguments if "lifetime" in word or word.startswith("--messages")]
-    assert "--strict-permissions" not in arguments
-    assert "--compress" not in arguments
+    turn = started(endpoints, "turn")["settings"]
+    lifetimes = ("default_lifetime", "max_lifetime", "permission_lifetime", "channel_lifetime")
+    assert [turn[name] for name in lifetimes] == [600.0, 3600.0, 300.0, 600.0]
+    assert not turn["strict_permissions"]
+    mail = started(endpoints, "mail")["settings"]
+    assert (mail["compress"], mail["messages_per_minute"], mail["turn_ttl"]) == (False, 0, 86400)
 
 
 def test_without_turn_the_relay_answers_stun(start):
     endpoints = start("--ephemeral-ports", "--ledger", "--no-turn").ready()
-    relay = started(endpoints, "iroh_relay")["arguments"]
-    assert "enable_stun = true" in Path(relay[relay.index("--config-path") + 1]).read_text()
-    assert "--stun-fd" in relay
-    assert "--turn-address" not in started(endpoints, "mail")["arguments"]
+    relay = started(endpoints, "iroh_relay")["settings"]
+    assert "enable_stun = true" in Path(relay["config_path"]).read_text()
+    assert relay["stun_fd"] is not None
+    assert started(endpoints, "mail")["settings"]["turn_address"] is None
     assert "turn_pid" not in endpoints
 
 
 def test_the_relay_is_told_how_often_to_ping(start):
     endpoints = start("--ephemeral-ports", "--ledger", "--relay-ping-interval", "2").ready()
-    relay = started(endpoints, "iroh_relay")["arguments"]
-    limits = load(Path(relay[relay.index("--config-path") + 1])).limits
+    limits = load(Path(started(endpoints, "iroh_relay")["settings"]["config_path"])).limits
     assert (limits.ping_interval, round(limits.ping_jitter, 2), limits.pong_timeout) == (2.0, 0.67, 5.0)
 
 
@@ -160,8 +158,7 @@ def test_parallel_servers_choose_different_addresses(start, tmp_path):
     servers = [start("--ephemeral-ports", "--state", str(tmp_path / str(n)), "--ledger") for n in range(3)]
     hosts = set()
     for server in servers:
-        mail = started(server.ready(), "mail")["arguments"]
-        hosts.add(mail[mail.index("--host") + 1])
+        hosts.add(started(server.ready(), "mail")["settings"]["host"])
     assert len(hosts) == 3
 
 
@@ -176,8 +173,7 @@ def test_an_address_that_is_taken_is_a_clear_error(start):
 
 def test_the_claim_ends_with_the_server(start):
     server = start("--ephemeral-ports", "--ledger")
-    mail = started(server.ready(), "mail")["arguments"]
-    host = mail[mail.index("--host") + 1]
+    host = started(server.ready(), "mail")["settings"]["host"]
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(10) == 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
@@ -202,11 +198,11 @@ def test_a_service_that_cannot_start_ends_the_server_with_its_own_words(start):
 @pytest.mark.parametrize("name", ["TERM", "KILL"])
 def test_restart_replaces_one_service_and_leaves_the_other(start, name):
     endpoints = start("--ephemeral-ports", "--ledger").ready()
-    before = started(endpoints, "mail")["arguments"]
+    before = started(endpoints, "mail")["settings"]
     pid = ask(endpoints, "restart", service="mail", signal=name)["pid"]
     after = started(endpoints, "mail")
     assert pid == after["pid"] != endpoints["mail_pid"]
-    assert after["arguments"] == before
+    assert after["settings"] == before
     assert started(endpoints, "iroh_relay")["pid"] == endpoints["iroh_relay_pid"]
 
 

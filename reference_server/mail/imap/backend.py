@@ -28,10 +28,13 @@ class Answer:
 class Backend:
     """For one session. There is no account before login, when only the server's own metadata can be asked for."""
 
-    def __init__(self, store: Store, account: Account | None, settings: MailSettings) -> None:
+    def __init__(
+        self, store: Store, account: Account | None, settings: MailSettings, turn_secret: str | None
+    ) -> None:
         self._store = store
         self._account = account
         self._settings = settings
+        self._turn_secret = turn_secret
 
     @property
     def _user(self) -> Account:
@@ -132,7 +135,7 @@ class Backend:
     def _get_metadata(self, event: events.GetMetadata) -> Answer:
         if event.mailbox:
             return Answer(self._mailbox_metadata(event))
-        return Answer(server_metadata(self._settings, event.keys, event.depth))
+        return Answer(server_metadata(self._settings, self._turn_secret, event.keys, event.depth))
 
     def _mailbox_metadata(self, event: events.GetMetadata) -> Mapping[str, str | None]:
         mailbox = self._store.find_mailbox(self._user.id, event.mailbox)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reference_server.mail.dialects import DIALECTS, Habits, quoted
 from reference_server.mail.mailbox import INBOX, Refused
 from reference_server.mail.settings import MailSettings
+from reference_server.turn_secret import turn_line
 
 from .arguments import expect, mailbox_name, text_of
 from .context import Context, Steps, ask
@@ -38,21 +39,28 @@ def below(key: str, wanted: Iterable[str], depth: int | None) -> bool:
     return False
 
 
-def server_metadata(settings: MailSettings, keys: Iterable[str], depth: int | None = 0) -> Entries:
+def server_metadata(
+    settings: MailSettings, turn_secret: str | None, keys: Iterable[str], depth: int | None = 0
+) -> Entries:
     """Those of `keys` that the server knows, and those below. A key without a value is left out, but for
     comment and admin in a dialect that answers them with NIL."""
     wanted = tuple(keys)
-    known = {
+    known: dict[str, Callable[[], str | None]] = {
         COMMENT: lambda: settings.comment,
         ADMIN: lambda: settings.admin,
         f"{VENDOR}/irohrelay": lambda: settings.iroh_relay_url,
-        f"{VENDOR}/turn": settings.turn,
-        f"{VENDOR}/turns": settings.turns,
+        f"{VENDOR}/turn": lambda: _turn_line(settings.turn_address, turn_secret, settings.turn_ttl),
+        f"{VENDOR}/turns": lambda: _turn_line(settings.turns_address, turn_secret, settings.turn_ttl),
         f"{VENDOR}/maxsmtprecipients": lambda: str(settings.limits.recipients),
     }
     nil = (COMMENT, ADMIN) if DIALECTS[settings.dialect].unset_metadata_is_nil else ()
-    values = {key: make() for key, make in known.items() if make and below(key, wanted, depth)}
+    values = {key: make() for key, make in known.items() if below(key, wanted, depth)}
     return {key: value for key, value in values.items() if value is not None or key in nil}
+
+
+def _turn_line(address: str | None, secret: str | None, ttl: int) -> str | None:
+    """Fresh credentials at each call."""
+    return None if address is None or secret is None else turn_line(address, secret, ttl)
 
 
 @dataclass(frozen=True)

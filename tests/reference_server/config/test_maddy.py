@@ -13,9 +13,9 @@ from reference_server.config.directives import CertificateFiles, Listener
 from reference_server.config.findings import Place, Severity
 from reference_server.config.maddy import Imap, MaddyConfig, Turn, TurnOffer
 from reference_server.config.maddy_syntax import MAX_ARGUMENT, MAX_NESTING
+from reference_server.errors import ConfigurationError
 from reference_server.iroh_relay.access import Everyone
 from reference_server.iroh_relay.config import SocketAddress
-from reference_server.service import ConfigurationError
 
 EXCERPTS = Path(__file__).parents[2] / "fixtures" / "config"
 """The configuration of both documents, byte for byte."""

@@ -6,9 +6,9 @@ from reference_server.iroh_relay.actions import AskAccess, Close, ResumeReading,
 from reference_server.iroh_relay.client import State
 from reference_server.iroh_relay.framing import frame_spans
 from reference_server.iroh_relay.hub import Parts
-from reference_server.iroh_relay.hub_035 import Hub035
-from reference_server.iroh_relay.hub_v1 import HubV1
 from reference_server.iroh_relay.limits import RelayLimits, Unlimited
+from reference_server.iroh_relay.v035.hub import Hub035
+from reference_server.iroh_relay.v1.hub import HubV1
 from reference_server.ledger import Ledger
 
 

@@ -7,8 +7,8 @@ import contextlib
 import threading
 
 from reference_server.iroh_relay.config import RelayConfig, SocketAddress
-from reference_server.iroh_relay.server import RelayService
-from reference_server.ledger import Ledger
+from reference_server.iroh_relay.service import RelayService
+from reference_server.iroh_relay.settings import RelaySettings
 from tests.reference_server.iroh_relay.support import DEADLINE
 
 ANY_PORT = SocketAddress("127.0.0.1", 0)
@@ -20,7 +20,7 @@ def serve(**settings):
     config = RelayConfig(
         **{"http_bind_addr": ANY_PORT, "enable_stun": False, "enable_metrics": False, **settings}
     )
-    service = RelayService(config, Ledger("iroh_relay", enabled=True))
+    service = RelayService(RelaySettings(ledger=True), config=config)
     started, ports, loop = threading.Event(), [], asyncio.new_event_loop()
     stop = asyncio.Event()
 

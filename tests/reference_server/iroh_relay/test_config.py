@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from reference_server.errors import ConfigurationError
 from reference_server.iroh_relay.access import Allowlist, Denylist, Everyone, HttpAccess, SharedToken
 from reference_server.iroh_relay.config import RelayConfig, SocketAddress, TlsConfig, load
 from reference_server.iroh_relay.limits import RateLimit
-from reference_server.service import ConfigurationError
 from tests.reference_server.iroh_relay.support import Node
 
 INTEGRATION_DOCUMENT = """

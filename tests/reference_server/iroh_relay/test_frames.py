@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from reference_server.iroh_relay.frames import (
+from reference_server.iroh_relay.framing import FrameError, frame_end
+from reference_server.iroh_relay.keys import is_point, is_small_order
+from reference_server.iroh_relay.v035.frames import (
     MAX_BODY,
     ClientInfo,
     Frame,
@@ -20,8 +22,6 @@ from reference_server.iroh_relay.frames import (
     encode,
     message,
 )
-from reference_server.iroh_relay.framing import FrameError, frame_end
-from reference_server.iroh_relay.keys import is_point, is_small_order
 from tests.reference_server.iroh_relay.support import Node
 
 VECTORS = json.loads((Path(__file__).parents[2] / "fixtures" / "iroh-relay.json").read_text())["vectors"]

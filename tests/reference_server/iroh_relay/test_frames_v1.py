@@ -3,7 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from reference_server.iroh_relay.frames_v1 import (
+from reference_server.iroh_relay.framing import FrameError, frame_end
+from reference_server.iroh_relay.keys import is_point
+from reference_server.iroh_relay.signatures import Ed25519Signatures
+from reference_server.iroh_relay.v1.frames import (
     MAX_BODY,
     ClientAuth,
     Datagram,
@@ -21,10 +24,7 @@ from reference_server.iroh_relay.frames_v1 import (
     encode,
     message,
 )
-from reference_server.iroh_relay.framing import FrameError, frame_end
-from reference_server.iroh_relay.handshake_v1 import is_proved, message_to_sign
-from reference_server.iroh_relay.keys import is_point
-from reference_server.iroh_relay.signatures import Ed25519Signatures
+from reference_server.iroh_relay.v1.handshake import is_proved, message_to_sign
 from tests.reference_server.iroh_relay.support import Node
 
 VECTORS = json.loads((Path(__file__).parents[2] / "fixtures" / "iroh-relay.json").read_text())["vectors"]

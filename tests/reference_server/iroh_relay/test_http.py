@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference_server.iroh_relay.http import HttpConnection, Transport
-from reference_server.iroh_relay.routes import captive_portal, relay
+from reference_server.iroh_relay.http.http1 import HttpConnection, Transport
+from reference_server.iroh_relay.http.routes import captive_portal, relay
 
 DERP = b"GET /relay HTTP/1.1\r\nhost: x\r\nupgrade: iroh derp http\r\n\r\n"
 WEBSOCKET = (

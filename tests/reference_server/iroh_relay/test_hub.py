@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from reference_server.iroh_relay.actions import PauseReading
 from reference_server.iroh_relay.client import State
-from reference_server.iroh_relay.frames import MAX_BODY
 from reference_server.iroh_relay.framing import frame_spans
-from reference_server.iroh_relay.hub_035 import Hub035
 from reference_server.iroh_relay.limits import RateLimit, RelayLimits, TokenBucket
+from reference_server.iroh_relay.v035.frames import MAX_BODY
+from reference_server.iroh_relay.v035.hub import Hub035
 from tests.reference_server.iroh_relay.sans_io import Relay, frames_of
 from tests.reference_server.iroh_relay.support import Node, frame, packet
 

@@ -2,7 +2,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from reference_server.iroh_relay.websocket import WebSocket
+from reference_server.iroh_relay.http.websocket import WebSocket
 from tests.reference_server.iroh_relay.support import frame
 
 MAX = 1_048_576

@@ -31,9 +31,9 @@ def start_mail(tmp_path: Path, certificate: DevelopmentCertificate) -> Iterator[
         ) -> RunningMail:
             mail = RunningMail(
                 MailSettings(
-                    database=tmp_path / "mail.sqlite",
-                    certificate_file=certificate.certificate_file,
-                    key_file=certificate.key_file,
+                    state=tmp_path,
+                    tls_cert=certificate.certificate_file,
+                    tls_key=certificate.key_file,
                     imaps_port=0,
                     imap_port=0,
                     submissions_port=0,
@@ -41,7 +41,7 @@ def start_mail(tmp_path: Path, certificate: DevelopmentCertificate) -> Iterator[
                     https_port=0,
                     password_hash_cost=PasswordHashCost.LOW,
                     limits=limits or Limits(),
-                    **{"ca_file": certificate.ca_file, **settings},
+                    **{"tls_ca": certificate.ca_file, **settings},
                 ),
                 strategies,
             )

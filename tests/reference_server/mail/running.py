@@ -36,7 +36,7 @@ class RunningMail:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self.tls = ssl.create_default_context(cafile=settings.ca_file)
+        self.tls = ssl.create_default_context(cafile=settings.tls_ca)
         try:
             self.ports: dict[str, Any] = dict(self._wait_for(self._service.start))
         except BaseException:

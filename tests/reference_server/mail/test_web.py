@@ -76,7 +76,7 @@ def test_new_account_comes_with_a_login_code(mail: RunningMail, path: str) -> No
 def test_with_a_real_certificate_a_browser_is_sent_to_the_app(
     start_mail: StartMail, certificate: DevelopmentCertificate
 ) -> None:
-    mail = start_mail(ca_file=None)
+    mail = start_mail(tls_ca=None)
     tls = ssl.create_default_context(cafile=certificate.ca_file)
     response, _body = request(mail, "GET", "/new", tls)
     assert (response.status, response.headers["Location"]) == (301, "dcaccount:https://chatmail.test/new")

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from reference_server import control
 from reference_server.turn.allocations import FiveTuple
-from reference_server.turn.credentials import make_password
 from reference_server.turn.ledger import TurnLedger
 from reference_server.turn.service import TurnService
 from reference_server.turn.settings import Limits, Listen, Transport, TurnSettings
 from reference_server.turn.stun import Address, Class, Method, build
+from reference_server.turn_secret import make_password
 from tests.reference_server.turn.support import Client, Reply, read
 
 DEADLINE = 20.0
@@ -103,13 +103,17 @@ class Embedded:
 @contextlib.contextmanager
 def embedded(*, listen=("udp",), certificate=None, allow=(), limits=None):
     ledger = TurnLedger(enabled=True)
+    cert, key = certificate or (None, None)
     settings = TurnSettings(
-        tuple(Listen.parse(f"{transport}://127.0.0.1:0") for transport in listen),
-        REALM,
+        listeners=tuple(Listen.parse(f"{transport}://127.0.0.1:0") for transport in listen),
+        realm=REALM,
+        secrets=(SECRET,),
+        allow_peers=tuple(ipaddress.ip_network(text) for text in allow),
+        cert=cert,
+        key=key,
         limits=limits or Limits(),
     )
-    networks = [ipaddress.ip_network(text) for text in allow]
-    service = TurnService(settings, [SECRET], ledger, certificate=certificate, allowed_peers=networks)
+    service = TurnService(settings, ledger=ledger)
     endpoints = asyncio.run(service.start())
     try:
         yield Embedded(endpoints, service, ledger)
@@ -155,8 +159,8 @@ class Wire(Client):
         self.socket.bind((source, 0))
         self.socket.connect(server)
         address = Address(*self.socket.getsockname()[:2])
-        path = FiveTuple(Transport(transport), address, Address(*server))
-        super().__init__(None, path, username=credentials()[0])
+        five_tuple = FiveTuple(Transport(transport), address, Address(*server))
+        super().__init__(None, five_tuple, username=credentials()[0])
 
     def exchange(self, data):
         self.socket.sendall(data)

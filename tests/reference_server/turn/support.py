@@ -7,13 +7,14 @@ from typing import Any
 
 from reference_server.turn.actions import ToClient, ToPeer
 from reference_server.turn.allocations import FiveTuple, Permissions
-from reference_server.turn.credentials import Nonces, SharedSecrets, long_term_key, make_password
+from reference_server.turn.core import Strategies, Turn
+from reference_server.turn.credentials import Nonces, SharedSecrets, long_term_key
 from reference_server.turn.ledger import TurnLedger
 from reference_server.turn.peers import DenyList
-from reference_server.turn.server import Strategies, Turn
 from reference_server.turn.settings import Listen, PortRange, Transport, TurnSettings
 from reference_server.turn.stun import (
     Address,
+    AddressFamily,
     Attribute,
     Class,
     Message,
@@ -24,6 +25,7 @@ from reference_server.turn.stun import (
     xor_address,
     xor_decode,
 )
+from reference_server.turn_secret import make_password
 
 REALM = "chatmail.test"
 SECRET = "north"
@@ -36,6 +38,7 @@ SETTINGS = TurnSettings(
     listeners=(Listen(Transport.UDP, SERVER), Listen(Transport.UDP, SERVER6)),
     realm=REALM,
     relay_ports=PortRange(50000, 50999),
+    public=True,
 )
 IPV4_ONLY = replace(SETTINGS, listeners=SETTINGS.listeners[:1])
 
@@ -71,7 +74,7 @@ class World:
             SharedSecrets(secrets, settings.realm, clock=lambda: self.wall),
             DenyList(
                 listeners=[listen.address for listen in settings.listeners],
-                own_hosts=[host for family in (1, 2) if (host := settings.relay_host(family))],
+                own_hosts=[host for family in AddressFamily if (host := settings.relay_host(family))],
             ),
             Permissions(settings.strict_permissions),
         )
@@ -132,7 +135,7 @@ class Client:
     """Signs with what `username`, `password` and `realm` say, right or wrong."""
 
     world: Any
-    path: FiveTuple
+    five_tuple: FiveTuple
     username: str = str(int(WALL) + 3600)
     secret: str = SECRET
     realm: str = REALM
@@ -144,11 +147,11 @@ class Client:
 
     def raw(self, data):
         """The server's actions for these bytes."""
-        return self.world.turn.receive(self.path, data, self.world.now)
+        return self.world.turn.receive(self.five_tuple, data, self.world.now)
 
     def transaction(self):
         self.count += 1
-        return self.path.client.port.to_bytes(2, "big") + self.count.to_bytes(10, "big")
+        return self.five_tuple.client.port.to_bytes(2, "big") + self.count.to_bytes(10, "big")
 
     @property
     def key(self):
@@ -176,7 +179,7 @@ class Client:
         assert len(replies) <= 1
         if not replies:
             return None
-        assert replies[0].path == self.path
+        assert replies[0].five_tuple == self.five_tuple
         message = read(replies[0].data)
         return Reply(replies[0].data, message, message.is_signed_with(self.key))
 
@@ -255,7 +258,7 @@ def to_peers(actions):
 
 
 def to_clients(actions):
-    return [(each.path, each.data) for each in actions if isinstance(each, ToClient)]
+    return [(each.five_tuple, each.data) for each in actions if isinstance(each, ToClient)]
 
 
 def indicated(data):

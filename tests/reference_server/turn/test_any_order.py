@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from reference_server.turn.rate_limit import UnauthenticatedRateLimit
 from reference_server.turn.relay_ports import RelayPorts
 from reference_server.turn.settings import Limits, PortRange
-from reference_server.turn.strangers import Strangers
-from reference_server.turn.streams import FramingError, take_frames
-from reference_server.turn.stun import Address, Attribute, Class, Method, attribute, build
+from reference_server.turn.sockets.streams import FramingError, take_frames
+from reference_server.turn.stun import Address, AddressFamily, Attribute, Class, Method, attribute, build
 from tests.reference_server.turn.support import (
     PEER,
     SETTINGS,
@@ -26,8 +26,10 @@ from tests.reference_server.turn.support import (
     to_peers,
 )
 
+IPV4 = AddressFamily.IPV4
+
 LIMITS = Limits(
-    strangers_burst=10**6,
+    unauthenticated_burst=10**6,
     allocations=6,
     allocations_per_source=4,
     permissions=3,
@@ -110,8 +112,8 @@ class Dialogue(RuleBasedStateMachine):
 
     @rule(number=CLIENTS, other=CLIENTS, channel=NUMBERS)
     def bind_each_other(self, number, other, channel):
-        path = self.clients[other].path
-        allocation = self.world.turn.allocations.by_path.get(path)
+        five_tuple = self.clients[other].five_tuple
+        allocation = self.world.turn.allocations.by_five_tuple.get(five_tuple)
         if allocation is not None:
             relay = next(iter(allocation.relays.values()))
             self.clients[number].bind(relay.address, channel)
@@ -142,7 +144,7 @@ class Dialogue(RuleBasedStateMachine):
 
     @rule(number=CLIENTS)
     def disconnect(self, number):
-        self.world.turn.disconnected(self.clients[number].path, self.world.now)
+        self.world.turn.disconnected(self.clients[number].five_tuple, self.world.now)
 
     @rule(seconds=st.sampled_from([0.0, 0.1, 31.0, 299.0, 301.0, 601.0, 4000.0, -50.0]))
     def time_passes(self, seconds):
@@ -153,7 +155,7 @@ class Dialogue(RuleBasedStateMachine):
     @invariant()
     def bounded_and_consistent(self):
         allocations = self.world.turn.allocations
-        living = allocations.by_path.values()
+        living = allocations.by_five_tuple.values()
         assert len(allocations) + len(allocations.reservations) <= LIMITS.allocations + 1
         relays = {(r.family, r.address.port) for a in living for r in a.relays.values()}
         reserved = {(r.address.family, r.address.port) for r in allocations.reservations.values()}
@@ -215,17 +217,17 @@ def test_frames(data, frames, rest):
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.floats(0, 5)), max_size=200))
 def test_strangers_never_get_more_than_their_share(visits):
-    strangers = Strangers(burst=3, per_second=2, remembered=100)
+    limit = UnauthenticatedRateLimit(burst=3, per_second=2, remembered=100)
     now, answered = 0.0, dict.fromkeys("abcdef", 0)
     for source, pause in visits:
         now += pause
-        answered[source] += strangers.may_be_answered(source, now)
+        answered[source] += limit.allows(source, now)
         assert answered[source] <= 3 + 2 * now + 1e-6
 
 
 def test_strangers_are_forgotten_in_order():
-    strangers = Strangers(burst=1, per_second=0.001, remembered=2)
-    assert [strangers.may_be_answered(source, 0) for source in "aabcab"] == [
+    limit = UnauthenticatedRateLimit(burst=1, per_second=0.001, remembered=2)
+    assert [limit.allows(source, 0) for source in "aabcab"] == [
         True,
         False,
         True,
@@ -246,16 +248,16 @@ def test_ports_are_open_once_and_in_range(steps):
     for what, pause in steps:
         now += pause
         if what == "release" and mine:
-            ports.release(1, mine.pop(0), now)
+            ports.release(IPV4, mine.pop(0), now)
         elif what == "pair":
-            port = ports.take_pair(1, now)
+            port = ports.take_pair(IPV4, now)
             mine += [] if port is None else [port, port + 1]
             assert port is None or port % 2 == 0
         else:
-            port = ports.take(1, now, even=what == "even")
+            port = ports.take(IPV4, now, even=what == "even")
             mine += [] if port is None else [port]
             assert port is None or what != "even" or port % 2 == 0
             assert port is not None or what == "even" or len(mine) == 7
-        assert sockets.open_ports == {(1, port) for port in mine}
+        assert sockets.open_ports == {(IPV4, port) for port in mine}
         assert len(set(mine)) == len(mine)
         assert set(mine) <= set(range(50001, 50009)) - {50004}

@@ -20,7 +20,7 @@ from tests.reference_server.turn.support import (
 def test_binding_is_answered_to_everybody(client):
     reply = client.exchange(build(Method.BINDING, Class.REQUEST, client.transaction()))
     assert reply.ok
-    assert reply.address(Attribute.XOR_MAPPED_ADDRESS) == client.path.client
+    assert reply.address(Attribute.XOR_MAPPED_ADDRESS) == client.five_tuple.client
 
 
 def test_without_integrity_401_with_realm_and_nonce_and_small(client):

@@ -225,7 +225,7 @@ def test_what_is_not_stun_is_not_answered(world, client, first):
 
 
 def test_a_source_that_floods_does_not_silence_another():
-    world = World(replace(SETTINGS, limits=Limits(strangers_burst=5, strangers_per_second=1)))
+    world = World(replace(SETTINGS, limits=Limits(unauthenticated_burst=5, unauthenticated_per_second=1)))
     request = build(Method.ALLOCATE, Class.REQUEST, bytes(12), [UDP_TRANSPORT])
     replies = [world.client(port, host="203.0.113.66").exchange(request) for port in range(1, 1001)]
     answered = [reply for reply in replies if reply is not None]

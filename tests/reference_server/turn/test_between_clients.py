@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from reference_server.turn.settings import Limits, Transport
-from reference_server.turn.stun import Address, Class, Method, build
+from reference_server.turn.stun import Address, AddressFamily, Class, Method, build
 from tests.reference_server.turn.support import (
     PEER,
     SERVER,
@@ -24,16 +24,18 @@ def pair(world):
     return first, first.allocate().relayed, second, second.allocate().relayed
 
 
-@pytest.mark.parametrize("settings", [SETTINGS, replace(SETTINGS, relay_ips={1: "127.0.0.1"})])
+@pytest.mark.parametrize(
+    "settings", [SETTINGS, replace(SETTINGS, relay_ips={AddressFamily.IPV4: "127.0.0.1"})]
+)
 def test_relay_to_relay_stays_inside(settings):
     world = World(settings)
     first, first_relay, second, second_relay = pair(world)
     assert first.permit(second_relay).ok
     assert first.send(second_relay, b"early") == []
     assert second.bind(first_relay).ok
-    assert to_clients(first.send(second_relay, b"x")) == [(second.path, b"\x40\0\0\1x")]
-    [(path, data)] = to_clients(second.send_channel(b"y"))
-    assert (path, indicated(data)) == (first.path, (second_relay, b"y"))
+    assert to_clients(first.send(second_relay, b"x")) == [(second.five_tuple, b"\x40\0\0\1x")]
+    [(five_tuple, data)] = to_clients(second.send_channel(b"y"))
+    assert (five_tuple, indicated(data)) == (first.five_tuple, (second_relay, b"y"))
     records = world.allocations()
     assert records[0]["peers"][0]["to_peer"]["other"] == {"packets": 2, "bytes": 6}
     assert records[1]["peers"][0]["to_client"]["other"] == {"packets": 1, "bytes": 1}
@@ -41,7 +43,7 @@ def test_relay_to_relay_stays_inside(settings):
 
 
 def test_own_address_is_no_peer_but_for_relays():
-    world = World(replace(SETTINGS, relay_ips={1: "127.0.0.1"}))
+    world = World(replace(SETTINGS, relay_ips={AddressFamily.IPV4: "127.0.0.1"}))
     first, _, second, second_relay = pair(world)
     assert first.bind(Address("127.0.0.1", 22)).error == 403
     assert first.bind(SERVER).error == 403
@@ -56,7 +58,7 @@ def test_own_address_is_no_peer_but_for_relays():
 
 
 def test_what_runs_on_the_servers_own_address_is_not_heard():
-    world = World(replace(SETTINGS, relay_ips={1: "127.0.0.1"}))
+    world = World(replace(SETTINGS, relay_ips={AddressFamily.IPV4: "127.0.0.1"}))
     first, first_relay, _, second_relay = pair(world)
     first.permit(second_relay)
     assert world.turn.arrive(first_relay, Address("127.0.0.1", 53), b"x", world.now) == []
@@ -65,14 +67,14 @@ def test_what_runs_on_the_servers_own_address_is_not_heard():
 def test_a_client_may_be_its_own_peer(world, client):
     relay = client.allocate().relayed
     client.bind(relay)
-    assert to_clients(client.send_channel(b"me")) == [(client.path, b"\x40\0\0\2me")]
+    assert to_clients(client.send_channel(b"me")) == [(client.five_tuple, b"\x40\0\0\2me")]
 
 
 # Strangers and seams
 
 
 def test_strangers_are_answered_up_to_a_bound_over_udp():
-    world = World(replace(SETTINGS, limits=Limits(strangers_burst=10, strangers_per_second=1)))
+    world = World(replace(SETTINGS, limits=Limits(unauthenticated_burst=10, unauthenticated_per_second=1)))
     client = world.client()
     binding = build(Method.BINDING, Class.REQUEST, client.transaction())
     assert sum(client.exchange(binding) is not None for _ in range(1000)) == 10
@@ -80,21 +82,21 @@ def test_strangers_are_answered_up_to_a_bound_over_udp():
     world.pass_time(2)
     assert sum(client.exchange(binding) is not None for _ in range(1000)) == 2
     stream = world.client()
-    stream.path = stream.path._replace(transport=Transport.TCP)
+    stream.five_tuple = stream.five_tuple._replace(transport=Transport.TCP)
     assert sum(stream.exchange(binding) is not None for _ in range(100)) == 100
 
 
 def test_who_is_authenticated_is_no_stranger():
-    world = World(replace(SETTINGS, limits=Limits(strangers_burst=2, strangers_per_second=0.001)))
+    world = World(replace(SETTINGS, limits=Limits(unauthenticated_burst=2, unauthenticated_per_second=0.001)))
     client = world.client()
     client.allocate()
     assert all(client.refresh().ok for _ in range(100))
 
 
 def test_disconnect_ends_the_allocation(world, client):
-    client.path = client.path._replace(transport=Transport.TCP)
+    client.five_tuple = client.five_tuple._replace(transport=Transport.TCP)
     client.allocate()
-    world.turn.disconnected(client.path, world.now)
+    world.turn.disconnected(client.five_tuple, world.now)
     assert world.sockets.open_ports == set()
     assert world.allocations()[0]["reason"] == "disconnected"
 

@@ -102,7 +102,7 @@ def test_two_relays_of_one_client(tmp_path):
         port = int(server.endpoints["turn"][-1].rpartition(":")[2])
         with Wire(("::1", port), source="::1") as one, Wire(server.address("udp")) as two:
             first, second = one.allocate(family(2)), two.allocate(second_family(2))
-            assert first.address(Attribute.XOR_MAPPED_ADDRESS) == one.path.client
+            assert first.address(Attribute.XOR_MAPPED_ADDRESS) == one.five_tuple.client
             values = second.message.every(Attribute.XOR_RELAYED_ADDRESS)
             four, six = (xor_decode(value, second.message.transaction) for value in values)
             assert four is not None and six is not None

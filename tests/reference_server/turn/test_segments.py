@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from reference_server.turn import segments
+from reference_server.turn.sockets import segments
 from reference_server.turn.stun import Address
 from tests.reference_server.turn.running import DEADLINE, Wire, embedded, have_ipv6
 

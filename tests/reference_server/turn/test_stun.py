@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_server.turn.credentials import long_term_key, make_password
+from reference_server.turn.credentials import long_term_key
 from reference_server.turn.stun import (
     KNOWN,
     Address,
@@ -26,6 +26,7 @@ from reference_server.turn.stun import (
     xor_address,
     xor_decode,
 )
+from reference_server.turn_secret import make_password
 from tests.reference_server.turn.support import read
 
 VECTORS = json.loads((Path(__file__).parents[2] / "fixtures" / "rfc5769.json").read_text())

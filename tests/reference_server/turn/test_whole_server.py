@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from harness.servers.reference import ReferenceServer
-from reference_server.service import ConfigurationError
-from reference_server.turn.credentials import read_secrets, turn_line
+from harness.targets import ReferenceServer
+from reference_server.errors import ConfigurationError
 from reference_server.turn.stun import Attribute
+from reference_server.turn_secret import read_secrets, turn_line
 from tests.reference_server.turn.running import Wire
 
 
@@ -61,7 +61,7 @@ def test_credentials_of_metadata_allocate(server, transport):
         reply = client.allocate()
         assert reply.signed
         assert reply.relayed.host == host
-        assert reply.address(Attribute.XOR_MAPPED_ADDRESS) == client.path.client
+        assert reply.address(Attribute.XOR_MAPPED_ADDRESS) == client.five_tuple.client
 
 
 def test_another_password_is_refused(server):

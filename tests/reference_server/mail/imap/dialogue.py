@@ -30,9 +30,7 @@ class World:
 
     def __init__(self, directory: Path, *, dialect: Dialect = Dialect.CHATMAIL) -> None:
         self.settings = MailSettings(
-            database=directory / "mail.sqlite",
-            certificate_file=directory / "unused",
-            key_file=directory / "unused",
+            state=directory,
             dialect=dialect,
             iroh_relay_url="http://127.0.0.1:3340",
             admin='mailto:"root"@chatmail.test',
@@ -131,7 +129,7 @@ class Dialogue:
                 self._perform(event)
 
     def _perform(self, event: events.Event[Any]) -> None:
-        backend = Backend(self.world.store, self.world.account, self.settings)
+        backend = Backend(self.world.store, self.world.account, self.settings, None)
         try:
             answer = backend.perform(event)
         except Refused as reason:

@@ -10,19 +10,23 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, cast
 
+from ..addresses import check_bind_address
+from ..descriptors import adopt_udp_socket, allow_many_descriptors
+from ..errors import ConfigurationError
 from ..ledger import Ledger
-from ..service import ConfigurationError, check_bind_address
-from . import metrics, routes, stun
-from .config import RelayConfig, SocketAddress, TlsConfig
+from . import stun
+from .config import RelayConfig, SocketAddress, TlsConfig, load
 from .connection import Connection, TlsConnection
-from .http import Responder, Transport
+from .http import metrics, routes
+from .http.http1 import Responder, Transport
 from .hub import Delivery, Hub, Parts, exactly_once
-from .hub_035 import Hub035
-from .hub_v1 import HubV1
 from .keys import is_point
 from .limits import DebtBucket, Meter, RateLimit, TokenBucket, Unlimited
+from .settings import RelaySettings
 from .shell import Shell
 from .signatures import Ed25519Signatures, SignaturePolicy
+from .v035.hub import Hub035
+from .v1.hub import HubV1
 
 __all__ = ["RelayService"]
 
@@ -30,34 +34,34 @@ log = logging.getLogger(__name__)
 
 
 class RelayService:
-    """One iroh relay of every generation (`reference_server.service.Service`).
-
-    `stun_socket` is a bound UDP socket to answer STUN on, in place of `stun_bind_addr`.
-    """
+    """One iroh relay of every generation (`reference_server.service.Service`)."""
 
     def __init__(
         self,
-        config: RelayConfig,
-        ledger: Ledger,
+        settings: RelaySettings,
         *,
-        public: bool = False,
-        stun_socket: socket.socket | None = None,
+        config: RelayConfig | None = None,
+        ledger: Ledger | None = None,
         signatures: SignaturePolicy | None = None,
         delivery: Delivery = exactly_once,
         answers: Callable[..., Responder] = routes.relay,
         hub_035: type[Hub035] = Hub035,
         hub_v1: type[HubV1] = HubV1,
     ) -> None:
-        _check(config, public, stun_socket)
-        self.ledger = ledger
+        """`config` takes the place of the file that the settings name."""
+        config = config or load(settings.config_path, dev=settings.dev)
+        _check(config, settings)
+        self.ledger = ledger or Ledger("iroh_relay", enabled=settings.ledger)
         self.stun_counters = stun.StunCounters()
         self._config = config
         self._answers = answers
         self._hub_035 = hub_035
         self._hub_v1 = hub_v1
-        self._stun_socket = stun_socket
+        self._stun_socket = (
+            None if settings.stun_fd is None else adopt_udp_socket("--stun-fd", settings.stun_fd)
+        )
         self._parts = Parts(
-            ledger,
+            self.ledger,
             config.limits,
             signatures or Ed25519Signatures(),
             delivery,
@@ -68,6 +72,7 @@ class RelayService:
         self._shell: Shell | None = None
 
     async def start(self) -> Mapping[str, Any]:
+        allow_many_descriptors()
         config = self._config
         self._shell = Shell(self._hubs(), config.access, config.limits, self.ledger)
         endpoints: dict[str, Any] = {}
@@ -180,17 +185,17 @@ class _StunProtocol(asyncio.DatagramProtocol):
         self._transport.sendto(reply, addr)
 
 
-def _check(config: RelayConfig, public: bool, stun_socket: socket.socket | None) -> None:
+def _check(config: RelayConfig, settings: RelaySettings) -> None:
     if not config.enable_relay and not config.enable_stun:
         raise ConfigurationError("enable_relay and enable_stun are both false: there is nothing to serve")
-    if stun_socket is not None and not config.enable_stun:
+    if settings.stun_fd is not None and not config.enable_stun:
         raise ConfigurationError("a socket for STUN was passed, but enable_stun is false")
     used = [config.http_bind_addr] if config.enable_relay else []
     used += [config.tls.https_bind_addr] if config.enable_relay and config.tls else []
-    used += [config.stun_bind_addr] if config.enable_stun and stun_socket is None else []
+    used += [config.stun_bind_addr] if config.enable_stun and settings.stun_fd is None else []
     used += [config.metrics_bind_addr] if config.enable_metrics else []
     for address in used:
-        check_bind_address(address.host, public=public)
+        check_bind_address(address.host, public=settings.public)
 
 
 def _meter(bucket: Callable[[RateLimit], Meter], limit: RateLimit | None) -> Callable[[], Meter]:

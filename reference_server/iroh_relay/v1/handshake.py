@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from blake3 import blake3
 
-from .frames_v1 import ClientAuth
-from .signatures import SignaturePolicy
+from ..signatures import SignaturePolicy
+from .frames import ClientAuth
 
 __all__ = ["NOT_AUTHORIZED", "SIGNATURE_INVALID", "is_proved", "message_to_sign"]
 

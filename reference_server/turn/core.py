@@ -33,6 +33,7 @@ from .requests import AllocateRequest, Refusal, channel_request, lifetime_of, pe
 from .settings import TurnSettings
 from .stun import (
     Address,
+    AddressFamily,
     Attribute,
     Class,
     Error,
@@ -96,10 +97,10 @@ class Turn:
 
     # What comes in
 
-    def receive(self, path: FiveTuple, data: bytes, now: float) -> list[Action]:
+    def receive(self, five_tuple: FiveTuple, data: bytes, now: float) -> list[Action]:
         """One datagram, or one frame of a stream, from a client."""
         first = data[0] if data else 0xFF
-        allocation = self.allocations.by_path.get(path)
+        allocation = self.allocations.by_five_tuple.get(five_tuple)
         if 0x40 <= first <= 0x4F:
             return self._channel_data(allocation, data, now)
         message = parse(data) if first <= 3 else None
@@ -111,8 +112,8 @@ class Turn:
         if message.kind is not Class.REQUEST:
             self._drop(allocation, "unexpected", len(data))
             return []
-        actions = self._request(path, message, now)
-        allocation = self.allocations.by_path.get(path) or allocation
+        actions = self._request(five_tuple, message, now)
+        allocation = self.allocations.by_five_tuple.get(five_tuple) or allocation
         if allocation is not None:
             _count(allocation.record.control_in, data)
             for action in actions:
@@ -132,9 +133,9 @@ class Turn:
             return []
         return self._to_client(known.allocation, peer, payload, now)
 
-    def disconnected(self, path: FiveTuple, now: float) -> list[Action]:
+    def disconnected(self, five_tuple: FiveTuple, now: float) -> list[Action]:
         """The client's TCP connection is gone; so is its allocation."""
-        allocation = self.allocations.by_path.get(path)
+        allocation = self.allocations.by_five_tuple.get(five_tuple)
         return [] if allocation is None else self._end_allocation(allocation, "disconnected", now)
 
     def next_deadline(self) -> float | None:
@@ -160,15 +161,17 @@ class Turn:
 
     # Requests
 
-    def _request(self, path: FiveTuple, message: Message, now: float) -> list[Action]:
+    def _request(self, five_tuple: FiveTuple, message: Message, now: float) -> list[Action]:
         if message.method == Method.BINDING:
-            reply = self._authentication.to_stranger(self._binding(path, message), now)
+            reply = self._authentication.to_unauthenticated(self._binding(five_tuple, message), now)
             return [] if reply is None else [reply]
         handler = _HANDLERS.get(message.method)
         if handler is None:
             self.ledger.drop("unknown_method", len(message.raw))
             return []
-        signed = self._authentication.check(path, message, now, self.allocations.by_path.get(path))
+        signed = self._authentication.check(
+            five_tuple, message, now, self.allocations.by_five_tuple.get(five_tuple)
+        )
         if not isinstance(signed, Signed):
             return [] if signed is None else [signed]
         try:
@@ -177,18 +180,18 @@ class Turn:
             return handler(self, signed)
         except Refusal as refusal:
             key = signed.key if self.settings.sign_errors else None
-            return [refuse(path, message, refusal.error, refusal.attributes(), key)]
+            return [refuse(five_tuple, message, refusal.error, refusal.attributes(), key)]
 
     @staticmethod
-    def _binding(path: FiveTuple, message: Message) -> ToClient:
+    def _binding(five_tuple: FiveTuple, message: Message) -> ToClient:
         if unknown := message.unknown():
             refusal = Refusal(Error.UNKNOWN_ATTRIBUTE, unknown)
-            return refuse(path, message, refusal.error, refusal.attributes())
-        mapped = xor_address(Attribute.XOR_MAPPED_ADDRESS, path.client, message.transaction)
-        return ToClient(path, build(Method.BINDING, Class.SUCCESS, message.transaction, [mapped]))
+            return refuse(five_tuple, message, refusal.error, refusal.attributes())
+        mapped = xor_address(Attribute.XOR_MAPPED_ADDRESS, five_tuple.client, message.transaction)
+        return ToClient(five_tuple, build(Method.BINDING, Class.SUCCESS, message.transaction, [mapped]))
 
     def _own(self, signed: Signed) -> Allocation:
-        allocation = self.allocations.by_path.get(signed.path)
+        allocation = self.allocations.by_five_tuple.get(signed.five_tuple)
         if allocation is None:
             raise Refusal(Error.ALLOCATION_MISMATCH)
         if allocation.username != signed.username:
@@ -196,24 +199,24 @@ class Turn:
         return allocation
 
     def _allocate(self, signed: Signed) -> list[Action]:
-        existing = self.allocations.by_path.get(signed.path)
+        existing = self.allocations.by_five_tuple.get(signed.five_tuple)
         if existing is not None:
             if existing.transaction == signed.message.transaction and existing.username == signed.username:
-                return [ToClient(signed.path, existing.reply)]
+                return [ToClient(signed.five_tuple, existing.reply)]
             raise Refusal(Error.ALLOCATION_MISMATCH)
         wanted = AllocateRequest.read(signed.message, self.settings)
-        if not self.allocations.has_room(signed.path.client, signed.username):
+        if not self.allocations.has_room(signed.five_tuple.client, signed.username):
             raise Refusal(Error.ALLOCATION_QUOTA_REACHED)
         addresses, token = self._relay_addresses(wanted, signed)
         allocation = Allocation(
-            signed.path,
+            signed.five_tuple,
             signed.username,
             signed.key,
             signed.message.transaction,
             self.ledger.allocation(
-                transport=signed.path.transport,
-                client=signed.path.client,
-                server=signed.path.server,
+                transport=signed.five_tuple.transport,
+                client=signed.five_tuple.client,
+                server=signed.five_tuple.server,
                 username=signed.username.decode(errors="replace"),
                 relayed=[str(address) for address in addresses],
                 peers_remembered=self.settings.limits.peers_remembered,
@@ -243,8 +246,8 @@ class Turn:
             raise Refusal(Error.INSUFFICIENT_CAPACITY)
         addresses = [Address(host, port)]
         if wanted.second_family:
-            second_host = self.settings.relay_host(2)
-            second = self._ports.take(2, now) if second_host is not None else None
+            second_host = self.settings.relay_host(AddressFamily.IPV6)
+            second = self._ports.take(AddressFamily.IPV6, now) if second_host is not None else None
             if second is not None and second_host is not None:
                 addresses.append(Address(second_host, second))
         if not wanted.reserve_next:
@@ -252,7 +255,9 @@ class Turn:
         token = secrets.token_bytes(8)
         until = now + self.settings.reservation_lifetime
         self.allocations.reserve(
-            Reservation(token, signed.username, source_of(signed.path.client), Address(host, port + 1), until)
+            Reservation(
+                token, signed.username, source_of(signed.five_tuple.client), Address(host, port + 1), until
+            )
         )
         return addresses, token
 
@@ -262,11 +267,11 @@ class Turn:
         transaction = signed.message.transaction
         attributes = [xor_address(Attribute.XOR_RELAYED_ADDRESS, each, transaction) for each in addresses]
         attributes.append(attribute(Attribute.LIFETIME, int(wanted.lifetime).to_bytes(4, "big")))
-        attributes.append(xor_address(Attribute.XOR_MAPPED_ADDRESS, signed.path.client, transaction))
+        attributes.append(xor_address(Attribute.XOR_MAPPED_ADDRESS, signed.five_tuple.client, transaction))
         if token is not None:
             attributes.append(attribute(Attribute.RESERVATION_TOKEN, token))
         if wanted.second_family and len(addresses) == 1:
-            known = self.settings.relay_host(2) is not None
+            known = self.settings.relay_host(AddressFamily.IPV6) is not None
             error = Error.INSUFFICIENT_CAPACITY if known else Error.ADDRESS_FAMILY_NOT_SUPPORTED
             value = b"\2\0" + error_value(error)[2:]
             attributes.append(attribute(Attribute.ADDRESS_ERROR_CODE, value))
@@ -419,7 +424,7 @@ class Turn:
         channel = allocation.channel_of.get(peer)
         if channel is not None and permissions.open_until(channel) > now:
             channel.flow.to_client.count(payload)
-            return [ToClient(allocation.path, channel_header(channel.number, len(payload)) + payload)]
+            return [ToClient(allocation.five_tuple, channel_header(channel.number, len(payload)) + payload)]
         if not permissions.permits(allocation, peer.host, now):
             allocation.record.drop("no_permission", len(payload))
             return []
@@ -429,7 +434,9 @@ class Turn:
             xor_address(Attribute.XOR_PEER_ADDRESS, peer, transaction),
             attribute(Attribute.DATA, payload),
         )
-        return [ToClient(allocation.path, build(Method.DATA, Class.INDICATION, transaction, attributes))]
+        return [
+            ToClient(allocation.five_tuple, build(Method.DATA, Class.INDICATION, transaction, attributes))
+        ]
 
     def _drop(self, allocation: Allocation | None, reason: str, size: int) -> None:
         if allocation is None:

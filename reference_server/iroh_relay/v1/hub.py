@@ -9,10 +9,14 @@ import struct
 from collections.abc import Callable
 from enum import IntEnum
 
-from ..ledger import PairRecord
-from . import handshake_v1
-from .client import Client, Lane
-from .frames_v1 import (
+from ...ledger import PairRecord
+from ..client import Client, Lane
+from ..framing import FrameError
+from ..hub import PACKET_HEAD, Hub, Parts
+from ..limits import Meter, Unlimited
+from ..signatures import LoginRefused
+from . import handshake
+from .frames import (
     CHALLENGE_LENGTH,
     MAX_BODY,
     ClientAuth,
@@ -29,10 +33,6 @@ from .frames_v1 import (
     decode,
     encode,
 )
-from .framing import FrameError
-from .hub import PACKET_HEAD, Hub, Parts
-from .limits import Meter, Unlimited
-from .signatures import LoginRefused
 
 __all__ = ["HubV1"]
 
@@ -90,13 +90,13 @@ class HubV1(Hub):
         auth = decode(kind, body, client.version, valid_key=self._valid_key)
         if not isinstance(auth, ClientAuth):
             raise LoginRefused("the first frame is not ClientAuth")
-        if not handshake_v1.is_proved(auth, client.challenge, self._signatures):
-            self._say(client, ServerDeniesAuth(handshake_v1.SIGNATURE_INVALID))
+        if not handshake.is_proved(auth, client.challenge, self._signatures):
+            self._say(client, ServerDeniesAuth(handshake.SIGNATURE_INVALID))
             raise LoginRefused("bad signature")
         client.key = auth.key
 
     def _deny(self, client: Client) -> None:
-        self._say(client, ServerDeniesAuth(handshake_v1.NOT_AUTHORIZED))
+        self._say(client, ServerDeniesAuth(handshake.NOT_AUTHORIZED))
 
     def _welcome(self, client: Client, now: float) -> None:
         self._say(client, ServerConfirmsAuth())

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
-from .framing import HEADER, PING_LENGTH, FrameError, check_header, exactly, leading_key
-from .keys import KEY_LENGTH, is_point
+from ..framing import HEADER, PING_LENGTH, FrameError, check_header, exactly, leading_key
+from ..keys import KEY_LENGTH, is_point
 
 __all__ = [
     "ClientAuth",

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 from websockets.utils import accept_key
 
-from .http import Answer, Headers, Request, Responder, Transport, Upgrade
+from .http1 import Answer, Headers, Request, Responder, Transport, Upgrade
 
 __all__ = ["captive_portal", "relay"]
 

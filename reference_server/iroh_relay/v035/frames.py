@@ -3,7 +3,7 @@
 derp:       type u8 | length u32 big-endian | body
 websocket:  one binary message = type u8 | body
 
-Frames of the later generation are in frames_v1.py.
+Frames of the later generation are in v1/frames.py.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
-from .framing import HEADER, PING_LENGTH, FrameError, check_header, exactly, leading_key
-from .keys import KEY_LENGTH, is_point
+from ..framing import HEADER, PING_LENGTH, FrameError, check_header, exactly, leading_key
+from ..keys import KEY_LENGTH, is_point
 
 __all__ = [
     "ClientInfo",

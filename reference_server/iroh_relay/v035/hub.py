@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..client import Client, Lane, State
+from ..framing import FrameError
+from ..hub import DISCO_MAGIC, PACKET_HEAD, Hub, Parts
+from ..limits import Meter, Unlimited
+from ..signatures import LoginRefused
 from . import handshake
-from .client import Client, Lane, State
 from .frames import (
     MAX_BODY,
     ClientInfo,
@@ -17,10 +21,6 @@ from .frames import (
     decode,
     encode,
 )
-from .framing import FrameError
-from .hub import DISCO_MAGIC, PACKET_HEAD, Hub, Parts
-from .limits import Meter, Unlimited
-from .signatures import LoginRefused
 
 __all__ = ["Hub035"]
 

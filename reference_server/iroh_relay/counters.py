@@ -1,14 +1,10 @@
-"""Counters of the relay and their OpenMetrics text, with the names of iroh-relay 0.35, and two of 1.x."""
+"""Counters of the relay, with the names of iroh-relay 0.35, and two of 1.x. `http.metrics` renders them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from .http import Answer, Request, Responder
-from .stun import StunCounters
-
-__all__ = ["RelayCounters", "render", "responder"]
+__all__ = ["RelayCounters"]
 
 
 @dataclass(slots=True)
@@ -61,22 +57,3 @@ class RelayCounters:
             self.disco_packets_dropped += packets
         else:
             self.send_packets_dropped += packets
-
-
-def render(groups: Mapping[str, RelayCounters | StunCounters]) -> str:
-    """OpenMetrics text: every counter of every group, as `GROUP_NAME_total`."""
-    lines: list[str] = []
-    for group, counters in groups.items():
-        for name, value in asdict(counters).items():
-            lines += [f"# TYPE {group}_{name} counter", f"{group}_{name}_total {value}"]
-    return "\n".join([*lines, "# EOF", ""])
-
-
-def responder(relay: RelayCounters, stun: StunCounters) -> Responder:
-    """Answers every request with the metrics, whatever its path, as upstream does."""
-
-    def respond(_request: Request) -> Answer:
-        text = render({"stun": stun, "relayserver": relay})
-        return Answer(200, (("Content-Type", "text/plain; charset=utf-8"),), text.encode())
-
-    return respond

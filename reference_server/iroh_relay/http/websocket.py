@@ -5,7 +5,7 @@ from __future__ import annotations
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN, SERVER, Protocol
 
-from .framing import HEADER, frame_spans
+from ..framing import HEADER, frame_spans
 
 __all__ = ["WebSocket"]
 

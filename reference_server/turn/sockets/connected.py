@@ -11,22 +11,18 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from socket import socket
-from typing import TYPE_CHECKING
 
+from ..allocations import Allocation, Channel
+from ..ledger import CLASS_OF, OTHER, AllocationRecord
+from ..stun import Address
 from . import segments
-from .allocations import Allocation, Channel
-from .ledger import CLASS_OF, OTHER, AllocationRecord, Tally
+from .fast_path import FastPath, Route
 from .mmsg import HEADER, SLOTS, STRIDE
-from .stun import Address
-from .udp import BUFFER, UdpListener, address_of, bind_udp
+from .udp import BUFFER, Arrive, Receive, address_of, bind_udp
 
-if TYPE_CHECKING:
-    from .shell import Shell
-
-__all__ = ["ChannelSocket", "ClientSocket", "Way"]
+__all__ = ["ChannelSocket", "ClientSocket"]
 
 BATCHES = 4
 """Rounds of one socket before it is the turn of others."""
@@ -38,57 +34,30 @@ FLOOD = 512
 """So many of those, and hardly any others, before UDP_GRO may be worth its price for the others."""
 MOST_STRAYS = BUFFER // 256
 """More datagrams than fit into the kernel's buffer of a socket, in which each takes twice as much at the least."""
+Stray = Callable[[bytes, Address], None]
+"""Takes a datagram of somebody else, which a socket got before it was connected, and its sender."""
 _HEAD = struct.Struct(">HH")
-
-
-class Way:
-    """Where data of one channel goes: looked up once, good until something changes or its time is over.
-
-    `header` is the channel number that whoever is at the outlet knows the sender by; None: a peer, who gets the bare
-    payload. `packets` and `volume` count by class; `also` is the other client's tally when the peer is its relay.
-    """
-
-    __slots__ = (
-        *("also", "changes", "descriptor", "header", "number", "outlet", "packets", "until", "volume"),
-    )
-
-    def __init__(
-        self,
-        changes: int,
-        until: float,
-        number: int,
-        outlet: socket,
-        *,
-        header: int | None,
-        tally: Tally,
-        also: Tally | None = None,
-    ) -> None:
-        self.changes = changes
-        self.until = until
-        self.number = number
-        self.outlet = outlet
-        self.descriptor = outlet.fileno()
-        self.header = header
-        self.packets = tally.packets
-        self.volume = tally.bytes
-        self.also = also
 
 
 class Connected(ABC):
     """Raises `OSError` when there can be no such socket."""
 
     __slots__ = (
-        *("_alone", "_flood", "_record", "_room", "_segmented", "_shell", "_way", "descriptor", "socket"),
+        *("_alone", "_fast_path", "_flood", "_record", "_room", "_route", "_segmented"),
+        *("descriptor", "socket"),
     )
 
     offset: int
     """Where in a slot of the batch a datagram is received."""
 
-    def __init__(self, shell: Shell, bind: Address, remote: Address, record: AllocationRecord) -> None:
-        self._shell = shell
+    def __init__(
+        self, fast_path: FastPath, bind: Address, remote: Address, record: AllocationRecord, stray: Stray
+    ) -> None:
+        batch = fast_path.batch
+        self._fast_path = fast_path
         self._record = record
-        self._room = shell.batch.room_for_payload if self.offset else shell.batch.room
-        self._way: Way | None = None
+        self._room = batch.room_for_payload if self.offset else batch.room
+        self._route: Route | None = None
         """That was used last."""
         self._alone = ALONE
         self._flood = 0
@@ -100,15 +69,15 @@ class Connected(ABC):
             self.socket.close()
             raise
         self.descriptor = self.socket.fileno()
-        shell.loop.add(self.descriptor, self._ready)
+        fast_path.loop.add(self.descriptor, self._ready)
         # Between bind and connect the kernel may have put datagrams of anybody here.
         with suppress(OSError):
             for _ in range(MOST_STRAYS):  # what comes later is the remote end's, who must not keep us here
                 data, name = self.socket.recvfrom(65535)
-                self._stray(data, address_of(name))
+                stray(data, address_of(name))
 
     def close(self) -> None:
-        self._shell.loop.remove(self.descriptor)
+        self._fast_path.loop.remove(self.descriptor)
         self.socket.close()
 
     @property
@@ -133,7 +102,7 @@ class Connected(ABC):
             self._joined(size, segment)
 
     def _read_batches(self) -> None:
-        batch = self._shell.batch
+        batch = self._fast_path.batch
         vector = batch.into_payload if self.offset else batch.into_start
         read = 0
         for _ in range(BATCHES):
@@ -157,31 +126,31 @@ class Connected(ABC):
         if self._flood >= FLOOD:
             self._segmented = segments.join_received(self.socket)
 
-    def _send_one(self, way: Way, size: int) -> None:
+    def _send_one(self, route: Route, size: int) -> None:
         """Send the payload in the first slot on."""
-        batch, header = self._shell.batch, way.header
+        batch, header = self._fast_path.batch, route.header
         kind = CLASS_OF[batch.buffer[HEADER]] if size else OTHER
-        way.packets[kind] += 1
-        way.volume[kind] += size
-        if way.also is not None:
-            way.also.add(kind, 1, size)
+        route.packets[kind] += 1
+        route.volume[kind] += size
+        if route.also is not None:
+            route.also.add(kind, 1, size)
         start = HEADER
         if header is not None:
             start = 0
             _HEAD.pack_into(batch.buffer, 0, header, size)
         data = batch.view[start : HEADER + size]
         try:
-            way.outlet.send(data)
+            route.outlet.send(data)
         except OSError:
-            if not segments.send_one(way.outlet, data):
+            if not segments.send_one(route.outlet, data):
                 self._record.drop("not_sent", size)
 
-    def _send_run(self, way: Way, sizes: Sequence[int], first: int) -> None:
+    def _send_run(self, route: Route, sizes: Sequence[int], first: int) -> None:
         """Send payloads of these sizes on, which lie in the slots from `first` on."""
-        batch, header = self._shell.batch, way.header
+        batch, header = self._fast_path.batch, route.header
         buffer = batch.buffer
         vector, more = (batch.from_payload, 0) if header is None else (batch.from_start, HEADER)
-        lengths, packets, volume, also = vector.sizes, way.packets, way.volume, way.also
+        lengths, packets, volume, also = vector.sizes, route.packets, route.volume, route.also
         for slot, size in enumerate(sizes, first):
             at = slot * STRIDE
             kind = CLASS_OF[buffer[at + HEADER]] if size else OTHER
@@ -192,31 +161,27 @@ class Connected(ABC):
             if header is not None:
                 _HEAD.pack_into(buffer, at, header, size)
             lengths[2 * slot + 1] = size + more
-        unsent = batch.send(way.descriptor, vector, first, first + len(sizes))
+        unsent = batch.send(route.descriptor, vector, first, first + len(sizes))
         if unsent:
             self._record.drop("not_sent", sum(sizes[-unsent:]), unsent)
 
-    def _send_equal(self, way: Way, start: int, step: int, count: int, size: int) -> None:
+    def _send_equal(self, route: Route, start: int, step: int, count: int, size: int) -> None:
         """Send `count` payloads of `size` bytes on, which lie in the first slot, `step` bytes from start to start."""
-        batch = self._shell.batch
+        batch = self._fast_path.batch
         end = start + count * step
         kinds = batch.buffer[start:end:step].translate(CLASS_OF) if size else bytearray([OTHER]) * count
         for kind in set(kinds):
             number = kinds.count(kind)
-            way.packets[kind] += number
-            way.volume[kind] += number * size
-            if way.also is not None:
-                way.also.add(kind, number, number * size)
-        head = b"" if way.header is None else _HEAD.pack(way.header, size)
+            route.packets[kind] += number
+            route.volume[kind] += number * size
+            if route.also is not None:
+                route.also.add(kind, number, number * size)
+        head = b"" if route.header is None else _HEAD.pack(route.header, size)
         unsent = segments.send(
-            way.outlet, [batch.view[at : at + size] for at in range(start, end, step)], head
+            route.outlet, [batch.view[at : at + size] for at in range(start, end, step)], head
         )
         if unsent:
             self._record.drop("not_sent", unsent * size, unsent)
-
-    @abstractmethod
-    def _stray(self, data: bytes, sender: Address) -> None:
-        """A datagram of somebody else."""
 
     @abstractmethod
     def _one(self, size: int) -> None:
@@ -234,71 +199,73 @@ class Connected(ABC):
 class ClientSocket(Connected):
     """The connected socket of a client with an allocation."""
 
-    __slots__ = ("_allocation", "_listener", "_path")
+    __slots__ = ("_allocation", "_five_tuple", "_receive")
 
     offset = 0
 
-    def __init__(self, shell: Shell, listener: UdpListener, allocation: Allocation) -> None:
-        self._listener = listener
+    def __init__(
+        self, fast_path: FastPath, bind: Address, allocation: Allocation, receive: Receive, stray: Stray
+    ) -> None:
         self._allocation = allocation
-        self._path = allocation.path
-        super().__init__(shell, listener.address, allocation.path.client, allocation.record)
+        self._five_tuple = allocation.five_tuple
+        self._receive = receive
+        super().__init__(fast_path, bind, allocation.five_tuple.client, allocation.record, stray)
 
     def send(self, data: bytes) -> None:
         if not segments.send_one(self.socket, data):
             self._record.drop("not_sent", len(data))
 
-    def _stray(self, data: bytes, sender: Address) -> None:
-        self._shell.waiting.append((self._listener, data, sender))
-
-    def _way_of(self, number: int) -> Way | None:
+    def _route_of(self, number: int) -> Route | None:
         """None: `Turn` has to look at it."""
-        shell, way = self._shell, self._way
-        if way is None or way.number != number or way.changes != shell.changes or way.until <= shell.loop.now:
+        fast, route = self._fast_path, self._route
+        if (
+            route is None
+            or route.number != number
+            or route.changes != fast.changes
+            or route.until <= fast.loop.now
+        ):
             channel = self._allocation.channels.get(number)
-            way = self._way = None if channel is None else shell.way_out(channel)
-        return way
+            route = self._route = None if channel is None else fast.route_to_peer(channel)
+        return route
 
     def _to_turn(self, start: int, size: int) -> None:
-        shell = self._shell
-        data = bytes(shell.batch.view[start : start + size])
-        shell.perform(shell.turn.receive(self._path, data, shell.loop.now))
+        self._receive(self._five_tuple, bytes(self._fast_path.batch.view[start : start + size]))
 
     def _one(self, size: int) -> None:
-        number, length = _HEAD.unpack_from(self._shell.batch.buffer)
-        way = self._way_of(number) if HEADER + length <= size else None
-        if way is None:
+        number, length = _HEAD.unpack_from(self._fast_path.batch.buffer)
+        route = self._route_of(number) if HEADER + length <= size else None
+        if route is None:
             self._to_turn(0, size)
         else:
-            self._send_one(way, length)
+            self._send_one(route, length)
 
     def _several(self, sizes: list[int]) -> None:
-        buffer = self._shell.batch.buffer
+        buffer = self._fast_path.batch.buffer
         run: list[int] = []
-        way: Way | None = None
+        route: Route | None = None
         for slot, size in enumerate(sizes):
             number, length = _HEAD.unpack_from(buffer, slot * STRIDE)
             whole = HEADER + length <= size
-            if run and way is not None and not (whole and number == way.number):
-                self._send_run(way, run, slot - len(run))
+            if run and route is not None and not (whole and number == route.number):
+                self._send_run(route, run, slot - len(run))
                 run = []
             if not run:
-                way = self._way_of(number) if whole else None
-            if way is None:
+                route = self._route_of(number) if whole else None
+            if route is None:
                 self._to_turn(slot * STRIDE, size)
             else:
                 run.append(length)
-        if run and way is not None:
-            self._send_run(way, run, len(sizes) - len(run))
+        if run and route is not None:
+            self._send_run(route, run, len(sizes) - len(run))
 
     def _joined(self, size: int, segment: int) -> None:
-        buffer = self._shell.batch.buffer
+        buffer = self._fast_path.batch.buffer
         start = 0
         while start < size:
             number, length = _HEAD.unpack_from(buffer, start)
             end = min(start + segment, size)
-            way = self._way_of(number) if start + HEADER + length <= end else None
-            if way is None:
+            route = self._route_of(number) if start + HEADER + length <= end else None
+            if route is None:
                 self._to_turn(start, end - start)
                 start = end
             else:
@@ -306,59 +273,59 @@ class ClientSocket(Connected):
                 count = (size - start - HEADER - length) // segment + 1
                 columns = [buffer[start + at : start + count * segment : segment] for at in range(HEADER)]
                 count = min(len(column) - len(column.lstrip(column[:1])) for column in columns)
-                self._send_equal(way, start + HEADER, segment, count, length)
+                self._send_equal(route, start + HEADER, segment, count, length)
                 start += count * segment
 
 
 class ChannelSocket(Connected):
     """A socket on a relay's port that is connected to the peer of a channel."""
 
-    __slots__ = ("_channel",)
+    __slots__ = ("_arrive", "_channel")
 
     offset = HEADER
 
-    def __init__(self, shell: Shell, bind: Address, channel: Channel) -> None:
+    def __init__(
+        self, fast_path: FastPath, bind: Address, channel: Channel, arrive: Arrive, stray: Stray
+    ) -> None:
         self._channel = channel
-        super().__init__(shell, bind, channel.peer, channel.allocation.record)
+        self._arrive = arrive
+        super().__init__(fast_path, bind, channel.peer, channel.allocation.record, stray)
 
-    def _stray(self, data: bytes, sender: Address) -> None:
-        self._shell.arrived.append((self._channel.relay.address, sender, data))
-
-    def _way_in(self) -> Way | None:
+    def _route_to_client(self) -> Route | None:
         """None: `Turn` has to look at it."""
-        shell, way = self._shell, self._way
-        if way is None or way.changes != shell.changes or way.until <= shell.loop.now:
-            way = self._way = shell.way_in(self._channel)
-        return way
+        fast, route = self._fast_path, self._route
+        if route is None or route.changes != fast.changes or route.until <= fast.loop.now:
+            route = self._route = fast.route_to_client(self._channel)
+        return route
 
     def _to_turn(self, start: int, size: int) -> None:
-        shell, channel = self._shell, self._channel
-        data = bytes(shell.batch.view[start : start + size])
-        shell.perform(shell.turn.arrive(channel.relay.address, channel.peer, data, shell.loop.now))
+        channel = self._channel
+        data = bytes(self._fast_path.batch.view[start : start + size])
+        self._arrive(channel.relay.address, channel.peer, data)
 
     def _one(self, size: int) -> None:
-        way = self._way_in()
-        if way is None:
+        route = self._route_to_client()
+        if route is None:
             self._to_turn(HEADER, size)
         else:
-            self._send_one(way, size)
+            self._send_one(route, size)
 
     def _several(self, sizes: list[int]) -> None:
-        way = self._way_in()
-        if way is not None:
-            self._send_run(way, sizes, 0)
+        route = self._route_to_client()
+        if route is not None:
+            self._send_run(route, sizes, 0)
             return
         for slot, size in enumerate(sizes):
             self._to_turn(slot * STRIDE + HEADER, size)
 
     def _joined(self, size: int, segment: int) -> None:
-        way = self._way_in()
+        route = self._route_to_client()
         whole, rest = divmod(size, segment)
         end = HEADER + whole * segment
-        if way is not None:
-            self._send_equal(way, HEADER, segment, whole, segment)
+        if route is not None:
+            self._send_equal(route, HEADER, segment, whole, segment)
             if rest:
-                self._send_equal(way, end, rest, 1, rest)
+                self._send_equal(route, end, rest, 1, rest)
             return
         for start in range(HEADER, end, segment):
             self._to_turn(start, segment)

@@ -9,7 +9,16 @@ import pytest
 
 from reference_server.turn.actions import AllocationEnded, ChannelEnded
 from reference_server.turn.settings import Limits, PortRange
-from reference_server.turn.stun import Address, Attribute, Class, Method, attribute, build, xor_address
+from reference_server.turn.stun import (
+    Address,
+    AddressFamily,
+    Attribute,
+    Class,
+    Method,
+    attribute,
+    build,
+    xor_address,
+)
 from tests.reference_server.turn.support import (
     IPV4_ONLY,
     PEER,
@@ -40,12 +49,12 @@ def test_success_carries_what_aioice_requires(client):
     assert reply.signed
     assert reply.relayed.host == SERVER.host
     assert 50000 <= reply.relayed.port <= 50999
-    assert reply.address(Attribute.XOR_MAPPED_ADDRESS) == client.path.client
+    assert reply.address(Attribute.XOR_MAPPED_ADDRESS) == client.five_tuple.client
     assert reply.lifetime == 600
 
 
 def test_relay_ip_is_what_clients_are_told():
-    world = World(replace(SETTINGS, relay_ips={1: "203.0.113.10"}))
+    world = World(replace(SETTINGS, relay_ips={AddressFamily.IPV4: "203.0.113.10"}))
     assert world.client().allocate().relayed.host == "203.0.113.10"
 
 
@@ -255,8 +264,8 @@ def test_permission_is_needed_for_both_directions_and_ignores_the_port(world, cl
     assert world.turn.arrive(relay, PEER, b"x", world.now) == []
     assert client.permit(PEER._replace(port=1)).ok
     assert to_peers(client.send(PEER, b"x")) == [(relay, PEER, b"x")]
-    [(path, data)] = to_clients(world.turn.arrive(relay, PEER, b"y", world.now))
-    assert path == client.path
+    [(five_tuple, data)] = to_clients(world.turn.arrive(relay, PEER, b"y", world.now))
+    assert five_tuple == client.five_tuple
     assert indicated(data) == (PEER, b"y")
     assert world.turn.arrive(relay, OTHER_PEER, b"x", world.now) == []
     assert world.allocations()[0]["drops"]["no_permission"] == {"packets": 3, "bytes": 3}
@@ -315,8 +324,10 @@ def test_channel_carries_both_directions(world, client):
     relay = client.allocate().relayed
     assert client.bind(PEER).ok
     assert to_peers(client.send_channel(b"\x80data")) == [(relay, PEER, b"\x80data")]
-    assert to_clients(world.turn.arrive(relay, PEER, b"", world.now)) == [(client.path, b"\x40\0\0\0")]
-    assert to_clients(world.turn.arrive(relay, PEER, b"abc", world.now)) == [(client.path, b"\x40\0\0\3abc")]
+    assert to_clients(world.turn.arrive(relay, PEER, b"", world.now)) == [(client.five_tuple, b"\x40\0\0\0")]
+    assert to_clients(world.turn.arrive(relay, PEER, b"abc", world.now)) == [
+        (client.five_tuple, b"\x40\0\0\3abc")
+    ]
     elsewhere = PEER._replace(port=5001)
     [(_, data)] = to_clients(world.turn.arrive(relay, elsewhere, b"z", world.now))
     assert indicated(data) == (elsewhere, b"z")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from socket import (
-    AF_INET,
-    AF_INET6,
     IPPROTO_IPV6,
     IPV6_V6ONLY,
     SO_RCVBUF,
@@ -16,17 +14,20 @@ from socket import (
     SOL_SOCKET,
     socket,
 )
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .actions import ToPeer
-from .allocations import FiveTuple
-from .settings import Transport, TurnSettings
-from .stun import Address
+from ..actions import ToPeer
+from ..allocations import FiveTuple
+from ..settings import Transport, TurnSettings
+from ..stun import Address, AddressFamily
+from .epoll import EpollLoop
 
-if TYPE_CHECKING:
-    from .shell import Shell
+__all__ = ["Arrive", "Receive", "RelayTable", "UdpListener", "address_of", "bind_udp"]
 
-__all__ = ["RelayTable", "UdpListener", "address_of", "bind_udp"]
+Receive = Callable[[FiveTuple, bytes], None]
+"""Takes one datagram, or one frame of a stream, from a client."""
+Arrive = Callable[[Address, Address, bytes], None]
+"""Takes one datagram at a relay's address, from a peer: relay, peer, payload."""
 
 BUFFER = 1 << 20
 """Of each socket in the kernel; the system's rmem_max may allow less."""
@@ -40,9 +41,9 @@ def bind_udp(address: Address, *, shared: bool = False) -> socket:
     The first one of an address is bound without SO_REUSEPORT: a port that any other program has, be it another
     TURN server of the same user, is an error. Only afterwards it agrees to sharing with sockets that are `shared`.
     """
-    result = socket(AF_INET6 if address.family == 2 else AF_INET, SOCK_DGRAM)
+    result = socket(address.family.socket_family, SOCK_DGRAM)
     try:
-        if address.family == 2:
+        if address.family is AddressFamily.IPV6:
             result.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 1)
         if shared:
             result.setsockopt(SOL_SOCKET, SO_REUSEPORT, 1)
@@ -69,12 +70,13 @@ def address_of(name: Any) -> Address:
 class UdpListener:
     """Where clients come first. What has an allocation gets a socket of its own, as long as there are descriptors."""
 
-    def __init__(self, shell: Shell, bound: socket) -> None:
+    def __init__(self, loop: EpollLoop, bound: socket, receive: Receive) -> None:
         prepare(bound)
         self.socket = bound
         self.address = address_of(bound.getsockname())
-        self._shell = shell
-        shell.loop.add(bound.fileno(), self._ready)
+        self._loop = loop
+        self._receive = receive
+        loop.add(bound.fileno(), self._ready)
 
     def _ready(self, _events: int) -> None:
         for _ in range(AT_ONCE):
@@ -87,27 +89,27 @@ class UdpListener:
             self.received(data, address_of(name))
 
     def received(self, data: bytes, client: Address) -> None:
-        path = FiveTuple(Transport.UDP, client, self.address)
-        self._shell.perform(self._shell.turn.receive(path, data, self._shell.loop.now))
+        self._receive(FiveTuple(Transport.UDP, client, self.address), data)
 
     def send(self, data: bytes, client: Address) -> None:
         with suppress(OSError):
             self.socket.sendto(data, client)
 
     def close(self) -> None:
-        self._shell.loop.remove(self.socket.fileno())
+        self._loop.remove(self.socket.fileno())
         self.socket.close()
 
 
 class RelaySocket:
     """The unconnected socket of a relay: for peers without a channel, and for Send."""
 
-    def __init__(self, shell: Shell, bind: Address, relay: Address) -> None:
+    def __init__(self, loop: EpollLoop, bind: Address, relay: Address, arrive: Arrive) -> None:
         """`bind` is where it listens, `relay` what clients are told. Raises `OSError`."""
         self.address = relay
-        self._shell = shell
+        self._loop = loop
+        self._arrive = arrive
         self.socket = bind_udp(bind)
-        shell.loop.add(self.socket.fileno(), self._ready)
+        loop.add(self.socket.fileno(), self._ready)
 
     def send(self, payload: bytes, peer: Address) -> bool:
         """Whether the kernel took it."""
@@ -123,11 +125,10 @@ class RelaySocket:
         return True
 
     def close(self) -> None:
-        self._shell.loop.remove(self.socket.fileno())
+        self._loop.remove(self.socket.fileno())
         self.socket.close()
 
     def _ready(self, _events: int) -> None:
-        shell = self._shell
         for _ in range(AT_ONCE):
             try:
                 data, name = self.socket.recvfrom(65535)
@@ -135,28 +136,31 @@ class RelaySocket:
                 return
             except OSError:
                 continue
-            shell.perform(shell.turn.arrive(self.address, address_of(name), data, shell.loop.now))
+            self._arrive(self.address, address_of(name), data)
 
 
 class RelayTable:
     """The relay sockets of a server, as `Turn` wants them (`RelaySockets`)."""
 
-    def __init__(self, shell: Shell, settings: TurnSettings, hosts: Mapping[int, str]) -> None:
+    def __init__(
+        self, loop: EpollLoop, settings: TurnSettings, hosts: Mapping[AddressFamily, str], arrive: Arrive
+    ) -> None:
         """`hosts` are the addresses to bind, by family; the settings know the ones that clients are told."""
-        self._shell = shell
+        self._loop = loop
+        self._arrive = arrive
         self._settings = settings
         self._hosts = hosts
         self._sockets: dict[Address, RelaySocket] = {}
 
-    def open(self, family: int, port: int) -> bool:
+    def open(self, family: AddressFamily, port: int) -> bool:
         relay = self._told(family, port)
         try:
-            self._sockets[relay] = RelaySocket(self._shell, self.bound(relay), relay)
+            self._sockets[relay] = RelaySocket(self._loop, self.bound(relay), relay, self._arrive)
         except OSError:
             return False
         return True
 
-    def close(self, family: int, port: int) -> None:
+    def close(self, family: AddressFamily, port: int) -> None:
         self._sockets.pop(self._told(family, port)).close()
 
     def close_all(self) -> None:
@@ -173,7 +177,7 @@ class RelayTable:
         """Where the sockets of a relay are bound."""
         return Address(self._hosts[relay.family], relay.port)
 
-    def _told(self, family: int, port: int) -> Address:
+    def _told(self, family: AddressFamily, port: int) -> Address:
         host = self._settings.relay_host(family)
         assert host is not None
         return Address(host, port)

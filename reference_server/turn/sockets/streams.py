@@ -6,23 +6,25 @@ import errno
 import os
 import select
 import ssl
+from collections import Counter
+from collections.abc import Callable, Container
 from contextlib import suppress
 from socket import IPPROTO_TCP, TCP_NODELAY, socket
-from typing import TYPE_CHECKING
 
-from .allocations import FiveTuple
-from .settings import Transport
-from .stun import HEADER_SIZE
-from .udp import address_of
+from ..allocations import FiveTuple, source_of
+from ..ledger import TurnLedger
+from ..settings import Limits, Transport
+from ..stun import HEADER_SIZE
+from .epoll import EpollLoop
+from .udp import Receive, address_of
 
-if TYPE_CHECKING:
-    from .shell import Shell
-
-__all__ = ["FramingError", "StreamClient", "StreamListener", "take_frames"]
+__all__ = ["FramingError", "StreamListener", "Streams", "take_frames"]
 
 CHUNK = 65536
 ACCEPTS = 64
 """Connections of one listener before it is the turn of others."""
+SWEEP = 1.0
+"""Seconds between two looks for connections that are too slow."""
 
 
 class FramingError(Exception):
@@ -54,19 +56,93 @@ def take_frames(buffer: bytearray) -> list[bytes]:
     return frames
 
 
+class Streams:
+    """Every TCP and TLS connection of a server, with the bounds on their number and their slowness."""
+
+    def __init__(
+        self,
+        loop: EpollLoop,
+        limits: Limits,
+        ledger: TurnLedger,
+        *,
+        receive: Receive,
+        disconnected: Callable[[FiveTuple], None],
+    ) -> None:
+        self.loop = loop
+        self.limits = limits
+        self.ledger = ledger
+        self.receive = receive
+        self.disconnected = disconnected
+        self._open: dict[FiveTuple, StreamClient] = {}
+        self._unflushed: dict[StreamClient, None] = {}
+        self._of_source: Counter[str] = Counter()
+        self._next_sweep = loop.now + SWEEP
+
+    def get(self, five_tuple: FiveTuple) -> StreamClient | None:
+        return self._open.get(five_tuple)
+
+    def accept(self, connection: socket, five_tuple: FiveTuple, tls: ssl.SSLContext | None) -> None:
+        """Serve one more connection, or close it when there are too many, or too many from there."""
+        limits, source = self.limits, source_of(five_tuple.client)
+        if len(self._open) >= limits.connections or self._of_source[source] >= limits.connections_per_source:
+            connection.close()
+            return
+        self._of_source[source] += 1
+        self._open[five_tuple] = StreamClient(self, connection, five_tuple, tls)
+
+    def flush_later(self, client: StreamClient) -> None:
+        """At the end of this turn of the loop."""
+        self._unflushed[client] = None
+
+    def flush(self) -> None:
+        unflushed, self._unflushed = self._unflushed, {}
+        for client in unflushed:
+            client.flush()
+
+    def forget(self, client: StreamClient) -> None:
+        self._open.pop(client.five_tuple, None)
+        self._unflushed.pop(client, None)
+        source = source_of(client.five_tuple.client)
+        self._of_source[source] -= 1
+        if not self._of_source[source]:
+            del self._of_source[source]
+
+    def next_deadline(self) -> float | None:
+        """When `sweep` wants to be called; None while there is nobody to be slow."""
+        return self._next_sweep if self._open else None
+
+    def sweep(self, allocated: Container[FiveTuple]) -> None:
+        """Close connections that have been without an allocation for too long, if it is time to look for them."""
+        now = self.loop.now
+        if self._next_sweep > now:
+            return
+        self._next_sweep = now + SWEEP
+        for five_tuple, client in list(self._open.items()):
+            if now - client.idle_since > self.limits.half_open and five_tuple not in allocated:
+                client.close()
+
+    def close_all(self) -> None:
+        for client in list(self._open.values()):
+            client.close()
+
+
 class StreamListener:
-    def __init__(self, shell: Shell, bound: socket, transport: Transport, tls: ssl.SSLContext | None) -> None:
+    """One listening socket of TCP or, with a context, TLS."""
+
+    def __init__(
+        self, streams: Streams, bound: socket, transport: Transport, tls: ssl.SSLContext | None
+    ) -> None:
         bound.setblocking(False)
         self.socket = bound
         self.address = address_of(bound.getsockname())
         self.transport = transport
-        self._shell = shell
+        self._streams = streams
         self._tls = tls
         self._spare = os.open(os.devnull, os.O_RDONLY)
-        shell.loop.add(bound.fileno(), self._ready)
+        streams.loop.add(bound.fileno(), self._ready)
 
     def close(self) -> None:
-        self._shell.loop.remove(self.socket.fileno())
+        self._streams.loop.remove(self.socket.fileno())
         self.socket.close()
         os.close(self._spare)
 
@@ -87,23 +163,22 @@ class StreamListener:
                 if error.errno in (errno.EMFILE, errno.ENFILE):
                     self._refuse_one()
                 continue
-            client = address_of(name)
-            if not self._shell.admit(client):
-                accepted.close()
-                continue
-            path = FiveTuple(self.transport, client, self.address)
-            StreamClient(self._shell, accepted, path, self._tls)
+            self._streams.accept(
+                accepted, FiveTuple(self.transport, address_of(name), self.address), self._tls
+            )
 
 
 class StreamClient:
     """One connection. `record` counts the bytes of its socket; `idle_since` is when it last had an allocation."""
 
-    def __init__(self, shell: Shell, connection: socket, path: FiveTuple, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, streams: Streams, connection: socket, five_tuple: FiveTuple, tls: ssl.SSLContext | None
+    ) -> None:
         connection.setblocking(False)
         connection.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-        self.path = path
-        self.idle_since = shell.loop.now
-        self._shell = shell
+        self.five_tuple = five_tuple
+        self.idle_since = streams.loop.now
+        self._streams = streams
         self._socket = connection
         self._descriptor = connection.fileno()
         self._received = bytearray()
@@ -112,24 +187,20 @@ class StreamClient:
         self._unsent = bytearray()
         self._writing = False
         self._closed = False
-        self._record = shell.turn.ledger.connection(path.transport, str(path.client))
+        self._record = streams.ledger.connection(five_tuple.transport, str(five_tuple.client))
         self._tls: ssl.SSLObject | None = None
         if tls is not None:
             self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             self._tls = tls.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._established = tls is None
-        shell.streams[path] = self
-        shell.loop.add(self._descriptor, self._ready)
+        streams.loop.add(self._descriptor, self._ready)
 
     def write(self, message: bytes) -> bool:
         """Queue a message with its padding; False when too much is waiting already and it was dropped."""
-        if (
-            self._closed
-            or len(self._plain) + len(self._unsent) > self._shell.turn.settings.limits.write_queue
-        ):
+        if self._closed or len(self._plain) + len(self._unsent) > self._streams.limits.write_queue:
             return False
         self._plain += message + bytes(-len(message) % 4)
-        self._shell.unflushed[self] = None
+        self._streams.flush_later(self)
         return True
 
     def flush(self) -> None:
@@ -152,14 +223,12 @@ class StreamClient:
         if self._closed:
             return
         self._closed = True
-        shell = self._shell
-        shell.loop.remove(self._descriptor)
+        streams = self._streams
+        streams.loop.remove(self._descriptor)
         self._socket.close()
-        shell.streams.pop(self.path, None)
-        shell.unflushed.pop(self, None)
-        shell.leave(self.path.client)
-        shell.turn.ledger.closed(self._record)
-        shell.perform(shell.turn.disconnected(self.path, shell.loop.now))
+        streams.forget(self)
+        streams.ledger.closed(self._record)
+        streams.disconnected(self.five_tuple)
 
     def _ready(self, events: int) -> None:
         try:
@@ -184,10 +253,9 @@ class StreamClient:
         else:
             self._incoming.write(data)
             self._decrypt(self._tls)
-        shell = self._shell
         for frame in take_frames(self._received):
             self._record.frames_in += 1
-            shell.perform(shell.turn.receive(self.path, frame, shell.loop.now))
+            self._streams.receive(self.five_tuple, frame)
 
     def _decrypt(self, tls: ssl.SSLObject) -> None:
         with suppress(ssl.SSLWantReadError):
@@ -197,7 +265,7 @@ class StreamClient:
             while data := tls.read(CHUNK):
                 self._received += data
             raise ssl.SSLZeroReturnError  # close_notify: the client waits for the end of the connection
-        self._shell.unflushed[self] = None  # TLS may have something to say, too
+        self._streams.flush_later(self)  # TLS may have something to say, too
 
     def _send(self) -> None:
         if self._tls is not None and self._outgoing.pending:
@@ -209,6 +277,5 @@ class StreamClient:
                 del self._unsent[:sent]
         if bool(self._unsent) is not self._writing:
             self._writing = bool(self._unsent)
-            self._shell.loop.change(
-                self._descriptor, select.EPOLLIN | (select.EPOLLOUT if self._writing else 0)
-            )
+            events = select.EPOLLIN | (select.EPOLLOUT if self._writing else 0)
+            self._streams.loop.change(self._descriptor, events)

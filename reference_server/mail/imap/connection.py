@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from reference_server.ledger import ConnectionRecord, Ledger
@@ -41,6 +41,7 @@ class ImapServices:
     ledger: Ledger
     profile: Profile
     memory: MemoryBudget
+    turn_secret: str | None = field(repr=False)
 
 
 class ImapConnection(asyncio.Protocol):
@@ -196,7 +197,7 @@ class ImapConnection(asyncio.Protocol):
         if isinstance(event, GetMetadata):
             services.ledger.event("metadata_read", user=self._record.identity, keys=list(event.keys))
         answer = await services.store.run(
-            lambda store: Backend(store, account, services.settings).perform(event)
+            lambda store: Backend(store, account, services.settings, services.turn_secret).perform(event)
         )
         if isinstance(event, FindMailbox) and event.watch:
             self._watch(answer.value)

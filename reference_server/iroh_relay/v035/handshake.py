@@ -5,8 +5,8 @@ The signature covers only the protocol number, so it can be replayed by design; 
 
 from __future__ import annotations
 
+from ..signatures import LoginRefused, SignaturePolicy
 from .frames import ClientInfo
-from .signatures import LoginRefused, SignaturePolicy
 
 __all__ = ["PROTOCOL_VERSION", "verify"]
 
