@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..closing import Closing
-from ..hosts import Host, LocalHost, end_process
+from ..hosts import Host, LocalHost, MissingCapability, end_process
 from ..waiting import wait_until
 from .quality import LONGEST_PAUSE, AudioFindings, Gap, Jump, Pace, VideoFindings
 
@@ -32,6 +32,7 @@ __all__ = [
     "Stats",
     "Traffic",
     "calls_are_possible",
+    "require_agents",
 ]
 
 PEER_COMMAND = (sys.executable, "-P", "-m", "harness.calls.peer")
@@ -369,6 +370,14 @@ class Agent(Closing):
 def calls_are_possible() -> bool:
     """Whether this machine has the capability `calls`: the optional package aiortc."""
     return importlib.util.find_spec("aiortc") is not None
+
+
+def require_agents() -> None:
+    """Raise `MissingCapability`, with the command that heals it, where no agent can run."""
+    if not calls_are_possible():
+        raise MissingCapability(
+            "calls", "aiortc is missing: install the extra calls (pip install '.[calls]' in a checkout)"
+        )
 
 
 def _audio_findings(found: Mapping[str, Any]) -> AudioFindings:

@@ -18,7 +18,7 @@ from .agent import Agent, IceServer, Report, Settings, Stats
 from .balance import CallAccount, Count, account, path_of
 from .quality import LONGEST_PAUSE
 
-__all__ = ["Call", "Media", "Party", "Phases", "Ringing", "Talked", "parties", "place", "talk_at_once"]
+__all__ = ["Call", "Media", "Party", "Phases", "Ringing", "TalkResult", "parties", "place", "talk_at_once"]
 
 START_WITHIN = 30.0
 """Seconds for an agent's program to start."""
@@ -53,6 +53,10 @@ class Party:
     def name(self) -> str:
         return self.device.name
 
+    def limited_to(self, policy: Literal["all", "relay"] | None) -> Party:
+        """The same, using these candidates whatever the policy of the call is; None: those of the call."""
+        return replace(self, policy=policy)
+
     def settings(self, media: Media, other: Party) -> Settings:
         return Settings(
             self.ice_servers,
@@ -85,7 +89,7 @@ class Phases:
 
 
 @dataclass(frozen=True)
-class Talked:
+class TalkResult:
     """What became of a while of talking. Both mappings are by the name of the side."""
 
     stats: Mapping[str, Stats]
@@ -179,7 +183,7 @@ class Call:
     def sides(self) -> tuple[Party, Party]:
         return self.ringing.caller, self.ringing.callee
 
-    def talk(self, seconds: float, *, numbers: int = 0) -> Talked:
+    def talk(self, seconds: float, *, numbers: int = 0) -> TalkResult:
         """Let both sides play for so long and send `numbers` data messages each; then stop, count and judge.
 
         All counts and findings are about the whole call so far.
@@ -233,12 +237,12 @@ class Call:
         for side in self.sides:
             side.agent.pause()
 
-    def _judged(self) -> Talked:
+    def _judged(self) -> TalkResult:
         """What became of the call so far, both sides being silent."""
         stats = self._settled()
         one, other = (side.agent for side in self.sides)
         reports = {one.name: one.report(other), other.name: other.report(one)}
-        return Talked(stats, reports, path_of(each.pair for each in stats.values()))
+        return TalkResult(stats, reports, path_of(each.pair for each in stats.values()))
 
     def _counted(self) -> dict[str, Stats]:
         return {side.name: side.agent.stats() for side in self.sides}
@@ -257,7 +261,7 @@ class Call:
             return self._counted()
 
 
-def talk_at_once(calls: Sequence[Call], seconds: float, *, numbers: int = 0) -> list[Talked]:
+def talk_at_once(calls: Sequence[Call], seconds: float, *, numbers: int = 0) -> list[TalkResult]:
     """As `Call.talk`, with several calls at the same time.
 
     What arrived is judged when all are silent: judging takes the time of a processor, which talkers would miss.

@@ -9,26 +9,12 @@ from typing import Literal
 from ..calls.balance import MOST_BYTES_OF_A_DIRECT_CALL, carried_since
 from ..calls.call import Media, Ringing, place
 from ..calls.servers import TURNS_KEY, transport_override
-from ..hosts import Host
-from ..stage.session import DeviceFactory
-from ..steps.calls import (
-    CALL_WITHIN,
-    Friends,
-    account_now,
-    judge_balance,
-    judge_relayed_call,
-    measure,
-    measure_phases,
-    need_agents,
-    seated,
-    set_up,
-    talk,
-    turn_ledger_of,
-    with_friends,
-)
-from ..steps.outcome import Outcome, check
-from ..target import Target
-from .discovery import offered_turn
+from ..stage.check import check
+from ..stage.outcome import Outcome
+from ..stage.stage import Stage
+from ..steps.call_judges import judge_balance, judge_relayed_call, way_by_agents
+from ..steps.call_numbers import measure, measure_phases
+from ..steps.calls import CALL_WITHIN, NEEDS, TURN_WORKS, account_now, friends, talk
 
 __all__ = [
     "calls_ring_and_end",
@@ -40,104 +26,84 @@ __all__ = [
 
 
 @check("DISC-5", "TURN-8", needs=("iroh_relay", "turn"))
-def core_lists_the_offered_servers(target: Target, host: Host, devices: DeviceFactory) -> Outcome:
+def core_lists_the_offered_servers(stage: Stage, outcome: Outcome) -> None:
     """Each core names, for a call, exactly the TURN server of METADATA: neither nothing, nor anybody else's."""
-
-    def judge(outcome: Outcome, friends: Friends) -> None:
-        for name, servers in friends.servers.items():
+    with friends(stage) as callers:
+        for name, servers in callers.servers.items():
             outcome.measurements[f"ice_servers_{name}"] = [url for each in servers for url in each.urls]
 
-    return with_friends(target, host, devices, judge)
 
-
-@check("TURN-10", "E2E-path", needs=("iroh_relay", "turn"))
-def relayed_call_is_heard_and_seen(target: Target, host: Host, devices: DeviceFactory) -> Outcome:
+@check("TURN-10", "E2E-path", needs=NEEDS, after=TURN_WORKS)
+def relayed_call_is_heard_and_seen(stage: Stage, _outcome: Outcome) -> None:
     """A call with no way but TURN: each side hears and sees the other whole, and every packet is accounted for."""
-    need_agents()
-    return with_friends(
-        target,
-        host,
-        devices,
-        lambda outcome, friends: judge_relayed_call(outcome, target, friends, "relayed"),
-    )
+    with friends(stage) as callers:
+        judge_relayed_call(callers, "relayed")
 
 
-@check("TURN-5", "TURN-10", needs=("iroh_relay", "turn"))
-def relayed_call_over_tcp_and_tls(target: Target, host: Host, devices: DeviceFactory) -> Outcome:
+@check("TURN-5", "TURN-10", needs=NEEDS, after=TURN_WORKS)
+def relayed_call_over_tcp_and_tls(stage: Stage, outcome: Outcome) -> None:
     """An ability of the server that no Delta Chat client uses yet: core's credentials carry a call over TCP and TLS."""
-    need_agents()
-
-    def judge(outcome: Outcome, friends: Friends) -> None:
-        outcome.note("no Delta Chat client calls over TCP or TLS yet: this is what the server could do")
-        for transport, port in _streams(target, host).items():
+    outcome.note("no Delta Chat client calls over TCP or TLS yet: this is what the server could do")
+    with friends(stage) as callers:
+        for transport, port in _streams(stage).items():
             servers = {
-                name: transport_override(each, transport, port) for name, each in friends.servers.items()
+                name: transport_override(each, transport, port) for name, each in callers.servers.items()
             }
-            judge_relayed_call(
-                outcome, target, replace(friends, servers=servers), f"over-{transport}", video=False
-            )
-
-    return with_friends(target, host, devices, judge)
+            judge_relayed_call(replace(callers, servers=servers), f"over-{transport}", video=False)
 
 
-@check("E2E-path", needs=("iroh_relay", "turn", "ledger"))
-def direct_call_leaves_the_relay_alone(target: Target, host: Host, devices: DeviceFactory) -> Outcome:
-    """Two devices with a way to each other call without TURN: its ledger then shows next to nothing."""
-    need_agents()
-
-    def judge(outcome: Outcome, friends: Friends) -> None:
-        known = turn_ledger_of(target)
-        with seated(outcome, friends, "direct") as (caller, callee):
-            call = set_up(outcome, "direct", caller, callee, Media())
+@check("E2E-path", needs=NEEDS, after=TURN_WORKS)
+def direct_call_leaves_the_relay_alone(stage: Stage, outcome: Outcome) -> None:
+    """Two devices with a way to each other call without TURN, which then carries next to nothing."""
+    with friends(stage) as callers:
+        known = callers.ledger
+        with callers.calling("direct", Media()) as call:
             talked = talk(call)
-            balance = account_now(target, call, "direct")
-            call.hang_up(within=CALL_WITHIN)
+            balance = account_now(callers, call, "direct")
         measure(outcome, "direct", call, talked, balance)
         judge_balance(outcome, "direct", balance)
-        leaked = carried_since(known, turn_ledger_of(target))
-        outcome.measurements["carried_bytes"] = leaked.bytes
-        outcome.expect(
-            leaked.bytes < MOST_BYTES_OF_A_DIRECT_CALL,
-            f"the call is direct, but the server carried {leaked.bytes} bytes of it",
-        )
         outcome.expect(talked.path == "direct", f"the call should be direct, it is {talked.path}")
-        outcome.paths["media"] = talked.path if outcome else f"{talked.path}, not proven"
+        if known is not None and (ledger := callers.ledger) is not None:
+            leaked = carried_since(known, ledger).bytes
+            outcome.measurements["carried_bytes"] = leaked
+            outcome.expect(
+                leaked < MOST_BYTES_OF_A_DIRECT_CALL,
+                f"the call is direct, but the server carried {leaked} bytes of it",
+            )
+        outcome.paths["media"] = way_by_agents(callers, talked.path)
 
-    return with_friends(target, host, devices, judge)
 
-
-@check("TURN-10", needs=("iroh_relay", "turn"))
-def calls_ring_and_end(target: Target, host: Host, devices: DeviceFactory) -> Outcome:
+@check("TURN-10", needs=NEEDS, after=TURN_WORKS)
+def calls_ring_and_end(stage: Stage, outcome: Outcome) -> None:
     """Either side calls through TURN; the other declines, takes it and hangs up, or the caller gives up: both know."""
-    need_agents()
-
-    def taken(ringing: Ringing) -> None:
-        ringing.accept(within=CALL_WITHIN).hang_up(ringing.callee, within=CALL_WITHIN)
-
-    ends: Mapping[str, tuple[Callable[[Ringing], None], str, str]] = {
-        "declined": (lambda ringing: ringing.decline(within=CALL_WITHIN), "Declined", "Declined"),
-        "cancelled": (lambda ringing: ringing.cancel(within=CALL_WITHIN), "Canceled", "Missed"),
-        "taken": (taken, "Completed", "Completed"),
-    }
-
-    def judge(outcome: Outcome, friends: Friends) -> None:
-        for how, (end, at_caller, at_callee) in ends.items():
-            for caller_name in friends.servers:
-                which = f"{how}-call-of-{caller_name}"
-                with seated(outcome, friends, which, caller_name) as (caller, callee):
-                    ringing = place(caller, callee, Media(policy="relay"), within=CALL_WITHIN)
-                    _expect_states(outcome, which, ringing, "Alerting", "Alerting")
+    with friends(stage) as callers:
+        for how, (end, at_caller, at_callee) in ENDS.items():
+            for caller, callee in (("alice", "bob"), ("bob", "alice")):
+                name = f"{how}-call-of-{caller}"
+                with callers.seated(name, caller, callee) as both:
+                    ringing = place(*both, Media(policy="relay"), within=CALL_WITHIN)
+                    _expect_states(outcome, name, ringing, "Alerting", "Alerting")
                     end(ringing)
-                    measure_phases(outcome, which, ringing)
-                    _expect_states(outcome, which, ringing, at_caller, at_callee)
-
-    return with_friends(target, host, devices, judge)
+                    measure_phases(outcome, name, ringing)
+                    _expect_states(outcome, name, ringing, at_caller, at_callee)
 
 
-def _streams(target: Target, host: Host) -> Mapping[Literal["tcp", "tls"], int | None]:
-    """What to call over, and at which port; None: that of core's servers."""
-    if "turns" in target.capabilities:
-        return {"tcp": None, "tls": offered_turn(target, host, TURNS_KEY).port}
+def _taken(ringing: Ringing) -> None:
+    ringing.accept(within=CALL_WITHIN).hang_up(ringing.callee, within=CALL_WITHIN)
+
+
+ENDS: Mapping[str, tuple[Callable[[Ringing], None], str, str]] = {
+    "declined": (lambda ringing: ringing.decline(within=CALL_WITHIN), "Declined", "Declined"),
+    "cancelled": (lambda ringing: ringing.cancel(within=CALL_WITHIN), "Canceled", "Missed"),
+    "taken": (_taken, "Completed", "Completed"),
+}
+"""How a call ends, and what the user of the caller and of the callee sees then."""
+
+
+def _streams(stage: Stage) -> Mapping[Literal["tcp", "tls"], int | None]:
+    """Transports to call over, each with its port; None: that of core's servers."""
+    if "turns" in stage.target.capabilities:
+        return {"tcp": None, "tls": stage.own_turn(TURNS_KEY).port}
     return {"tcp": None}
 
 

@@ -13,28 +13,25 @@ from contextlib import ExitStack
 
 from ..calls.agent import Stats
 from ..calls.balance import SLACK, CallAccount, account, carried_by_sender, carried_since
-from ..calls.call import Call, Media, Party, Talked, talk_at_once
+from ..calls.call import Call, Media, Party, TalkResult, talk_at_once
 from ..calls.quality import MachineTooSlow
 from ..clients.control import ServiceLedger
-from ..hosts import Host
-from ..stage.session import DeviceFactory
+from ..stage.check import check
+from ..stage.outcome import Outcome
+from ..stage.stage import Stage
+from ..steps.call_judges import judge_audio, judge_balance, way_by_agents
+from ..steps.call_numbers import measure
 from ..steps.calls import (
     CALL_WITHIN,
+    NEEDS,
     SECONDS,
-    Friends,
-    judge_audio,
-    judge_balance,
-    keeps_ledger,
+    TURN_WORKS,
+    Callers,
+    friends,
     machine_too_slow,
-    measure,
-    need_agents,
-    seated,
     set_up,
-    turn_ledger_of,
-    with_friends,
 )
-from ..steps.outcome import Outcome, check
-from ..target import Impact, Target
+from ..target import Impact
 from ..waiting import WaitTimeout
 
 __all__ = ["calls_at_once"]
@@ -46,42 +43,36 @@ SIX = 6
 
 
 # Two allocations and more for each call, all of one address: a server of somebody else may take that for misuse.
-@check("TURN-10", "E2E-path", needs=("iroh_relay", "turn"), impact=Impact.LEAVES_TRACES)
-def calls_at_once(target: Target, host: Host, devices: DeviceFactory, calls: int = SIX) -> Outcome:
+@check("TURN-10", "E2E-path", needs=NEEDS, impact=Impact.LEAVES_TRACES, after=TURN_WORKS)
+def calls_at_once(stage: Stage, outcome: Outcome, calls: int = SIX) -> None:
     """Six audio calls at once through TURN: each is heard whole, each account balances, and so does their sum."""
-    need_agents()
-
-    def judge(outcome: Outcome, friends: Friends) -> None:
-        known = turn_ledger_of(target) if keeps_ledger(target) else None
+    with friends(stage) as callers:
+        known = callers.ledger
         with ExitStack() as stack:
-            pairs = {
-                f"{number}-of-{calls}": stack.enter_context(
-                    seated(outcome, friends, f"{number}-of-{calls}", streams=(2 * number - 1, 2 * number))
-                )
-                for number in range(1, calls + 1)
-            }  # all of them first: the start of a program would take the time of those who talk
-            progress.info("%d agents are ready", 2 * calls)
-            up = _set_up_all(outcome, pairs)
+            up = _set_up_all(outcome, _seat_all(callers, calls, stack))
             talked = _talk_all(up)
             stats = {
                 name: {side.name: side.agent.stats() for side in call.sides} for name, call in up.items()
             }
-            ledger = turn_ledger_of(target) if keeps_ledger(target) else None
+            ledger = callers.ledger
             for call in up.values():
                 call.hang_up(within=CALL_WITHIN)
         for (name, call), said in zip(up.items(), talked, strict=True):
             carried = None if ledger is None else carried_by_sender(ledger, stats[name])
             _judge_call(outcome, name, call, said, account(stats[name], "relayed", carried))
-        if known is None or ledger is None:
-            outcome.note(
-                "the target keeps no ledger: only the agents themselves say which way the media took"
-            )
-        else:
+        if known is not None and ledger is not None:
             _judge_sum(outcome, list(stats.values()), known, ledger)
-        proven = ledger is not None and outcome
-        outcome.paths["media"] = f"relayed({target.name})" if proven else "relayed, not proven"
+        outcome.paths["media"] = way_by_agents(callers, "relayed")
 
-    return with_friends(target, host, devices, judge)
+
+def _seat_all(callers: Callers, calls: int, stack: ExitStack) -> Mapping[str, tuple[Party, Party]]:
+    """All of them before the first call: the start of a program would take the time of those who talk."""
+    pairs = {}
+    for number in range(1, calls + 1):
+        name = f"{number}-of-{calls}"
+        pairs[name] = stack.enter_context(callers.seated(name, streams=(2 * number - 1, 2 * number)))
+    progress.info("%d agents are ready", 2 * calls)
+    return pairs
 
 
 def _set_up_all(outcome: Outcome, pairs: Mapping[str, tuple[Party, Party]]) -> dict[str, Call]:
@@ -97,7 +88,7 @@ def _set_up_all(outcome: Outcome, pairs: Mapping[str, tuple[Party, Party]]) -> d
     return up
 
 
-def _talk_all(up: Mapping[str, Call]) -> Sequence[Talked]:
+def _talk_all(up: Mapping[str, Call]) -> Sequence[TalkResult]:
     with machine_too_slow():
         talked = talk_at_once(list(up.values()), SECONDS)
     for name, each in zip(up, talked, strict=True):
@@ -108,7 +99,7 @@ def _talk_all(up: Mapping[str, Call]) -> Sequence[Talked]:
     return talked
 
 
-def _judge_call(outcome: Outcome, name: str, call: Call, talked: Talked, balance: CallAccount) -> None:
+def _judge_call(outcome: Outcome, name: str, call: Call, talked: TalkResult, balance: CallAccount) -> None:
     measure(outcome, name, call, talked, balance)
     for each in balance.directions:
         report, played = talked.reports[each.receiver], talked.stats[each.sender].played

@@ -11,13 +11,14 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Concatenate, ParamSpec
 
+from ..calls.agent import require_agents
 from ..clients.core.eras import CoreUnsupported
 from ..clients.mail.imap import ImapError
 from ..clients.mail.smtp import SmtpError
@@ -36,6 +37,8 @@ __all__ = ["CHECKS", "Check", "Sink", "check", "entry_of", "recording"]
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 NOTHING_WANTED = Wants()
+OF_THIS_MACHINE: Mapping[str, Callable[[], None]] = {"calls": require_agents}
+"""Needs that say nothing about the target. Each raises `MissingCapability`, which says how this machine gets it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Check:
     name: str
     requirements: tuple[str, ...]
     needs: frozenset[str]
-    """Capabilities without which the target does not have what is promised."""
+    """Capabilities without which the target does not have what is promised, or this machine cannot look."""
     disturbs: tuple[Service, ...]
     """Services whose programs it ends or stops."""
     impact: Impact
@@ -148,7 +151,7 @@ def entry_of(run: Callable[..., Outcome]) -> Check:
 
 def _left_out(entry: Check, stage: Stage) -> Outcome | None:
     target = stage.target
-    if missing := sorted(entry.needs - stage.capabilities):
+    if missing := sorted(entry.needs - stage.capabilities - OF_THIS_MACHINE.keys()):
         return Outcome(Verdict.UNSUPPORTED, [stage.explain_missing(each) for each in missing])
     if not entry.impact.within(target.impact):
         allow = (
@@ -163,6 +166,11 @@ def _left_out(entry: Check, stage: Stage) -> Outcome | None:
         before = stage.results.get(name)
         if before is not None and before.verdict in (Verdict.FAILED, Verdict.NOT_REACHED):
             return Outcome(Verdict.NOT_REACHED, [f"{name} failed before: {before.reasons[0]}"])
+    try:
+        for name in sorted(entry.needs & OF_THIS_MACHINE.keys()):
+            OF_THIS_MACHINE[name]()
+    except MissingCapability as missing_here:
+        return Outcome(Verdict.SKIPPED, [str(missing_here)])
     return None
 
 

@@ -12,7 +12,7 @@ from ..report.observations import Observation
 from ..report.records import Verdict
 from ..waiting import WaitTimeout
 
-__all__ = ["Outcome", "PromiseBroken"]
+__all__ = ["Outcome", "PromiseBroken", "promised"]
 
 WORSE = (
     Verdict.PASSED,
@@ -27,6 +27,15 @@ WORSE = (
 
 class PromiseBroken(Exception):
     """Ends a check with verdict `failed`: without this promise, nothing that follows can be tried."""
+
+
+@contextmanager
+def promised(*failures: type[Exception], what: str = "") -> Iterator[None]:
+    """As `Outcome.expect_to_arrive`, where nothing can be tried without it: raises `PromiseBroken` with these words."""
+    try:
+        yield
+    except (WaitTimeout, *failures) as error:
+        raise PromiseBroken(f"{what}: {error}" if what else str(error)) from error
 
 
 @dataclass

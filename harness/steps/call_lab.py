@@ -1,156 +1,162 @@
-"""Calls between devices in a lab: who is there, and which way a call took, by witnesses besides its agents."""
+"""Calls between devices in a lab, each in a network of its own: which way a call took, by all who counted."""
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from ..calls.agent import IceServer, NoRelayCandidate
-from ..calls.call import Media, Talked, parties, place
-from ..calls.servers import TURNS_KEY, ice_servers
-from ..checks.discovery import offered, offered_turn
-from ..clients.device import Device
-from ..evidence import egress, paths
+from ..calls.agent import NoRelayCandidate
+from ..calls.call import Call, Media, TalkResult, place
+from ..evidence import paths
 from ..evidence.artefacts import keep
-from ..evidence.edges import Edges
 from ..evidence.egress import Egress, Toward
-from ..evidence.parties import Device as Resident
-from ..evidence.parties import Parties, Site
-from ..network.lab import LabHost
-from ..network.probe import self_test
+from ..evidence.verdicts import Path as Way
+from ..evidence.verdicts import Verdict
 from ..network.profiles import Profile
-from ..stage.lab import LabSession
+from ..stage.lab import LabStage, People
+from ..stage.outcome import promised
+from ..stage.watch import Watch
+from ..target import Service
 from ..waiting import WaitTimeout
-from .calls import CALL_WITHIN, machine_too_slow, turn_ledger_of
+from .calls import CALL_WITHIN, FAILURES, Callers, Servers, ice_servers_of, set_up, talk
 
-__all__ = ["Callers", "Seen", "Servers", "callers", "try_call"]
+__all__ = ["CallAttempt", "LabCallers", "is_the_way", "lab_callers"]
 
 progress = logging.getLogger("harness.progress")
 
-Servers = Mapping[str, Sequence[IceServer]]
-"""By the name of the device."""
 PHASE = "media"
-HTTPS = 443
-STUN_PORT = 3478
-SETTLE_WITHIN = 10.0
-"""Seconds until nothing is on its way any more once both sides have hung up."""
 
 
 @dataclass(frozen=True)
-class Callers:
-    """Devices of a lab that are online, by name, and what their cores would use for a call."""
+class CallAttempt:
+    """Everything that is known of one call that was tried."""
 
-    session: LabSession
-    hosts: Mapping[str, LabHost]
-    devices: Mapping[str, Device]
-    servers: Servers
-    relays: tuple[Site, ...]
-    others: tuple[Site, ...]
-    turns: tuple[str, int]
-    """Where METADATA says that TURN is over TLS."""
-
-    def parties(self, *names: str) -> Parties:
-        """These devices, and what the server offers to them."""
-        residents = tuple(Resident.at(self.hosts[name]) for name in names)
-        return Parties(residents, self.relays, self.others)
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What became of one call that was tried."""
-
-    path: paths.Path
+    path: Way
     egress: Egress
     refused: str
     """Why there was no call; empty if there was one."""
-    talked: Talked | None
-    files: tuple[Path, ...]
-    """What the agents wrote, and the path as a drawing, as JSON and as text."""
+    talked: TalkResult | None
+
+    @property
+    def legs(self) -> int:
+        """Sides that have an allocation in use; the other one, if any, sends to a relayed transport address."""
+        if self.talked is None:
+            return 0
+        pairs = [each.pair for each in self.talked.stats.values()]
+        return sum(pair is not None and pair.local == "relay" for pair in pairs)
+
+
+@dataclass(frozen=True)
+class LabCallers(Callers):
+    """Callers in a lab, and who counts what passes between them."""
+
+    people: People
+
+    def attempt(
+        self,
+        name: str,
+        caller: str,
+        callee: str,
+        *,
+        seconds: float,
+        servers: Servers | None = None,
+        policy: Literal["all", "relay"] | None = None,
+    ) -> CallAttempt:
+        """Call and talk for so long, and ask all witnesses which way the media took. The two must be befriended.
+
+        That there is no call is one of the answers. Two calls with a device in common cannot be tried at the same time.
+        `servers`: others than those that the cores gave; `policy`: that of the caller, where both have another.
+        Raises `MachineTooSlow`.
+        """
+        refused, talked, agents = "", None, None
+        with self.seated(name, caller, callee, servers=servers) as (one, other):
+            with self._watch(caller, callee) as seen:
+                try:
+                    ringing = place(one.limited_to(policy), other, Media(), within=CALL_WITHIN)
+                    call = ringing.accept(within=CALL_WITHIN)
+                except (NoRelayCandidate, WaitTimeout) as error:
+                    refused = str(error)
+                else:
+                    talked = talk(call, seconds, numbers=0)
+                    call.hang_up(within=CALL_WITHIN)
+                    agents = _counts(call)
+            path = self._kept(seen, name, agents)
+        return CallAttempt(path, seen.egress(_toward(path)), refused, talked)
+
+    @contextmanager
+    def watched(
+        self,
+        name: str,
+        media: Media,
+        caller: str,
+        callee: str,
+        *,
+        wanted: Verdict = Verdict.RELAYED,
+        lost: Mapping[str, int] | None = None,
+    ) -> Iterator[Call]:
+        """As `calling`; and at the end the media must have taken the way that is wanted, by all witnesses.
+
+        `lost`: packets of each sender, by name, that the lab itself took away; it may grow until the end of the block.
+        """
+        lost = Counter() if lost is None else lost
+        with self.seated(name, caller, callee) as both:
+            with self._watch(caller, callee) as seen:
+                call = set_up(self.outcome, name, *both, media)
+                yield call
+                call.hang_up(within=CALL_WITHIN)
+                agents = _counts(call)
+            path = self._kept(seen, name, agents, lost)
+        self.outcome.expect(
+            is_the_way(path, wanted), f"{name}: the call should be {wanted}, it is {path.sentence}"
+        )
+        went = seen.egress(_toward(path))
+        self.outcome.expect(went, f"{name}: a device went elsewhere: {went}")
+
+    def _watch(self, *names: str) -> Watch:
+        return self.people.watch(PHASE, Service.TURN, *(self.devices[name] for name in names))
+
+    def _kept(
+        self,
+        seen: Watch,
+        name: str,
+        agents: Mapping[str, paths.ClientCounts] | None,
+        lost: Mapping[str, int] | None = None,
+    ) -> Way:
+        path = seen.path_of_call(agents, lost=lost)
+        self.outcome.paths[f"{PHASE}, {name}"] = path.name
+        files: list[Path] = keep(path, seen.parties, self.stage.logs, f"{PHASE} {name}")
+        self.outcome.evidence += files
+        return path
 
 
 @contextmanager
-def callers(session: LabSession, places: Mapping[str, Profile]) -> Iterator[Callers]:
-    """A device in each of these networks, by name of the device.
+def lab_callers(lab: LabStage, places: Mapping[str, Profile]) -> Iterator[LabCallers]:
+    """A device in each of these networks, by name; nobody is befriended yet.
 
-    Each kind of network is tested first. Raises `NotAsItSays` if one is another than its profile says, and
-    `PromiseBroken` if the server does not offer what calls need: no core is started then.
+    What does not arrive in time is a failure of the target.
     """
-    for profile in dict.fromkeys(places.values()):
-        self_test(profile)
-    relays, others, turns = _services(session)
-    offer = offered_turn(session.target, session.server)
-    hosts = {name: session.lab.device(name, profile) for name, profile in places.items()}
-    by_443 = [name for name, profile in places.items() if profile.only_443]
-    with session.devices(hosts, by_443=by_443) as started:
-        progress.info("%d devices are online, each in a network of its own", len(started))
-        servers = {each.name: ice_servers(each.account, offer, each.host) for each in started}
-        for each in itertools.chain(*servers.values()):
-            session.target.on_secret(each.credential or "")
-        yield Callers(session, hosts, {each.name: each for each in started}, servers, relays, others, turns)
+    with lab.people(**places) as people, promised(*FAILURES):
+        assert people.offers.turn is not None, "calls need TURN"
+        servers = ice_servers_of(people, people.offers.turn, lab)
+        yield LabCallers(lab, people.devices, servers, people)
 
 
-def try_call(
-    here: Callers, caller: str, callee: str, *, seconds: float, servers: Servers | None = None
-) -> Seen:
-    """Call and talk for so long, and ask all witnesses which way the media took. The two must be befriended.
-
-    That there is no call is one of the answers. Two calls with a device in common cannot be tried at the same time.
-    `servers`: others than those that the cores gave.
-    """
-    target = here.session.target
-    everybody = here.parties(caller, callee)
-    known = turn_ledger_of(target)
-    logs = here.session.logs / f"call {caller} to {callee}{' override' if servers else ''}"
-    refused, talked, agents = "", None, None
-    with Edges([here.hosts[caller], here.hosts[callee]]) as edges:
-        edges.begin(PHASE)
-        with parties(
-            here.devices[caller],
-            here.devices[callee],
-            servers or here.servers,
-            logs,
-            ca_file=target.ca_file,
-        ) as both:
-            try:
-                call = place(*both, Media(), within=CALL_WITHIN).accept(within=CALL_WITHIN)
-            except (NoRelayCandidate, WaitTimeout) as error:
-                refused = str(error)
-            else:
-                with machine_too_slow():
-                    talked = call.talk(seconds)
-                call.hang_up(within=CALL_WITHIN)
-                agents = paths.client_counts({side.name: side.agent.stats() for side in call.sides})
-        edges.settle(within=SETTLE_WITHIN)
-        counted = edges.phase(PHASE)
-    ledger = paths.turn_carried(turn_ledger_of(target), everybody, known)
-    path = paths.of_call(counted, everybody, agents, ledger, phase=PHASE)
-    toward = Toward.ALL if path.is_direct else Toward.CHECKS
-    return Seen(
-        path,
-        egress.of_edges(counted, everybody, devices=toward),
-        refused,
-        talked,
-        (*sorted(logs.glob("*.agent.log")), *keep(path, everybody, logs, PHASE)),
-    )
+def is_the_way(path: Way, wanted: Verdict) -> bool:
+    """A call that must be relayed is relayed by TURN, and nothing of it arrived directly."""
+    if wanted is Verdict.RELAYED:
+        return path.is_relayed_by(Service.TURN) and path.delivered_directly == 0
+    return path.verdict is wanted
 
 
-def _services(session: LabSession) -> tuple[tuple[Site, ...], tuple[Site, ...], tuple[str, int]]:
-    """What the server offers: those that relay calls, the others, and where TURN is over TLS."""
-    target, at_443 = session.target, session.target_443
-    secure = offered_turn(target, session.server, TURNS_KEY)
-    relay = offered(target, session.server).iroh_relay
-    own = frozenset({session.server.address})
-    relays = (
-        Site("turn", own, frozenset(each.port for each in target.turn if each.transport != "udp"), None),
-        Site("turn", frozenset({secure.host}), frozenset({secure.port})),
-    )
-    others = (
-        Site("mail", own, frozenset({target.imaps, target.submissions, target.https})),
-        Site("mail", frozenset(filter(None, (at_443.imap_host, at_443.smtp_host))), frozenset({HTTPS})),
-        Site("iroh relay", frozenset({relay.host}), frozenset({relay.port}), frozenset({STUN_PORT})),
-    )
-    return relays, others, (secure.host, secure.port)
+def _toward(path: Way) -> Toward:
+    return Toward.ALL if path.is_direct else Toward.CHECKS
+
+
+def _counts(call: Call) -> dict[str, paths.ClientCounts]:
+    """The counts of both agents; they can still be asked when the call has ended."""
+    return paths.client_counts({side.name: side.agent.stats() for side in call.sides})

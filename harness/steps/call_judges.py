@@ -1,0 +1,136 @@
+"""Judges of a call: what one side heard and saw of the other, the account of packets, and the way that they took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..calls.agent import Report, Stats
+from ..calls.balance import CallAccount
+from ..calls.call import Call, Media, TalkResult
+from ..calls.quality import LONGEST_PAUSE
+from ..stage.outcome import Outcome
+from ..target import Service
+from .call_numbers import measure
+from .calls import NUMBERS, SECONDS, Callers, account_now, talk
+
+__all__ = [
+    "VIDEO",
+    "WHOLE",
+    "expect_active",
+    "judge_audio",
+    "judge_balance",
+    "judge_numbers",
+    "judge_relayed_call",
+    "judge_video",
+    "talk_through_turn",
+    "way_by_agents",
+]
+
+VIDEO = (320, 240, 15.0)
+MOST_GAPS = 5
+"""Silences that are told one by one."""
+WHOLE = 0.9
+"""Part of what was played that must be there: the first frames may come before the other side listens."""
+RELAYED = f"relayed({Service.TURN})"
+WITHOUT_LEDGER = "TURN keeps no ledger here: only the agents themselves say which way the media took"
+
+
+def judge_relayed_call(callers: Callers, name: str, *, video: bool = True) -> None:
+    """Make a call with no way but TURN and judge all of it: media, data messages, account and path."""
+    media = Media(video=VIDEO if video else None, policy="relay")
+    with callers.calling(name, media) as call:
+        talked = talk_through_turn(callers, call, name)
+    if video:
+        for side, report in talked.reports.items():
+            judge_video(callers.outcome, side, report)
+
+
+def talk_through_turn(
+    callers: Callers,
+    call: Call,
+    name: str,
+    *,
+    seconds: float = SECONDS,
+    longest_pause: float = LONGEST_PAUSE,
+) -> TalkResult:
+    """Talk in a call that is relayed; judge what was heard, the way that it took, and the account with TURN."""
+    outcome = callers.outcome
+    talked = talk(call, seconds, longest_pause=longest_pause)
+    balance = account_now(callers, call)
+    for side, how in talked.ended.items():
+        outcome.expect(False, f"{side}'s call ended by itself ({how})")
+    for side, report in talked.reports.items():
+        judge_audio(outcome, side, report, seconds)
+        judge_numbers(outcome, side, talked.stats[side])
+    measure(outcome, name, call, talked, balance)
+    judge_balance(outcome, name, balance)
+    outcome.expect(talked.path == "relayed", f"the call should be relayed, it is {talked.path}")
+    outcome.paths[f"media of {name}"] = way_by_agents(callers, talked.path)
+    return talked
+
+
+def way_by_agents(callers: Callers, path: str) -> str:
+    """A path as reports show it. Where nothing but the agents themselves counted, it is not proven."""
+    shown, outcome = RELAYED if path == "relayed" else path, callers.outcome
+    if callers.ledger is None and WITHOUT_LEDGER not in outcome.notes:
+        outcome.note(WITHOUT_LEDGER)
+    return shown if outcome and callers.ledger is not None else f"{shown}, not proven"
+
+
+def expect_active(outcome: Outcome, name: str, states: Mapping[str, str]) -> None:
+    """`states`: what the user of each device sees."""
+    outcome.expect(set(states.values()) == {"Active"}, f"{name}: the users see {states}, not a call")
+
+
+def judge_audio(outcome: Outcome, name: str, report: Report, seconds: float = SECONDS) -> None:
+    """One side heard the other for as long as it talked, without a fault."""
+    audio = report.audio
+    if audio is None:
+        outcome.expect(False, f"{name} got no audio")
+        return
+    heard = audio.seconds * audio.known
+    outcome.expect(heard >= WHOLE * seconds, f"{name} heard {heard:.2f} of {seconds:.2f} s")
+    outcome.expect(
+        audio.seconds >= WHOLE * seconds, f"{name} heard nothing any more after {audio.seconds:.1f} s"
+    )
+    for gap in audio.gaps[:MOST_GAPS]:
+        outcome.expect(False, f"{name} heard nothing for {gap.length:.2f} s from second {gap.start:.1f} on")
+    outcome.expect(
+        not (audio.gaps or audio.jumps or audio.others),
+        f"{name} heard the other side with faults: {len(audio.gaps)} gaps, {len(audio.jumps)} jumps, "
+        f"other streams {audio.others}",
+    )
+
+
+def judge_video(outcome: Outcome, name: str, report: Report) -> None:
+    """One side saw the other, without a fault."""
+    video = report.video
+    if video is None:
+        outcome.expect(False, f"{name} got no video")
+        return
+    outcome.expect(
+        video.frames >= WHOLE * SECONDS * VIDEO[2], f"{name} saw {video.frames} pictures in {SECONDS:g} s"
+    )
+    outcome.expect(
+        not (video.unreadable or video.foreign or video.missing),
+        f"{name} saw the other side with faults: {video.missing} pictures missing, {video.unreadable} unreadable, "
+        f"other streams {video.foreign}",
+    )
+    outcome.measurements[f"{name}_pictures"] = video.frames
+
+
+def judge_numbers(outcome: Outcome, name: str, stats: Stats) -> None:
+    """One side got every data message of the other, in order."""
+    outcome.expect(
+        stats.numbers_received == NUMBERS and stats.numbers_in_order,
+        f"{name} got {stats.numbers_received} of {NUMBERS} data messages"
+        f"{'' if stats.numbers_in_order else ', out of order'}",
+    )
+
+
+def judge_balance(outcome: Outcome, name: str, balance: CallAccount) -> None:
+    """Sender, server and receiver counted the same. `name` is that of the call."""
+    columns = "; ".join(line.strip() for line in str(balance).splitlines())
+    outcome.expect(
+        balance, f"{name}: the account does not balance: {'; '.join(balance.problems)} ({columns})"
+    )

@@ -1,0 +1,78 @@
+"""Pairs of networks, for calls and for realtime data: all that there are, and trials of several at the same time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ..network.profiles import Profile
+
+__all__ = ["Pair", "every_pair", "places_of", "rounds", "side_by_side"]
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two networks with a device in each: alice lives in the first and begins, bob lives in the second."""
+
+    first: Profile
+    second: Profile
+
+    @property
+    def devices(self) -> tuple[str, str]:
+        """Names; in several pairs of one network, its alice is the same device, and so is its bob."""
+        return f"alice in {self.first.name}", f"bob in {self.second.name}"
+
+    @property
+    def places(self) -> dict[str, Profile]:
+        """The networks by name of the device."""
+        return dict(zip(self.devices, (self.first, self.second), strict=True))
+
+    def __str__(self) -> str:
+        return f"{self.first.name} with {self.second.name}"
+
+
+def every_pair(kinds: Sequence[Profile]) -> tuple[Pair, ...]:
+    """All pairs, of each kind with itself as well. `kinds`: those with more freedom first.
+
+    The one with less freedom begins, so that it is asked before the other for what it does not get.
+    """
+    return tuple(itertools.starmap(Pair, itertools.combinations_with_replacement(reversed(kinds), 2)))
+
+
+def places_of(pairs: Sequence[Pair]) -> dict[str, Profile]:
+    """All devices that these pairs need, by name, each with its network."""
+    return {name: network for pair in pairs for name, network in pair.places.items()}
+
+
+def rounds(pairs: Sequence[Pair], at_once: int) -> list[list[Pair]]:
+    """All of them in groups of `at_once` at most; in each, no device takes part twice.
+
+    Whoever counts at the edge of a device counts one pair then.
+    """
+    found: list[list[Pair]] = []
+    for pair in pairs:
+        for each in found:
+            busy = {name for other in each for name in other.devices}
+            if len(each) < at_once and busy.isdisjoint(pair.devices):
+                each.append(pair)
+                break
+        else:
+            found.append([pair])
+    return found
+
+
+def side_by_side(
+    pairs: Sequence[Pair], attempt: Callable[[Pair], Found], *, at_once: int
+) -> list[tuple[Pair, Found]]:
+    """Try all of them, round by round, those of a round at the same time."""
+    with ThreadPoolExecutor(at_once) as pool:
+        return [
+            each
+            for group in rounds(pairs, at_once)
+            for each in zip(group, pool.map(attempt, group), strict=True)
+        ]
