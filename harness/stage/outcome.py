@@ -12,7 +12,7 @@ from ..report.observations import Observation
 from ..report.records import Verdict
 from ..waiting import WaitTimeout
 
-__all__ = ["Outcome", "PromiseBroken"]
+__all__ = ["Outcome", "PromiseBroken", "required"]
 
 WORSE = (
     Verdict.PASSED,
@@ -27,6 +27,18 @@ WORSE = (
 
 class PromiseBroken(Exception):
     """Ends a check with verdict `failed`: without this promise, nothing that follows can be tried."""
+
+
+@contextmanager
+def required(*failures: type[Exception], what: str = "") -> Iterator[None]:
+    """As `Outcome.expect_to_arrive`, for something without which nothing that follows can be tried.
+
+    Raises `PromiseBroken`.
+    """
+    try:
+        yield
+    except (WaitTimeout, *failures) as error:
+        raise PromiseBroken(f"{what}: {error}" if what else str(error)) from error
 
 
 @dataclass
