@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-from ..calls.agent import IceServer, NoRelayCandidate, calls_are_possible
-from ..calls.call import Media, Party, parties, place
-from ..calls.servers import ice_servers
+from ..calls.agent import NoRelayCandidate, calls_are_possible
+from ..calls.call import Media, place
 from ..clients.core.core import SendFailed, befriend
 from ..clients.turn import stun
 from ..evidence import drawing, paths
@@ -28,10 +26,11 @@ from ..stage.check import check
 from ..stage.lab import DOMAIN, RELAY_PORT, LabStage, People
 from ..stage.outcome import Outcome, PromiseBroken, required
 from ..stage.stage import Stage
+from ..steps.calls import CALL_WITHIN, Callers, Servers, ice_servers_of, machine_too_slow
 from ..steps.swarms import expected_way
 from ..target import Service
 from ..urls import RelayUrl
-from ..waiting import Deadline, WaitTimeout
+from ..waiting import Deadline
 
 __all__ = ["IPV6_WITHOUT_UDP", "devices_without_ipv4_are_served"]
 
@@ -52,7 +51,7 @@ WITHIN = 20.0
 """Seconds for mail, and for a swarm to come together; a second is usual."""
 DIRECT_WITHIN = 15.0
 """Seconds for iroh to find the direct way."""
-CALL_WITHIN, CALL_SECONDS = 12.0, 1.0
+CALL_SECONDS = 1.0
 CONNECT_WITHIN = 5.0
 
 
@@ -161,11 +160,9 @@ def _try_calls(outcome: Outcome, people: People) -> None:
         return
     offer = people.offers.turn
     assert offer is not None, "the check needs `turn`"
-    servers = {each.name: ice_servers(each.account, offer, each.host) for each in people}
-    for each in itertools.chain(*servers.values()):
-        people.lab.target.on_secret(each.credential or "")
+    callers = Callers(people.lab, people.devices, ice_servers_of(people, offer, people.lab))
     try:
-        with _agents(outcome, people, "relayed", servers) as both:
+        with callers.seated("through TURN") as both:
             place(*both, Media(), within=CALL_WITHIN)
     except NoRelayCandidate as error:
         outcome.paths["call through TURN"] = str(Verdict.NONE)
@@ -177,35 +174,27 @@ def _try_calls(outcome: Outcome, people: People) -> None:
     # An agent stands for one address of its host, which is that of IPv4 where there is one.
     networks = [people.host(each).profile for each in people]
     if can_go_direct(*networks) and all(each.ipv4 is None for each in networks):
-        _call_directly(outcome, people)
+        _call_directly(callers, people)
 
 
-def _call_directly(outcome: Outcome, people: People) -> None:
+def _call_directly(callers: Callers, people: People) -> None:
     """As Delta Chat does that has found no relay: it offers the addresses of the device itself."""
-    with people.watch("call", Service.TURN) as seen:
-        with _agents(outcome, people, "direct", {each.name: () for each in people}) as both:
-            call = place(*both, Media(), within=CALL_WITHIN).accept(within=CALL_WITHIN)
+    outcome = callers.outcome
+    no_servers: Servers = {each.name: () for each in people}
+    with (
+        people.watch("call", Service.TURN) as seen,
+        callers.seated("by their own addresses", servers=no_servers) as both,
+    ):
+        call = place(*both, Media(), within=CALL_WITHIN).accept(within=CALL_WITHIN)
+        with machine_too_slow():
             call.talk(CALL_SECONDS)
-            call.hang_up(within=CALL_WITHIN)
-            # Now, and not when they fell silent: RTCP goes on until the end.
-            agents = paths.client_counts({side.name: side.agent.stats() for side in call.sides})
+        call.hang_up(within=CALL_WITHIN)
+        # Now, and not when they fell silent: RTCP goes on until the end.
+        agents = paths.client_counts({side.name: side.agent.stats() for side in call.sides})
     path = seen.path_of_call(agents)
     outcome.measurements["call"] = drawing.as_json(path)
     outcome.paths["call by own addresses"] = path.name
     outcome.expect(path.is_direct, f"the call should be direct, it is not: {path.sentence}")
-
-
-@contextmanager
-def _agents(
-    outcome: Outcome, people: People, name: str, servers: Mapping[str, Sequence[IceServer]]
-) -> Iterator[tuple[Party, Party]]:
-    logs = people.lab.logs / f"call-{name}"
-    alice, bob = people
-    try:
-        with parties(alice, bob, servers, logs, ca_file=people.lab.target.ca_file) as both:
-            yield both
-    finally:
-        outcome.evidence += sorted(logs.glob("*.agent.log"))
 
 
 def _expect_families(outcome: Outcome, people: People) -> None:
