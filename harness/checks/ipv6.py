@@ -10,7 +10,7 @@ from ..calls.agent import NoRelayCandidate, calls_are_possible
 from ..calls.call import Media, place
 from ..clients.core.core import SendFailed, befriend
 from ..clients.turn import stun
-from ..evidence import drawing, paths
+from ..evidence import drawing
 from ..evidence.egress import Toward
 from ..evidence.flows import EdgeCounts
 from ..evidence.verdicts import Path, Verdict
@@ -24,9 +24,10 @@ from ..realtime.swarm import Swarm, join
 from ..servers.server import Wants
 from ..stage.check import check
 from ..stage.lab import DOMAIN, RELAY_PORT, LabStage, People
-from ..stage.outcome import Outcome, PromiseBroken, required
+from ..stage.outcome import Outcome, PromiseBroken, promised
 from ..stage.stage import Stage
-from ..steps.calls import CALL_WITHIN, Callers, Servers, ice_servers_of, machine_too_slow
+from ..steps.call_lab import LabCallers
+from ..steps.calls import CALL_WITHIN, Servers, ice_servers_of
 from ..steps.swarms import expected_way
 from ..target import Service
 from ..urls import RelayUrl
@@ -100,12 +101,12 @@ def _require_answers(host: Host, name: str, *ports: int) -> None:
     if not addresses:
         raise PromiseBroken(f"{name} has no IPv6 address")
     for address, port in itertools.product(addresses, ports):
-        with required(OSError, what=f"nobody answers over IPv6 at {address} port {port}"):
+        with promised(OSError, what=f"nobody answers over IPv6 at {address} port {port}"):
             host.connect(address, port, within=CONNECT_WITHIN).close()
 
 
 def _require_stun(host: Host, relay: RelayUrl, address: str) -> None:
-    with required(
+    with promised(
         stun.StunError,
         OSError,
         what=f"no STUN over IPv6 at {address}: iroh 0.35 dials the IPv4 address of {relay.host} then, and "
@@ -160,7 +161,7 @@ def _try_calls(outcome: Outcome, people: People) -> None:
         return
     offer = people.offers.turn
     assert offer is not None, "the check needs `turn`"
-    callers = Callers(people.lab, people.devices, ice_servers_of(people, offer, people.lab))
+    callers = LabCallers(people.lab, people.devices, ice_servers_of(people, offer, people.lab), people)
     try:
         with callers.seated("through TURN") as both:
             place(*both, Media(), within=CALL_WITHIN)
@@ -174,27 +175,15 @@ def _try_calls(outcome: Outcome, people: People) -> None:
     # An agent stands for one address of its host, which is that of IPv4 where there is one.
     networks = [people.host(each).profile for each in people]
     if can_go_direct(*networks) and all(each.ipv4 is None for each in networks):
-        _call_directly(callers, people)
+        _call_directly(callers)
 
 
-def _call_directly(callers: Callers, people: People) -> None:
+def _call_directly(callers: LabCallers) -> None:
     """As Delta Chat does that has found no relay: it offers the addresses of the device itself."""
-    outcome = callers.outcome
-    no_servers: Servers = {each.name: () for each in people}
-    with (
-        people.watch("call", Service.TURN) as seen,
-        callers.seated("by their own addresses", servers=no_servers) as both,
-    ):
-        call = place(*both, Media(), within=CALL_WITHIN).accept(within=CALL_WITHIN)
-        with machine_too_slow():
-            call.talk(CALL_SECONDS)
-        call.hang_up(within=CALL_WITHIN)
-        # Now, and not when they fell silent: RTCP goes on until the end.
-        agents = paths.client_counts({side.name: side.agent.stats() for side in call.sides})
-    path = seen.path_of_call(agents)
-    outcome.measurements["call"] = drawing.as_json(path)
-    outcome.paths["call by own addresses"] = path.name
-    outcome.expect(path.is_direct, f"the call should be direct, it is not: {path.sentence}")
+    nothing: Servers = {name: () for name in callers.devices}
+    call = callers.attempt("by own addresses", "alice", "bob", seconds=CALL_SECONDS, servers=nothing)
+    what = f"the call should be direct, it is not: {call.path.sentence} {call.refused}"
+    callers.outcome.expect(call.path.is_direct, what.rstrip())
 
 
 def _expect_families(outcome: Outcome, people: People) -> None:

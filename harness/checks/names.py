@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 
+from ..calls.call import Media
 from ..clients.device import Device
 from ..evidence.egress import Toward
 from ..network import profiles
@@ -17,10 +18,10 @@ from ..stage.lab import People
 from ..stage.outcome import Outcome, PromiseBroken
 from ..stage.services import STUN_PORT
 from ..stage.stage import Stage
-from ..steps.call_judges import judge_relayed_call
-from ..steps.calls import FAILURES, NEEDS, TURN_WORKS, Callers, ice_servers_of
+from ..steps.call_judges import judge_audio, judge_numbers
+from ..steps.call_lab import LabCallers
+from ..steps.calls import FAILURES, NEEDS, TURN_WORKS, ice_servers_of, talk
 from ..steps.turn_host import TurnHostLookup
-from ..target import Service
 
 __all__ = [
     "ELSEWHERE",
@@ -48,7 +49,6 @@ EVERY_WAY: Mapping[str, Failure] = {
 }
 """How asking for a name can fail."""
 QUICK_WAYS = ("NXDOMAIN", "wrong-answer")
-CALL = "call by name"
 
 
 @check("DISC-5", "TURN-8", needs=("turn",))
@@ -87,13 +87,13 @@ def _call_by_name(outcome: Outcome, people: People) -> None:
     alice, bob = people["alice"], people["bob"]
     assert people.offers.turn is not None, "the check needs `turn`"
     servers = ice_servers_of((alice, bob), people.offers.turn, people.lab)
-    callers = Callers(people.lab, people.devices, servers)
+    callers = LabCallers(people.lab, people.devices, servers, people)
     callers.befriend("alice", "bob")
-    with people.watch(CALL, Service.TURN, alice, bob) as seen:
-        judge_relayed_call(callers, CALL, video=False)
-    path = seen.path_of_call(None)
-    outcome.paths[f"media of {CALL}"] = path.name
-    outcome.expect(path.is_relayed_by(Service.TURN), f"the call should be relayed, it is not: {path.sentence}")
+    with callers.watched("call by name", Media(policy="relay"), "alice", "bob") as call:
+        talked = talk(call)
+        for side, report in talked.reports.items():
+            judge_audio(outcome, side, report)
+            judge_numbers(outcome, side, talked.stats[side])
     _expect_remembered(outcome, people, {url for each in servers["alice"] for url in each.urls})
 
 

@@ -12,7 +12,7 @@ from ..report.observations import Observation
 from ..report.records import Verdict
 from ..waiting import WaitTimeout
 
-__all__ = ["Outcome", "PromiseBroken", "required"]
+__all__ = ["Outcome", "PromiseBroken", "promised"]
 
 WORSE = (
     Verdict.PASSED,
@@ -30,11 +30,8 @@ class PromiseBroken(Exception):
 
 
 @contextmanager
-def required(*failures: type[Exception], what: str = "") -> Iterator[None]:
-    """As `Outcome.expect_to_arrive`, for something without which nothing that follows can be tried.
-
-    Raises `PromiseBroken`.
-    """
+def promised(*failures: type[Exception], what: str = "") -> Iterator[None]:
+    """As `Outcome.expect_to_arrive`, where nothing can be tried without it: raises `PromiseBroken` with these words."""
     try:
         yield
     except (WaitTimeout, *failures) as error:

@@ -13,7 +13,7 @@ from ..clients.device import Device
 from ..clients.sockets import tcp_connections
 from ..realtime.swarm import Swarm, join
 from ..realtime.table import TruthTable
-from ..stage.outcome import Outcome, required
+from ..stage.outcome import Outcome, promised
 from ..stage.stage import Stage
 from ..urls import RelayUrl
 
@@ -58,11 +58,11 @@ def swarm_of_two(stage: Stage) -> Iterator[SwarmOfTwo]:
     outcome, relay = stage.outcome, stage.own_relay()
     with stage.people("alice", "bob") as (alice, bob):
         progress.info("two cores are online at %s", stage.target.host)
-        with required(SendFailed):
+        with promised(SendFailed):
             befriend(alice.account, bob.account)
         progress.info("alice and bob are befriended by secure join")
         what = f"realtime does not work over {relay}"
-        with required(SendFailed, what=what):
+        with promised(SendFailed, what=what):
             swarm = join(alice, bob, within=JOIN_WITHIN)
         progress.info("the swarm is up, through the relay %s", relay)
         with outcome.expect_to_arrive(SendFailed, what=what):

@@ -18,7 +18,7 @@ from ..network.punching import can_go_direct
 from ..realtime.swarm import Swarm, join
 from ..realtime.table import LAYOUT, TruthTable
 from ..stage.lab import LabStage, People
-from ..stage.outcome import Outcome, required
+from ..stage.outcome import Outcome, promised
 from ..stage.watch import Watch
 from ..target import Service
 
@@ -82,7 +82,7 @@ def lab_swarm(
     Raises `PromiseBroken` when they do not come together: `what` says in which words.
     """
     with lab.people(**places) as people:
-        with required(SendFailed, what=what):
+        with promised(SendFailed, what=what):
             first, *others = people
             for other in others:
                 befriend(first.account, other.account)
