@@ -78,7 +78,9 @@ def devices_without_ipv4_are_served(
             outcome.expect_to_arrive(SendFailed, what=f"{one.name} with {other.name}"),
         ):
             _exchange_mail(outcome, people)
-            _try_calls(outcome, people)  # first: iroh keeps its connections, and at an edge they look like media
+            _try_calls(
+                outcome, people
+            )  # first: iroh keeps its connections, and at an edge they look like media
             _exchange_realtime(outcome, people)
             _expect_families(outcome, people)
 
@@ -180,7 +182,7 @@ def _try_calls(outcome: Outcome, people: People) -> None:
 
 def _call_directly(callers: LabCallers) -> None:
     """As Delta Chat does that has found no relay: it offers the addresses of the device itself."""
-    nothing: Servers = {name: () for name in callers.devices}
+    nothing: Servers = dict.fromkeys(callers.devices, ())
     call = callers.attempt("by own addresses", "alice", "bob", seconds=CALL_SECONDS, servers=nothing)
     what = f"the call should be direct, it is not: {call.path.sentence} {call.refused}"
     callers.outcome.expect(call.path.is_direct, what.rstrip())

@@ -71,7 +71,8 @@ def _foreign(target: Target, name: str, host: Host, addresses: tuple[str, ...]) 
     foreign = [each for each in addresses if each not in own]
     if not foreign:
         return ""
-    where = f"METADATA names {name} as the TURN server, and that is at {', '.join(addresses)}, where {target.host} is not"
+    found = ", ".join(addresses)
+    where = f"METADATA names {name} as the TURN server, and that is at {found}, where {target.host} is not"
     if len(foreign) == len(addresses):
         return f"{where}: calls go to somebody else's server, or to none"
     return (
