@@ -376,7 +376,7 @@ def require_agents() -> None:
     """Raise `MissingCapability`, with the command that heals it, where no agent can run."""
     if not calls_are_possible():
         raise MissingCapability(
-            "calls", "aiortc is missing: install the extra calls (pip install '.[calls]' in a checkout)"
+            "calls", "aiortc is not installed", heal="pip install 'dc-harness[calls]', in a checkout ./setup"
         )
 
 

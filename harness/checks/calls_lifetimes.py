@@ -108,7 +108,7 @@ def _affordable(stage: Stage, seconds: float) -> float:
     if seconds > LONGEST_CALL:
         raise MissingCapability(
             "short_turn_lifetimes",
-            f"what {stage.target.name} grants lives so long that a call would have to last {seconds:.0f} s to outlive it",
+            f"what {stage.target.name} grants lives so long that a call that outlives it takes {seconds:.0f} s",
             heal="start the server with short lifetimes of allocations, permissions and channels",
         )
     return seconds

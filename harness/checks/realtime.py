@@ -3,218 +3,161 @@
 from __future__ import annotations
 
 import logging
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 from ..clients.control import ServiceLedger
-from ..clients.core.core import SendFailed, Webxdc, befriend
+from ..clients.core.core import Webxdc
 from ..clients.device import Device
 from ..clients.sockets import tcp_connections
-from ..hosts import Host
-from ..realtime.swarm import LARGEST, NodeIdUnknown, Swarm, join
-from ..realtime.table import TruthTable
-from ..stage.session import DeviceFactory
-from ..steps.outcome import Outcome, check, current_outcome, relay_ledger
-from ..target import Impact, Target
-from ..urls import RelayUrl
+from ..realtime.swarm import LARGEST, NodeIdUnknown, Swarm
+from ..stage.check import check
+from ..stage.outcome import Outcome
+from ..stage.stage import Stage
+from ..steps.swarm_of_two import JOIN_WITHIN, SwarmOfTwo, expect_to_hear, judge_messages, swarm_of_two
+from ..target import Impact, Service
 from ..waiting import WaitTimeout, wait_until
-from .discovery import offered_to_cores
 
 __all__ = [
     "a_device_rejoins",
+    "both_devices_of_an_account_receive_messages",
     "devices_survive_a_relay_restart",
-    "expect_no_foreign_hosts",
     "two_devices_exchange_messages",
-    "two_devices_of_one_account",
 ]
 
 progress = logging.getLogger("harness.progress")
 
+RELAY_FORWARDS = ("relay.relay_forwards_each_frame_once",)
 MESSAGES = 50
 """Numbered messages from each device."""
-FEWER_MESSAGES = 10
+MESSAGES_OF_THREE = 10
 AWAY_MESSAGES = 5
-JOIN_WITHIN = 20.0
-NOT_PROVEN = (
-    "relay used for set-up, data path not proven: on one host iroh goes direct within milliseconds, "
-    "and no counter outside the clients tells which way the data took"
-)
-
-Pair = Callable[[Outcome, Swarm, Device, Device], None]
-"""What a check does with alice and bob once they have a swarm of two."""
 
 
-@check("E2E-16", "DISC-5", "IROH-2", "IROH-4", needs=("iroh_relay",))
-def two_devices_exchange_messages(target: Target, host: Host, devices: DeviceFactory) -> Outcome:
+@check("E2E-16", "DISC-5", "IROH-2", "IROH-4", needs=("iroh_relay",), after=RELAY_FORWARDS)
+def two_devices_exchange_messages(stage: Stage, outcome: Outcome) -> None:
     """Two devices form a swarm through the target's relay; every message, small or large, arrives once and in order."""
-
-    def exchange(outcome: Outcome, swarm: Swarm, alice: Device, bob: Device) -> None:
-        _judge_messages(outcome, swarm.exchange(MESSAGES))
-        largest = swarm.exchange(1, size=LARGEST)
+    outcome.paths |= {"joining": "not proven", "established": "not proven"}
+    with swarm_of_two(stage) as pair:
+        judge_messages(outcome, pair.swarm.exchange(MESSAGES))
+        largest = pair.swarm.exchange(1, size=LARGEST)
         outcome.expect(largest.all_right, f"messages of {LARGEST} bytes went wrong: {largest}")
-        _ask_witnesses(outcome, target, swarm, alice, bob)
+        ledger = stage.ledger(
+            Service.IROH_RELAY, otherwise="only the cores themselves say that its relay was used"
+        )
+        if ledger is not None:
+            _expect_frames_of_both(outcome, ledger, pair)
 
-    return _with_swarm(target, host, devices, exchange)
 
-
-@check("IROH-3", needs=("iroh_relay", "ledger", "faults"), impact=Impact.HARMFUL)
-def devices_survive_a_relay_restart(target: Target, host: Host, devices: DeviceFactory) -> Outcome:
+@check(
+    "IROH-3",
+    needs=("iroh_relay",),
+    disturbs=(Service.IROH_RELAY,),
+    impact=Impact.HARMFUL,
+    after=RELAY_FORWARDS,
+)
+def devices_survive_a_relay_restart(stage: Stage, outcome: Outcome) -> None:
     """The relay is killed and started again under two devices: both log in again by themselves, messages go on."""
-
-    def restart(outcome: Outcome, swarm: Swarm, alice: Device, bob: Device) -> None:
-        assert target.control is not None
-        control = target.control
-        ids = {device.name: swarm.node_id(device) for device in (alice, bob)}
-        control.restart("iroh_relay", kill=True)
+    with swarm_of_two(stage) as pair:
+        before = {device.name: pair.connections(device) for device in pair.devices}
+        stage.server.program(Service.IROH_RELAY).restart(kill=True)
         progress.info("the relay was killed and started again")
-
-        def logged_out() -> list[str]:
-            ledger = control.ledger().iroh_relay
-            return [name for name, node_id in ids.items() if not ledger.connections_of(node_id)]
-
-        try:
-            wait_until(lambda: not logged_out(), "both to log in again", within=JOIN_WITHIN)
-        except WaitTimeout:
-            who = " and ".join(logged_out())
-            outcome.expect(False, f"{who} did not log in again at the relay within {JOIN_WITHIN:g} s")
-        _expect_to_hear(outcome, swarm, "after the restart of the relay")
-        expect_no_foreign_hosts(outcome, target, alice, bob)
-        outcome.note(NOT_PROVEN)
-
-    return _with_swarm(target, host, devices, restart)
+        anew = _expect_log_in(stage, pair, before)
+        expect_to_hear(outcome, pair.swarm, "after the restart of the relay")
+        for device in pair.devices:
+            kept = pair.connections(device) & anew[device.name]
+            outcome.expect(kept, f"{device.name} did not stay logged in at the relay after its restart")
 
 
-@check("IROH-4", needs=("iroh_relay",))
-def a_device_rejoins(target: Target, host: Host, devices: DeviceFactory) -> Outcome:
+@check("IROH-4", needs=("iroh_relay",), after=RELAY_FORWARDS)
+def a_device_rejoins(stage: Stage, outcome: Outcome) -> None:
     """Bob closes the app and opens it again, also after he was offline: messages go on; what he missed stays away."""
-
-    def leave_twice(outcome: Outcome, swarm: Swarm, alice: Device, bob: Device) -> None:
-        app = swarm.app_of(bob)
-        for offline in (False, True):
-            when = "after he was offline" if offline else "after he closed the app"
-            app.leave()
-            if offline:
-                bob.account.go_offline()
-            swarm.send_away(alice, AWAY_MESSAGES)
-            if offline:
-                bob.account.bring_online()
-            app.advertise()
-            try:
-                swarm.wait_until_up(within=JOIN_WITHIN)
-            except WaitTimeout as error:
-                outcome.expect(False, f"bob does not get back into the channel {when}: {error}")
-                return
-            _expect_to_hear(outcome, swarm, when)
-        heard = swarm.heard_away(bob)
+    with swarm_of_two(stage) as pair:
+        _leave_and_rejoin(outcome, pair, "after he closed the app")
+        _leave_and_rejoin(outcome, pair, "after he was offline", offline=True)
+        heard = pair.swarm.heard_away(pair.bob)
         outcome.expect(not heard, f"{heard} messages that were sent while bob had left came later")
-        expect_no_foreign_hosts(outcome, target, alice, bob)
-        outcome.note(NOT_PROVEN)
-
-    return _with_swarm(target, host, devices, leave_twice)
 
 
-@check("IROH-4", "IROH-9", needs=("iroh_relay",))
-def two_devices_of_one_account(target: Target, host: Host, devices: DeviceFactory) -> Outcome:
+@check("IROH-4", "IROH-9", needs=("iroh_relay",), after=RELAY_FORWARDS)
+def both_devices_of_an_account_receive_messages(stage: Stage, outcome: Outcome) -> None:
     """Bob has a second device, set up from a backup: alice and both of his devices hear each other's messages."""
-
-    def add_device(outcome: Outcome, swarm: Swarm, alice: Device, bob: Device) -> None:
-        second = bob.second_device("bob2")
+    with swarm_of_two(stage) as pair:
+        second = pair.bob.second_device("bob2")
         try:
             outcome.clients[second.name] = second.description
-            app = swarm.app_of(bob)
-            second_app = Webxdc(second.account, app.msg_id)  # a backup keeps the numbers of messages
-            swarm = Swarm([(alice, swarm.app_of(alice)), (bob, app), (second, second_app)])
-            swarm.advertise(within=JOIN_WITHIN)
-            swarm.wait_until_up(within=JOIN_WITHIN)
-            table = swarm.exchange(FEWER_MESSAGES)
-            outcome.expect(table.complete, f"realtime messages went wrong: {table}")
-            outcome.measurements["messages"] = _rows(table)
-            expect_no_foreign_hosts(outcome, target, alice, bob, second)
+            judge_messages(outcome, _with_second(pair, second).exchange(MESSAGES_OF_THREE), in_order=False)
+            stage.expect_no_foreign_hosts(second)
         finally:
             second.close()
             outcome.evidence += second.log_files
-        outcome.note(NOT_PROVEN)
-
-    return _with_swarm(target, host, devices, add_device)
 
 
-def _with_swarm(target: Target, host: Host, devices: DeviceFactory, judge: Pair) -> Outcome:
-    """Start alice and bob, bring them together in a swarm, and let `judge` look at it."""
-    offer = offered_to_cores(target, host)  # before any core starts I/O
-    outcome = current_outcome()
-    started: tuple[Device, ...] = ()
+def _leave_and_rejoin(outcome: Outcome, pair: SwarmOfTwo, when: str, *, offline: bool = False) -> None:
+    app = pair.swarm.app_of(pair.bob)
+    app.leave()
+    if offline:
+        pair.bob.account.go_offline()
+    pair.swarm.send_away(pair.alice, AWAY_MESSAGES)
+    if offline:
+        pair.bob.account.bring_online()
+    app.advertise()
+    with outcome.expect_to_arrive(what=f"bob does not get back into the channel {when}"):
+        pair.swarm.wait_until_up(within=JOIN_WITHIN)
+        expect_to_hear(outcome, pair.swarm, when)
+
+
+def _with_second(pair: SwarmOfTwo, second: Device) -> Swarm:
+    """The swarm of alice and both devices of bob, once they hear each other."""
+    app = pair.swarm.app_of(pair.bob)
+    second_app = Webxdc(second.account, app.msg_id)  # a backup keeps the numbers of messages
+    swarm = Swarm([(pair.alice, pair.swarm.app_of(pair.alice)), (pair.bob, app), (second, second_app)])
+    swarm.advertise(within=JOIN_WITHIN)
+    swarm.wait_until_up(within=JOIN_WITHIN)
+    return swarm
+
+
+def _expect_log_in(
+    stage: Stage, pair: SwarmOfTwo, before: Mapping[str, frozenset[str]]
+) -> dict[str, frozenset[str]]:
+    """Wait until both are logged in at the new process. Returns their ends of connections that are new."""
+    keeps_ledger = stage.ledger(
+        Service.IROH_RELAY, otherwise="only the devices' own connections say that they logged in again"
+    )
+    ids = {device.name: pair.swarm.node_id(device) for device in pair.devices} if keeps_ledger else {}
+
+    def anew(device: Device) -> frozenset[str]:
+        return pair.connections(device) - before[device.name]
+
+    def logged_out() -> list[str]:
+        ledger = stage.server.ledger(Service.IROH_RELAY)
+        unknown = {name for name, node_id in ids.items() if ledger and not ledger.connections_of(node_id)}
+        return [each.name for each in pair.devices if each.name in unknown or not anew(each)]
+
     try:
-        with devices(("alice", "bob")) as started, outcome.expect_to_arrive(SendFailed):
-            alice, bob = started
-            for device in started:
-                outcome.clients[device.name] = device.description
-            progress.info("two cores are online at %s", target.host)
-            befriend(alice.account, bob.account)
-            progress.info("alice and bob are befriended by secure join")
-            _judge_swarm(outcome, offer.iroh_relay, alice, bob, judge)
-    finally:
-        outcome.evidence += [file for device in started for file in device.log_files]
-    return outcome
+        wait_until(lambda: not logged_out(), "both to log in again", within=JOIN_WITHIN)
+    except WaitTimeout:
+        who = " and ".join(logged_out())
+        stage.outcome.expect(False, f"{who} did not log in again at the relay within {JOIN_WITHIN:g} s")
+    return {device.name: anew(device) for device in pair.devices}
 
 
-def _judge_swarm(outcome: Outcome, relay: RelayUrl, alice: Device, bob: Device, judge: Pair) -> None:
-    with outcome.expect_to_arrive(what=f"realtime does not work over {relay}"):
-        swarm = join(alice, bob, within=JOIN_WITHIN)
-        progress.info("the swarm is up, through the relay %s", relay)
-        judge(outcome, swarm, alice, bob)
+def _expect_frames_of_both(outcome: Outcome, ledger: ServiceLedger, pair: SwarmOfTwo) -> None:
+    """The ledger of the relay has frames in both directions, between node IDs that clients and kernel know as theirs.
 
-
-def _judge_messages(outcome: Outcome, table: TruthTable) -> None:
-    outcome.expect(table.all_right, f"realtime messages went wrong: {table}")
-    latencies = [latency for row in table.directions for latency in row.latencies]
-    outcome.measurements |= {
-        "messages": _rows(table),
-        "latency_ms_median": round(statistics.median(latencies) * 1000, 2) if latencies else None,
-        "latency_ms_max": round(max(latencies) * 1000, 2) if latencies else None,
-    }
-
-
-def _rows(table: TruthTable) -> Sequence[Mapping[str, object]]:
-    return [
-        {"from": row.sender, "to": row.receiver, "sent": row.sent, "delivered": row.delivered}
-        | {"duplicates": row.duplicates, "out_of_order": row.out_of_order}
-        for row in table.directions
-    ]
-
-
-def _expect_to_hear(outcome: Outcome, swarm: Swarm, when: str) -> None:
-    table = swarm.exchange(FEWER_MESSAGES)
-    outcome.expect(table.all_right, f"realtime messages went wrong {when}: {table}")
-
-
-def expect_no_foreign_hosts(outcome: Outcome, target: Target, *devices: Device) -> None:
-    """As far as the cores themselves show; see `Device.foreign_hosts`."""
-    for device in devices:
-        foreign = sorted(device.foreign_hosts(target))
-        outcome.expect(not foreign, f"{device.name} dealt with hosts outside the test: {', '.join(foreign)}")
-
-
-def _ask_witnesses(outcome: Outcome, target: Target, swarm: Swarm, alice: Device, bob: Device) -> None:
-    """Who says that the target's relay was used? The cores say who they are, the ledger what it carried."""
-    outcome.paths |= {"joining": "not proven", "established": "not proven"}
-    expect_no_foreign_hosts(outcome, target, alice, bob)
-    ledger = relay_ledger(outcome, target, otherwise="only the cores themselves say that its relay was used")
-    if ledger is None:
-        return
-    # An unknown ID, or one that the kernel does not tie to a core, is an error of ours and no finding.
-    ids = {device.name: swarm.node_id(device) for device in (alice, bob)}
-    for device in (alice, bob):
+    An unknown ID, or one that the kernel does not tie to a core, is an error of ours and no finding.
+    """
+    ids = {device.name: pair.swarm.node_id(device) for device in pair.devices}
+    for device in pair.devices:
         _tie(device, ids[device.name], ledger)
-    for sender, receiver in ((alice, bob), (bob, alice)):
-        pair = ledger.pair(ids[sender.name], ids[receiver.name])
-        outcome.measurements[f"relay_frames_{sender.name}_to_{receiver.name}"] = pair.frames
+    for sender, receiver in (pair.devices, pair.devices[::-1]):
+        frames = ledger.pair(ids[sender.name], ids[receiver.name]).frames
+        outcome.measurements[f"relay_frames_{sender.name}_to_{receiver.name}"] = frames
         outcome.expect(
-            pair.frames,
+            frames,
             f"the relay carried no frame from {sender.name} to {receiver.name}: they met in another way",
         )
     if outcome:
-        outcome.paths["joining"] = f"relayed({target.name})"
-    outcome.note(NOT_PROVEN)
+        outcome.paths["joining"] = f"relayed({Service.IROH_RELAY})"
 
 
 def _tie(device: Device, node_id: str, ledger: ServiceLedger) -> None:

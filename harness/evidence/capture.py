@@ -16,9 +16,10 @@ import selectors
 import socket
 import struct
 import threading
+import time
 from collections.abc import Collection
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from ..closing import Closing
 from ..network.links import Link
@@ -113,13 +114,15 @@ class Capture(Closing):
                 self._writer.interface(name)
         self._selector.register(edge.socket, selectors.EVENT_READ, edge)
 
-    def streams(self, name: str) -> dict[Connection, Stream]:
-        """The TCP streams of a host, with everything that has passed its edge by now."""
-        found: dict[Connection, Stream] = {}
+    def streams(self, names: Collection[str]) -> dict[str, dict[Connection, Stream]]:
+        """The TCP streams of these hosts, with everything that had passed their edges at one and the same moment."""
+        found: dict[str, dict[Connection, Stream]] = {name: {} for name in names}
+        moment = time.time_ns()
         with self._lock:
-            for edge in self._of(name):
-                edge.drain(self._writer)
-                found |= edge.streams.read()
+            for edge in self._edges:
+                if edge.name in found:
+                    edge.drain(self._writer, until=moment)
+                    found[edge.name] |= edge.streams.read()
         return found
 
     def counts(self, name: str) -> EdgeCounts:
@@ -166,6 +169,17 @@ class Capture(Closing):
             select.select([self._end], [], [], PAUSE)
 
 
+class _Frame(NamedTuple):
+    data: bytes
+    """The beginning of it."""
+    length: int
+    """Of the whole frame."""
+    time: int
+    """Nanoseconds of unix time."""
+    sent: bool
+    """By the host; the others were delivered to it."""
+
+
 class _Edge:
     """One socket, bound to the outer end of one link."""
 
@@ -178,6 +192,8 @@ class _Edge:
         self._dropped = 0
         self._last = 0
         self._buffer = bytearray(SNAP)
+        self._next: _Frame | None = None
+        """Received, and not looked at yet."""
         # Without a protocol it hears nothing until it is bound, so no frame of another interface gets in.
         self.socket = link.upstream.socket(socket.AF_PACKET, socket.SOCK_RAW)
         try:
@@ -192,26 +208,41 @@ class _Edge:
             self.socket.close()
             raise
 
-    def drain(self, writer: PcapngWriter | None) -> None:
+    def drain(self, writer: PcapngWriter | None, *, until: int | None = None) -> None:
+        """Look at what has come; `until`: but at nothing that came later, in nanoseconds of unix time."""
+        for _ in range(MOST_AT_ONCE):
+            frame, self._next = self._next or self._receive(), None
+            if frame is None:
+                return
+            if until is not None and frame.time > until:
+                self._next = frame
+                return
+            self.frames += 1
+            if self._tally is not None:
+                self._tally.observe(frame.data, frame.length, outgoing=frame.sent)
+            if (segment := tcp_segment(frame.data)) is not None:
+                self.streams.observe(segment, outgoing=frame.sent)
+            if writer is not None and writer.size < LARGEST_FILE:
+                self._last = frame.time
+                writer.frame(
+                    self._number, frame.time, harmless_part(frame.data), frame.length, inbound=frame.sent
+                )
+
+    def _receive(self) -> _Frame | None:
+        """The next frame; None: there is none by now."""
         for _ in range(MOST_AT_ONCE):
             try:
                 length, ancillary, _flags, address = self.socket.recvmsg_into(
                     [self._buffer], socket.CMSG_SPACE(TIMESPEC.size), socket.MSG_TRUNC
                 )
             except BlockingIOError:
-                return
+                return None
             except OSError:  # the link has been taken down; it may come back
                 continue
-            self.frames += 1
-            frame = bytes(self._buffer[: min(length, SNAP)])
-            outgoing = address[2] != socket.PACKET_OUTGOING  # leaving the outer end is entering the host
-            if self._tally is not None:
-                self._tally.observe(frame, length, outgoing=outgoing)
-            if (segment := tcp_segment(frame)) is not None:
-                self.streams.observe(segment, outgoing=outgoing)
-            if writer is not None and writer.size < LARGEST_FILE:
-                self._last = _time(ancillary)
-                writer.frame(self._number, self._last, harmless_part(frame), length, inbound=outgoing)
+            # What leaves the outer end enters the host.
+            sent = address[2] != socket.PACKET_OUTGOING
+            return _Frame(bytes(self._buffer[: min(length, SNAP)]), length, _time(ancillary), sent)
+        return None
 
     def counts(self) -> EdgeCounts:
         return self._tally.read(self._missed()) if self._tally is not None else EdgeCounts()

@@ -72,10 +72,10 @@ class Edges(Closing):
             links.append(host.link)
 
     def now(self, names: Collection[str] | None = None) -> dict[str, EdgeCounts]:
-        """Counts since the watch began, of these hosts or of all. The streams come first, all at once: listings take
-        longer."""
+        """Counts since the watch began, of these hosts or of all. The streams come first, all as of one moment:
+        listings take longer."""
         wanted = [name for name in self._links if names is None or name in names]
-        streams = {name: self._capture.streams(name) for name in wanted}
+        streams = self._capture.streams(wanted)
         return {name: replace(self._counted(name), streams=streams[name]) for name in wanted}
 
     def begin(self, phase: str) -> None:

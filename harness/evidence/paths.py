@@ -46,6 +46,8 @@ TLS_FACTOR = 1.3
 """What TLS adds to small frames of a relay, at most."""
 TLS_HANDSHAKES = 65536
 READ_SLACK = 0.01
+ON_ITS_WAY = 4096
+"""Bytes of TCP that may pass while two edges are read one after the other."""
 UNREAD = 4096
 """Bytes that a relay's kernel may have acknowledged before the relay has read them."""
 
@@ -103,14 +105,14 @@ def of_call(
 
     `edges`: by name of the device, counted in this phase; other names are ignored. `agents`: see `client_counts`; None
     where they cannot be asked. `ledger`: see `turn_carried`; None without a ledger. `server`: counts at the edge of
-    the server's host; None where nobody counted there. `lost`: packets of each sender that the lab itself took away.
-    Raises nothing: what cannot be told is `not proven`.
+    the server's host, which is no witness where its own account does not add up; None where nobody counted there.
+    `lost`: packets of each sender that the lab itself took away. Raises nothing: what cannot be told is `not proven`.
     """
     legs = legs_of(edges, parties, media, control=CONTROL)
+    at_server = AtServer.of(None if server is None or server.problems else server, parties, media)
     witnesses = _witnesses(
-        edges, parties, {"agents": agents, SERVER_EDGE: server, "the relay's ledger": ledger}
+        edges, parties, {"agents": agents, SERVER_EDGE: at_server.witness, "the relay's ledger": ledger}
     )
-    at_server = AtServer.of(server, parties, media)
     hops: list[Hop] = []
     contradictions: list[str] = []
     for sender, receiver in itertools.permutations([each.name for each in parties.devices], 2):
@@ -255,27 +257,48 @@ def of_realtime(
     TLS. Raises nothing.
     """
     legs = legs_of(edges, parties, datagrams, control=0)
+    at_server = AtServer.of(server, parties, datagrams)
     witnesses = _witnesses(
-        edges, parties, {"the apps": arrived, SERVER_EDGE: server, "the relay's ledger": ledger}
+        edges, parties, {"the apps": arrived, SERVER_EDGE: at_server.witness, "the relay's ledger": ledger}
     )
     hops = _realtime_hops(legs, arrived, ledger)
-    if server is not None:
-        at_server = AtServer.of(server, parties, datagrams)
-        for name, where, loads in (
-            ("entered", "received from devices", at_server.came),
-            ("left server", "sent to devices", at_server.went),
-        ):
-            stream = sum(load.stream for load in loads.values())
-            hops[name] = Hop("server", f"the server's edge {where}", Load(stream=stream))
+    both_edges = _hops_at_server(legs, at_server)
     return conclude(
         phase,
         legs,
         _carrying(legs, arrived, QUIET * len(parties.devices)),
-        hops=hops.values(),
+        hops=[*hops.values(), *itertools.chain.from_iterable(both_edges)],
         witnesses=witnesses,
-        contradictions=_realtime_contradictions(hops, tls=tls),
+        contradictions=[
+            *_realtime_contradictions(hops, tls=tls),
+            *(
+                f"{seen}, but {counted}"
+                for seen, counted in both_edges
+                if abs(seen.load.stream - counted.load.stream) > ON_ITS_WAY
+            ),
+        ],
         doubts=_doubts(edges, parties, witnesses),
     )
+
+
+def _hops_at_server(legs: Iterable[Leg], at_server: AtServer) -> list[tuple[Hop, Hop]]:
+    """What the edge of a device and that of the server have of the same streams, one pair for each direction."""
+    relayed = [leg for leg in legs if leg.way is Way.RELAYED]
+    pairs = []
+    for name, came in at_server.came.items():
+        up = _sum(leg.attempted for leg in relayed if leg.source == name)
+        down = total(leg for leg in relayed if leg.target == name)
+        pairs += [
+            (
+                Hop("edges", f"{name}'s edge sent to the relay", up),
+                Hop("server", f"the server's edge received from {name}", came),
+            ),
+            (
+                Hop("edges", f"{name}'s edge received from the relay", down),
+                Hop("server", f"the server's edge sent to {name}", at_server.went[name]),
+            ),
+        ]
+    return pairs
 
 
 def _carrying(legs: Iterable[Leg], arrived: int | None, quiet: int) -> list[Leg]:
@@ -314,9 +337,6 @@ def _realtime_contradictions(hops: Mapping[str, Hop], *, tls: bool) -> Iterator[
         yield f"{hops['sent']}, but {hops['got']}"
     if "apps" in hops and hops["apps"].load.all_bytes > hops["all"].load.all_bytes:
         yield f"{hops['apps']}, but {hops['all']}"
-    for counted, seen in (("entered", "up"), ("left server", "down")):
-        if counted in hops and abs(hops[counted].load.stream - hops[seen].load.stream) > UNREAD:
-            yield f"{hops[seen]}, but {hops[counted]}"
     for claimed, seen in (("taken", "up"), ("given", "down")):
         if claimed in hops:
             claim, fact = hops[claimed].load.stream, hops[seen].load.stream
@@ -335,16 +355,26 @@ def _transferred(connections: Iterable[Connection], parties: Parties) -> Relayed
 
 @dataclass(frozen=True)
 class AtServer:
-    """Counts at the edge of the server's host, by device: what came from it to a relay, and what went to it."""
+    """Counts at the edge of the server's host, by device: what came from it to a relay, and what went to it.
+
+    Bytes of TCP are those that the other end acknowledged: what a router on the way swallowed is in neither edge.
+    """
 
     came: Mapping[str, Load]
     went: Mapping[str, Load]
+    knows_all: bool
+    """No device is left out."""
+
+    @property
+    def witness(self) -> AtServer | None:
+        """Itself, if it can say something about every device."""
+        return self if self.knows_all else None
 
     @classmethod
     def of(cls, edge: EdgeCounts | None, parties: Parties, measure: Measure) -> AtServer:
         """Without the devices that share an outer address with another: they cannot be told apart there."""
         if edge is None:
-            return cls({}, {})
+            return cls({}, {}, knows_all=False)
         alone = [each for each in parties.devices if not _shares_an_address(each, parties)]
         came, went = ({each.name: Load() for each in alone} for _ in range(2))
         for rows, loads, outgoing in ((edge.rx.rows, came, False), (edge.tx.rows, went, True)):
@@ -358,7 +388,7 @@ class AtServer:
             if name in came:
                 came[name] += Load(stream=stream.received)
                 went[name] += Load(stream=stream.sent)
-        return cls(came, went)
+        return cls(came, went, knows_all=len(alone) == len(parties.devices))
 
 
 def _device_name(parties: Parties, protocol: str, own: Endpoint, remote: Endpoint) -> str:

@@ -54,7 +54,7 @@ class Coturn:
 
     name = "coturn"
     services = frozenset({Service.TURN})
-    translates = frozenset({"turn_lifetimes", "turn_secret"})
+    translates = frozenset({"turn_lifetimes", "turn_secret", "both_families"})
 
     def __init__(self, binary: Path | None = None) -> None:
         """`binary`: another `turnserver` than that of the system."""
@@ -110,6 +110,8 @@ def _config(place: Place, ports: Ports, wants: Wants, certificate: Certificate, 
     if place.is_loopback:
         further += ["allow-loopback-peers", f"allowed-peer-ip={place.address}"]
         further += ["denied-peer-ip=127.0.0.0-127.255.255.255"]
+    if wants.both_families:  # it relays over IPv4 alone, as METADATA can name no other address of it
+        further.append(f"listening-ip={place.address6}")
     if wants.turn_lifetimes is not None:
         lifetimes = wants.turn_lifetimes
         further += [

@@ -22,7 +22,7 @@ FIRST_WITHOUT_STUN = (0, 90)
 """Since this version a relay has no STUN, and ends at once on keys that it does not know."""
 CONFIG = """\
 enable_relay = true
-http_bind_addr = "{address}:{port}"
+http_bind_addr = "{listening}:{port}"
 enable_metrics = true
 metrics_bind_addr = "{address}:{metrics}"
 access = "everyone"
@@ -34,7 +34,7 @@ class IrohRelay:
 
     name = "iroh-relay"
     services = frozenset({Service.IROH_RELAY})
-    translates: frozenset[str] = frozenset()
+    translates = frozenset({"both_families"})
 
     def __init__(self, binary: Path | None = None) -> None:
         """`binary`: its path; None: that in the environment, `IROH_RELAY_BIN`."""
@@ -48,7 +48,8 @@ class IrohRelay:
         metrics = free_port(host, place.address)
         refuse_taken(host, self.name, place.address, {"tcp": [port, metrics]})
         config = place.directory(self.name) / "iroh-relay.toml"
-        text = CONFIG.format(address=place.address, port=port, metrics=metrics)
+        listening = "[::]" if wants.both_families else place.address
+        text = CONFIG.format(listening=listening, address=place.address, port=port, metrics=metrics)
         if _numbers(version) < FIRST_WITHOUT_STUN:
             text = f"enable_stun = false\n{text}"
         config.write_text(text)

@@ -85,7 +85,7 @@ class Reference:
 def _arguments(place: Place, wants: Wants) -> list[str]:
     words = ["--state", str(place.state), *([] if place.is_loopback else ["--public"])]
     if wants.both_families:
-        words += _both_families(place)
+        words += _both_families(place, wants)
     else:
         words += ["--host", place.address]
     words.append("--standard-ports" if place.ports else "--ephemeral-ports")
@@ -107,27 +107,31 @@ def _arguments(place: Place, wants: Wants) -> list[str]:
             "--turn-permission-lifetime": wants.turn_lifetimes.permission,
             "--turn-channel-lifetime": wants.turn_lifetimes.channel,
         }
-    if wants.turn_secret is not None:
+    if wants.turn_secret is not None and not _is_in_a_file(wants):
         options["--turn-secret-file"] = _private(place, "turn-secret", f"{wants.turn_secret}\n")
     words += [str(word) for pair in options.items() if pair[1] is not None for word in pair]
     return [*words, "--turn-strict-permissions"] if wants.strict_permissions else words
 
 
-def _both_families(place: Place) -> list[str]:
+def _is_in_a_file(wants: Wants) -> bool:
+    """TURN is described by a maddy.conf, with its secret."""
+    return bool(wants.both_families) and Service.TURN in wants.services
+
+
+def _both_families(place: Place, wants: Wants) -> list[str]:
     assert place.name is not None and place.address6 is not None
-    maddy = _private(
-        place,
-        "maddy.conf",
-        BOTH_FAMILIES_MADDY.format(
-            name=place.name,
-            address=place.address,
-            address6=place.address6,
-            secret=secrets.token_urlsafe(32),
-        ),
-    )
-    port = place.ports.iroh_relay if place.ports else 0
-    relay = _private(place, "iroh-relay.toml", BOTH_FAMILIES_RELAY.format(port=port))
-    return ["--host", "::", "--config", str(maddy), "--config", str(relay), "--dialect", "chatmail"]
+    words = ["--host", "::", "--dialect", "chatmail", "--domain", place.name]
+    if _is_in_a_file(wants):
+        secret = wants.turn_secret or secrets.token_urlsafe(32)
+        text = BOTH_FAMILIES_MADDY.format(
+            name=place.name, address=place.address, address6=place.address6, secret=secret
+        )
+        words += ["--config", str(_private(place, "maddy.conf", text))]
+    if Service.IROH_RELAY in wants.services:
+        port = place.ports.iroh_relay if place.ports else 0
+        text = BOTH_FAMILIES_RELAY.format(port=port)
+        words += ["--config", str(_private(place, "iroh-relay.toml", text))]
+    return words
 
 
 def _private(place: Place, name: str, text: str) -> Path:

@@ -213,7 +213,7 @@ def open_lab(stage: Stage, wants: Wants) -> Iterator[LabStage]:
             target = replace(
                 server.target,
                 on_secret=stage.target.on_secret,
-                other_addresses=frozenset(others),
+                other_addresses=frozenset(machine.addresses) - {own},
                 host=DOMAIN if wants.both_families else own,
             )
             target_443 = target

@@ -21,6 +21,7 @@ __all__ = [
     "TURN_KEY",
     "addresses",
     "belongs_to",
+    "own_addresses",
     "own_relay",
     "own_turn",
     "relay_in_metadata",
@@ -92,7 +93,12 @@ def belongs_to(target: Target, name: str, host: Host) -> bool:
     if _normal(name) == _normal(target.host):
         return True
     found = _resolved(name, host)
-    return bool(found) and found <= _resolved(target.host, host) | target.other_addresses
+    return bool(found) and found <= own_addresses(target, host)
+
+
+def own_addresses(target: Target, host: Host) -> frozenset[str]:
+    """All that the target is known to have, as `host` sees it."""
+    return _resolved(target.host, host) | target.other_addresses
 
 
 def addresses(name: str, host: Host) -> str:

@@ -2,7 +2,7 @@
 
 with lab.watch("media", Service.TURN, alice, bob) as seen:
     ...
-path = seen.path(agents=client_counts)
+path = seen.path_of_call(client_counts)
 
 It counts at the edges of the devices and of the server, and asks the server's ledger where it keeps one.
 """
@@ -101,8 +101,7 @@ class Watch:
         among = replace(everybody, devices=devices)
         before, after = self._before[1], self._after[1]
         carried = None if after is None else paths.transferred(after, among, before)
-        server = edges.pop(self._server, None) if not apart else None
-        edges.pop(self._server, None)
+        server = edges.pop(self._server, None)
         return paths.of_realtime(edges, among, arrived, carried, server=server, phase=self.phase)
 
     def relayed(self, source: str, destination: str) -> Pair | None:

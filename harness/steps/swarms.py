@@ -18,7 +18,7 @@ from ..network.punching import can_go_direct
 from ..realtime.swarm import Swarm, join
 from ..realtime.table import LAYOUT, TruthTable
 from ..stage.lab import LabStage, People
-from ..stage.outcome import Outcome
+from ..stage.outcome import Outcome, promised
 from ..stage.watch import Watch
 from ..target import Service
 
@@ -79,17 +79,19 @@ def lab_swarm(
 ) -> Iterator[LabSwarm]:
     """Devices by name, each in a network of its own of that kind, in one swarm; phase `joining` is behind them.
 
-    Devices that do not come together are a failure of the target: `what` says in which words.
+    Raises `PromiseBroken` when they do not come together: `what` says in which words.
     """
-    with lab.people(**places) as people, outcome.expect_to_arrive(SendFailed, what=what):
-        first, *others = people
-        for other in others:
-            befriend(first.account, other.account)
-        with people.watch("joining", Service.IROH_RELAY, settle_within=CALM_WITHIN) as seen:
-            swarm = join(*people, within=JOIN_WITHIN_EACH * len(places))
+    with lab.people(**places) as people:
+        with promised(SendFailed, what=what):
+            first, *others = people
+            for other in others:
+                befriend(first.account, other.account)
+            with people.watch("joining", Service.IROH_RELAY, settle_within=CALM_WITHIN) as seen:
+                swarm = join(*people, within=JOIN_WITHIN_EACH * len(places))
         who = ", ".join(f"{name} ({profile.name})" for name, profile in places.items())
         progress.info("%s hear each other, through the relay %s", who, people.offers.relay)
-        yield LabSwarm(people, swarm, seen.path_of_realtime(), outcome)
+        with outcome.expect_to_arrive(SendFailed, what=what):
+            yield LabSwarm(people, swarm, seen.path_of_realtime(), outcome)
 
 
 def expect_proven(outcome: Outcome, path: Path) -> None:

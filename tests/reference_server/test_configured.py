@@ -8,9 +8,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from harness.clients.stun import probe
 
-from harness.clients.relay import RelayClient, RelayUrl
 from harness.hosts import LocalHost
 from harness.urls import RelayUrl
 from reference_server import control
