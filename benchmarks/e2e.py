@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.report.records import read_records
+from harness.report.findings import checks
+from harness.report.records import read_results
 
 MAIN = Path(__file__).resolve().parent.parent / "tests" / "deltachat-test" / "main.py"
 STEP = re.compile(r"^ +(?P<at>\d+\.\d+) s  (?P<what>.+)$", re.MULTILINE)
@@ -46,7 +47,7 @@ def one_run(number: int) -> dict[str, Any]:
         started = time.perf_counter()
         output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         total = time.perf_counter() - started
-        records = list(read_records(Path(directory) / "run" / "results.jsonl"))
+        records = checks(read_results(Path(directory) / "run" / "results.jsonl").records)
     return {
         "total": round(total, 3),
         "steps": {_without_addresses(match["what"]): float(match["at"]) for match in STEP.finditer(output)},

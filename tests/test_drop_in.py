@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from harness.network.preflight import preflight
-from harness.report.records import Verdict, read_records
+from harness.report.findings import checks
+from harness.report.records import Verdict, read_results
 from reference_server.addresses import claim_any_address
 
 FOLDER = Path(__file__).parent / "deltachat-test"
@@ -60,7 +61,7 @@ def test_it_passes_on_the_embedded_server_from_wherever_it_is(both):
 
 def test_records_junit_and_logs_lie_in_one_directory(both):
     _result, directory = both
-    records = list(read_records(directory / "results.jsonl"))
+    records = checks(read_results(directory / "results.jsonl").records)
     established = ["direct", "relayed(iroh_relay)"] if HAS_LAB else ["not proven"]
     count = 5 + len(established)
     assert len(records) == count
@@ -88,7 +89,7 @@ def test_a_clean_run_logs_no_error_and_no_secret(both):
 
 def test_the_relays_host_answered_stun(both):
     _result, directory = both
-    [http] = [r for r in read_records(directory / "results.jsonl") if r.check == "relay.relay_answers_http"]
+    [http] = [r for r in read_results(directory / "results.jsonl").records if r.check == "relay.relay_answers_http"]
     assert http.measurements["stun"] is True
 
 
@@ -181,7 +182,7 @@ def test_a_server_that_signs_itself_is_tested_if_asked_for_and_the_record_says_s
     assert result.returncode == 0, result.stdout + result.stderr
     assert "nobody vouches for the target's certificates" in result.stdout
     assert f"accounts were left on {address}" in result.stdout
-    records = list(read_records(tmp_path / "out" / "results.jsonl"))
+    records = checks(read_results(tmp_path / "out" / "results.jsonl").records)
     assert all(any("nobody vouches" in note for note in record.notes) for record in records)
 
 
@@ -196,7 +197,7 @@ def test_a_broken_server_fails_the_run(flags, tmp_path, address):
     assert ("| FAIL |" in result.stdout) == bool(flags)
     assert "--test-16" not in result.stdout
     [runs] = (tmp_path / "reports" / "runs").iterdir()
-    assert Verdict.FAILED in {record.verdict for record in read_records(runs / "results.jsonl")}
+    assert Verdict.FAILED in {record.verdict for record in read_results(runs / "results.jsonl").records}
 
 
 @needs_low_ports

@@ -112,10 +112,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
     from ..network.preflight import preflight  # noqa: PLC0415
-    from ..report.call_matrix import render_matrices  # noqa: PLC0415
-    from ..report.calls import render_calls  # noqa: PLC0415
+    from ..report.findings import checks as results  # noqa: PLC0415
+    from ..report.observations import MachineSeen  # noqa: PLC0415
     from ..report.run import Run, new_run_directory  # noqa: PLC0415
-    from ..report.summary import accounts_left, counts  # noqa: PLC0415
+    from ..report.terminal import render_check, render_end  # noqa: PLC0415
     from ..servers.server import ServerError  # noqa: PLC0415
     from ..stage.check import recording  # noqa: PLC0415
     from ..stage.session import open_session  # noqa: PLC0415
@@ -123,18 +123,19 @@ def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
     progress = logging.getLogger("harness.progress")
     progress.setLevel(logging.INFO)
     progress.addHandler(logging.StreamHandler(sys.stderr))
-    run = Run(out or new_run_directory(RUNS), machine=preflight().sentences())
+    run = Run(out or new_run_directory(RUNS))
 
     def show(record: Record, files: Sequence[Path]) -> None:
         run.add(record, files)
-        _show(run.records[-1])
+        say(render_check(run.records[-1]))
 
     try:
         with (
             open_session(run, choice) as session,
             recording(show, run=run.name, door="dc-harness check"),
         ):
-            absent = session.absent
+            machine = MachineSeen(tuple(preflight().sentences()))
+            run.begin(machine, target=session.target.name, notes=session.absent)
             for check in checks:
                 check.run(session.stage(check.name))
     except ServerError as error:
@@ -142,23 +143,8 @@ def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
         return FAILED
     finally:
         run.finish()
-    for table in filter(None, (render_calls(run.records), render_matrices(run.records))):
-        say(f"\n{table}")
-        say("")
-    if left := accounts_left(run.records):
-        say(f"{left}.")
-    for sentence in absent:
-        say(f"{sentence}.")
-    say(f"{counts(run.records)}. Results in {run.directory}")
-    return exit_code(record.verdict for record in run.records)
-
-
-def _show(record: Record) -> None:
-    say(f"{record.verdict:11} {record.check:48} {record.duration:6.2f} s  {record.reason}")
-    for phase, path in record.paths.items():
-        say(f"{'':11} path: {phase}: {path}")
-    for note in record.notes:
-        say(f"{'':11} note: {note}")
+    say(f"\n{render_end(run.records)}\nResults in {run.directory}")
+    return exit_code(record.verdict for record in results(run.records))
 
 
 def _mutants(checks: Sequence[Check], arguments: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["complain", "printable", "say"]
+__all__ = ["complain", "say"]
 
 
 def say(text: str = "") -> None:
@@ -16,8 +16,3 @@ def say(text: str = "") -> None:
 def complain(text: str) -> None:
     """One or more lines on stderr: why a command ends without having done its work."""
     sys.stderr.write(text.rstrip() + "\n")
-
-
-def printable(text: str) -> str:
-    """Text of others, without characters that could make a terminal do something."""
-    return "".join(character if character.isprintable() or character == "\t" else "?" for character in text)

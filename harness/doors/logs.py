@@ -9,8 +9,9 @@ from typing import BinaryIO
 
 from ..clients.control import ControlClient, ControlError
 from ..hosts import LocalHost
+from ..text import clean
 from ..waiting import watch
-from .console import complain, printable, say
+from .console import complain, say
 
 __all__ = ["add_command"]
 
@@ -111,4 +112,4 @@ class _Tail:
 
     def _lines(self) -> list[str]:
         *lines, self._partial = (self._partial + self._stream.read()).split(b"\n")
-        return [printable(line.decode(errors="replace")) for line in lines]
+        return [clean(line.decode(errors="replace")) for line in lines]

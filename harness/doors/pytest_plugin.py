@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 
 from ..network.preflight import enter_user_namespace, preflight
+from ..report.findings import accounts_left, counts, took_part
+from ..report.observations import MachineSeen
 from ..report.records import Record
 from ..report.run import Run, new_run_directory
-from ..report.summary import accounts_left, counts
 from ..stage.check import Check, recording
 from ..stage.lab import LabStage
 from ..stage.options import Choice, add_options
@@ -106,7 +107,9 @@ class _Writer:
             return
         for name, value in report.user_properties:
             if name == RECORD:
-                self._run = self._run or Run(self._directory, machine=preflight().sentences())
+                if self._run is None:
+                    self._run = Run(self._directory)
+                    self._run.begin(MachineSeen(tuple(preflight().sentences())))
                 self._run.append(Record.from_json(str(value)))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -114,7 +117,7 @@ class _Writer:
             return
         self._run.finish()
         terminalreporter.section("dc-harness")
-        for sentence in self._run.machine:
+        for sentence in took_part(self._run.records):
             terminalreporter.line(sentence)
         terminalreporter.line(f"checks: {counts(self._run.records)}")
         for record in self._run.records:

@@ -15,8 +15,9 @@ from ..servers.endpoints import describe
 from ..servers.reference import COMMAND, SupervisorProcess
 from ..servers.server import Place, ServerError
 from ..target import Target
+from ..text import clean
 from ..waiting import watch
-from .console import complain, printable, say
+from .console import complain, say
 
 __all__ = ["add_command"]
 
@@ -93,7 +94,7 @@ def _introduce(server: SupervisorProcess, target: Target) -> None:
     )
     for line in server.stderr_path.read_text(errors="replace").splitlines():
         if " WARNING " in line:  # about the configuration, in the words of check-config
-            say(printable(line))
+            say(clean(line))
     _hand_out_account(target)
     say("What happens from now on; Ctrl-C ends the server.")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..clients.control import Event
-from ..doors.console import printable
+from ..text import clean
 
 __all__ = ["event_line"]
 
@@ -49,4 +49,4 @@ def event_line(service: str, event: Event) -> str:
     except (KeyError, TypeError):
         details = ", ".join(f"{name} {value}" for name, value in event.fields.items())
         sentence = f"{event.kind}: {details}" if details else event.kind
-    return printable(f"{clock}  {NAMES.get(service, service):5}  {sentence}")
+    return clean(f"{clock}  {NAMES.get(service, service):5}  {sentence}")

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import datetime
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from ..text import clean
+from .findings import checks, took_part
+from .observations import PathSeen
 from .records import Record, Verdict
+from .sections import every_section
 
 __all__ = ["render_junit"]
 
+TAGS = {
+    Verdict.FAILED: "failure",
+    Verdict.UNDECIDED: "error",
+    Verdict.SKIPPED: "skipped",
+    Verdict.UNSUPPORTED: "skipped",
+    Verdict.NOT_REACHED: "skipped",
+}
+
 
 def render_junit(name: str, records: Sequence[Record]) -> str:
-    """One test case per record; `unsupported` counts as skipped, with its reason."""
-    by_verdict = {verdict: sum(record.verdict is verdict for record in records) for verdict in Verdict}
+    """One test case per check. Undecided ones are errors; those left out or not reached are skipped."""
+    ran = checks(records)
+    tags = [TAGS.get(each.verdict) for each in ran]
     suite = ET.Element(
         "testsuite",
-        name=name,
-        tests=str(len(records)),
-        failures=str(by_verdict[Verdict.FAILED]),
-        errors=str(by_verdict[Verdict.UNDECIDED]),
-        skipped=str(by_verdict[Verdict.SKIPPED] + by_verdict[Verdict.UNSUPPORTED]),
-        time=f"{sum(record.duration for record in records):.3f}",
+        name=clean(name),
+        tests=str(len(ran)),
+        failures=str(tags.count("failure")),
+        errors=str(tags.count("error")),
+        skipped=str(tags.count("skipped")),
+        time=f"{sum(each.duration for each in ran):.3f}",
+        timestamp=_time(min((each.time for each in records), default=0.0)),
     )
-    for record in records:
+    properties = ET.SubElement(suite, "properties")
+    for sentence in took_part(records):
+        _property(properties, "with", sentence)
+    for record in ran:
         suite.append(_case(record))
     root = ET.Element("testsuites")
     root.append(suite)
@@ -31,29 +49,41 @@ def render_junit(name: str, records: Sequence[Record]) -> str:
 
 
 def _case(record: Record) -> ET.Element:
-    group, _, check = record.check.rpartition(".")
+    group, _, check = clean(record.check).rpartition(".")
     case = ET.Element("testcase", classname=group or "checks", name=check, time=f"{record.duration:.3f}")
     properties = ET.SubElement(case, "properties")
-    for requirement in record.requirements:
-        ET.SubElement(properties, "property", name="requirement", value=requirement)
-    for phase, path in record.paths.items():
-        ET.SubElement(properties, "property", name=f"path: {phase}", value=path)
-    for note in record.notes:
-        ET.SubElement(properties, "property", name="note", value=_xml_text(note))
-    tag = {
-        Verdict.FAILED: "failure",
-        Verdict.UNDECIDED: "error",
-        Verdict.SKIPPED: "skipped",
-        Verdict.UNSUPPORTED: "skipped",
-    }.get(record.verdict)
-    if tag is not None:
-        ET.SubElement(case, tag, message=_xml_text(record.reason))
+    for what, text in _properties(record):
+        _property(properties, what, text)
+    if (tag := TAGS.get(record.verdict)) is not None:
+        message = record.reason if tag != "skipped" else f"{record.verdict}: {record.reason}"
+        ended = ET.SubElement(case, tag, message=clean(message), type=record.verdict.value)
+        ended.text = "\n".join(clean(each) for each in (message, *record.notes, *_files(record)))
+    if sections := every_section([record]):
+        ET.SubElement(case, "system-out").text = "\n\n".join(each.text() for each in sections)
     return case
 
 
-def _xml_text(text: str) -> str:
-    """XML 1.0 has no control characters; a reason may quote what a broken server said."""
-    return "".join(
-        c if c in "\t\n\r" or (c >= " " and c not in "\ufffe\uffff") else "\N{REPLACEMENT CHARACTER}"
-        for c in text
-    )
+def _properties(record: Record) -> Iterator[tuple[str, str]]:
+    yield "target", record.target
+    yield from (("requirement", each) for each in record.requirements)
+    yield from ((f"server: {name}", version) for name, version in record.server.items())
+    yield from ((f"client: {name}", program) for name, program in record.clients.items())
+    yield from ((f"network: {name}", network) for name, network in record.profiles.items())
+    if record.seed is not None:
+        yield "seed", str(record.seed)
+    for path in record.seen(PathSeen):
+        yield f"path: {', '.join(filter(None, (path.subject, path.phase)))}", path.name
+    yield from (("note", each) for each in record.notes)
+    yield from (("evidence", each.path) for each in record.evidence)
+
+
+def _files(record: Record) -> Iterator[str]:
+    return (f"evidence: {each.path}" for each in record.evidence)
+
+
+def _property(parent: ET.Element, name: str, value: str) -> None:
+    ET.SubElement(parent, "property", name=clean(name), value=clean(value))
+
+
+def _time(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")

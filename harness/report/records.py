@@ -1,6 +1,7 @@
 """The one schema of results: what a check found, about whom, and on what evidence.
 
-A run appends `Record`s to `results.jsonl` with one `Recorder`; every other report is a pure function of them.
+A run appends one record for each check to `results.jsonl`, one in a line; every report is a pure function of them.
+`results.schema.json` describes a line (`schema.py`), docs/records.md explains it.
 """
 
 from __future__ import annotations
@@ -9,18 +10,22 @@ import dataclasses
 import enum
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from .observations import Observation, observation_from_json
+import msgspec
 
-__all__ = ["ACCOUNTS_LEFT", "Evidence", "Record", "Verdict", "evidence", "read_records"]
+from .observations import Json, Observation, read_observations
 
+__all__ = ["HEAD", "SCHEMA", "Evidence", "Record", "Results", "Verdict", "evidence", "read_results"]
 
-ACCOUNTS_LEFT = "accounts_left"
-"""Name of the measurement: how many accounts a check left, at most, on a server that is not ours."""
+SCHEMA = 2
+"""Version of a line. It goes up with every field that is new."""
+HEAD = "run"
+"""Name, in place of a check's, in the record at the head of a run: what was looked up of the machine and the server."""
+Observed = TypeVar("Observed", bound=Observation)
 
 
 class Verdict(enum.StrEnum):
@@ -48,19 +53,28 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Record:
-    """The result of one check. `time` is unix seconds, `duration` seconds."""
+    """The result of one check, or the head of a run."""
 
     run: str
     check: str
+    """Name of the check, or `run` for the head."""
     verdict: Verdict
     time: float
+    """When it began, unix seconds."""
     duration: float
+    """Seconds."""
     target: str
+    """The server under test."""
     requirements: tuple[str, ...] = ()
+    """IDs of the promises that the check proves."""
     reason: str = ""
     """Empty when passed; otherwise sentences that an operator understands."""
+    because_of: str = ""
+    """Check whose failure explains that this one was not reached."""
     notes: tuple[str, ...] = ()
     """What a reader must know to weigh the verdict, for example what was not proven."""
+    observations: tuple[Observation, ...] = ()
+    """Everything that was seen and measured; each has a kind."""
     clients: Mapping[str, str] = field(default_factory=dict)
     """Device -> its program with version and mode, for example {"alice": "core 2.65.0 bot=1"}."""
     profiles: Mapping[str, str] = field(default_factory=dict)
@@ -68,34 +82,39 @@ class Record:
     server: Mapping[str, str] = field(default_factory=dict)
     """Program of the server -> its version, for example {"coturn": "coturn 4.6.1"}."""
     seed: int | None = None
-    """Number from which whatever is random in the run follows; None: nothing was."""
+    """Number from which whatever is random in the check follows; None: nothing was."""
     paths: Mapping[str, str] = field(default_factory=dict)
-    """Phase -> path, in the words of docs/architecture.md."""
     measurements: Mapping[str, Any] = field(default_factory=dict)
-    observations: tuple[Observation, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     door: str = ""
     """Through which door the check was opened: a pytest node ID or `main.py --test-15`."""
 
+    @property
+    def is_head(self) -> bool:
+        return self.check == HEAD
+
+    def seen(self, kind: type[Observed]) -> list[Observed]:
+        """Its observations of one kind."""
+        return [each for each in self.observations if isinstance(each, kind)]
+
+    def with_texts(self, change: Callable[[str], str]) -> Record:
+        """The same with every text changed, in observations as well."""
+        kept = {"verdict": self.verdict.value}
+        changed = {name: _with_texts(value, change) for name, value in self._plain().items()}
+        return _read(changed | kept)
+
     def to_json(self) -> str:
-        plain = asdict(self) | {"observations": [each.to_json() for each in self.observations]}
-        return json.dumps(plain, ensure_ascii=False, sort_keys=True)
+        """One line of `results.jsonl`, without its end."""
+        return json.dumps({"schema": SCHEMA, **self._plain()}, ensure_ascii=False)
 
     @staticmethod
-    def from_json(line: str) -> Record:
-        """Raises ValueError or TypeError for a line that is not a record."""
-        known = {each.name for each in dataclasses.fields(Record)}
-        fields = {name: value for name, value in json.loads(line).items() if name in known}
-        return Record(
-            **{
-                **fields,
-                "verdict": Verdict(fields["verdict"]),
-                "requirements": tuple(fields["requirements"]),
-                "notes": tuple(fields["notes"]),
-                "observations": tuple(map(observation_from_json, fields.get("observations", ()))),
-                "evidence": tuple(Evidence(**item) for item in fields["evidence"]),
-            }
-        )
+    def from_json(line: str | bytes) -> Record:
+        """Raises ValueError for a line that is not a record. What this version does not know is dropped."""
+        return _read(_object(line))
+
+    def _plain(self) -> dict[str, Json]:
+        plain: dict[str, Json] = msgspec.to_builtins(replace(self, observations=()))
+        return plain | {"observations": [each.to_json() for each in self.observations]}
 
 
 def evidence(file: Path, run_directory: Path) -> Evidence:
@@ -104,11 +123,70 @@ def evidence(file: Path, run_directory: Path) -> Evidence:
     return Evidence(str(file.relative_to(run_directory)), digest)
 
 
-def read_records(file: Path) -> Iterator[Record]:
-    """The records of a `results.jsonl`. Raises ValueError that names file and line of a bad one."""
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                yield Record.from_json(line)
-            except (ValueError, TypeError, KeyError) as error:
-                raise ValueError(f"{file}:{number} is not a record: {error}") from error
+@dataclass(frozen=True)
+class Results:
+    """The readable part of a `results.jsonl`."""
+
+    records: tuple[Record, ...]
+    problems: tuple[str, ...]
+    """Sentences on what could not be read, or not all of it."""
+
+
+def read_results(file: Path) -> Results:
+    """Everything that can be read of a `results.jsonl`, whoever wrote it. Raises OSError."""
+    *lines, last = file.read_bytes().split(b"\n")
+    records, problems = [], []
+    for number, line in enumerate([*lines, last], start=1):
+        if not line.strip():
+            continue
+        try:
+            fields = _object(line)
+            records.append(_read(fields))
+        except ValueError as error:
+            cut = number > len(lines)
+            problems.append(f"{file.name}, line {number}, {_unreadable(error, cut=cut)}")
+        else:
+            problems += [f"{file.name}, line {number}, {each}" for each in _not_understood(fields)]
+    return Results(tuple(records), tuple(problems))
+
+
+def _object(line: str | bytes) -> dict[str, Json]:
+    try:
+        found: dict[str, Json] = msgspec.json.decode(line, type=dict)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    return found
+
+
+def _read(fields: Mapping[str, Json]) -> Record:
+    found = fields.get("observations") or ()
+    observations: tuple[dict[str, Json], ...] = msgspec.convert(found, tuple[dict[str, Any], ...])
+    record = msgspec.convert({**fields, "observations": ()}, Record)
+    return replace(record, observations=tuple(read_observations(observations)))
+
+
+def _unreadable(error: ValueError, *, cut: bool) -> str:
+    if cut:
+        return "the last, is cut off: the run was interrupted while it wrote, and one result is missing"
+    return f"is no result of dc-harness and was left out: {error}"
+
+
+def _not_understood(fields: Mapping[str, Json]) -> Iterator[str]:
+    version = fields.get("schema", 1)
+    unknown = sorted(fields.keys() - {"schema", *(each.name for each in dataclasses.fields(Record))})
+    if version == SCHEMA and not unknown:
+        return
+    age = "a newer" if isinstance(version, int) and version > SCHEMA else "an older"
+    whose = "another" if version == SCHEMA else age
+    missing = f"; not shown: {', '.join(unknown)}" if unknown else ""
+    yield f"was written by {whose} version of dc-harness and is shown as far as this one understands it{missing}"
+
+
+def _with_texts(value: Json, change: Callable[[str], str]) -> Json:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list | tuple):
+        return [_with_texts(each, change) for each in value]
+    if isinstance(value, dict):
+        return {change(name): _with_texts(each, change) for name, each in value.items()}
+    return value

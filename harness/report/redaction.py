@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
+
+from ..text import clean
 
 __all__ = ["REDACTED", "Redactor"]
 
@@ -30,9 +33,12 @@ class Redactor:
         return frozenset(self._secrets)
 
     def text(self, text: str) -> str:
-        """The text without any secret, in plain and percent-encoded form."""
+        """The text without any secret: plain, percent-encoded, as JSON has it, and as text is cleaned."""
         for secret in sorted(self._secrets, key=len, reverse=True):
-            text = text.replace(secret, REDACTED).replace(quote(secret, safe=""), REDACTED)
+            for form in dict.fromkeys(
+                (secret, quote(secret, safe=""), json.dumps(secret)[1:-1], clean(secret))
+            ):
+                text = text.replace(form, REDACTED)
         return _DCLOGIN_PASSWORD.sub(rf"\1{REDACTED}", text)
 
     def file(self, file: Path) -> None:

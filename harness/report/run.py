@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import datetime
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..text import clean
 from .junit import render_junit
-from .records import Record, evidence
+from .markdown import render_markdown
+from .observations import Observation
+from .records import HEAD, Record, Verdict, evidence
 from .redaction import Redactor
-from .summary import render_markdown
 
-__all__ = ["Run", "new_run_directory"]
+__all__ = ["RESULTS", "Run", "new_run_directory"]
+
+RESULTS = "results.jsonl"
+LONGEST_TEXT = 4000
+"""Characters of one text in a record: a server that never stops talking fills no report."""
 
 
 def new_run_directory(parent: Path) -> Path:
@@ -25,39 +32,39 @@ def new_run_directory(parent: Path) -> Path:
 class Run:
     """A directory `test_run_YYYYmmdd_HHMMSS-xxxx` and the only writer of its `results.jsonl`."""
 
-    def __init__(
-        self, directory: Path, redactor: Redactor | None = None, *, machine: Sequence[str] = ()
-    ) -> None:
-        """`machine`: sentences on what this machine can do, for the head of the report."""
+    def __init__(self, directory: Path, redactor: Redactor | None = None) -> None:
         self.directory = directory
         self.name = directory.name
         self.redactor = redactor or Redactor()
-        self.machine = machine
         self.records: list[Record] = []
         directory.mkdir(parents=True, exist_ok=True)
         self.logs = directory / "logs"
         self.logs.mkdir(exist_ok=True)
+
+    def begin(self, *seen: Observation, target: str = "", notes: Sequence[str] = ()) -> None:
+        """Write the head: what was looked up of the machine and of the server before any check."""
+        head = Record(self.name, HEAD, Verdict.PASSED, time.time(), 0.0, target)
+        self.add(replace(head, observations=seen, notes=tuple(notes)))
 
     def add(self, record: Record, files: Sequence[Path] = ()) -> None:
         """Append a record with the files that back it; whatever is written has passed the redactor."""
         self.append(self.complete(record, files))
 
     def complete(self, record: Record, files: Sequence[Path]) -> Record:
-        """The record as it is kept: redacted, its evidence redacted and named with digests."""
+        """The record as it is kept: redacted, every text clean, its evidence redacted and named with digests."""
         for file in files:
             self.redactor.file(file)
         named = replace(record, evidence=tuple(evidence(file, self.directory) for file in files))
-        return Record.from_json(self.redactor.text(named.to_json()))
+        return named.with_texts(lambda text: clean(self.redactor.text(text), LONGEST_TEXT))
 
     def append(self, record: Record) -> None:
         """Append a record that is complete, from this process or from a worker of it."""
         self.records.append(record)
-        with (self.directory / "results.jsonl").open("a", encoding="utf-8") as output:
+        with (self.directory / RESULTS).open("a", encoding="utf-8") as output:
             output.write(record.to_json() + "\n")
 
     def finish(self) -> None:
         """Redact the logs and write the reports. Safe to call again."""
         self.redactor.tree(self.logs)
         (self.directory / "junit.xml").write_text(render_junit(self.name, self.records), encoding="utf-8")
-        report = render_markdown(self.name, self.records, self.machine)
-        (self.directory / "report.md").write_text(report, encoding="utf-8")
+        (self.directory / "report.md").write_text(render_markdown(self.name, self.records), encoding="utf-8")

@@ -1,47 +1,46 @@
-"""Realtime data for people, out of records: who heard whom, and which way between which networks. Pure functions."""
+"""Realtime messages of swarms as grids: who heard whom. Pure functions of records."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .observations import SwarmDirection, SwarmSeen
 from .records import Record
+from .tables import Grid, Mark, Section, number
 
-__all__ = ["render_networks", "render_swarms"]
+__all__ = ["swarms"]
 
-NETWORKS = "realtime_paths.data_takes_the_way_that_networks_allow"
-PHASE = ", established"
-
-
-LEGEND = "5/10: five of ten arrived; +2: two came twice; ~3: three came after a later one; ?1: one that nobody sent."
-
-
-def render_swarms(records: Sequence[Record]) -> str:
-    """The truth table of each swarm, with milliseconds; empty if there was none."""
-    found = []
-    for record in records:
-        messages = record.measurements.get("messages")
-        if isinstance(messages, dict) and "table" in messages:
-            took = f"{messages['latency_ms_median']} ms, {messages['latency_ms_max']} ms at most"
-            found.append("\n".join([f"{record.check} ({took})", *messages["table"]]))
-    return "\n\n".join([*found, LEGEND]) if found else ""
+LEGEND = (
+    "from \\ to; 5/10: five of ten arrived; +2: two came twice; ~3: three came after a later one; ?1: one that "
+    "nobody sent",
+)
 
 
-def render_networks(records: Sequence[Record]) -> str:
-    """One line and one column for each kind of network; empty if no pair was tried."""
-    ways = {
-        tuple(pair.removesuffix(PHASE).split(" with ")): path.partition("(")[0]
+def swarms(records: Sequence[Record]) -> Section | None:
+    """A grid for each exchange, with its times; None if there was none."""
+    grids = [
+        (f"{record.check}: {_caption(each)}", _grid(each))
         for record in records
-        if record.check == NETWORKS
-        for pair, path in record.paths.items()
-        if pair.endswith(PHASE)
-    }
-    if not ways:
-        return ""
-    names = list(dict.fromkeys(name for pair in ways for name in pair))
-    rows = [["", *names]]
-    for one in names:
-        rows.append([one, *(ways.get((one, other)) or ways.get((other, one), "") for other in names)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(names) + 1)]
-    return "\n".join(
-        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+        for each in record.seen(SwarmSeen)
+    ]
+    return Section("Swarms", grids, LEGEND) if grids else None
+
+
+def _caption(swarm: SwarmSeen) -> str:
+    what = ", ".join(filter(None, (swarm.subject, swarm.phase)))
+    times = f"{number(swarm.latency_median_ms, 1)} ms, {number(swarm.latency_max_ms, 1)} ms at most"
+    if swarm.longest_silence_s is not None:
+        times += f", silent for {swarm.longest_silence_s:.2f} s at most"
+    return f"{what} ({times})"
+
+
+def _grid(swarm: SwarmSeen) -> Grid:
+    names = list(dict.fromkeys(name for way in swarm.directions for name in (way.sender, way.receiver)))
+    marks = {(way.sender, way.receiver): Mark(_words(way)) for way in swarm.directions}
+    return Grid("from \\ to", names, names, dict.fromkeys(zip(names, names, strict=True), Mark(".")) | marks)
+
+
+def _words(way: SwarmDirection) -> str:
+    delivered = str(way.delivered) if way.delivered == way.sent else f"{way.delivered}/{way.sent}"
+    faults = (("+", way.duplicates), ("~", way.out_of_order), ("?", way.strange))
+    return delivered + "".join(f"{mark}{count}" for mark, count in faults if count)

@@ -26,7 +26,8 @@ from ..clients.mail.web import WebError
 from ..clients.relay.client import RelayError
 from ..clients.turn.client import TurnError
 from ..hosts import MissingCapability
-from ..report.records import ACCOUNTS_LEFT, Record, Verdict
+from ..report.observations import AccountsLeft
+from ..report.records import Record, Verdict
 from ..servers.server import ContradictingWants, Unsupported, Wants
 from ..target import Impact, Service, Target
 from .outcome import Outcome, PromiseBroken
@@ -165,7 +166,10 @@ def _left_out(entry: Check, stage: Stage) -> Outcome | None:
     for name in entry.after:
         before = stage.results.get(name)
         if before is not None and before.verdict in (Verdict.FAILED, Verdict.NOT_REACHED):
-            return Outcome(Verdict.NOT_REACHED, [f"{name} failed before: {before.reasons[0]}"])
+            cause = before.because_of or name
+            [reason, *_] = before.reasons
+            why = reason if before.because_of else f"{cause} failed before: {reason}"
+            return Outcome(Verdict.NOT_REACHED, [why], because_of=cause)
     try:
         for name in sorted(entry.needs & OF_THIS_MACHINE.keys()):
             OF_THIS_MACHINE[name]()
@@ -207,7 +211,7 @@ def _counting_accounts(target: Target, outcome: Outcome) -> Iterator[None]:
         yield
     finally:
         if not target.is_ours:
-            outcome.measurements[ACCOUNTS_LEFT] = target.accounts.left_behind - before
+            outcome.observe(AccountsLeft(target.accounts.left_behind - before))
 
 
 def _record(entry: Check, stage: Stage, outcome: Outcome, started: float, duration: float) -> None:
@@ -226,6 +230,8 @@ def _record(entry: Check, stage: Stage, outcome: Outcome, started: float, durati
         clients=dict(outcome.clients),
         profiles=dict(outcome.profiles),
         server=stage.server.versions,
+        seed=outcome.seed,
+        because_of=outcome.because_of,
         paths=dict(outcome.paths),
         measurements=dict(outcome.measurements),
         observations=tuple(outcome.observations),

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..report.observations import Observation
 from ..report.records import Verdict
+from ..text import clean
 from ..waiting import WaitTimeout
 
 __all__ = ["Outcome", "PromiseBroken", "promised"]
@@ -52,14 +53,21 @@ class Outcome:
     """Name of a device -> its program with version and mode."""
     profiles: dict[str, str] = field(default_factory=dict)
     """Name of a device -> kind of its network."""
+    seed: int | None = None
+    """Number from which whatever is random follows; None: nothing is."""
+    because_of: str = ""
+    """Check whose failure explains that this one was not reached."""
     evidence: list[Path] = field(default_factory=list)
     """Finished files that back what was found."""
+
+    def __post_init__(self) -> None:
+        self.reasons = [clean(each) for each in self.reasons]
 
     def expect(self, condition: object, sentence: str) -> Outcome:
         """If the condition does not hold, the target failed, and `sentence` says how."""
         if not condition:
             self.verdict = Verdict.FAILED
-            self.reasons.append(sentence)
+            self.reasons.append(clean(sentence))
         return self
 
     @contextmanager
@@ -77,12 +85,17 @@ class Outcome:
 
     def note(self, text: str) -> Outcome:
         """Add a sentence that a reader must know to weigh the verdict; once is enough."""
-        if text not in self.notes:
-            self.notes.append(text)
+        if (sentence := clean(text)) not in self.notes:
+            self.notes.append(sentence)
         return self
 
     def observe(self, observation: Observation) -> Outcome:
-        """Keep something that was seen or measured, for reports."""
+        """Keep something that was seen or measured. A newer word about one thing takes the place of the older."""
+        about = observation.about
+        for number, each in enumerate(self.observations):
+            if about is not None and each.about == about:
+                self.observations[number] = observation
+                return self
         self.observations.append(observation)
         return self
 
@@ -93,10 +106,12 @@ class Outcome:
         self.reasons += other.reasons
         self.notes += other.notes
         self.measurements.update(other.measurements)
-        self.observations += other.observations
+        for each in other.observations:
+            self.observe(each)
         self.paths.update(other.paths)
         self.clients.update(other.clients)
         self.profiles.update(other.profiles)
+        self.seed = other.seed if self.seed is None else self.seed
         self.evidence += other.evidence
         return self
 

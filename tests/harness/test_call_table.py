@@ -1,83 +1,72 @@
-"""The table of calls is made of records alone."""
+"""The tables of calls are made of records alone."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import replace
 
-from harness.report.calls import CALLS, MeasuredCall, Way, render_calls
-from harness.report.records import Record, Verdict
-from harness.report.summary import render_markdown
+from harness.report.call_tables import calls
+from harness.report.markdown import render_markdown
+from harness.report.observations import CallDirection, CallSeen
+from harness.report.records import Record
 
-
-def record(check: str, *calls: MeasuredCall) -> Record:
-    measurements = {CALLS: [asdict(each) for each in calls]} if calls else {}
-    made = Record("run", check, Verdict.PASSED, 1.0, 2.0, "server", measurements=measurements)
-    return Record.from_json(made.to_json())
+from .records import DECLINED_CALL, PASSED, RELAYED_CALL
 
 
-def cells(line: str) -> list[str]:
-    return line.split()
+def record(check: str, *seen: CallSeen) -> Record:
+    return Record.from_json(replace(PASSED, check=check, observations=seen).to_json())
+
+
+def shown(*records: Record) -> list[str]:
+    section = calls(records)
+    assert section is not None
+    return section.text().splitlines()
 
 
 def test_a_run_without_calls_has_no_table():
-    assert render_calls([record("mail.idle_reports_new_mail")]) == ""
-    assert "## Calls" not in render_markdown("run", [record("mail.idle_reports_new_mail")])
+    assert calls([PASSED]) is None
+    assert "## Calls" not in render_markdown("run", [PASSED])
 
 
-def test_a_call_is_two_lines_below_the_name_of_its_check():
-    phases = {
-        "offer": 39.4,
-        "ring": 94.5,
-        "answer": 137.0,
-        "accepted": 191.4,
-        "connected": 304.6,
-        "first_audio": 314.0,
-    }
-    ways = [
-        Way("alice", "bob", 348, 347, 346, lost=1, delay_ms=8.3, heard_s=2.04, gaps_ms=[40, 120]),
-        Way("bob", "alice", 340, None, 340, lost=0, stall_ms=3022),
+def test_a_call_is_a_line_on_its_set_up_and_two_on_its_media():
+    lines = shown(record("calls.relayed", RELAYED_CALL))
+    title, _, heading, check, set_up, _, columns, also, name, there, back, *_ = lines
+    assert title == "CALLS"
+    assert heading.split() == ["call", "offer", "ring", "answer", "ICE", "audio", "path"]
+    assert check == also == "calls.relayed"
+    assert set_up.split() == ["relayed", "39", "94", "137", "305", "314", "relayed"]
+    counted = ["sent", "server", "received", "lost", "delay", "heard", "gaps", "stall", "video"]
+    assert columns.split() == ["from,", "to", *counted]
+    assert name == "  relayed"
+    assert there.split() == [
+        *("alice", "to", "bob", "348", "347", "346", "1", "8", "2.04", "2", "(160)", "0", "-")
     ]
-    heading, check, there, back, *_ = render_calls(
-        [record("calls.relayed", MeasuredCall("relayed", phases, "relayed", ways))]
-    ).splitlines()
-    assert cells(heading)[:7] == ["call", "offer", "ring", "answer", "ICE", "audio", "path"]
-    counted = ["sent", "server", "received", "lost", "delay", "heard", "gaps", "stall"]
-    assert cells(heading)[7:] == ["way", *counted]
-    assert check == "calls.relayed"
-    assert cells(there)[:7] == ["relayed", "39", "94", "137", "305", "314", "relayed"]
-    assert cells(there)[7:] == [
-        "alice",
-        "to",
-        "bob",
-        "348",
-        "347",
-        "346",
-        "1",
-        "8",
-        "2.04",
-        "2",
-        "(160)",
-        "0",
+    assert back.split() == ["bob", "to", "alice", "340", "-", "340", "0", "-", "-", "0", "3,022", "30"]
+
+
+def test_a_phase_that_was_not_reached_is_a_dash():
+    _, _, _, _, line, *rest = shown(record("calls.ring", DECLINED_CALL))
+    assert line.split() == ["declined", "40", "90", "-", "-", "-", "-"]
+    assert "from, to" not in "\n".join(rest)
+
+
+def test_calls_keep_their_order_and_lines_fit_a_terminal():
+    ways = (CallDirection("alice", "bob", 123_348, 123_348, 123_348, lost=0, delay_ms=8.0, heard_s=660.04),)
+    made = [
+        CallSeen(name, path="relayed", directions=ways)
+        for name in (
+            "second-to-be-told",
+            "after",
+            "30 s of outage, alice and bob in networks with long names",
+        )
     ]
-    assert cells(back) == ["bob", "to", "alice", "340", "-", "340", "0", "-", "-", "0", "3022"]
-    assert heading.index("way") == there.index("alice") == back.index("bob")
+    lines = shown(record("calls_interrupted.calling_survives_a_restart_of_turn", *made))
+    assert [line.split()[0] for line in lines[4:6]] == ["second-to-be-told", "after"]
+    assert max(map(len, lines)) <= 80
+    assert lines[6].startswith("  30 s of outage, alice and bob in")
+    assert lines[7].endswith(" with long names")
 
 
-def test_what_was_not_reached_is_a_dash():
-    [_, _, line, *_] = render_calls(
-        [record("calls.ring", MeasuredCall("declined", {"offer": 40.0, "ring": 90.0}))]
-    ).splitlines()
-    assert cells(line) == ["declined", "40", "90", *["-"] * 13]
-
-
-def test_calls_keep_their_order_and_lines_fit_a_screen():
-    ways = [Way("alice", "bob", 348, 348, 348, lost=0, delay_ms=8.0, heard_s=2.0)]
-    calls = [MeasuredCall(name, {}, "relayed", ways) for name in ("second-to-be-told", "after", "before")]
-    text = render_calls([record("calls_interrupted.calling_survives_a_restart_of_turn", *calls)])
-    assert [cells(line)[0] for line in text.splitlines()[2:5]] == ["second-to-be-told", "after", "before"]
-    assert max(map(len, text.splitlines())) <= 130
-
-
-def test_the_report_of_a_run_has_the_table():
-    calls = record("calls.ring", MeasuredCall("declined", {"offer": 40.0}))
-    assert render_calls([calls]) in render_markdown("run", [calls])
+def test_the_report_of_a_run_has_the_tables():
+    text = render_markdown("run", [record("calls.ring", DECLINED_CALL)])
+    assert "## Calls\n\n| call | offer | ring |" in text
+    assert "| **calls.ring** |" in text

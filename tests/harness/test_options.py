@@ -12,7 +12,8 @@ from harness.steps.outcome import Outcome, check, recording
 from harness.accounts import Credentials, FirstLogin, GivenAccounts, WebAccounts
 from harness.hosts import LocalHost, MissingCapability
 from harness.report.records import Verdict
-from harness.report.summary import accounts_left
+from harness.report.findings import accounts_left
+from harness.report.observations import AccountsLeft
 from harness.stage.options import Choice, add_options
 from harness.target import Impact, Target
 
@@ -146,9 +147,9 @@ def test_accounts_are_counted_and_given_ones_run_out(registry):
         return Outcome()
 
     made = recorded(two_accounts, a_target(is_ours=False))
-    assert made.measurements == {"accounts_left": 2}
+    assert made.observations == (AccountsLeft(2),)
     assert accounts_left([made, made]) == "up to 4 accounts were left on t"
-    assert recorded(two_accounts, a_target()).measurements == {}
+    assert recorded(two_accounts, a_target()).observations == ()
     one = [Credentials("a@x.example", "geheim-geheim")]
     short = recorded(two_accounts, a_target(is_ours=False, accounts=GivenAccounts(one)))
     assert short.verdict is Verdict.SKIPPED
@@ -156,7 +157,7 @@ def test_accounts_are_counted_and_given_ones_run_out(registry):
     enough = a_target(is_ours=False, accounts=GivenAccounts(one * 2))
     for _again in range(2):
         record = recorded(two_accounts, enough)
-        assert (record.verdict, record.measurements) == (Verdict.PASSED, {"accounts_left": 0})
+        assert (record.verdict, record.observations) == (Verdict.PASSED, (AccountsLeft(0),))
     assert accounts_left([record]) == ""
 
 

@@ -303,7 +303,7 @@ def test_which_server_is_meant_has_to_be_clear(tmp_path, temporary, monkeypatch)
             {"remote": "1.2.3.4:5", "reason": "bad signature"},
             "relay  a log-in from 1.2.3.4:5 was refused: bad signature",
         ),
-        ("mail", "login", {"user": "\x1b[2J"}, "mail   login: user ?[2J"),
+        ("mail", "login", {"user": "\x1b[2J"}, "mail   login: user \ufffd[2J"),
         ("turn", "allocation", {"port": 1}, "turn   allocation: port 1"),
         ("mail", "started", {}, "mail   started"),
     ],

@@ -9,8 +9,9 @@ from pathlib import Path
 import dotenv
 
 from ...network.preflight import preflight
+from ...report.findings import accounts_left
+from ...report.observations import MachineSeen
 from ...report.run import Run, new_run_directory
-from ...report.summary import accounts_left
 from ...servers.server import ServerError
 from ...stage.check import recording
 from ...stage.session import open_session
@@ -33,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.list_only:
         console.listing()
         return PASSED
-    run = Run(options.out or new_run_directory(RUNS), machine=preflight().sentences())
+    run = Run(options.out or new_run_directory(RUNS))
+    run.begin(MachineSeen(tuple(preflight().sentences())))
     numbers = [number for number in options.tests if number in AVAILABLE]
     try:
         results = _run(numbers, options, run, console) if numbers else []

@@ -1,0 +1,67 @@
+"""The report of a run in Markdown: a pure function of records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from .findings import Finding, accounts_left, checks, counts, findings, took_part
+from .records import Record
+from .sections import every_section
+from .tables import Table, escaped
+
+__all__ = ["render_markdown"]
+
+
+def render_markdown(name: str, records: Sequence[Record], problems: Sequence[str] = ()) -> str:
+    """First what decides: counts, what is wrong, what nobody knows. Then all checks, and what was seen.
+
+    `problems`: sentences on records that could not be read.
+    """
+    parts = [f"# {escaped(name)}", f"{counts(records)}."]
+    parts += [_list(took_part(records))] if took_part(records) else []
+    parts += [f"{escaped(left)}."] if (left := accounts_left(records)) else []
+    parts += [f"## Could not be read\n\n{_list(problems)}"] if problems else []
+    for title, found in findings(records).items():
+        parts.append("\n".join([f"## {title}\n", *(line for each in found for line in _finding(each))]))
+    parts.append(f"## Checks\n\n{_checks(checks(records)).markdown()}")
+    parts += [section.markdown() for section in every_section(records)]
+    if devices := _devices(records):
+        parts.append(f"## Devices\n\n{devices.markdown()}")
+    if notes := list(_notes(records)):
+        parts.append("\n".join(["## What to know\n", *notes]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {escaped(each)}" for each in sentences)
+
+
+def _finding(finding: Finding) -> Iterator[str]:
+    names = ", ".join(f"**{escaped(each)}**" for each in finding.checks)
+    yield f"- {names}: {escaped(finding.reason)}"
+    if finding.not_reached:
+        yield f"  - not reached because of it: {', '.join(map(escaped, finding.not_reached))}"
+
+
+def _checks(records: Sequence[Record]) -> Table:
+    rows = [
+        [each.check, ", ".join(each.requirements), each.verdict, f"{each.duration:.2f}"] for each in records
+    ]
+    return Table(["check", "proves", "verdict", "seconds"], rows, frozenset({"seconds"}))
+
+
+def _devices(records: Sequence[Record]) -> Table | None:
+    """Programs and networks of each check's devices; what is the same in several checks is told for each."""
+    rows = [
+        [record.check, name, record.clients.get(name, ""), record.profiles.get(name, "one host")]
+        for record in checks(records)
+        for name in dict.fromkeys([*record.clients, *record.profiles])
+    ]
+    return Table(["check", "device", "client", "network"], rows) if rows else None
+
+
+def _notes(records: Sequence[Record]) -> Iterator[str]:
+    seeds = ((each.check, f"seed {each.seed}") for each in records if each.seed is not None)
+    notes = ((each.check, note) for each in records for note in each.notes)
+    for check, text in dict.fromkeys([*seeds, *notes]):
+        yield f"- **{escaped(check)}**: {escaped(text)}"

@@ -1,0 +1,22 @@
+"""Text that others wrote: programs, servers, files. Cleaned before it becomes part of a sentence for people."""
+
+from __future__ import annotations
+
+__all__ = ["clean"]
+
+UNSHOWN = "\N{REPLACEMENT CHARACTER}"
+ENDS = " ... "
+"""Between what is left of a text that was too long, and how much of it is missing."""
+
+
+def clean(text: str, most: int | None = None) -> str:
+    """One line without anything that a terminal, a report or a reader could mistake for something else.
+
+    Line ends, tabs and odd spaces become spaces. Every other character that shows nothing by itself becomes U+FFFD:
+    escape, NUL and the rest of C0 and C1, marks that change the direction of text, surrogates, unassigned code points.
+    Of more than `most` characters the first are kept, with the number of those that are not.
+    """
+    shown = "".join(each if each.isprintable() else " " if each.isspace() else UNSHOWN for each in text)
+    if most is None or len(shown) <= most:
+        return shown
+    return f"{shown[:most]}{ENDS}({len(shown) - most} more characters)"
