@@ -89,7 +89,9 @@ def test_a_clean_run_logs_no_error_and_no_secret(both):
 
 def test_the_relays_host_answered_stun(both):
     _result, directory = both
-    [http] = [r for r in read_results(directory / "results.jsonl").records if r.check == "relay.relay_answers_http"]
+    [http] = [
+        r for r in read_results(directory / "results.jsonl").records if r.check == "relay.relay_answers_http"
+    ]
     assert http.measurements["stun"] is True
 
 

@@ -11,9 +11,9 @@ from harness.steps.outcome import Outcome, check, recording
 
 from harness.accounts import Credentials, FirstLogin, GivenAccounts, WebAccounts
 from harness.hosts import LocalHost, MissingCapability
-from harness.report.records import Verdict
 from harness.report.findings import accounts_left
 from harness.report.observations import AccountsLeft
+from harness.report.records import Verdict
 from harness.stage.options import Choice, add_options
 from harness.target import Impact, Target
 
