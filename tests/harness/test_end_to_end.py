@@ -20,7 +20,7 @@ from harness.clients.mail.imap import ImapClient, ImapRefused
 from harness.clients.mail.messages import encrypted_message
 from harness.clients.mail.smtp import SmtpClient
 from harness.clients.relay.client import RelayClient
-from harness.clients.relay.iroh_node import IrohNode
+from harness.clients.relay.iroh_node import IrohNode, require_nodes
 from harness.clients.sockets import tcp_connections
 from harness.clients.turn.stun import probe
 from harness.hosts import LocalHost, MissingCapability

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.clients.relay.client import RelayClient
+from harness.clients.turn.stun import probe
 from harness.hosts import LocalHost
 from harness.urls import RelayUrl
 from reference_server import control
