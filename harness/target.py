@@ -23,7 +23,7 @@ class Service(enum.StrEnum):
     IROH_RELAY = "iroh_relay"
 
     @property
-    def title(self) -> str:
+    def display_name(self) -> str:
         """For people."""
         return {"mail": "mail", "turn": "TURN", "iroh_relay": "the iroh relay"}[self.value]
 

@@ -37,9 +37,9 @@ class SilentLedger(DoublingLedger):
     kills={
         "realtime_paths.two_devices_go_direct": "joining: disagreement",
         "realtime_paths.two_devices_are_relayed": "established: disagreement",
-        "swarms.an_isolated_device_is_lost_alone": "isolated: disagreement",
-        "swarms.a_cut_link_loses_nothing": "joining: disagreement",
-        "swarms.a_change_loses_little": "afterwards: disagreement",
+        "swarms.isolating_one_device_affects_no_other": "isolated: disagreement",
+        "swarms.blocking_a_direct_path_loses_no_message": "joining: disagreement",
+        "swarms.swarm_recovers_from_a_change": "afterwards: disagreement",
     },
 )
 def relay_ledger_claims_double(settings: RelaySettings) -> Service:

@@ -78,7 +78,7 @@ def irohrelay_dead_port(settings: MailSettings) -> MailService:
         "discovery.metadata_offers_a_relay": "offers the relay of somebody else",
         "realtime.two_devices_exchange_messages": "offers the relay of somebody else",
         "realtime_paths.data_takes_the_way_that_networks_allow": "offers the relay of somebody else",
-        "swarms.everyone_hears_everyone": "offers the relay of somebody else",
+        "swarms.every_device_receives_every_message": "offers the relay of somebody else",
     },
 )
 def irohrelay_foreign(settings: MailSettings) -> MailService:
@@ -168,7 +168,7 @@ def turn_other_secret(settings: MailSettings) -> MailService:
 @mutant(
     "mail",
     "METADATA turns names a port where TURN answers without TLS",
-    kills={"discovery.turns_is_offered": "does not speak TLS that we can verify"},
+    kills={"turn.turns_is_offered": "does not speak TLS that we can verify"},
 )
 def turns_without_tls(settings: MailSettings) -> MailService:
     return MailService(replace(settings, turns_address=_turn_address(settings)))

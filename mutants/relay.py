@@ -229,7 +229,7 @@ class PlacesNeverFreed:
     "a client that leaves keeps its place, so that the third log-in is refused",
     kills={
         "realtime.a_device_rejoins": "bob does not get back into the channel after he was offline",
-        "realtime.two_devices_of_one_account": "each device of the swarm to hear each other",
+        "realtime.both_devices_of_an_account_receive_messages": "each device of the swarm to hear each other",
     },
 )
 def relay_never_frees_places(settings: RelaySettings) -> RelayService:

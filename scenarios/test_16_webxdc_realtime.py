@@ -11,4 +11,6 @@ test_two_devices_go_direct = scenario(realtime_paths.two_devices_go_direct)
 test_two_devices_are_relayed = scenario(realtime_paths.two_devices_are_relayed)
 test_devices_survive_a_relay_restart = scenario(realtime.devices_survive_a_relay_restart)
 test_a_device_rejoins = scenario(realtime.a_device_rejoins)
-test_two_devices_of_one_account = scenario(realtime.two_devices_of_one_account)
+test_both_devices_of_an_account_receive_messages = scenario(
+    realtime.both_devices_of_an_account_receive_messages
+)

@@ -1,47 +1,31 @@
-"""Swarms of several devices, and what becomes of them when networks fail or change."""
-
-from __future__ import annotations
-
-import pytest
+"""Swarms of several devices, cut off, cut apart, and in networks that change."""
 
 from harness.checks import swarms
-from harness.stage.lab import LabFactory
-from harness.target import Target
+from harness.doors.scenario import scenario
+from harness.steps.changes import NEW_NAT_MAPPING, RELAY_RESTART, WIFI_TO_MOBILE
 
-
-@pytest.mark.requirement("IROH-9", "IROH-5", "E2E-path")
-def test_everyone_hears_everyone(target: Target, labs: LabFactory) -> None:
-    assert swarms.everyone_hears_everyone(target, labs)
-
-
-@pytest.mark.requirement("IROH-9", "IROH-5", "E2E-path")
-def test_two_hear_each_other_in_order(target: Target, labs: LabFactory) -> None:
-    assert swarms.everyone_hears_everyone(target, labs, networks=swarms.TWO)
-
-
-@pytest.mark.nightly
-@pytest.mark.requirement("IROH-9", "IROH-5", "E2E-path")
-def test_ten_hear_each_other(target: Target, labs: LabFactory) -> None:
-    assert swarms.everyone_hears_everyone(target, labs, networks=swarms.TEN)
-
-
-@pytest.mark.requirement("IROH-9", "E2E-path")
-def test_an_isolated_device_is_lost_alone(target: Target, labs: LabFactory) -> None:
-    assert swarms.an_isolated_device_is_lost_alone(target, labs)
-
-
-@pytest.mark.requirement("IROH-9", "IROH-5", "E2E-path")
-def test_a_cut_link_loses_nothing(target: Target, labs: LabFactory) -> None:
-    assert swarms.a_cut_link_loses_nothing(target, labs)
-
-
-@pytest.mark.requirement("IROH-3", "IROH-5", "IROH-9")
-def test_a_change_loses_little(target: Target, labs: LabFactory) -> None:
-    assert swarms.a_change_loses_little(target, labs)
-
-
-@pytest.mark.nightly
-@pytest.mark.requirement("IROH-3", "IROH-5", "IROH-9")
-@pytest.mark.parametrize("name", [name for name in swarms.CHANGES if name != swarms.SHORT_OUTAGE])
-def test_other_changes_lose_little(target: Target, labs: LabFactory, name: str) -> None:
-    assert swarms.a_change_loses_little(target, labs, change=swarms.CHANGES[name])
+test_every_device_receives_every_message = scenario(swarms.every_device_receives_every_message)
+test_two_receive_each_message_in_order = scenario(
+    swarms.every_device_receives_every_message, networks=swarms.TWO
+)
+test_ten_receive_every_message = scenario(
+    swarms.every_device_receives_every_message, networks=swarms.TEN, nightly=True
+)
+test_isolating_one_device_affects_no_other = scenario(swarms.isolating_one_device_affects_no_other)
+test_blocking_a_direct_path_loses_no_message = scenario(swarms.blocking_a_direct_path_loses_no_message)
+test_swarm_recovers_from_a_short_outage = scenario(swarms.swarm_recovers_from_a_change)
+test_swarm_recovers_from_an_outage = scenario(
+    swarms.swarm_recovers_from_a_change, change="outage of 5 s", nightly=True
+)
+test_swarm_recovers_from_a_long_outage = scenario(
+    swarms.swarm_recovers_from_a_change, change="outage of 20 s", nightly=True
+)
+test_swarm_recovers_from_a_new_nat_mapping = scenario(
+    swarms.swarm_recovers_from_a_change, change=NEW_NAT_MAPPING, nightly=True
+)
+test_swarm_recovers_from_wifi_to_mobile = scenario(
+    swarms.swarm_recovers_from_a_change, change=WIFI_TO_MOBILE, nightly=True
+)
+test_swarm_recovers_from_a_relay_restart = scenario(
+    swarms.swarm_recovers_from_a_change, change=RELAY_RESTART, nightly=True
+)

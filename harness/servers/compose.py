@@ -44,7 +44,7 @@ def compose(servers: Sequence[Server]) -> Server:
             claimed = providers.get(service, first)
             if service is Service.MAIL or claimed is not first:
                 raise ValueError(
-                    f"both {claimed.name} and {other.name} would provide {service.title}; name one"
+                    f"both {claimed.name} and {other.name} would provide {service.display_name}; name one"
                 )
             providers[service] = other
     return Composition(first, tuple(others))

@@ -223,7 +223,9 @@ class Running(Closing):
         """The program that provides a service. Raises `Unsupported` where it is not ours to stop and start."""
         if service in self.programs:
             return self.programs[service]
-        raise Unsupported(f"{self.name}: the program behind {service.title} is not ours to stop and start")
+        raise Unsupported(
+            f"{self.name}: the program behind {service.display_name} is not ours to stop and start"
+        )
 
     def ledger(self, service: Service) -> ServiceLedger | None:
         """Everything that a service says it saw and carried; None: it keeps no ledger.
@@ -237,7 +239,7 @@ class Running(Closing):
         if found is None or not found.enabled:
             return None
         if not found.complete:
-            raise ControlError(f"the ledger of {service.title} has forgotten a part of what it saw")
+            raise ControlError(f"the ledger of {service.display_name} has forgotten a part of what it saw")
         return found
 
     def close(self) -> None:

@@ -33,9 +33,10 @@ class PromiseBroken(Exception):
 @contextmanager
 def promised(*failures: type[Exception], what: str = "") -> Iterator[None]:
     """As `Outcome.expect_to_arrive`, where nothing can be tried without it: raises `PromiseBroken` with these words."""
+    expected: tuple[type[Exception], ...] = (WaitTimeout, *failures)
     try:
         yield
-    except (WaitTimeout, *failures) as error:
+    except expected as error:
         raise PromiseBroken(f"{what}: {error}" if what else str(error)) from error
 
 

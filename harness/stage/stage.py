@@ -77,7 +77,7 @@ class Stage:
         """Everything that a service says it carried; without a ledger None, and a note on the weaker witness."""
         found = self.server.ledger(service)
         if found is None:
-            self.outcome.note(f"{service.title} of the target keeps no ledger: {otherwise}")
+            self.outcome.note(f"{service.display_name} of the target keeps no ledger: {otherwise}")
         return found
 
     @contextmanager
