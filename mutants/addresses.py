@@ -11,6 +11,7 @@ from reference_server.turn.settings import Transport, TurnSettings
 from reference_server.turn.stun import AddressFamily
 
 from .declaration import mutant
+from .wire import answer_stun
 
 
 @mutant(
@@ -35,6 +36,25 @@ def turn_at_localhost(settings: MailSettings) -> Service:
 def mail_on_ipv4_only(settings: MailSettings) -> Service:
     host = "0.0.0.0" if settings.host == "::" else settings.host  # noqa: S104 - in a lab
     return standard_program("mail")(replace(settings, host=host))
+
+
+@mutant(
+    "turn",
+    "something on UDP 3478 answers STUN, and it is not TURN",
+    kills={
+        "turn.turn_has_udp_3478": "answers STUN, but TURN does not have it",
+        "turn.turn_grants_an_allocation": "so something else than TURN has the port",
+    },
+)
+def turn_leaves_its_port_to_stun(settings: TurnSettings) -> Service:
+    """As when an iroh relay with `enable_stun` was there first; TURN takes another port, of which nobody is told."""
+    assert settings.udp_fd is not None
+    answer_stun(settings.udp_fd)
+    listeners = tuple(
+        each._replace(address=each.address._replace(port=0)) if each.transport is Transport.UDP else each
+        for each in settings.listeners
+    )
+    return standard_program("turn")(replace(settings, listeners=listeners, udp_fd=None))
 
 
 @mutant(

@@ -62,6 +62,7 @@ def irohrelay_missing(settings: MailSettings) -> MailService:
     "mail",
     "METADATA names a port where nothing listens",
     kills={
+        "relay.relay_is_reachable": "nothing answers at the relay URL",
         "relay.relay_answers_http": "nothing answers at the relay URL",
         "relay.relay_forwards_each_frame_once": "nothing answers at the relay URL",
     },
@@ -97,7 +98,10 @@ def irohrelay_unusable(settings: MailSettings) -> MailService:
 @mutant(
     "mail",
     "METADATA names an https relay whose certificate is somebody else's",
-    kills={"relay.relay_answers_http": "certificate verify failed"},
+    kills={
+        "relay.relay_is_reachable": "certificate verify failed",
+        "relay.relay_answers_http": "certificate verify failed",
+    },
 )
 def relay_https_bad_certificate(settings: MailSettings) -> MailService:
     port = tls_as_somebody_else(settings.host)
@@ -142,7 +146,10 @@ def turn_milliseconds(settings: MailSettings) -> MailService:
 @mutant(
     "mail",
     "METADATA names a TURN port where nothing listens",
-    kills={"turn.turn_allocates_with_offered_credentials": "nothing listens on turn:"},
+    kills={
+        "turn.turn_grants_an_allocation": "nothing listens on turn:",
+        "turn.turn_allocates_with_offered_credentials": "nothing listens on turn:",
+    },
 )
 def turn_advertised_port_closed(settings: MailSettings) -> MailService:
     closed = f"{_turn_address(settings).rpartition(':')[0]}:{DISCARD_PORT}"
@@ -153,6 +160,7 @@ def turn_advertised_port_closed(settings: MailSettings) -> MailService:
     "mail",
     "mail and TURN do not share a secret",
     kills={
+        "turn.turn_grants_an_allocation": "refuses Allocate with 401",
         "turn.turn_allocates_with_offered_credentials": "refuses Allocate with 401",
         "calls_changes.dead_calls_are_noticed_and_the_next_one_works": "no relay candidate from turn:",
         "calls_paths.calls_take_the_expected_path": "the call should be relayed",

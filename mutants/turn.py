@@ -60,7 +60,10 @@ class NeverExpired(SharedSecrets):
 @mutant(
     "turn",
     "credentials are good for ever",
-    kills={"turn.turn_credentials_expire": "grants a new allocation with credentials that have expired"},
+    kills={
+        "turn.turn_credentials_expire": "grants a new allocation with credentials that have expired",
+        "turn.turn_refuses_wrong_credentials": "accepts credentials with an expiry in the past",
+    },
 )
 def turn_expired_accepted(settings: TurnSettings) -> TurnService:
     return TurnService(settings, credentials=NeverExpired)

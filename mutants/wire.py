@@ -10,7 +10,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-__all__ = ["ProxyWithoutUpgrade", "tls_as_somebody_else"]
+__all__ = ["ProxyWithoutUpgrade", "answer_stun", "tls_as_somebody_else"]
 
 MAX_HEAD = 16 * 1024
 HEAD_WITHIN = 30.0
@@ -55,6 +55,20 @@ class ProxyWithoutUpgrade:
             return await reader.read()
         finally:
             writer.close()
+
+
+def answer_stun(descriptor: int) -> None:
+    """Answer Binding requests, and nothing else, on an inherited UDP socket until the process ends."""
+    threading.Thread(target=_answer_stun, args=(socket.socket(fileno=descriptor),), daemon=True).start()
+
+
+def _answer_stun(bound: socket.socket) -> None:
+    from reference_server.iroh_relay import stun  # noqa: PLC0415 - needed by one mutant alone
+
+    while True:
+        data, sender = bound.recvfrom(2048)
+        if (answer := stun.answer(data, *sender)) is not None:
+            bound.sendto(answer, sender)
 
 
 def tls_as_somebody_else(host: str) -> int:

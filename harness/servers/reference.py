@@ -107,7 +107,8 @@ def _arguments(place: Place, wants: Wants) -> list[str]:
             "--turn-permission-lifetime": wants.turn_lifetimes.permission,
             "--turn-channel-lifetime": wants.turn_lifetimes.channel,
         }
-    if wants.turn_secret is not None and not _is_in_a_file(wants):
+    has_turn = Service.TURN in wants.services or wants.advertised_turn is not None
+    if wants.turn_secret is not None and has_turn and not _is_in_a_file(wants):
         options["--turn-secret-file"] = _private(place, "turn-secret", f"{wants.turn_secret}\n")
     words += [str(word) for pair in options.items() if pair[1] is not None for word in pair]
     return [*words, "--turn-strict-permissions"] if wants.strict_permissions else words
