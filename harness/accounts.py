@@ -1,4 +1,4 @@
-"""Where the accounts come from that checks use: first log-ins, `POST /new`, or the caller."""
+"""Accounts that checks use, by first log-in or given by the caller; `clients.mail.web` has those by `POST /new`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urlencode
 
-from .clients.mail.web import request_account
-from .hosts import Host, MissingCapability
+from .hosts import MissingCapability
 
 if TYPE_CHECKING:
     from .target import Target
 
-__all__ = ["AccountSource", "Credentials", "FirstLogin", "GivenAccounts", "WebAccounts"]
+__all__ = ["AccountSource", "Credentials", "FirstLogin", "GivenAccounts"]
 
 LOCALPART_CHARACTERS = string.ascii_lowercase + string.digits
 LOCALPART_LENGTH = 9
@@ -79,25 +78,6 @@ class FirstLogin:
         localpart = "".join(secrets.choice(LOCALPART_CHARACTERS) for _ in range(LOCALPART_LENGTH))
         self.left_behind += 1
         return Credentials(f"{localpart}@{target.domain}", secrets.token_urlsafe(24))
-
-    any = new
-
-
-class WebAccounts:
-    """Asks the server for each account with `POST /new`."""
-
-    def __init__(self, host: Host) -> None:
-        self.left_behind = 0
-        self._host = host
-
-    def begin(self) -> None:
-        """Every account is new anyway."""
-
-    def new(self, target: Target) -> Credentials:
-        """Raises `harness.clients.mail.web.WebError` when the server gives none."""
-        address, password = request_account(self._host, target.host, target.https, target.ssl_context())
-        self.left_behind += 1
-        return Credentials(address, password)
 
     any = new
 

@@ -14,12 +14,25 @@ import socket
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from socket import SOCK_STREAM, SocketKind
 from typing import Any
 
-__all__ = ["Host", "LocalHost", "MissingCapability", "Socket", "end_process", "how_to_allow_namespaces"]
+__all__ = [
+    "WITH_ITS_PARENT",
+    "Host",
+    "LocalHost",
+    "MissingCapability",
+    "Socket",
+    "end_process",
+    "how_to_allow_namespaces",
+]
 
+WITH_ITS_PARENT = ("setpriv", "--pdeathsig", signal.SIGKILL.name.removeprefix("SIG"), "--")
+"""The kernel sends this signal when the thread that started the program ends."""
+_STARTER = ThreadPoolExecutor(1, thread_name_prefix="starter")
+"""One thread that lives as long as this process, for programs that must not outlive it."""
 Socket = socket.socket  # inside a class with a method `socket`, that name means the method
 
 
@@ -64,6 +77,10 @@ class Host(ABC):
     @abstractmethod
     def popen(self, args: Sequence[str | Path], **kwargs: Any) -> subprocess.Popen[bytes]:
         """Start a program here; `kwargs` are those of `subprocess.Popen`."""
+
+    @abstractmethod
+    def start_program(self, args: Sequence[str | Path], **kwargs: Any) -> subprocess.Popen[bytes]:
+        """Start a program that the kernel kills when we are gone, even by SIGKILL; otherwise as `popen`."""
 
     @abstractmethod
     def socket(self, family: socket.AddressFamily, kind: SocketKind) -> Socket:
@@ -113,6 +130,9 @@ class LocalHost(Host):
 
     def popen(self, args: Sequence[str | Path], **kwargs: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen(args, **kwargs)
+
+    def start_program(self, args: Sequence[str | Path], **kwargs: Any) -> subprocess.Popen[bytes]:
+        return _STARTER.submit(self.popen, [*WITH_ITS_PARENT, *args], **kwargs).result()
 
     def socket(self, family: socket.AddressFamily, kind: SocketKind) -> Socket:
         return socket.socket(family, kind)

@@ -1,4 +1,4 @@
-"""A target: where a chatmail server listens and what it can do. Nothing about how it is built."""
+"""A target: where a chatmail server listens and what it can do. Nothing about how it is built, or who runs it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .accounts import AccountSource, Credentials, FirstLogin
-from .clients.control import ControlClient
-from .clients.turn.client import TurnUrl
+from .urls import RelayUrl, TurnUrl
 
-__all__ = ["Credentials", "Impact", "Target"]
+__all__ = ["Impact", "Service", "Target"]
+
+
+class Service(enum.StrEnum):
+    """A part of a chatmail server that a program of its own can provide."""
+
+    MAIL = "mail"
+    """IMAP with METADATA, SMTP submission, accounts and their HTTPS."""
+    TURN = "turn"
+    IROH_RELAY = "iroh_relay"
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return {"mail": "mail", "turn": "TURN", "iroh_relay": "the iroh relay"}[self.value]
 
 
 class Impact(enum.StrEnum):
-    """What a check does to a server that people use."""
+    """Harm that a check does to a server that people use."""
 
     LIVE_SAFE = "live_safe"
     """Logs in to new accounts and sends a few small messages between them."""
@@ -39,7 +52,7 @@ class Target:
     host: str
     """Address or DNS name of every service."""
     domain: str
-    """What stands behind the @ of its mail addresses."""
+    """Part behind the @ of its mail addresses."""
     imaps: int
     imap: int
     submissions: int
@@ -56,16 +69,17 @@ class Target:
     other_addresses: frozenset[str] = frozenset()
     """Addresses of the server besides those of `host`."""
     capabilities: frozenset[str] = frozenset()
-    """What a check may require: `iroh_relay`, `relay_v1`, `ledger`, `logs`, `faults`, `turn`, ..."""
+    """What a check may require: `iroh_relay`, `relay_v1`, `turn`, `turns`, ...; stated by a server that we started,
+    looked up on any other."""
     turn: tuple[TurnUrl, ...] = ()
-    """Where its TURN server listens, as far as its ready line says."""
+    """Where its TURN server listens, as far as that is known without METADATA."""
+    iroh_relay: RelayUrl | None = None
+    """Where its iroh relay listens, likewise."""
     turn_permission_lifetime: float = 300.0
-    """Seconds, as its ready line says; the default of each is that of RFC 8656."""
+    """Seconds; the default of each is that of RFC 8656."""
     turn_channel_lifetime: float = 600.0
     relay_ping_interval: float = 15.0
     """Seconds of silence after which its relay pings a client; upstream's default."""
-    control: ControlClient | None = field(default=None, repr=False, compare=False)
-    """The server's own account of a run, where it has one."""
     pinned: Path | None = None
     """The certificates that it showed at first: nobody vouches for them, but the run accepts no others."""
     is_ours: bool = True

@@ -1,14 +1,6 @@
 """What METADATA offers beyond the relay."""
 
-from __future__ import annotations
-
-import pytest
-
 from harness.checks import discovery
-from harness.hosts import Host
-from harness.target import Target
+from harness.doors.scenario import scenario
 
-
-@pytest.mark.requirement("DISC-4", "TURN-7")
-def test_turns_is_offered(target: Target, host: Host) -> None:
-    assert discovery.turns_is_offered(target, host)
+test_turns_is_offered = scenario(discovery.turns_is_offered)

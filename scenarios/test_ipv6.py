@@ -1,25 +1,16 @@
 """Devices without an IPv4 address."""
 
-from __future__ import annotations
-
-import pytest
-
 from harness.checks import ipv6
+from harness.doors.scenario import scenario
 from harness.network import profiles
-from harness.network.profiles import Profile
-from harness.stage.lab import LabFactory
-from harness.target import Target
 
-
-@pytest.mark.requirement("DISC-5", "IROH-5", "TURN-8", "E2E-path")
-def test_devices_without_ipv4_are_served(target: Target, labs: LabFactory) -> None:
-    assert ipv6.devices_without_ipv4_are_served(target, labs)
-
-
-@pytest.mark.nightly
-@pytest.mark.requirement("DISC-5", "IROH-5", "TURN-8", "E2E-path")
-@pytest.mark.parametrize(
-    "other", [ipv6.IPV6_WITHOUT_UDP, profiles.IPV6_ROUTED, profiles.DUAL_STACK], ids=lambda each: each.name
+test_devices_without_ipv4_are_served = scenario(ipv6.devices_without_ipv4_are_served)
+test_with_a_friend_whose_udp_is_blocked = scenario(
+    ipv6.devices_without_ipv4_are_served, other=ipv6.IPV6_WITHOUT_UDP, nightly=True
 )
-def test_with_friends_in_other_networks(target: Target, labs: LabFactory, other: Profile) -> None:
-    assert ipv6.devices_without_ipv4_are_served(target, labs, other=other)
+test_with_a_friend_behind_an_open_router = scenario(
+    ipv6.devices_without_ipv4_are_served, other=profiles.IPV6_ROUTED, nightly=True
+)
+test_with_a_friend_of_both_families = scenario(
+    ipv6.devices_without_ipv4_are_served, other=profiles.DUAL_STACK, nightly=True
+)

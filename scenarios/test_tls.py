@@ -1,11 +1,6 @@
-"""What a server's certificates are worth."""
-
-from __future__ import annotations
+"""Certificates of a server."""
 
 from harness.checks import tls
-from harness.hosts import Host
-from harness.target import Target
+from harness.doors.scenario import scenario
 
-
-def test_certificates_are_trusted(target: Target, host: Host) -> None:
-    assert tls.certificates_are_trusted(target, host)
+test_certificates_are_trusted = scenario(tls.certificates_are_trusted)

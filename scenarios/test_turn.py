@@ -1,35 +1,11 @@
-"""The TURN server that METADATA advertises, without any call."""
+"""A TURN server relays, for those who may use it and to those who want it."""
 
-from __future__ import annotations
+from harness.checks import turn, turn_from_outside
+from harness.doors.scenario import scenario
 
-import pytest
-
-from harness.checks import turn
-from harness.hosts import Host
-from harness.target import Target
-
-
-@pytest.mark.requirement("DISC-3", "TURN-1", "TURN-9")
-def test_turn_is_offered(target: Target, host: Host) -> None:
-    assert turn.turn_is_offered(target, host)
-
-
-@pytest.mark.requirement("DISC-6", "TURN-2", "TURN-5", "TURN-6")
-def test_turn_allocates_with_offered_credentials(target: Target, host: Host) -> None:
-    assert turn.turn_allocates_with_offered_credentials(target, host)
-
-
-@pytest.mark.requirement("TURN-2", "TURN-3", "TURN-4")
-def test_turn_refuses_wrong_credentials(target: Target, host: Host) -> None:
-    assert turn.turn_refuses_wrong_credentials(target, host)
-
-
-@pytest.mark.requirement("TURN-4")
-@pytest.mark.server(*turn.SHORT_TTL)
-def test_turn_credentials_expire(target: Target, host: Host) -> None:
-    assert turn.turn_credentials_expire(target, host)
-
-
-@pytest.mark.requirement("TURN-11")
-def test_turn_enforces_permissions(target: Target, host: Host) -> None:
-    assert turn.turn_enforces_permissions(target, host)
+test_turn_is_offered = scenario(turn.turn_is_offered)
+test_turn_allocates_with_offered_credentials = scenario(turn.turn_allocates_with_offered_credentials)
+test_relayed_address_answers_a_plain_peer = scenario(turn_from_outside.relayed_address_answers_a_plain_peer)
+test_turn_refuses_wrong_credentials = scenario(turn.turn_refuses_wrong_credentials)
+test_turn_credentials_expire = scenario(turn.turn_credentials_expire)
+test_turn_enforces_permissions = scenario(turn.turn_enforces_permissions)

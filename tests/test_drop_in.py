@@ -52,7 +52,7 @@ def test_it_passes_on_the_embedded_server_from_wherever_it_is(both):
     assert "✓ TEST #16 PASSED: WebXDC Realtime" in result.stdout
     if HAS_LAB:
         assert "a direct path is possible: established: direct, by counters at the edges" in result.stdout
-        assert "no direct path is possible: established: relayed(relay), by counters at" in result.stdout
+        assert "no direct path is possible: established: relayed(iroh_relay), by counters at" in result.stdout
     else:
         assert "relay used for set-up, data path not proven" in result.stdout
     assert result.stdout.endswith("21 of 23 not available\n")
@@ -61,7 +61,7 @@ def test_it_passes_on_the_embedded_server_from_wherever_it_is(both):
 def test_records_junit_and_logs_lie_in_one_directory(both):
     _result, directory = both
     records = list(read_records(directory / "results.jsonl"))
-    established = ["direct", "relayed(relay)"] if HAS_LAB else ["not proven"]
+    established = ["direct", "relayed(iroh_relay)"] if HAS_LAB else ["not proven"]
     count = 5 + len(established)
     assert len(records) == count
     assert {record.verdict for record in records} == {Verdict.PASSED}
@@ -206,7 +206,7 @@ def test_scenario_modules_can_be_imported_as_before(tmp_path, address):
 import sys
 sys.path.insert(0, sys.argv[1])
 from deltachat_rpc_client import DeltaChat, Rpc
-from harness.clients.rpc import bundled_binary
+from harness.clients.core.rpc import bundled_binary
 from scenarios import test_15_iroh_discovery, test_16_webxdc_realtime
 with Rpc(accounts_dir=sys.argv[2], rpc_server_path=str(bundled_binary())) as rpc:
     dc = DeltaChat(rpc)

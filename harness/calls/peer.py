@@ -49,7 +49,7 @@ from aiortc import (
 )
 from aiortc.sdp import candidate_from_sdp
 
-from ..clients.turn.client import TurnUrl
+from ..urls import TurnUrl
 from .media import SAMPLE_RATE, Mute, Noise
 from .quality import SequenceCounter, judge_audio, judge_video
 from .tracks import AudioSource, Sink, Source, VideoSource, jitter_buffer, tap

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..clients.core.core import Account
-from ..clients.turn.client import TurnCredentials, TurnError, TurnUrl
+from ..clients.turn.client import TurnCredentials, TurnError
+from ..errors import plain
 from ..hosts import Host
+from ..urls import TurnUrl
 from .agent import IceServer
 
 __all__ = [
@@ -88,7 +90,9 @@ def ice_servers(
     try:
         addresses = host.addresses_of(offer.host)
     except OSError as error:
-        raise IceServerError(f"METADATA gave {offer}, and {offer.host} is no name here: {error}") from error
+        raise IceServerError(
+            f"METADATA gave {offer}, and {offer.host} is no name here: {plain(error)}"
+        ) from error
     account.wait_for("ImapInboxIdle", "METADATA to be read, which is before IDLE", within=within)
     servers = [
         IceServer(tuple(each["urls"]), each.get("username"), each.get("credential"))

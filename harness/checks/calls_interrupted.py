@@ -10,7 +10,7 @@ from ..calls.agent import AgentError, NoRelayCandidate, Report
 from ..calls.call import Call, Media, place
 from ..clients.control import ControlError
 from ..clients.core.rpc import now
-from ..clients.turn.client import TurnClient, TurnCredentials, TurnError, TurnUrl
+from ..clients.turn.client import TurnClient, TurnCredentials, TurnError
 from ..hosts import Host
 from ..stage.session import DeviceFactory
 from ..steps.calls import (
@@ -29,6 +29,7 @@ from ..steps.calls import (
 )
 from ..steps.outcome import Outcome, check
 from ..target import Impact, Target
+from ..urls import TurnUrl
 from ..waiting import Deadline, WaitTimeout
 
 __all__ = [

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from ..calls.agent import Agent, NoRelayCandidate, Settings
 from ..calls.call import Call, Media, Party
 from ..calls.quality import MachineTooSlow
-from ..clients.turn.client import TurnClient, TurnError, TurnUrl
+from ..clients.turn.client import TurnClient, TurnError
 from ..hosts import Host, MissingCapability
 from ..stage.session import DeviceFactory
 from ..steps.calls import CALL_WITHIN, Friends, need_agents, seated, set_up, talk_through_turn, with_friends
 from ..steps.outcome import Outcome, PromiseBroken, check
 from ..steps.turn_exchange import allocated
 from ..target import Target
+from ..urls import TurnUrl
 from ..waiting import WaitTimeout
 from .discovery import offered_turn
 from .turn import expiry_of

@@ -5,16 +5,19 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from ..accounts import Credentials
-from ..clients.mail.imap import ImapClient
 from ..clients.mail.messages import encrypted_message
 from ..clients.mail.smtp import SmtpClient, SmtpError
-from ..hosts import Host
-from ..steps.outcome import Outcome, check, current_outcome
-from ..target import Impact, Target
+from ..report.observations import Measured
+from ..stage.check import check
+from ..stage.outcome import Outcome
+from ..stage.stage import Stage
+from ..steps.mail import logged_in, markers
+from ..target import Impact, Service
 from ..waiting import wait_until
-from .mail import markers
 
 __all__ = ["accepted_mail_survives_a_kill"]
 
@@ -22,16 +25,32 @@ SENDERS = 3
 ACCEPTED_BEFORE_KILL = 20
 ACCEPTED_AFTER_KILL = 5
 WITHIN = 60.0
+RETRY_AFTER = 0.02
+"""Seconds between two attempts to connect while the service is down."""
+
+
+@check("MAIL-2", disturbs=(Service.MAIL,), impact=Impact.HARMFUL)
+def accepted_mail_survives_a_kill(stage: Stage, outcome: Outcome) -> None:
+    """While clients submit mail, the mail service is killed (SIGKILL) and started again; nothing answered is lost."""
+    alice, bob = stage.target.new_account(), stage.target.new_account()
+    with logged_in(stage, bob):
+        pass  # the first log-in creates the account
+    with _sending(stage, alice, bob.address) as senders, outcome.expect_to_arrive():
+        _wait_accepted(senders, ACCEPTED_BEFORE_KILL)
+        stage.server.program(Service.MAIL).restart(kill=True)
+        _wait_accepted(senders, _accepted(senders) + ACCEPTED_AFTER_KILL)
+    with logged_in(stage, bob) as imap:
+        imap.select()
+        _compare(outcome, senders, Counter(markers(imap)))
 
 
 class _Sender(threading.Thread):
     """Submits one mail after the other, over a new connection when the old one broke, until told to stop."""
 
-    def __init__(self, number: int, target: Target, host: Host, sender: Credentials, recipient: str) -> None:
+    def __init__(self, number: int, stage: Stage, sender: Credentials, recipient: str) -> None:
         super().__init__(daemon=True)
         self._number = number
-        self._target = target
-        self._host = host
+        self._stage = stage
         self._sender = sender
         self._recipient = recipient
         self._stop_asked = threading.Event()
@@ -43,13 +62,12 @@ class _Sender(threading.Thread):
     def run(self) -> None:
         while not self._stop_asked.is_set():
             try:
-                with SmtpClient(self._host, self._target, within=WITHIN) as smtp:
+                with SmtpClient(self._stage.host, self._stage.target, within=WITHIN) as smtp:
                     smtp.login(self._sender)
                     while not self._stop_asked.is_set():
                         self._submit(smtp)
             except SmtpError:
-                # The service is down; its port answers again when the restart is through.
-                self._stop_asked.wait(0.02)
+                self._stop_asked.wait(RETRY_AFTER)
 
     def stop(self) -> None:
         self._stop_asked.set()
@@ -66,54 +84,40 @@ class _Sender(threading.Thread):
         (self.accepted if reply.accepted else self.refused).append(marker)
 
 
-@check("MAIL-2", needs=("faults",), impact=Impact.HARMFUL)
-def accepted_mail_survives_a_kill(target: Target, host: Host) -> Outcome:
-    """While clients submit mail, the mail service is killed (SIGKILL) and started again; nothing answered is lost."""
-    assert target.control is not None
-    outcome = current_outcome()
-    alice, bob = target.new_account(), target.new_account()
-    with ImapClient(host, target) as imap:
-        imap.login(bob)
-    senders = [_Sender(number, target, host, alice, bob.address) for number in range(SENDERS)]
-
-    def accepted() -> int:
-        return sum(len(sender.accepted) for sender in senders)
-
-    def at_least(number: int) -> None:
-        wait_until(
-            lambda: accepted() >= number,
-            f"{number} mails to be accepted",
-            within=WITHIN,
-            seen=accepted,
-        )
-
-    for sender in senders:
-        sender.start()
+@contextmanager
+def _sending(stage: Stage, sender: Credentials, recipient: str) -> Iterator[list[_Sender]]:
+    """Senders at work until the block ends."""
+    senders = [_Sender(number, stage, sender, recipient) for number in range(SENDERS)]
+    for each in senders:
+        each.start()
     try:
-        with outcome.expect_to_arrive():
-            at_least(ACCEPTED_BEFORE_KILL)
-            target.control.restart("mail", kill=True)
-            at_least(accepted() + ACCEPTED_AFTER_KILL)
+        yield senders
     finally:
-        for sender in senders:
-            sender.stop()
-    with ImapClient(host, target) as imap:
-        imap.login(bob)
-        imap.select()
-        _compare(outcome, senders, Counter(markers(imap)))
-    return outcome
+        for each in senders:
+            each.stop()
 
 
-def _compare(outcome: Outcome, senders: list[_Sender], arrived: Counter[str]) -> None:
+def _accepted(senders: Sequence[_Sender]) -> int:
+    return sum(len(each.accepted) for each in senders)
+
+
+def _wait_accepted(senders: Sequence[_Sender], number: int) -> None:
+    wait_until(
+        lambda: _accepted(senders) >= number,
+        f"{number} mails to be accepted",
+        within=WITHIN,
+        seen=lambda: _accepted(senders),
+    )
+
+
+def _compare(outcome: Outcome, senders: Sequence[_Sender], arrived: Counter[str]) -> None:
     answered = [marker for sender in senders for marker in sender.accepted]
     refused = [marker for sender in senders for marker in sender.refused]
     lost = [marker for marker in answered if not arrived[marker]]
     twice = [marker for marker, copies in arrived.items() if copies > 1]
-    outcome.measurements |= {
-        "answered_250": len(answered),
-        "interrupted": sum(len(sender.unanswered) for sender in senders),
-        "arrived": sum(arrived.values()),
-    }
+    outcome.observe(Measured("answered_250", len(answered), "mails"))
+    outcome.observe(Measured("interrupted", sum(len(sender.unanswered) for sender in senders), "mails"))
+    outcome.observe(Measured("arrived", sum(arrived.values()), "mails"))
     outcome.expect(not lost, f"{len(lost)} of {len(answered)} mails that were answered with 250 are lost")
     outcome.expect(not twice, f"{len(twice)} mails were delivered more than once")
     outcome.expect(not refused, f"{len(refused)} good mails were refused")

@@ -13,14 +13,13 @@ from ..calls.call import Media, Party, parties, place
 from ..calls.servers import ice_servers
 from ..clients.core.core import SendFailed, befriend
 from ..clients.device import Device
-from ..clients.relay.client import RelayUrl
 from ..clients.turn import stun
 from ..evidence import drawing, egress, paths
 from ..evidence.edges import Edges
 from ..evidence.egress import Toward
 from ..evidence.flows import EdgeCounts
 from ..evidence.parties import Device as Resident
-from ..evidence.parties import Parties, Service
+from ..evidence.parties import Parties, Site
 from ..evidence.verdicts import Path, Verdict
 from ..hosts import Host
 from ..network import probe, profiles
@@ -36,6 +35,7 @@ from ..steps.calls import machine_too_slow
 from ..steps.outcome import Outcome, check, current_outcome
 from ..steps.swarms import expected_way
 from ..target import Target
+from ..urls import RelayUrl
 from ..waiting import Deadline
 from .discovery import offered, offered_turn
 
@@ -126,11 +126,11 @@ def _parties(lab: LabSession, hosts: Mapping[str, LabHost], relay: RelayUrl) -> 
     own = frozenset(lab.server.addresses)
     return Parties(
         tuple(Resident.at(each) for each in hosts.values()),
-        (Service("relay", own, frozenset({relay.port})),),
+        (Site("relay", own, frozenset({relay.port})),),
         (
-            Service("mail", own, frozenset({lab.target.imaps, lab.target.submissions})),
-            Service("address discovery", own, udp=frozenset({STUN_PORT, QAD_PORT})),
-            Service("name server", frozenset(NAME_SERVERS), udp=frozenset({DNS_PORT})),
+            Site("mail", own, frozenset({lab.target.imaps, lab.target.submissions})),
+            Site("address discovery", own, udp=frozenset({STUN_PORT, QAD_PORT})),
+            Site("name server", frozenset(NAME_SERVERS), udp=frozenset({DNS_PORT})),
             NAT_TRIAL,
         ),
     )
@@ -245,7 +245,7 @@ def _call_directly(outcome: Outcome, pair: _Pair) -> None:
             call.talk(CALL_SECONDS)
         call.hang_up(within=CALL_WITHIN)
         # Now, and not when they fell silent: RTCP goes on until the end.
-        agents = paths.said({side.name: side.agent.stats() for side in call.sides})
+        agents = paths.client_counts({side.name: side.agent.stats() for side in call.sides})
     pair.edges.settle(within=WITHIN)
     pair.edges.begin("after the call")
     path = paths.of_call(pair.edges.phase("call"), pair.everybody, agents, None, phase="call")

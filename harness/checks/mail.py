@@ -1,19 +1,20 @@
-"""What a chatmail server promises about mail: refused when readable, delivered once, reported at once, private."""
+"""A chatmail server's promises about mail: refused when readable, delivered once, reported at once, private."""
 
 from __future__ import annotations
 
-import email
+import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from ..accounts import Credentials
 from ..clients.mail.imap import ImapClient, ImapError, ImapRefused
 from ..clients.mail.messages import encrypted_message, plain_message, pretended_messages
 from ..clients.mail.smtp import SmtpClient, SmtpError
-from ..hosts import Host
-from ..steps.outcome import Outcome, check, current_outcome
-from ..target import Impact, Target
+from ..report.observations import Measured
+from ..stage.check import check
+from ..stage.outcome import Outcome
+from ..stage.stage import Stage
+from ..steps.mail import logged_in, mail_oneself, markers, submit_to_oneself
+from ..target import Impact, Service
 
 __all__ = [
     "idle_reports_new_mail",
@@ -27,96 +28,76 @@ ENCRYPTION_NEEDED = 523
 IDLE_ROUNDS = 10
 
 
-@contextmanager
-def _logged_in(target: Target, host: Host, account: Credentials) -> Iterator[ImapClient]:
-    with ImapClient(host, target) as imap:
-        imap.login(account)
-        yield imap
-
-
-def markers(imap: ImapClient) -> list[str]:
-    """Which of our mails lie in the open mailbox: the local parts of their Message-IDs, in order."""
-    found = [email.message_from_bytes(message.data)["Message-ID"] for message in imap.fetch_all()]
-    return [str(message_id).strip("<> ").partition("@")[0] for message_id in found]
-
-
 @check("MAIL-1")
-def unencrypted_mail_is_refused(target: Target, host: Host) -> Outcome:
+def unencrypted_mail_is_refused(stage: Stage, outcome: Outcome) -> None:
     """Readable mail gets a 523 on both submission ports and reaches nobody; encrypted mail passes."""
-    outcome = current_outcome()
-    alice, bob = target.new_account(), target.new_account()
-    with _logged_in(target, host, bob) as imap:
+    alice, bob = stage.target.new_account(), stage.target.new_account()
+    with logged_in(stage, bob) as imap:
         for starttls in (False, True):
-            port = "submission (STARTTLS)" if starttls else "submissions (TLS)"
-            with SmtpClient(host, target, starttls=starttls) as smtp:
+            with SmtpClient(stage.host, stage.target, starttls=starttls) as smtp:
                 smtp.login(alice)
-                readable = {"plain": plain_message(alice.address, bob.address, marker="plain", text="hello")}
-                readable |= pretended_messages(alice.address, bob.address)
-                for kind, message in readable.items():
-                    reply = smtp.submit(alice.address, [bob.address], message)
-                    outcome.expect(
-                        reply.code == ENCRYPTION_NEEDED,
-                        f"unencrypted mail ({kind}) on {port} was answered with {reply} instead of 523",
-                    )
-                sealed = encrypted_message(alice.address, bob.address, marker=f"sealed-{starttls}")
-                reply = smtp.submit(alice.address, [bob.address], sealed)
-                outcome.expect(reply.accepted, f"encrypted mail on {port} was refused: {reply}")
+                _submit_readable_and_sealed(outcome, smtp, alice.address, bob.address, starttls=starttls)
         imap.select()
         arrived = markers(imap)
-    return outcome.expect(
-        not [marker for marker in arrived if not marker.startswith("sealed-")],
+    outcome.expect(
+        all(marker.startswith("sealed-") for marker in arrived),
         f"unencrypted mail was delivered: {', '.join(arrived)}",
     )
 
 
+def _submit_readable_and_sealed(
+    outcome: Outcome, smtp: SmtpClient, sender: str, recipient: str, *, starttls: bool
+) -> None:
+    port = "submission (STARTTLS)" if starttls else "submissions (TLS)"
+    readable = {"plain": plain_message(sender, recipient, marker="plain", text="hello")}
+    readable |= pretended_messages(sender, recipient)
+    for kind, message in readable.items():
+        reply = smtp.submit(sender, [recipient], message)
+        outcome.expect(
+            reply.code == ENCRYPTION_NEEDED,
+            f"unencrypted mail ({kind}) on {port} was answered with {reply} instead of 523",
+        )
+    sealed = encrypted_message(sender, recipient, marker=f"sealed-{starttls}")
+    reply = smtp.submit(sender, [recipient], sealed)
+    outcome.expect(reply.accepted, f"encrypted mail on {port} was refused: {reply}")
+
+
 @check("MAIL-3")
-def idle_reports_new_mail(target: Target, host: Host) -> Outcome:
+def idle_reports_new_mail(stage: Stage, outcome: Outcome) -> None:
     """A waiting client hears of each new mail at once, also of one that came between SELECT and IDLE."""
-    outcome = current_outcome()
-    account = target.new_account()
+    account = stage.target.new_account()
     latencies = []
-    with _logged_in(target, host, account) as imap, SmtpClient(host, target) as smtp:
+    with logged_in(stage, account) as imap, SmtpClient(stage.host, stage.target) as smtp:
         smtp.login(account)
-
-        def deliver(marker: str) -> None:
-            message = encrypted_message(account.address, account.address, marker=marker)
-            reply = smtp.submit(account.address, [account.address], message)
-            outcome.expect(reply.accepted, f"a mail to oneself was refused: {reply}")
-
         known = imap.select()
-        deliver("between")
+        submit_to_oneself(stage, smtp, account, "between")
         with outcome.expect_to_arrive(ImapError):
             with imap.idle() as idle:
                 exists = idle.wait_for_exists(within=WITHIN)
                 outcome.expect(exists == known + 1, f"IDLE reported {exists} mails instead of {known + 1}")
             with imap.idle() as idle:
                 for expected in range(known + 2, known + 2 + IDLE_ROUNDS):
-                    deliver(f"during-{expected}")
+                    submit_to_oneself(stage, smtp, account, f"during-{expected}")
                     accepted = time.monotonic()
                     exists = idle.wait_for_exists(within=WITHIN)
                     latencies.append(time.monotonic() - accepted)
                     outcome.expect(exists == expected, f"IDLE reported {exists} mails instead of {expected}")
-    outcome.measurements["seconds_from_250_to_exists"] = [round(latency, 4) for latency in latencies]
-    return outcome
+    if latencies:
+        outcome.observe(Measured("median_from_250_to_exists", round(statistics.median(latencies), 4), "s"))
+        outcome.observe(Measured("longest_from_250_to_exists", round(max(latencies), 4), "s"))
 
 
 @check("MAIL-4", impact=Impact.LEAVES_TRACES)
-def mailboxes_are_private(target: Target, host: Host) -> Outcome:
+def mailboxes_are_private(stage: Stage, outcome: Outcome) -> None:
     """Nobody opens another user's mailbox, and the first password of an account stays its only one."""
-    outcome = current_outcome()
-    alice, bob = target.new_account(), target.new_account()
-    with SmtpClient(host, target) as smtp, _logged_in(target, host, alice) as imap:
-        smtp.login(alice)
-        message = encrypted_message(alice.address, alice.address, marker="private")
-        reply = smtp.submit(alice.address, [alice.address], message)
+    alice, bob = stage.target.new_account(), stage.target.new_account()
+    with logged_in(stage, alice) as imap:
+        mail_oneself(stage, alice, "private")
         imap.select()
-        outcome.expect(markers(imap) == ["private"], f"alice does not find her own mail ({reply})")
-    with _logged_in(target, host, bob) as imap:
+        outcome.expect(markers(imap) == ["private"], "alice does not find her own mail")
+    with logged_in(stage, bob) as imap:
         _look_for_mail_of(alice, imap, outcome)
-    _try_passwords(
-        outcome, target, host, alice, wrong=[bob.password, alice.password[:-1], alice.password + "x"]
-    )
-    return outcome
+    _try_passwords(stage, alice, wrong=[bob.password, alice.password[:-1], alice.password + "x"])
 
 
 def _look_for_mail_of(owner: Credentials, imap: ImapClient, outcome: Outcome) -> None:
@@ -133,29 +114,26 @@ def _look_for_mail_of(owner: Credentials, imap: ImapClient, outcome: Outcome) ->
         except ImapRefused:
             continue
         found = markers(imap)
-        outcome.expect(not found, f"another user found {', '.join(found)} in the mailbox {name!r}")
+        outcome.expect(not found, f"another user found {', '.join(found)} in the mailbox {name}")
 
 
-def _try_passwords(
-    outcome: Outcome, target: Target, host: Host, owner: Credentials, *, wrong: list[str]
-) -> None:
+def _try_passwords(stage: Stage, owner: Credentials, *, wrong: list[str]) -> None:
+    outcome = stage.outcome
     for password in wrong:
         intruder = Credentials(owner.address, password)
         outcome.expect(
-            not _imap_lets_in(target, host, intruder),
-            "IMAP accepted another password than the account's first",
+            not _imap_lets_in(stage, intruder), "IMAP accepted another password than the account's first"
         )
         outcome.expect(
-            not _smtp_lets_in(target, host, intruder),
-            "SMTP accepted another password than the account's first",
+            not _smtp_lets_in(stage, intruder), "SMTP accepted another password than the account's first"
         )
     outcome.expect(
-        _imap_lets_in(target, host, owner), "the right password was refused after attempts with wrong ones"
+        _imap_lets_in(stage, owner), "the right password was refused after attempts with wrong ones"
     )
 
 
-def _imap_lets_in(target: Target, host: Host, account: Credentials) -> bool:
-    with ImapClient(host, target) as imap:
+def _imap_lets_in(stage: Stage, account: Credentials) -> bool:
+    with ImapClient(stage.host, stage.target) as imap:
         try:
             imap.login(account)
         except ImapError:
@@ -163,8 +141,8 @@ def _imap_lets_in(target: Target, host: Host, account: Credentials) -> bool:
         return True
 
 
-def _smtp_lets_in(target: Target, host: Host, account: Credentials) -> bool:
-    with SmtpClient(host, target) as smtp:
+def _smtp_lets_in(stage: Stage, account: Credentials) -> bool:
+    with SmtpClient(stage.host, stage.target) as smtp:
         try:
             smtp.login(account)
         except SmtpError:
@@ -172,45 +150,40 @@ def _smtp_lets_in(target: Target, host: Host, account: Credentials) -> bool:
         return True
 
 
-@check("MAIL-2", needs=("faults",), impact=Impact.HARMFUL)
-def uids_never_go_back(target: Target, host: Host) -> Outcome:
+@check("MAIL-2", disturbs=(Service.MAIL,), impact=Impact.HARMFUL)
+def uids_never_go_back(stage: Stage, outcome: Outcome) -> None:
     """A UID stands for one message for ever: also when the newest was deleted and the server started again."""
-    assert target.control is not None
-    outcome = current_outcome()
-    account = target.new_account()
-    with _logged_in(target, host, account) as imap:
+    account = stage.target.new_account()
+    with logged_in(stage, account) as imap:
         for marker in ("first", "second"):
-            _deliver_to_oneself(target, host, account, marker, outcome)
+            mail_oneself(stage, account, marker)
         imap.select()
-        before = imap.uid_state()
-        uids = [message.uid for message in imap.fetch_all()]
+        before, uids = imap.uid_state(), _uids(imap)
         outcome.expect(len(uids) == 2, f"2 mails were delivered, {len(uids)} are there")
         if not uids:
-            return outcome
-        for command in (f"UID STORE {uids[-1]} +FLAGS.SILENT (\\Deleted)", "EXPUNGE"):
-            answer = imap.command(command)
-            outcome.expect(answer.status == "OK", f"{command} was answered with {answer.status}")
-    target.control.restart("mail")
-    _deliver_to_oneself(target, host, account, "third", outcome)
-    with _logged_in(target, host, account) as imap:
+            return
+        _delete_as_core_does(outcome, imap, uids[-1])
+    stage.server.program(Service.MAIL).restart()
+    mail_oneself(stage, account, "third")
+    with logged_in(stage, account) as imap:
         imap.select()
-        after = imap.uid_state()
-        new = [message.uid for message in imap.fetch_all()]
+        after, new = imap.uid_state(), _uids(imap)
     outcome.expect(
         after[0] == before[0], f"UIDVALIDITY changed from {before[0]} to {after[0]} when the server restarted"
     )
     outcome.expect(after[1] > before[1], f"UIDNEXT was {before[1]} and is {after[1]} after one more mail")
-    return outcome.expect(
+    outcome.expect(
         new[:1] == uids[:1] and len(new) == 2 and new[1] > uids[-1],
         f"the UIDs were {uids}, and are {new} after the newest was deleted and another one came",
     )
 
 
-def _deliver_to_oneself(
-    target: Target, host: Host, account: Credentials, marker: str, outcome: Outcome
-) -> None:
-    with SmtpClient(host, target) as smtp:
-        smtp.login(account)
-        message = encrypted_message(account.address, account.address, marker=marker)
-        reply = smtp.submit(account.address, [account.address], message)
-        outcome.expect(reply.accepted, f"a mail to oneself was refused: {reply}")
+def _uids(imap: ImapClient) -> list[int]:
+    return [message.uid for message in imap.fetch_all()]
+
+
+def _delete_as_core_does(outcome: Outcome, imap: ImapClient, uid: int) -> None:
+    """CLOSE expunges what is marked, and tells nobody (RFC 9051, 6.4.1)."""
+    for command in (f"UID STORE {uid} +FLAGS.SILENT (\\Deleted)", "CLOSE"):
+        answer = imap.command(command)
+        outcome.expect(answer.status == "OK", f"{command} was answered with {answer.status}")

@@ -15,7 +15,7 @@ from ..evidence import egress
 from ..evidence.edges import Edges
 from ..evidence.egress import Toward
 from ..evidence.parties import Device as Resident
-from ..evidence.parties import Parties, Service
+from ..evidence.parties import Parties, Site
 from ..hosts import Host
 from ..network import profiles
 from ..network.lab import NAME_SERVERS, LabHost
@@ -198,10 +198,10 @@ def _expect_nothing_else(
     own = frozenset({lab.server.address})
     everybody = Parties(
         tuple(Resident.at(each) for each in homes.values()),
-        (Service("turn", own, udp=None),),
+        (Site("turn", own, udp=None),),
         (
-            Service("mail", own, frozenset({lab.target.imaps, lab.target.submissions})),
-            Service("name server", frozenset(NAME_SERVERS), udp=frozenset({DNS_PORT})),
+            Site("mail", own, frozenset({lab.target.imaps, lab.target.submissions})),
+            Site("name server", frozenset(NAME_SERVERS), udp=frozenset({DNS_PORT})),
         ),
     )
     asked = [(each.asker, each.name) for each in lab.lab.names.queries]

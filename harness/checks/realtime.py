@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from ..clients.control import ServiceLedger
 from ..clients.core.core import SendFailed, Webxdc, befriend
 from ..clients.device import Device
-from ..clients.relay.client import RelayUrl
 from ..clients.sockets import tcp_connections
 from ..hosts import Host
 from ..realtime.swarm import LARGEST, NodeIdUnknown, Swarm, join
@@ -17,6 +16,7 @@ from ..realtime.table import TruthTable
 from ..stage.session import DeviceFactory
 from ..steps.outcome import Outcome, check, current_outcome, relay_ledger
 from ..target import Impact, Target
+from ..urls import RelayUrl
 from ..waiting import WaitTimeout, wait_until
 from .discovery import offered_to_cores
 

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ..clients.core.core import SendFailed
 from ..evidence import drawing
 from ..evidence.verdicts import Path, Verdict
 from ..network import profiles
@@ -14,10 +13,11 @@ from ..network.lab import possible
 from ..network.profiles import Profile
 from ..realtime.swarm import LARGEST
 from ..realtime.table import TruthTable
-from ..stage.lab import LabFactory, LabSession
-from ..steps.outcome import Outcome, check, current_outcome
-from ..steps.swarms import LabSwarm, expect_proven, expected_way, lab_swarm, measured, offered_in_lab
-from ..target import Target
+from ..stage.check import check
+from ..stage.lab import LabStage
+from ..stage.outcome import Outcome
+from ..stage.stage import Stage
+from ..steps.swarms import LabSwarm, expect_proven, expected_way, lab_swarm, measured
 from ..waiting import Deadline
 
 __all__ = [
@@ -67,58 +67,50 @@ DEADLINE = 10.0
 """Seconds for messages; they take milliseconds."""
 
 
-@check("IROH-5", "E2E-path", needs=("iroh_relay", "ledger", "lab"))
+@check("IROH-5", "E2E-path", needs=("iroh_relay", "lab"))
 def data_takes_the_way_that_networks_allow(
-    _target: Target, labs: LabFactory, *, cells: Sequence[Cell] = ESSENTIAL
-) -> Outcome:
+    stage: Stage, outcome: Outcome, cells: Sequence[Cell] = ESSENTIAL
+) -> None:
     """In pairs of networks, messages go direct where hole punching works, and over the target's relay where not."""
-    outcome = current_outcome()
     for start in range(0, len(cells), CELLS_AT_ONCE):
         batch = cells[start : start + CELLS_AT_ONCE]
-        with labs() as lab, ThreadPoolExecutor(max_workers=len(batch)) as pool:
-            offered_in_lab(lab)
+        with stage.lab() as lab, ThreadPoolExecutor(max_workers=len(batch)) as pool:
+            lab.offers()
             trying = [pool.submit(_cell, lab, number, *cell) for number, cell in enumerate(batch)]
             for each in trying:
                 outcome.include(each.result())
-    return outcome
 
 
-@check("E2E-16", "IROH-5", "E2E-path", needs=("iroh_relay", "ledger", "lab"))
-def two_devices_go_direct(_target: Target, labs: LabFactory) -> Outcome:
+@check("E2E-16", "IROH-5", "E2E-path", needs=("iroh_relay", "lab"))
+def two_devices_go_direct(stage: Stage, outcome: Outcome) -> None:
     """In two networks that a way leads between: the relay brings two devices together, then messages go direct."""
-    with labs() as lab:
-        return _two_devices(lab, possible(DIRECT))
+    with stage.lab() as lab:
+        _two_devices(outcome, lab, possible(DIRECT))
 
 
-@check("E2E-16", "IROH-5", "E2E-path", needs=("iroh_relay", "ledger", "lab"))
-def two_devices_are_relayed(_target: Target, labs: LabFactory) -> Outcome:
+@check("E2E-16", "IROH-5", "E2E-path", needs=("iroh_relay", "lab"))
+def two_devices_are_relayed(stage: Stage, outcome: Outcome) -> None:
     """In two networks that swallow UDP: all messages of two devices go over the target's relay, and none direct."""
-    with labs() as lab:
-        return _two_devices(lab, possible(RELAYED))
+    with stage.lab() as lab:
+        _two_devices(outcome, lab, possible(RELAYED))
 
 
-def _two_devices(lab: LabSession, network: Profile) -> Outcome:
-    outcome = current_outcome()
-    places = {"alice": network, "bob": network}
-    with outcome.expect_to_arrive(SendFailed), lab_swarm(outcome, lab, places) as found:
+def _two_devices(outcome: Outcome, lab: LabStage, network: Profile) -> None:
+    with lab_swarm(outcome, lab, alice=network, bob=network) as found:
         wanted = expected_way(network, network)
         path = _judge(found, wanted, MESSAGES)
         largest = found.swarm.exchange(1, size=LARGEST)
         outcome.expect(largest.all_right, f"messages of {LARGEST} bytes went wrong: {largest}")
         may = "a direct path is possible" if wanted is Verdict.DIRECT else "no direct path is possible"
         outcome.note(f"both devices in a network of the kind {network.name!r}, {may}: {path.sentence}")
-    return outcome
 
 
-def _cell(lab: LabSession, number: int, one: Profile, other: Profile) -> Outcome:
+def _cell(lab: LabStage, number: int, one: Profile, other: Profile) -> Outcome:
     """One pair of networks, with two devices of its own."""
     outcome = Outcome()
     places = {f"alice{number}": one, f"bob{number}": other}
     what = f"{one.name} with {other.name}"
-    with (
-        outcome.expect_to_arrive(SendFailed, what=what),
-        lab_swarm(outcome, lab, places) as found,
-    ):
+    with lab_swarm(outcome, lab, what=what, **places) as found:
         _judge(found, expected_way(one, other), FEWER_MESSAGES)
     return _as_cell(outcome, what)
 
@@ -133,11 +125,10 @@ def _as_cell(outcome: Outcome, what: str) -> Outcome:
 def _judge(found: LabSwarm, wanted: Verdict, count: int) -> Path:
     """Exchange messages on the way that is wanted."""
     outcome = found.outcome
-    joining = found.watch.path("joining")
+    joining = found.joining
     table, path = _established(found, wanted, count)
     outcome.paths |= {"joining": joining.name, "established": path.name}
     outcome.measurements |= {"messages": measured(table), "path": drawing.as_json(path)}
-    outcome.measurements["bytes"] = found.watch.traffic(path.phase)
     outcome.expect(table.all_right, f"realtime messages went wrong: {table}")
     expect_proven(outcome, joining)
     outcome.expect(path.verdict is wanted, f"messages should be {wanted}, they are not: {path.sentence}")
@@ -147,7 +138,6 @@ def _judge(found: LabSwarm, wanted: Verdict, count: int) -> Path:
                 not each.delivered_directly,
                 f"{each.phase}: {each.delivered_directly} packets arrived directly, and none can",
             )
-    found.expect_nothing_else_contacted()
     return path
 
 
@@ -156,7 +146,7 @@ def _established(found: LabSwarm, wanted: Verdict, count: int) -> tuple[TruthTab
     deadline = Deadline(DIRECT_WITHIN)
     for number in itertools.count(1):
         phase = "established" if number == 1 else f"established, trial {number}"
-        table, path = found.exchange(phase, count, within=DEADLINE)
+        table, path, _seen = found.exchange(phase, count, within=DEADLINE)
         if path.verdict is wanted or wanted is not Verdict.DIRECT or deadline.over or not table.all_right:
             return table, path
     raise AssertionError("unreachable")

@@ -1,12 +1,13 @@
-"""Whether the certificates of a server are worth anything to those who verify them."""
+"""Certificates of a server, as those see them who verify them."""
 
 from __future__ import annotations
 
 import ssl
 
-from ..hosts import Host
-from ..steps.outcome import Outcome, check, current_outcome
-from ..target import Target
+from ..report.observations import Measured
+from ..stage.check import check
+from ..stage.outcome import Outcome
+from ..stage.stage import Stage
 
 __all__ = ["certificates_are_trusted"]
 
@@ -14,16 +15,16 @@ WITHIN = 10.0
 
 
 @check()
-def certificates_are_trusted(target: Target, host: Host) -> Outcome:
+def certificates_are_trusted(stage: Stage, outcome: Outcome) -> None:
     """IMAP, submission and HTTPS show certificates that are valid for the server's name, from a CA that is trusted."""
-    outcome = current_outcome()
+    target = stage.target
     context = target.strict_ssl_context()
     ports = {"imaps": target.imaps, "submissions": target.submissions, "https": target.https}
     verified = []
     for service, port in ports.items():
         try:
             with (
-                host.connect(target.host, port, within=WITHIN) as connection,
+                stage.host.connect(target.host, port, within=WITHIN) as connection,
                 context.wrap_socket(connection, server_hostname=target.host),
             ):
                 verified.append(service)
@@ -34,5 +35,5 @@ def certificates_are_trusted(target: Target, host: Host) -> Outcome:
             )
         except OSError as error:
             outcome.note(f"nothing to verify at {service} ({target.host}:{port}): {error}")
-    outcome.measurements["verified"] = verified
-    return outcome.expect(verified or outcome.reasons, "no TLS port answers")
+    outcome.observe(Measured("verified", ", ".join(verified)))
+    outcome.expect(verified or outcome.reasons, "no TLS port answers")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..errors import plain
 from ..hosts import Host
 from .turn.ledger import Count, TurnAllocation, read_counts
 
@@ -163,12 +164,11 @@ class ServiceLedger:
 
 @dataclass(frozen=True)
 class Ledgers:
-    """The ledgers of a server's services at one moment. `turn`: None where the server has no such service."""
+    """The ledgers of a server's services at one moment; None: the server has no such service of its own."""
 
     mail: ServiceLedger
-    iroh_relay: ServiceLedger
+    iroh_relay: ServiceLedger | None = None
     turn: ServiceLedger | None = None
-    """None: the server has no TURN service."""
 
     @property
     def enabled(self) -> bool:
@@ -198,9 +198,10 @@ class ControlClient:
         result = self._request("ledger")
         if not isinstance(result, Mapping):
             raise ControlError("the verb ledger answers an object")
-        mail, relay = (ServiceLedger.parse(result.get(name)) for name in ("mail", "iroh_relay"))
-        turn = ServiceLedger.parse(result["turn"]) if "turn" in result else None
-        return Ledgers(mail, relay, turn)
+        relay, turn = (
+            ServiceLedger.parse(result[name]) if name in result else None for name in ("iroh_relay", "turn")
+        )
+        return Ledgers(ServiceLedger.parse(result.get("mail")), relay, turn)
 
     def logs(self, service: str, *, lines: int = 200) -> ServiceLog:
         """The last lines of a service's own log."""
@@ -218,6 +219,14 @@ class ControlClient:
         except (KeyError, TypeError, ValueError) as error:
             raise ControlError(f"the verb restart answered something else: {error}") from error
 
+    def stop(self, service: str, *, kill: bool = False) -> None:
+        """End one service (SIGTERM or SIGKILL) and leave it so."""
+        self._request("stop", service=service, signal="KILL" if kill else "TERM")
+
+    def start(self, service: str) -> None:
+        """Start a service that was ended, on the same ports; returns when it is ready."""
+        self._request("start", service=service)
+
     def pause(self, service: str, *, paused: bool) -> None:
         """Stop a service's process (SIGSTOP), or let it go on (SIGCONT)."""
         self._request("pause", service=service, paused=paused)
@@ -232,7 +241,7 @@ class ControlClient:
                 with connection.makefile("rb") as stream:
                     reply = stream.readline(MAX_REPLY)
         except OSError as error:
-            raise ControlError(f"no answer from the control socket {self.path}: {error}") from error
+            raise ControlError(f"no answer from the control socket {self.path}: {plain(error)}") from error
         return _result(reply, verb)
 
 

@@ -7,49 +7,51 @@ shows what it writes.
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
-from fnmatch import fnmatch
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..checks.catalogue import all_checks, is_in_room, run_check
-from ..network.preflight import preflight
-from ..report.call_matrix import render_matrices
-from ..report.calls import render_calls
-from ..report.records import Record, Verdict
-from ..report.run import Run, new_run_directory
-from ..report.summary import accounts_left, counts
-from ..servers.reference import ServerError
-from ..stage.options import Choice, add_options
-from ..stage.session import open_session
-from ..steps.outcome import Check, recording
 from . import logs, serve
-from .mutants import as_json, declared_mutants, judge, render, run_table
+from .console import say
+from .exit_codes import EXPLANATION, FAILED, NOTHING_RAN, PASSED, exit_code
+
+if TYPE_CHECKING:
+    from ..report.records import Record
+    from ..stage.check import Check
+    from ..stage.options import Choice
 
 __all__ = ["main"]
 
-PASSED, FAILED, NOTHING_RAN = 0, 1, 5
 RUNS = Path("reports/runs")
+WIDTH = 80
+"""Columns of a list in a pipe, and at least on a terminal."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0: passed, 1: failed or in error, 2: usage, 5: nothing ran."""
+    """Run one command; the exit codes are those of `exit_codes`."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     if "run" in arguments:
         return int(arguments.run(arguments))
-    chosen = [check for check in all_checks() if _wanted(check, arguments.names, arguments.only)]
-    if arguments.command == "list":
-        for check in chosen:
-            _say(f"{check.name:48} {', '.join(check.requirements):32} {check.impact:14} {check.sentence}")
-        return PASSED if chosen else NOTHING_RAN
+    from .catalogue import choose  # noqa: PLC0415 - commands without checks need not load them
+
+    chosen = choose(arguments.names, arguments.only)
     if not chosen:
-        _say("no check has such a name and room; `dc-harness list` shows them")
+        say("no check has such a name and room; `dc-harness list` shows them")
         return NOTHING_RAN
+    if arguments.command == "list":
+        say(render_list(chosen, max(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)))
+        return PASSED
     if arguments.command == "mutants":
         return _mutants(chosen, arguments)
+    from ..stage.options import Choice  # noqa: PLC0415
+
     try:
         choice = Choice.read(vars(arguments).get)
     except ValueError as error:
@@ -57,8 +59,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _check(chosen, choice, arguments.out)
 
 
+def render_list(checks: Sequence[Check], width: int) -> str:
+    """Below the name of each room its checks: name, promises and impact, then the sentence; no line is wider."""
+    lines = []
+    for room, found in itertools.groupby(checks, key=lambda check: check.room):
+        lines.append(room)
+        for check in found:
+            name = check.name.partition(".")[2]
+            proves = ", ".join(check.requirements)
+            head = f"  {name}  {proves}" if proves else f"  {name}"
+            lines += textwrap.wrap(head, width, subsequent_indent="      ", break_long_words=False)
+            text = f"{check.sentence} ({check.impact})"
+            lines += textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dc-harness", description="Checks of a chatmail server.")
+    from ..stage.options import add_options  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser(
+        prog="dc-harness", description="Checks of a chatmail server.", epilog=EXPLANATION
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     names = argparse.ArgumentParser(add_help=False)
     names.add_argument(
@@ -71,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         help="checks of this room, such as calls; repeat it for more",
     )
     commands.add_parser("list", parents=[names], help="name the checks and what they prove")
-    check = commands.add_parser("check", parents=[names], help="run checks")
+    check = commands.add_parser("check", parents=[names], help="run checks", epilog=EXPLANATION)
     add_options(check.add_argument)
     mutants = commands.add_parser("mutants", parents=[names], help="every check against every wrong server")
     mutants.add_argument(
@@ -89,12 +110,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _wanted(check: Check, patterns: Sequence[str], rooms: Sequence[str] | None) -> bool:
-    named = not patterns or any(fnmatch(check.name, pattern) for pattern in patterns)
-    return named and (not rooms or any(is_in_room(check, room) for room in rooms))
-
-
 def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
+    from ..network.preflight import preflight  # noqa: PLC0415
+    from ..report.call_matrix import render_matrices  # noqa: PLC0415
+    from ..report.calls import render_calls  # noqa: PLC0415
+    from ..report.run import Run, new_run_directory  # noqa: PLC0415
+    from ..report.summary import accounts_left, counts  # noqa: PLC0415
+    from ..servers.server import ServerError  # noqa: PLC0415
+    from ..stage.check import recording  # noqa: PLC0415
+    from ..stage.session import open_session  # noqa: PLC0415
+
     progress = logging.getLogger("harness.progress")
     progress.setLevel(logging.INFO)
     progress.addHandler(logging.StreamHandler(sys.stderr))
@@ -102,41 +127,48 @@ def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
 
     def show(record: Record, files: Sequence[Path]) -> None:
         run.add(record, files)
-        _say(f"{record.verdict:11} {record.check:48} {record.duration:6.2f} s  {run.records[-1].reason}")
-        for phase, path in record.paths.items():
-            _say(f"{'':11} path: {phase}: {path}")
-        for note in record.notes:
-            _say(f"{'':11} note: {note}")
+        _show(run.records[-1])
 
     try:
         with (
             open_session(run, choice) as session,
             recording(show, run=run.name, door="dc-harness check"),
         ):
+            absent = session.absent
             for check in checks:
-                run_check(check, session)
+                check.run(session.stage(check.name))
     except ServerError as error:
-        _say(str(error))
+        say(str(error))
         return FAILED
     finally:
         run.finish()
     for table in filter(None, (render_calls(run.records), render_matrices(run.records))):
-        _say(f"\n{table}")
-        _say("")
+        say(f"\n{table}")
+        say("")
     if left := accounts_left(run.records):
-        _say(f"{left}.")
-    _say(f"{counts(run.records)}. Results in {run.directory}")
-    verdicts = {record.verdict for record in run.records}
-    if verdicts & {Verdict.FAILED, Verdict.ERROR}:
-        return FAILED
-    return PASSED if Verdict.PASSED in verdicts else NOTHING_RAN
+        say(f"{left}.")
+    for sentence in absent:
+        say(f"{sentence}.")
+    say(f"{counts(run.records)}. Results in {run.directory}")
+    return exit_code(record.verdict for record in run.records)
+
+
+def _show(record: Record) -> None:
+    say(f"{record.verdict:11} {record.check:48} {record.duration:6.2f} s  {record.reason}")
+    for phase, path in record.paths.items():
+        say(f"{'':11} path: {phase}: {path}")
+    for note in record.notes:
+        say(f"{'':11} note: {note}")
 
 
 def _mutants(checks: Sequence[Check], arguments: argparse.Namespace) -> int:
+    from ..report.run import new_run_directory  # noqa: PLC0415
+    from .mutants import as_json, declared_mutants, judge, render, run_table  # noqa: PLC0415
+
     directory = arguments.out or new_run_directory(RUNS)
     rows = [row for row in declared_mutants() if not arguments.mutant or row.name in arguments.mutant]
     if not rows:
-        _say("no mutant has such a name; `python -m mutants` shows them")
+        say("no mutant has such a name; `python -m mutants` shows them")
         return NOTHING_RAN
     names = [check.name for check in checks]
     cells = []
@@ -144,14 +176,9 @@ def _mutants(checks: Sequence[Check], arguments: argparse.Namespace) -> int:
         cells.append(cell)
         sys.stderr.write(f"{cell.seconds:7.2f} s  {cell.mutant}  {cell.check}  {cell.verdict}\n")
     (directory / "mutants.json").write_text(as_json(cells), encoding="utf-8")
-    _say(render(rows, names, cells))
+    say(render(rows, names, cells))
     faults = judge(cells)
     for fault in faults:
-        _say(fault)
-    _say(f"Results in {directory}")
+        say(fault)
+    say(f"Results in {directory}")
     return FAILED if faults else PASSED
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text.rstrip() + "\n")
-    sys.stdout.flush()

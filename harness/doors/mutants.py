@@ -16,13 +16,14 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..checks.catalogue import all_checks, run_check
 from ..hosts import LocalHost
 from ..report.records import Verdict
 from ..report.run import Run
-from ..servers.reference import REFERENCE_COMMAND
+from ..servers.reference import COMMAND, Reference
+from ..servers.server import Wants
+from ..stage.check import CHECKS
 from ..stage.session import open_session
-from ..steps.outcome import CHECKS
+from .catalogue import all_checks
 
 __all__ = ["Cell", "Row", "as_json", "declared_mutants", "judge", "render", "run_table"]
 
@@ -32,7 +33,8 @@ SYMBOLS = {
     Verdict.FAILED: "F",
     Verdict.SKIPPED: "s",
     Verdict.UNSUPPORTED: "u",
-    Verdict.ERROR: "E",
+    Verdict.NOT_REACHED: "n",
+    Verdict.UNDECIDED: "?",
 }
 RIGHT_SERVER = "the right server"
 
@@ -64,7 +66,7 @@ class Cell:
             self.verdict is Verdict.FAILED and self.declared in self.reason
         ):
             return f"{self.check} does not kill {self.mutant} with {self.declared!r}: {self.verdict} {self.reason}"
-        if self.mutant == RIGHT_SERVER and self.verdict in (Verdict.FAILED, Verdict.ERROR):
+        if self.mutant == RIGHT_SERVER and self.verdict in (Verdict.FAILED, Verdict.UNDECIDED):
             return f"{self.check} on {self.mutant}: {self.verdict} {self.reason}"
         return ""
 
@@ -77,7 +79,7 @@ def declared_mutants() -> list[Row]:
     output, _ = process.communicate(timeout=LIST_WITHIN)
     if process.returncode != 0:
         raise RuntimeError("python -m mutants --list-json failed")
-    rows = [Row(RIGHT_SERVER, tuple(REFERENCE_COMMAND), {})]
+    rows = [Row(RIGHT_SERVER, tuple(COMMAND), {})]
     for each in json.loads(output):
         kills = {kill["check"]: kill["phrase"] for kill in each["killed_by"]}
         rows.append(Row(each["name"], (sys.executable, "-m", "mutants", each["name"]), kills))
@@ -97,8 +99,9 @@ def _run_cell(row: Row, check: str, directory: Path) -> Cell:
     all_checks()  # a new process: importing them registers them
     started = time.monotonic()
     run = Run(directory / row.name.replace(" ", "_") / check)
-    with open_session(run, command=row.command) as session:
-        outcome = run_check(CHECKS[check], session)
+    entry = CHECKS[check]
+    with open_session(run, kind=Reference(row.command), wants=Wants(services=entry.services)) as session:
+        outcome = entry.run(session.stage(check))
     run.finish()
     seconds = time.monotonic() - started
     return Cell(row.name, check, outcome.verdict, outcome.reason, row.killed_by.get(check), round(seconds, 2))
@@ -120,7 +123,7 @@ def render(rows: Sequence[Row], checks: Sequence[str], cells: Sequence[Cell]) ->
         for row in rows
     ]
     lines.append(
-        ". passed, F failed, K failed as declared, ! declared and not so, E error, s skipped, u unsupported"
+        ". passed, F failed, K failed as declared, ! declared and not so, ? undecided, s skipped, u unsupported"
     )
     return "\n".join(lines)
 

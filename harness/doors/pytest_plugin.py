@@ -1,63 +1,71 @@
-"""The pytest door: fixtures `target`, `host` and `devices`, the run directory, one writer of results.
+"""The pytest door: the fixtures `dc_stage` and `dc_lab`, options `--dc-...`, and one writer of results.
 
-Every process that runs tests has a server of its own, so `-n auto` needs no locks. Workers send their records home with
-the test reports; only the main process writes `results.jsonl`. Nothing happens unless a test asks for a fixture, except
-that an ordinary user becomes root of a user namespace, which cannot be done later: a lab is made of networks.
+It is asked for with one line in a conftest, `pytest_plugins = ["harness.doors.pytest_plugin"]`, and is a guest there:
+nothing changes for tests that use neither fixture. Every process that runs tests has a server of its own, so `-n auto`
+needs no locks. Workers send their records home with the test reports; only the main process writes `results.jsonl`.
+
+A lab needs root, or a user namespace, which a process can enter only as long as it has no threads: where a collected
+test uses a lab, at the end of the collection. A worker of pytest-xdist has threads before; so with xdist an ordinary
+user says `dc_labs = true` in pytest's ini file, and the main process enters it before any worker is started.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ..hosts import Host
 from ..network.preflight import enter_user_namespace, preflight
-from ..report.records import Record, Verdict
+from ..report.records import Record
 from ..report.run import Run, new_run_directory
 from ..report.summary import accounts_left, counts
-from ..stage.lab import LabFactory
+from ..stage.check import Check, recording
+from ..stage.lab import LabStage
 from ..stage.options import Choice, add_options
-from ..stage.session import DeviceFactory, Session, open_session
-from ..steps.outcome import recording
-from ..target import Target
+from ..stage.session import Session, open_session
+from ..stage.stage import Stage
 
 RECORD = "dc_harness_record"
 """Name of the user property that carries a record from a worker to the main process."""
 WORKER_DIRECTORY = "dc_harness_run_directory"
 RUNS = Path("reports/runs")
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("dc-harness", "checks of a chatmail server")
-    add_options(group.addoption)
-    group.addoption(
-        "--out", type=Path, metavar="DIR", help="directory for results (default: reports/runs/...)"
-    )
-
+PREFIX = "--dc-"
+LABS = "dc_labs"
 
 _DIRECTORY = pytest.StashKey[Path]()
 _CHOICE = pytest.StashKey[Choice]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("dc-harness", "checks of a chatmail server")
+    add_options(_prefixed(group.addoption))
+    group.addoption(
+        f"{PREFIX}out", type=Path, metavar="DIR", help="directory for results (default: reports/runs/...)"
+    )
+    parser.addini(LABS, "with pytest-xdist: let tests make networks", type="bool", default=False)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    enter_user_namespace()
-    config.addinivalue_line("markers", "requirement(*ids): the promises that a test proves")
-    config.addinivalue_line("markers", "server(*arguments): how an embedded server is started for this test")
+    config.addinivalue_line("markers", "dc_check(check): the check of dc-harness that a test runs")
+    if config.getini(LABS):
+        enter_user_namespace()
     try:
-        config.stash[_CHOICE] = Choice.read(config.getoption)
+        config.stash[_CHOICE] = Choice.read(
+            lambda name: config.getoption(f"{PREFIX}{name.replace('_', '-')}".lstrip("-").replace("-", "_"))
+        )
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     if not _is_worker(config):
-        config.stash[_DIRECTORY] = config.getoption("--out") or new_run_directory(RUNS)
+        config.stash[_DIRECTORY] = config.getoption(f"{PREFIX}out") or new_run_directory(RUNS)
         config.pluginmanager.register(_Writer(config.stash[_DIRECTORY]))
 
 
-def pytest_report_header() -> list[str]:
-    return preflight().sentences()
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if not session.config.option.collectonly and any(_uses_lab(item) for item in session.items):
+        enter_user_namespace()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -66,8 +74,24 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput[WORKER_DIRECTORY] = str(node.config.stash[_DIRECTORY])
 
 
+def _prefixed(add: Callable[..., object]) -> Callable[..., object]:
+    """Options of ours may not be in the way of a guest's own."""
+
+    def add_prefixed(flag: str, **settings: Any) -> object:
+        return add(f"{PREFIX}{flag.removeprefix('--')}", **settings)
+
+    return add_prefixed
+
+
 def _is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
+
+
+def _uses_lab(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("dc_check")
+    entry = marker.args[0] if marker else None
+    in_lab = isinstance(entry, Check) and "lab" in entry.needs
+    return in_lab or "dc_lab" in getattr(item, "fixturenames", ())
 
 
 class _Writer:
@@ -90,6 +114,8 @@ class _Writer:
             return
         self._run.finish()
         terminalreporter.section("dc-harness")
+        for sentence in self._run.machine:
+            terminalreporter.line(sentence)
         terminalreporter.line(f"checks: {counts(self._run.records)}")
         for record in self._run.records:
             for note in record.notes:
@@ -100,7 +126,7 @@ class _Writer:
 
 
 @pytest.fixture(scope="session")
-def _session(request: pytest.FixtureRequest) -> Iterator[Session]:
+def _dc_session(request: pytest.FixtureRequest) -> Iterator[Session]:
     config = request.config
     worker = getattr(config, "workerinput", None)
     choice = config.stash[_CHOICE]
@@ -114,39 +140,19 @@ def _session(request: pytest.FixtureRequest) -> Iterator[Session]:
 
 
 @pytest.fixture
-def _served(_session: Session, request: pytest.FixtureRequest) -> Iterator[Session]:
-    marker = request.node.get_closest_marker("server")
-    with _session.served(marker.args if marker else ()) as session:
-        yield session.apart(re.sub(r"[^\w.\[\]-]+", "_", request.node.name))
-
-
-@pytest.fixture
-def host(_served: Session) -> Host:
-    """Where the harness's own clients run."""
-    return _served.host
-
-
-@pytest.fixture
-def target(_served: Session, request: pytest.FixtureRequest) -> Iterator[Target]:
-    """The server under test. Every check that a test makes with it is recorded."""
+def dc_stage(_dc_session: Session, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """The server under test, and everything that a check takes. Each check that a test runs with it is recorded."""
 
     def keep(record: Record, files: Sequence[Path]) -> None:
-        complete = _served.run.complete(record, files)
+        complete = _dc_session.run.complete(record, files)
         request.node.user_properties.append((RECORD, complete.to_json()))
-        if record.verdict in (Verdict.SKIPPED, Verdict.UNSUPPORTED):
-            pytest.skip(record.reason)
 
-    with recording(keep, run=_served.run.name, door=request.node.nodeid):
-        yield _served.target
+    with recording(keep, run=_dc_session.run.name, door=request.node.nodeid):
+        yield _dc_session.stage(re.sub(r"[^\w.\[\]-]+", "_", request.node.name))
 
 
 @pytest.fixture
-def devices(_served: Session) -> DeviceFactory:
-    """Starts devices: `with devices(("alice", "bob")) as (alice, bob):`."""
-    return _served.devices
-
-
-@pytest.fixture
-def labs(_served: Session) -> LabFactory:
-    """Makes labs with a server in them: `with labs() as lab:`."""
-    return _served.labs
+def dc_lab(dc_stage: Stage) -> Iterator[LabStage]:
+    """A lab with a server of the same kind in it: `with dc_lab.people(alice=profiles.HOME) as people:`."""
+    with dc_stage.lab() as lab:
+        yield lab

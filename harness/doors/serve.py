@@ -8,11 +8,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-import segno
-
-from ..clients.control import ControlError, ServiceLedger
+from ..clients.control import ControlClient, ControlError, ServiceLedger
+from ..hosts import LocalHost
 from ..report.events import event_line
-from ..servers.reference import ReferenceServer, ServerError
+from ..servers.endpoints import describe
+from ..servers.reference import COMMAND, SupervisorProcess
+from ..servers.server import Place, ServerError
+from ..target import Target
 from ..waiting import watch
 from .console import complain, printable, say
 
@@ -49,11 +51,12 @@ def serve(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="dc-harness-serve-") as directory:
         state = arguments.state or Path(directory) / "state"
+        place = Place(arguments.host or "", state, Path(directory) / "logs")
+        words = ["--state", str(state), *_server_arguments(arguments)]
         try:
-            with ReferenceServer(
-                state, Path(directory) / "logs", arguments=_server_arguments(arguments), ephemeral=False
-            ) as server:
-                _introduce(server)
+            with SupervisorProcess(LocalHost(), COMMAND, words, place) as server:
+                target = describe(server.endpoints, "reference", frozenset())
+                _introduce(server, target)
                 for line in watch(_NewEvents(server).look, every=LOOK_EVERY):
                     say(line)
         except KeyboardInterrupt:
@@ -72,8 +75,8 @@ def _server_arguments(arguments: argparse.Namespace) -> list[str]:
     return words
 
 
-def _introduce(server: ReferenceServer) -> None:
-    target, endpoints = server.target, server.endpoints
+def _introduce(server: SupervisorProcess, target: Target) -> None:
+    endpoints = server.endpoints
     relay = endpoints.get("iroh_relay", "none")
     stun = f"{target.host}:{endpoints['stun']} (UDP)" if "stun" in endpoints else "none"
     say(
@@ -91,17 +94,17 @@ def _introduce(server: ReferenceServer) -> None:
     for line in server.stderr_path.read_text(errors="replace").splitlines():
         if " WARNING " in line:  # about the configuration, in the words of check-config
             say(printable(line))
-    _hand_out_account(server)
+    _hand_out_account(target)
     say("What happens from now on; Ctrl-C ends the server.")
 
 
-def _hand_out_account(server: ReferenceServer) -> None:
+def _hand_out_account(target: Target) -> None:
     """A login code is a password: it goes to a terminal, where a person looks, and into no file or pipe."""
     if not sys.stdout.isatty():
         say("A login code for a fresh account is shown on a terminal only: it is a password.\n")
         return
-    account = server.target.new_account()
-    code = account.dclogin(server.target)
+    account = target.new_account()
+    code = account.dclogin(target)
     say(f"A fresh account, {account.address}; scan this with Delta Chat, or paste the line below it:\n")
     for line in _qr(code):
         say(f"{WHITE_ON_BLACK}{line}{PLAIN}")
@@ -114,6 +117,8 @@ def _hand_out_account(server: ReferenceServer) -> None:
 
 def _qr(text: str) -> list[str]:
     """Lines of half blocks, without colours."""
+    import segno  # noqa: PLC0415 - slow to load, and only this command needs it
+
     modules = [list(row) for row in segno.make_qr(text, error="l", boost_error=False).matrix_iter(border=2)]
     modules += [[0] * len(modules[0])] * (len(modules) % 2)
     blocks = {(0, 0): "█", (0, 1): "▀", (1, 0): "▄", (1, 1): " "}
@@ -126,8 +131,9 @@ def _qr(text: str) -> list[str]:
 class _NewEvents:
     """What the services' ledgers say that they did not say at the look before."""
 
-    def __init__(self, server: ReferenceServer) -> None:
+    def __init__(self, server: SupervisorProcess) -> None:
         self._server = server
+        self._control = ControlClient(Path(server.endpoints["control"]), LocalHost())
         self._seen: dict[tuple[str, float], int] = {}
         """Events of a service since it was started at that time."""
 
@@ -136,12 +142,13 @@ class _NewEvents:
         if not self._server.running:
             raise ServerError(self._server.explain("ended by itself"))
         try:
-            ledgers = self._server.ledger()
+            ledgers = self._control.ledger()
         except ControlError:
             return []  # a service is being restarted: the next look finds it
         fresh = [
             (event, ledger.service)
             for ledger in (ledgers.mail, ledgers.iroh_relay)
+            if ledger is not None
             for event in ledger.events[self._known(ledger) :]
         ]
         fresh.sort(key=lambda pair: pair[0].time)

@@ -16,6 +16,7 @@ import selectors
 import socket
 import struct
 import threading
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
@@ -128,12 +129,13 @@ class Capture(Closing):
                 edge.drain(self._writer)
             return sum((edge.counts() for edge in self._of(name)), start=EdgeCounts())
 
-    def frames(self) -> int:
-        """How many have passed all edges by now, without those that were dropped."""
+    def frames(self, names: Collection[str]) -> int:
+        """How many have passed the edges of these hosts by now, without those that were dropped."""
         with self._lock:
-            for edge in self._edges:
+            edges = [edge for edge in self._edges if edge.name in names]
+            for edge in edges:
                 edge.drain(self._writer)
-            return sum(edge.frames for edge in self._edges)
+            return sum(edge.frames for edge in edges)
 
     def dropped(self, name: str) -> int:
         """Frames at the edge of a host that came faster than they were read."""

@@ -6,13 +6,13 @@ with Edges([alice, bob], capture=directory / "capture.pcapng") as edges:
     edges.begin("media")
     ...
     edges.settle(within=5)
-    path = paths.of_call(edges.phase("media"), parties, paths.said(stats), carried)
+    path = paths.of_call(edges.phase("media"), parties, paths.client_counts(stats), carried)
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -71,10 +71,12 @@ class Edges(Closing):
             self._capture.watch(host.name, host.link, counting=not self._by_nft)
             links.append(host.link)
 
-    def now(self) -> dict[str, EdgeCounts]:
-        """What was counted since the watch began. The streams come first, all at once: listings take longer."""
-        streams = {name: self._capture.streams(name) for name in self._links}
-        return {name: replace(self._counted(name), streams=streams[name]) for name in self._links}
+    def now(self, names: Collection[str] | None = None) -> dict[str, EdgeCounts]:
+        """Counts since the watch began, of these hosts or of all. The streams come first, all at once: listings take
+        longer."""
+        wanted = [name for name in self._links if names is None or name in names]
+        streams = {name: self._capture.streams(name) for name in wanted}
+        return {name: replace(self._counted(name), streams=streams[name]) for name in wanted}
 
     def begin(self, phase: str) -> None:
         """Start a phase, which ends where the next one starts. Names are used once."""
@@ -90,17 +92,17 @@ class Edges(Closing):
         end = self._begun[following[0]] if following else self.now()
         return {host: counts - start.get(host, EdgeCounts()) for host, counts in end.items()}
 
-    def frames(self) -> int:
-        """How many have passed by now: whether anything passes."""
-        return self._capture.frames()
+    def frames(self, names: Collection[str] | None = None) -> int:
+        """Frames that have passed by now, at the edges of these hosts or of all."""
+        return self._capture.frames(list(self._links) if names is None else names)
 
-    def settle(self, *, within: float) -> None:
-        """Wait until nothing is on its way any more. Raises `WaitTimeout`."""
-        last, changed = self._capture.frames(), time.monotonic()
+    def settle(self, *, within: float, names: Collection[str] | None = None) -> None:
+        """Wait until nothing is on its way any more at the edges of these hosts, or of all. Raises `WaitTimeout`."""
+        last, changed = self.frames(names), time.monotonic()
 
         def calm() -> bool:
             nonlocal last, changed
-            before, last = last, self._capture.frames()
+            before, last = last, self.frames(names)
             if before != last:
                 changed = time.monotonic()
             return time.monotonic() - changed >= CALM

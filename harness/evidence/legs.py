@@ -8,9 +8,9 @@ from enum import StrEnum
 
 from ..clients.turn.ledger import Count
 from .flows import CHANNEL, MEDIA, EdgeCounts, Endpoint, Flow, Kind
-from .parties import Parties, Service
+from .parties import Parties, Site
 
-__all__ = ["Leg", "Load", "Way", "datagrams", "legs_of", "media", "total"]
+__all__ = ["Leg", "Load", "Measure", "Way", "datagrams", "legs_of", "media", "total"]
 
 Measure = Callable[[Flow, Count], Count | None]
 """What a row of counters counts for; None: nothing."""
@@ -143,7 +143,7 @@ def _way(parties: Parties, protocol: str, remote: Endpoint) -> tuple[str, Way] |
     owner = parties.owner(protocol, remote)
     if owner is None:
         return remote.address, Way.FOREIGN
-    if isinstance(owner, Service):
+    if isinstance(owner, Site):
         return (owner.name, Way.RELAYED) if owner in parties.relays else None
     return owner.name, Way.DIRECT
 

@@ -10,7 +10,7 @@ from ..network.links import Link
 from ..network.profiles import Profile
 from .flows import Endpoint
 
-__all__ = ["Device", "Parties", "Placed", "Service"]
+__all__ = ["Device", "Parties", "Placed", "Site"]
 
 
 class Linked(Protocol):
@@ -61,8 +61,8 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Service:
-    """Something that devices talk to."""
+class Site:
+    """Addresses and ports at which devices find something that they talk to."""
 
     name: str
     addresses: frozenset[str]
@@ -86,12 +86,12 @@ class Parties:
     """Everybody of whom it is known that they exist."""
 
     devices: tuple[Device, ...]
-    relays: tuple[Service, ...] = ()
+    relays: tuple[Site, ...] = ()
     """Those that may carry what one device has for another."""
-    others: tuple[Service, ...] = ()
+    others: tuple[Site, ...] = ()
     """Those that carry nothing between devices, such as mail and DNS."""
 
-    def owner(self, protocol: str, endpoint: Endpoint) -> Device | Service | None:
+    def owner(self, protocol: str, endpoint: Endpoint) -> Device | Site | None:
         """Who is at that end, as far as an address can tell: two devices behind one NAT share some."""
         for service in (*self.relays, *self.others):
             if service.is_at(protocol, endpoint):

@@ -14,23 +14,24 @@ from dataclasses import dataclass
 from ..calls.agent import Stats
 from ..clients.control import Connection, ServiceLedger
 from ..clients.turn.ledger import NOTHING, Count
-from .flows import MEDIA, SLACK, EdgeCounts
-from .legs import Leg, Load, Way, datagrams, legs_of, media, total
-from .parties import Parties
+from .flows import MEDIA, SLACK, EdgeCounts, Endpoint
+from .legs import Leg, Load, Measure, Way, datagrams, legs_of, media, total
+from .parties import Device, Parties
 from .verdicts import FEWEST_WITNESSES, Hop, Path, Verdict, conclude
 
 __all__ = [
     "Path",
-    "Said",
-    "Transfer",
+    "ClientCounts",
+    "RelayedBytes",
     "Verdict",
     "of_call",
     "of_realtime",
-    "said",
+    "client_counts",
     "transferred",
     "turn_carried",
 ]
 
+SERVER_EDGE = "counters at the server's edge"
 PACKET = 1500
 """Bytes, at most, of a packet."""
 FRAMING = 44
@@ -53,23 +54,25 @@ UNREAD = 4096
 
 
 @dataclass(frozen=True)
-class Said:
+class ClientCounts:
     """What a client says that it sent and received."""
 
     sent: Count
     received: Count
 
 
-SILENT = Said(NOTHING, NOTHING)
+SILENT = ClientCounts(NOTHING, NOTHING)
 
 
-def said(stats: Mapping[str, Stats], before: Mapping[str, Stats] | None = None) -> dict[str, Said]:
+def client_counts(
+    stats: Mapping[str, Stats], before: Mapping[str, Stats] | None = None
+) -> dict[str, ClientCounts]:
     """What call agents counted, by device; with `before`, since that reading."""
     found = {}
     for name, each in stats.items():
         now = _said(each)
         then = _said(before[name]) if before and name in before else SILENT
-        found[name] = Said(now.sent - then.sent, now.received - then.received)
+        found[name] = ClientCounts(now.sent - then.sent, now.received - then.received)
     return found
 
 
@@ -89,24 +92,29 @@ def turn_carried(
 def of_call(
     edges: Mapping[str, EdgeCounts],
     parties: Parties,
-    agents: Mapping[str, Said] | None,
+    agents: Mapping[str, ClientCounts] | None,
     ledger: Mapping[str, Count] | None,
     *,
+    server: EdgeCounts | None = None,
     lost: Mapping[str, int] | None = None,
     phase: str = "media",
 ) -> Path:
     """The way of a call; `parties` has its two devices and no more.
 
-    `edges`: by name of the device, counted in this phase; other names are ignored. `agents`: see `said`; None where
-    they cannot be asked. `ledger`: see `turn_carried`; None without a ledger. `lost`: packets of each sender that the
-    lab itself took away. Raises nothing: what cannot be told is `not proven`.
+    `edges`: by name of the device, counted in this phase; other names are ignored. `agents`: see `client_counts`; None
+    where they cannot be asked. `ledger`: see `turn_carried`; None without a ledger. `server`: counts at the edge of
+    the server's host; None where nobody counted there. `lost`: packets of each sender that the lab itself took away.
+    Raises nothing: what cannot be told is `not proven`.
     """
     legs = legs_of(edges, parties, media, control=CONTROL)
-    witnesses = _witnesses(edges, parties, {"agents": agents, "the relay's ledger": ledger})
+    witnesses = _witnesses(
+        edges, parties, {"agents": agents, SERVER_EDGE: server, "the relay's ledger": ledger}
+    )
+    at_server = AtServer.of(server, parties, media)
     hops: list[Hop] = []
     contradictions: list[str] = []
     for sender, receiver in itertools.permutations([each.name for each in parties.devices], 2):
-        found = _call_hops(sender, receiver, legs, agents, ledger)
+        found = _call_hops((sender, receiver), legs, agents, ledger, at_server)
         hops += found.values()
         contradictions += _call_contradictions(found, (lost or {}).get(sender, 0))
     return conclude(
@@ -121,22 +129,29 @@ def of_call(
 
 
 def _call_hops(
-    sender: str,
-    receiver: str,
+    ends: tuple[str, str],
     legs: Iterable[Leg],
-    agents: Mapping[str, Said] | None,
+    agents: Mapping[str, ClientCounts] | None,
     ledger: Mapping[str, Count] | None,
+    at_server: AtServer,
 ) -> dict[str, Hop]:
-    """One direction of a call: everybody who counted it, in the order of the way."""
+    """One direction of a call, from sender to receiver: everybody who counted it, in the order of the way."""
+    sender, receiver = ends
     arriving = [leg for leg in legs if leg.target == receiver]
     leaving = [leg.attempted for leg in legs if leg.source == sender]
     hops = {}
     if agents is not None:
         hops["sent"] = Hop("agents", f"{sender} sent", _load(agents.get(sender, SILENT).sent))
     hops["left"] = Hop("edges", f"{sender}'s edge sent", _sum(leaving))
+    if sender in at_server.came:
+        up = [leg.attempted for leg in legs if leg.source == sender and leg.way is Way.RELAYED]
+        hops["up"] = Hop("edges", f"{sender}'s edge sent to relays", _sum(up))
+        hops["entered"] = Hop("server", f"the server's edge received from {sender}", at_server.came[sender])
     if ledger is not None:
         carried = _load(ledger.get(sender, NOTHING))
         hops["carried"] = Hop("ledger", f"the relay's ledger has from {sender}", carried)
+    if receiver in at_server.went:
+        hops["left server"] = Hop("server", f"the server's edge sent to {receiver}", at_server.went[receiver])
     hops["relayed"] = Hop("edges", f"{receiver}'s edge received from relays", total(arriving, Way.RELAYED))
     hops["arrived"] = Hop("edges", f"{receiver}'s edge received", total(arriving))
     if agents is not None:
@@ -149,6 +164,8 @@ def _call_contradictions(hops: Mapping[str, Hop], lost: int) -> Iterator[str]:
     for one, other, between in (
         ("sent", "left", 0),
         ("left", "arrived", lost),
+        ("up", "entered", lost),
+        ("left server", "relayed", lost),
         ("carried", "relayed", lost),
         ("arrived", "got", lost),  # the counters stand before a queue in which the lab may lose packets
         ("sent", "got", lost),
@@ -171,9 +188,9 @@ def _differ(reference: Hop, other: Hop, lost: int) -> Iterator[str]:
         yield f"{reference}, but {other}"
 
 
-def _said(stats: Stats) -> Said:
+def _said(stats: Stats) -> ClientCounts:
     traffic = stats.traffic
-    return Said(
+    return ClientCounts(
         Count(traffic.packets_sent, traffic.bytes_sent),
         Count(traffic.packets_received, traffic.bytes_received),
     )
@@ -207,37 +224,49 @@ def _media(classes: Mapping[str, Count]) -> Count:
 
 
 @dataclass(frozen=True)
-class Transfer:
+class RelayedBytes:
     """Bytes that a relay took from devices, and gave to them."""
 
     taken: int
     given: int
 
 
-def transferred(ledger: ServiceLedger, parties: Parties, before: ServiceLedger | None = None) -> Transfer:
+def transferred(ledger: ServiceLedger, parties: Parties, before: ServiceLedger | None = None) -> RelayedBytes:
     """What the ledger of an iroh relay says of its TCP connections with devices; with `before`, since that reading."""
     now = _transferred(ledger.connections, parties)
     then = _transferred(before.connections if before is not None else (), parties)
-    return Transfer(now.taken - then.taken, now.given - then.given)
+    return RelayedBytes(now.taken - then.taken, now.given - then.given)
 
 
 def of_realtime(
     edges: Mapping[str, EdgeCounts],
     parties: Parties,
     arrived: int | None,
-    ledger: Transfer | None,
+    ledger: RelayedBytes | None,
     *,
+    server: EdgeCounts | None = None,
     tls: bool = False,
     phase: str = "established",
 ) -> Path:
     """The way of what nodes of iroh had for each other: QUIC over UDP, or over TCP to a relay.
 
     `arrived`: bytes of the messages that the apps got, which is less than what the edges must have seen; None where
-    nobody counts. `ledger`: see `transferred`. `tls`: the bytes of the ledger are those inside TLS. Raises nothing.
+    nobody counts. `ledger`: see `transferred`. `server`: see `of_call`. `tls`: the bytes of the ledger are those inside
+    TLS. Raises nothing.
     """
     legs = legs_of(edges, parties, datagrams, control=0)
-    witnesses = _witnesses(edges, parties, {"the apps": arrived, "the relay's ledger": ledger})
+    witnesses = _witnesses(
+        edges, parties, {"the apps": arrived, SERVER_EDGE: server, "the relay's ledger": ledger}
+    )
     hops = _realtime_hops(legs, arrived, ledger)
+    if server is not None:
+        at_server = AtServer.of(server, parties, datagrams)
+        for name, where, loads in (
+            ("entered", "received from devices", at_server.came),
+            ("left server", "sent to devices", at_server.went),
+        ):
+            stream = sum(load.stream for load in loads.values())
+            hops[name] = Hop("server", f"the server's edge {where}", Load(stream=stream))
     return conclude(
         phase,
         legs,
@@ -262,7 +291,7 @@ def _carrying(legs: Iterable[Leg], arrived: int | None, quiet: int) -> list[Leg]
     return [leg for way, of_way in ways.items() if sums[way] > least for leg in of_way]
 
 
-def _realtime_hops(legs: Iterable[Leg], arrived: int | None, ledger: Transfer | None) -> dict[str, Hop]:
+def _realtime_hops(legs: Iterable[Leg], arrived: int | None, ledger: RelayedBytes | None) -> dict[str, Hop]:
     direct = [leg for leg in legs if leg.way is Way.DIRECT]
     relayed = [leg for leg in legs if leg.way is Way.RELAYED]
     hops = {
@@ -285,6 +314,9 @@ def _realtime_contradictions(hops: Mapping[str, Hop], *, tls: bool) -> Iterator[
         yield f"{hops['sent']}, but {hops['got']}"
     if "apps" in hops and hops["apps"].load.all_bytes > hops["all"].load.all_bytes:
         yield f"{hops['apps']}, but {hops['all']}"
+    for counted, seen in (("entered", "up"), ("left server", "down")):
+        if counted in hops and abs(hops[counted].load.stream - hops[seen].load.stream) > UNREAD:
+            yield f"{hops[seen]}, but {hops[counted]}"
     for claimed, seen in (("taken", "up"), ("given", "down")):
         if claimed in hops:
             claim, fact = hops[claimed].load.stream, hops[seen].load.stream
@@ -293,12 +325,52 @@ def _realtime_contradictions(hops: Mapping[str, Hop], *, tls: bool) -> Iterator[
                 yield f"{hops[claimed]}, but {hops[seen]}"
 
 
-def _transferred(connections: Iterable[Connection], parties: Parties) -> Transfer:
+def _transferred(connections: Iterable[Connection], parties: Parties) -> RelayedBytes:
     ours = [each for each in connections if parties.device_at(_address(each.remote)) is not None]
-    return Transfer(sum(each.bytes_in for each in ours), sum(each.bytes_out for each in ours))
+    return RelayedBytes(sum(each.bytes_in for each in ours), sum(each.bytes_out for each in ours))
 
 
 # Both
+
+
+@dataclass(frozen=True)
+class AtServer:
+    """Counts at the edge of the server's host, by device: what came from it to a relay, and what went to it."""
+
+    came: Mapping[str, Load]
+    went: Mapping[str, Load]
+
+    @classmethod
+    def of(cls, edge: EdgeCounts | None, parties: Parties, measure: Measure) -> AtServer:
+        """Without the devices that share an outer address with another: they cannot be told apart there."""
+        if edge is None:
+            return cls({}, {})
+        alone = [each for each in parties.devices if not _shares_an_address(each, parties)]
+        came, went = ({each.name: Load() for each in alone} for _ in range(2))
+        for rows, loads, outgoing in ((edge.rx.rows, came, False), (edge.tx.rows, went, True)):
+            for flow, count in rows.items():
+                own, remote = (flow.source, flow.destination)[:: 1 if outgoing else -1]
+                name = _device_name(parties, flow.protocol, own, remote)
+                if name in loads and (counted := measure(flow, count)) is not None:
+                    loads[name] += Load(counted.packets, counted.bytes)
+        for (own, remote), stream in edge.streams.items():
+            name = _device_name(parties, "tcp", own, remote)
+            if name in came:
+                came[name] += Load(stream=stream.received)
+                went[name] += Load(stream=stream.sent)
+        return cls(came, went)
+
+
+def _device_name(parties: Parties, protocol: str, own: Endpoint, remote: Endpoint) -> str:
+    """The device at the other end, if this end belongs to a relay."""
+    if not any(relay.is_at(protocol, own) for relay in parties.relays):
+        return ""
+    device = parties.device_at(remote.address)
+    return device.name if device is not None else ""
+
+
+def _shares_an_address(device: Device, parties: Parties) -> bool:
+    return any(each is not device and each.addresses & device.addresses for each in parties.devices)
 
 
 def _witnesses(

@@ -60,6 +60,8 @@ class LabHost(Host):
     def popen(self, args: Sequence[str | Path], **kwargs: Any) -> subprocess.Popen[bytes]:
         return self.namespace.popen(args, **kwargs)
 
+    start_program = popen  # whatever is started in a lab ends with it
+
     def socket(self, family: socket.AddressFamily, kind: socket.SocketKind) -> Socket:
         return self.namespace.socket(family, kind)
 

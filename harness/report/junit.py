@@ -18,7 +18,7 @@ def render_junit(name: str, records: Sequence[Record]) -> str:
         name=name,
         tests=str(len(records)),
         failures=str(by_verdict[Verdict.FAILED]),
-        errors=str(by_verdict[Verdict.ERROR]),
+        errors=str(by_verdict[Verdict.UNDECIDED]),
         skipped=str(by_verdict[Verdict.SKIPPED] + by_verdict[Verdict.UNSUPPORTED]),
         time=f"{sum(record.duration for record in records):.3f}",
     )
@@ -42,7 +42,7 @@ def _case(record: Record) -> ET.Element:
         ET.SubElement(properties, "property", name="note", value=_xml_text(note))
     tag = {
         Verdict.FAILED: "failure",
-        Verdict.ERROR: "error",
+        Verdict.UNDECIDED: "error",
         Verdict.SKIPPED: "skipped",
         Verdict.UNSUPPORTED: "skipped",
     }.get(record.verdict)

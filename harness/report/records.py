@@ -5,6 +5,7 @@ A run appends `Record`s to `results.jsonl` with one `Recorder`; every other repo
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import hashlib
 import json
@@ -12,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from .observations import Observation, observation_from_json
 
 __all__ = ["ACCOUNTS_LEFT", "Evidence", "Record", "Verdict", "evidence", "read_records"]
 
@@ -29,7 +32,9 @@ class Verdict(enum.StrEnum):
     """This machine lacks a capability, or the caller did not allow it; the reason names which."""
     UNSUPPORTED = "unsupported"
     """The target states that it does not have this, or a version of a client cannot do it; never guessed."""
-    ERROR = "error"
+    NOT_REACHED = "not reached"
+    """Another check failed before, and that explains this one; the reason names it."""
+    UNDECIDED = "undecided"
     """The check could not come to a verdict: a fault of ours, of a client or of the machine."""
 
 
@@ -57,28 +62,37 @@ class Record:
     notes: tuple[str, ...] = ()
     """What a reader must know to weigh the verdict, for example what was not proven."""
     clients: Mapping[str, str] = field(default_factory=dict)
-    """Client program -> version and mode, for example {"alice": "core 2.65.0 bot=1"}."""
-    profile: str = "one host"
+    """Device -> its program with version and mode, for example {"alice": "core 2.65.0 bot=1"}."""
+    profiles: Mapping[str, str] = field(default_factory=dict)
+    """Device -> kind of its network; empty: all were on one host."""
+    server: Mapping[str, str] = field(default_factory=dict)
+    """Program of the server -> its version, for example {"coturn": "coturn 4.6.1"}."""
+    seed: int | None = None
+    """Number from which whatever is random in the run follows; None: nothing was."""
     paths: Mapping[str, str] = field(default_factory=dict)
     """Phase -> path, in the words of docs/architecture.md."""
     measurements: Mapping[str, Any] = field(default_factory=dict)
+    observations: tuple[Observation, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     door: str = ""
     """Through which door the check was opened: a pytest node ID or `main.py --test-15`."""
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True)
+        plain = asdict(self) | {"observations": [each.to_json() for each in self.observations]}
+        return json.dumps(plain, ensure_ascii=False, sort_keys=True)
 
     @staticmethod
     def from_json(line: str) -> Record:
         """Raises ValueError or TypeError for a line that is not a record."""
-        fields = json.loads(line)
+        known = {each.name for each in dataclasses.fields(Record)}
+        fields = {name: value for name, value in json.loads(line).items() if name in known}
         return Record(
             **{
                 **fields,
                 "verdict": Verdict(fields["verdict"]),
                 "requirements": tuple(fields["requirements"]),
                 "notes": tuple(fields["notes"]),
+                "observations": tuple(map(observation_from_json, fields.get("observations", ()))),
                 "evidence": tuple(Evidence(**item) for item in fields["evidence"]),
             }
         )

@@ -8,18 +8,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from ..clients.control import ControlClient
-from ..clients.turn.client import TurnUrl
 from ..target import Target
+from ..urls import RelayUrl, TurnUrl
 
 __all__ = ["describe", "read_endpoints"]
 
 Transport = Literal["udp", "tcp", "tls"]
 
 
-def describe(
-    endpoints: Mapping[str, Any], name: str, capabilities: frozenset[str], control: ControlClient | None
-) -> Target:
+def describe(endpoints: Mapping[str, Any], name: str, capabilities: frozenset[str]) -> Target:
     """The target behind `endpoints`. Raises KeyError, TypeError or ValueError for what is missing or no port.
 
     The listeners of TURN add the capabilities `turn`, and `turns` with one for TLS.
@@ -41,9 +38,9 @@ def describe(
         dialect=str(endpoints["dialect"]),
         capabilities=capabilities | offers_turn,
         turn=turn,
+        iroh_relay=RelayUrl.parse(str(relay)) if (relay := endpoints.get("iroh_relay")) else None,
         turn_permission_lifetime=float(lifetimes.get("permission", Target.turn_permission_lifetime)),
         turn_channel_lifetime=float(lifetimes.get("channel", Target.turn_channel_lifetime)),
-        control=control,
     )
 
 

@@ -1,76 +1,216 @@
-"""The embedded server as a target: a program known only by its ready line and its control socket."""
+"""Our reference server as a program: known only by its ready line and its control socket (docs/control-protocol.md)."""
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..clients.control import ControlClient, Ledgers, ServiceLog
+from ..clients.control import ControlClient
 from ..closing import Closing
-from ..hosts import Host, LocalHost, end_process
-from ..target import Target
+from ..errors import plain
+from ..hosts import Host, end_process
+from ..target import Service
 from ..waiting import WaitTimeout, wait_until
 from .endpoints import describe
+from .server import EVERY_SERVICE, Place, Program, RunningServer, ServerError, Wants, require
 
-__all__ = ["ReferenceServer", "ServerError"]
+__all__ = ["COMMAND", "Reference", "SupervisorProcess", "supervised_programs"]
 
-REFERENCE_COMMAND = (sys.executable, "-m", "reference_server")
-CAPABILITIES = frozenset({"iroh_relay", "relay_v1", "ledger", "logs", "faults", "lab"})
-"""`lab`: another one like it can be started in a network of our own."""
+COMMAND = (sys.executable, "-m", "reference_server")
+CAPABILITIES = {
+    Service.MAIL: frozenset[str](),
+    Service.TURN: frozenset[str](),  # its listeners say which
+    Service.IROH_RELAY: frozenset({"iroh_relay", "relay_v1"}),
+}
 LIFELINE = "DC_SERVER_LIFELINE"
 """Names the read end of a pipe that we hold: when we are gone, even by kill -9, the server ends itself."""
 STOP_PATIENCE = 10.0
 """Seconds that the supervisor gets to end its services before all of them are killed."""
 TAIL_LINES = 20
+BOTH_FAMILIES_MADDY = """\
+$(primary_domain) = {name}
+imap tls://0.0.0.0:993 {{
+    turn_enable yes
+    turn_server {address}
+    turn_port 3478
+    turn_secret {secret}
+}}
+turn udp://{address}:3478 udp://[{address6}]:3478 tcp://{address}:3478 tls://{address}:5349 {{
+    realm {name}
+    secret {secret}
+    tls self_signed
+}}
+"""
+"""Listens on every address, as an operator has it: only TURN needs to be told which there are. Its listener for IPv6 is
+there because iroh asks for STUN at each address of the relay."""
+BOTH_FAMILIES_RELAY = 'http_bind_addr = "[::]:{port}"\nenable_stun = false\nenable_metrics = false\n'
 
 
-class ServerError(Exception):
-    """The server did not start. The text has the end of what it wrote on stderr."""
+class Reference:
+    """A whole chatmail server, or the services of it that are wanted."""
+
+    name = "reference"
+    services = EVERY_SERVICE
+    translates = frozenset(
+        {
+            *("turn_ttl", "turn_lifetimes", "strict_permissions", "turn_secret", "relay_ping_interval"),
+            *("advertised_relay", "advertised_turn", "advertised_turns", "both_families"),
+        }
+    )
+
+    def __init__(self, command: Sequence[str] = COMMAND) -> None:
+        """`command`: another program that takes the same arguments, such as a mutant."""
+        self._command = command
+
+    def start(self, host: Host, place: Place, wants: Wants) -> RunningServer:
+        require(self, wants)
+        with ExitStack() as stack:
+            process = stack.enter_context(
+                SupervisorProcess(host, self._command, _arguments(place, wants), place)
+            )
+            running = _running(process, host, wants)
+            running.ends = stack.pop_all()
+            return running
 
 
-class ReferenceServer(Closing):
-    """A running server; `with ReferenceServer(...) as server:` ends it whatever happens.
+def _arguments(place: Place, wants: Wants) -> list[str]:
+    words = ["--state", str(place.state), *([] if place.is_loopback else ["--public"])]
+    if wants.both_families:
+        words += _both_families(place)
+    else:
+        words += ["--host", place.address]
+    words.append("--standard-ports" if place.ports else "--ephemeral-ports")
+    for service, flag in ((Service.TURN, "--no-turn"), (Service.IROH_RELAY, "--no-relay")):
+        if service not in wants.services:
+            words.append(flag)
+    options: dict[str, object] = {
+        "--advertise-relay": wants.advertised_relay,
+        "--advertise-turn": wants.advertised_turn,
+        "--advertise-turns": wants.advertised_turns,
+        "--turn-ttl": wants.turn_ttl,
+        "--relay-ping-interval": wants.relay_ping_interval,
+    }
+    if wants.turn_lifetimes is not None:
+        options |= {
+            "--turn-default-lifetime": wants.turn_lifetimes.allocation,
+            "--turn-max-lifetime": wants.turn_lifetimes.allocation,
+            "--turn-permission-lifetime": wants.turn_lifetimes.permission,
+            "--turn-channel-lifetime": wants.turn_lifetimes.channel,
+        }
+    if wants.turn_secret is not None:
+        options["--turn-secret-file"] = _private(place, "turn-secret", f"{wants.turn_secret}\n")
+    words += [str(word) for pair in options.items() if pair[1] is not None for word in pair]
+    return [*words, "--turn-strict-permissions"] if wants.strict_permissions else words
 
-    `command` is how it is started: `[sys.executable, "-m", "mutants", NAME]` takes the same arguments.
-    """
 
-    def __init__(
-        self,
-        state: Path,
-        logs: Path,
-        *,
-        host: Host | None = None,
-        command: Sequence[str] = REFERENCE_COMMAND,
-        arguments: Sequence[str] = (),
-        ephemeral: bool = True,
-        relay_ping_interval: float | None = None,
-        name: str = "reference",
-        within: float = 30.0,
-    ) -> None:
-        """`state`: directory of its database; `logs`: directory of its output; `ephemeral`: on free ports of an
-        address of its own; `within`: seconds to start.
+def _both_families(place: Place) -> list[str]:
+    assert place.name is not None and place.address6 is not None
+    maddy = _private(
+        place,
+        "maddy.conf",
+        BOTH_FAMILIES_MADDY.format(
+            name=place.name,
+            address=place.address,
+            address6=place.address6,
+            secret=secrets.token_urlsafe(32),
+        ),
+    )
+    port = place.ports.iroh_relay if place.ports else 0
+    relay = _private(place, "iroh-relay.toml", BOTH_FAMILIES_RELAY.format(port=port))
+    return ["--host", "::", "--config", str(maddy), "--config", str(relay), "--dialect", "chatmail"]
 
-        `relay_ping_interval`: seconds of silence before the relay pings a client, instead of its default.
-        """
-        self._host = host or LocalHost()
-        if relay_ping_interval is not None:
-            arguments = [*arguments, "--relay-ping-interval", str(relay_ping_interval)]
-        self._stdout_path = logs / f"{name}.stdout.log"
-        self.stderr_path = logs / f"{name}.stderr.log"
-        logs.mkdir(parents=True, exist_ok=True)
-        ports = ["--ephemeral-ports"] if ephemeral else []
+
+def _private(place: Place, name: str, text: str) -> Path:
+    file = place.directory("given") / name
+    file.touch(mode=0o600)
+    file.write_text(text)
+    return file
+
+
+def _running(process: SupervisorProcess, host: Host, wants: Wants) -> RunningServer:
+    endpoints = process.endpoints
+    capabilities = frozenset[str]().union(*(CAPABILITIES[each] for each in wants.services))
+    try:
+        control = ControlClient(Path(endpoints["control"]), host)
+        target = describe(endpoints, Reference.name, capabilities)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ServerError(process.explain(f"has a ready line without a usable {error}")) from error
+    if wants.relay_ping_interval is not None:
+        target = replace(target, relay_ping_interval=wants.relay_ping_interval)
+    return RunningServer(
+        Reference.name,
+        supervised_programs(control),
+        turn=target.turn,
+        iroh_relay=target.iroh_relay,
+        capabilities=target.capabilities,
+        ca_file=target.ca_file,
+        turn_secret=wants.turn_secret,
+        control=control,
+        target=target,
+    )
+
+
+def supervised_programs(control: ControlClient) -> dict[Service, Program]:
+    """The services of a server behind its control socket. Raises `ControlError`."""
+    ledgers = control.ledger()
+    return {
+        each: _SupervisedProgram(each, control)
+        for each in Service
+        if getattr(ledgers, each.value) is not None
+    }
+
+
+class _SupervisedProgram(Program):
+    """A service of the server: a process that its supervisor starts and ends for us."""
+
+    def __init__(self, service: Service, control: ControlClient) -> None:
+        self.name = f"reference {service.value}"
+        self.version = ""
+        self._service = service.value
+        self._control = control
+
+    @property
+    def log(self) -> Path:
+        return self._control.logs(self._service, lines=1).path
+
+    def start(self) -> None:
+        self._control.start(self._service)
+
+    def stop(self) -> None:
+        self._control.stop(self._service)
+
+    def kill(self) -> None:
+        self._control.stop(self._service, kill=True)
+
+    def pause(self) -> None:
+        self._control.pause(self._service, paused=True)
+
+    def resume(self) -> None:
+        self._control.pause(self._service, paused=False)
+
+
+class SupervisorProcess(Closing):
+    """The supervisor's process; its services write into `state`, and what they wrote is kept at the end."""
+
+    def __init__(self, host: Host, command: Sequence[str], arguments: Sequence[str], place: Place) -> None:
+        self._place = place
+        self._stdout_path = place.logs / f"{Reference.name}.stdout.log"
+        self.stderr_path = place.logs / f"{Reference.name}.stderr.log"
+        place.logs.mkdir(parents=True, exist_ok=True)
         lifeline, self._lifeline = os.pipe()
         try:
             with self._stdout_path.open("wb") as stdout, self.stderr_path.open("wb") as stderr:
-                self._process = self._host.popen(
-                    [*command, *ports, "--ledger", "--state", str(state), *arguments],
+                self._process = host.popen(
+                    [*command, "--ledger", *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=stdout,
                     stderr=stderr,
@@ -81,76 +221,29 @@ class ReferenceServer(Closing):
         except BaseException as error:
             os.close(self._lifeline)
             if isinstance(error, OSError):
-                raise ServerError(f"the server does not start: {error}") from error
+                raise ServerError(f"the server does not start: {plain(error)}") from error
             raise
         finally:
             os.close(lifeline)
         try:
-            self.endpoints = self._read_ready_line(within)
-            self.target = self._describe(name)
-            if relay_ping_interval is not None:
-                self.target = replace(self.target, relay_ping_interval=relay_ping_interval)
+            self.endpoints = self._read_ready_line()
         except BaseException:
             self.close()
             raise
 
     @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
     def running(self) -> bool:
         return self._process.poll() is None
 
-    def ledger(self) -> Ledgers:
-        """What the services have seen."""
-        return self._control.ledger()
-
-    def logs(self, service: str, *, lines: int = 200) -> ServiceLog:
-        """The end of one service's log (`mail` or `iroh_relay`)."""
-        return self._control.logs(service, lines=lines)
-
-    def restart(self, service: str, *, kill: bool = False) -> int:
-        """Restart one service, by SIGKILL if asked; returns when it is ready on the same ports."""
-        return self._control.restart(service, kill=kill)
-
-    def pause(self, service: str, paused: bool) -> None:
-        """Let a service's process stand still, or go on."""
-        self._control.pause(service, paused=paused)
-
     def close(self) -> None:
         """End the server, its services with it, and reap it. A second call does nothing."""
+        if self._lifeline < 0:
+            return
         end_process(self._process, patience=STOP_PATIENCE)
-        if self._lifeline >= 0:
-            os.close(self._lifeline)
-            self._lifeline = -1
-
-    def _read_ready_line(self, within: float) -> Mapping[str, Any]:
-        try:
-            line = wait_until(self._first_line, "the server's ready line", within=within)
-        except WaitTimeout:
-            raise ServerError(self.explain(f"was not ready within {within:g} s")) from None
-        try:
-            ready = json.loads(line)
-            if ready["ready"] is True and isinstance(ready["endpoints"], dict):
-                return ready["endpoints"]
-        except (ValueError, KeyError, TypeError):
-            pass  # said below, together with the other ways to be wrong
-        raise ServerError(self.explain(f"printed {line[:200]!r} instead of a ready line"))
-
-    def _first_line(self) -> bytes:
-        code = self._process.poll()  # before reading: whatever an ended process wrote is there to read
-        line, newline, _ = self._stdout_path.read_bytes().partition(b"\n")
-        if not newline and code is not None:
-            raise ServerError(self.explain(f"ended with exit code {code} before it was ready"))
-        return line if newline else b""
-
-    def _describe(self, name: str) -> Target:
-        try:
-            self._control = ControlClient(Path(self.endpoints["control"]), self._host)
-            return describe(self.endpoints, name, CAPABILITIES, self._control)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ServerError(self.explain(f"has a ready line without a usable {error}")) from error
+        os.close(self._lifeline)
+        self._lifeline = -1
+        for log in self._place.state.glob("logs/*.log"):  # evidence, and the rest of its state is not
+            shutil.copy(log, self._place.logs / f"server.{log.name}")
 
     def explain(self, what: str) -> str:
         """The sentence "the server ...", with the end of what it wrote on stderr."""
@@ -158,8 +251,23 @@ class ReferenceServer(Closing):
         said = "\n  ".join(tail) if tail else "(nothing)"
         return f"the server {what}. The end of {self.stderr_path}:\n  {said}"
 
+    def _read_ready_line(self) -> Mapping[str, Any]:
+        try:
+            line = wait_until(self._first_line, "the server's ready line", within=self._place.within)
+        except WaitTimeout:
+            raise ServerError(self.explain(f"was not ready within {self._place.within:g} s")) from None
+        try:
+            ready = json.loads(line)
+            if ready["ready"] is True and isinstance(ready["endpoints"], dict):
+                return ready["endpoints"]
+        except (ValueError, KeyError, TypeError):
+            pass  # said below, together with the other ways to be wrong
+        shown = line[:200].decode(errors="replace")
+        raise ServerError(self.explain(f"printed {shown!r} instead of a ready line"))
 
-def keep_service_logs(state: Path, logs: Path) -> None:
-    """Copy what the services wrote: it is evidence, and their state is not."""
-    for log in state.glob("logs/*.log"):
-        shutil.copy(log, logs / f"server.{log.name}")
+    def _first_line(self) -> bytes:
+        code = self._process.poll()  # before reading: whatever an ended process wrote is there to read
+        line, newline, _ = self._stdout_path.read_bytes().partition(b"\n")
+        if not newline and code is not None:
+            raise ServerError(self.explain(f"ended with exit code {code} before it was ready"))
+        return line if newline else b""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,27 +11,31 @@ from pathlib import Path
 from typing import Any
 
 from ..clients.control import ControlClient, ControlError
+from ..errors import plain
 from ..hosts import Host
 from ..target import Target
 from .endpoints import describe
-from .reference import ServerError
+from .reference import supervised_programs
+from .server import RunningServer, ServerError
 
-__all__ = ["pin_certificates", "remote_target", "running_target"]
+__all__ = ["pin_certificates", "remote_target", "running_server"]
 
 CONNECT_WITHIN = 10.0
+LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?"
+NAME = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*")
 
 
 def remote_target(domain: str, *, ca_file: Path | None = None) -> Target:
     """The chatmail server at `domain`, a name or an IP address; `ca_file` verifies it where no public CA does.
 
-    It is on the standard ports and keeps no ledger. Its mail addresses end in `@domain`, in brackets for an IP address
-    (RFC 5321, 4.1.3).
+    It is on the standard ports. Its mail addresses end in `@domain`, for an IP address in brackets (RFC 5321, 4.1.3).
+    Raises `ValueError` with the right form for anything else, such as a URL.
     """
-    is_address = all(character.isdigit() or character == "." for character in domain) or ":" in domain
+    domain, mail_domain = _named(domain)
     return Target(
         name=domain,
         host=domain,
-        domain=f"[{domain}]" if is_address else domain,
+        domain=mail_domain,
         imaps=993,
         imap=143,
         submissions=465,
@@ -37,33 +43,46 @@ def remote_target(domain: str, *, ca_file: Path | None = None) -> Target:
         https=443,
         ca_file=ca_file,
         dialect="unknown",
-        capabilities=frozenset({"iroh_relay"}),
         is_ours=False,
     )
 
 
-def running_target(endpoints: Mapping[str, Any], host: Host) -> Target:
+def _named(text: str) -> tuple[str, str]:
+    """Host and mail domain: `mail.example.org`, `203.0.113.5`, `2001:db8::5` and `[2001:db8::5]`."""
+    bare = text.removeprefix("[").removesuffix("]").removeprefix("IPv6:")
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        name = text.lower().rstrip(".")
+        if NAME.fullmatch(name) is None:
+            raise ValueError(
+                f"--domain {text!r} is no server: it must be a name like mail.example.org or an address, without "
+                "scheme, port or path"
+            ) from None
+        return name, name
+    return str(address), f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
+
+
+def running_server(endpoints: Mapping[str, Any], host: Host) -> RunningServer:
     """The server that printed these endpoints. Its control socket is used if it answers on this machine.
 
     Raises `ServerError` for endpoints that are not complete.
     """
-    capabilities = {"iroh_relay"} if endpoints.get("iroh_relay") else set()
-    control = None
+    control, programs = None, {}
     if (path := endpoints.get("control")) and Path(path).is_socket():
         control = ControlClient(Path(path), host)
         try:
-            ledgers = control.ledger()
+            programs = supervised_programs(control)
         except ControlError:
             control = None
-        else:
-            capabilities |= {"logs", "faults"}
-            if ledgers.enabled:
-                capabilities.add("ledger")
     try:
-        target = describe(endpoints, str(endpoints["host"]), frozenset(capabilities), control)
+        target = describe(endpoints, str(endpoints["host"]), frozenset())
     except (KeyError, TypeError, ValueError) as error:
         raise ServerError(f"the endpoints have no usable {error}") from error
-    return replace(target, is_ours=False)
+    target = replace(target, is_ours=False)
+    return RunningServer(
+        target.name, programs, turn=target.turn, control=control, ca_file=target.ca_file, target=target
+    )
 
 
 def pin_certificates(target: Target, host: Host, file: Path) -> Target:
@@ -77,7 +96,7 @@ def pin_certificates(target: Target, host: Host, file: Path) -> Target:
         try:
             shown[_certificate(target, host, port)] = None
         except OSError as error:
-            failures.append(f"{port}: {error}")
+            failures.append(f"{port}: {plain(error)}")
     if not shown:
         raise ServerError(f"no TLS port of {target.host} shows a certificate ({'; '.join(failures)})")
     file.write_text("".join(shown))

@@ -1,172 +1,252 @@
-"""A lab with a server in it: what a check is given that has to know which way the bytes went."""
+"""A stage in a lab: the server at a public address, devices in networks of their own, and who counts what passes."""
 
 from __future__ import annotations
 
-import contextlib
-import secrets
+import logging
+import re
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
-from urllib.parse import urlsplit
 
-from ..clients.core.versions import CoreChoice
+from ..calls.servers import TURN_KEY, TURNS_KEY, TurnOffer
+from ..clients.control import ServiceLedger
 from ..clients.device import Device, devices_online
+from ..evidence.edges import Edges
+from ..evidence.egress import Toward, of_edges
+from ..evidence.parties import Device as Party
+from ..evidence.parties import Parties
 from ..network.lab import Lab, LabHost
 from ..network.preflight import preflight
-from ..servers.reference import REFERENCE_COMMAND, ReferenceServer, keep_service_logs
-from ..target import Target
+from ..network.probe import self_test
+from ..network.profiles import Profile
+from ..servers.server import Place, Ports, RunningServer, Wants
+from ..target import Service, Target
+from ..urls import RelayUrl
+from . import offers
+from .outcome import Outcome
+from .services import STUN_PORT, Offers, parties_of
+from .stage import Stage
+from .watch import SETTLE_WITHIN, Watch
 
-__all__ = ["DOMAIN", "RELAY_PORT", "STUN_PORT", "LabFactory", "LabSession", "open_lab"]
+__all__ = ["DOMAIN", "RELAY_PORT", "LabStage", "People", "open_lab"]
 
-SERVER = "chatmail"
+progress = logging.getLogger("harness.progress")
+
+MACHINE = "chatmail"
 DOMAIN = "chatmail.example"
 """The name of a server that is reached over IPv4 and IPv6."""
-ON_443 = ("imap", "submission", "relay", "turns")
+RELAY_PORT = Ports().iroh_relay
+ON_443 = ("imap", "submission", "iroh_relay", "turns")
 """Services that have an address of their own besides the server's, on TCP port 443 of which they are found."""
-RELAY_PORT = 3340
-"""Of a server that is found by its name."""
-STUN_PORT = 3478
-"""UDP, where iroh asks at the relay's address; without an answer it starts three seconds late."""
+
+
+@dataclass
+class People:
+    """Devices that are online, each in its network, and the counters at their edges."""
+
+    lab: LabStage
+    hosts: dict[str, LabHost]
+    devices: dict[str, Device]
+    offers: Offers
+    edges: Edges
+    _parties: dict[str, Party] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._parties = {name: Party.at(host) for name, host in self.hosts.items()}
+
+    def __iter__(self) -> Iterator[Device]:
+        return iter(self.devices.values())
+
+    def __getitem__(self, name: str) -> Device:
+        return self.devices[name]
+
+    def host(self, device: Device) -> LabHost:
+        """The machine that a device lives on."""
+        return self.hosts[device.name]
+
+    def parties(self, carrier: Service, *names: str) -> Parties:
+        """These devices, or all, and everything that the target offers to them; see `services.parties_of`."""
+        devices = tuple(party for name, party in self._parties.items() if name in names or not names)
+        own = frozenset(self.lab.machine.addresses)
+        return parties_of(devices, carrier, self.lab.target, self.offers, own)
+
+    def watch(
+        self, phase: str, carrier: Service, *devices: Device, settle_within: float = SETTLE_WITHIN
+    ) -> Watch:
+        """Count a phase between these devices, or all, while the block lasts. Phases of other devices may overlap."""
+        names = [each.name for each in devices]
+        return Watch(
+            phase,
+            lambda: self.parties(carrier, *names),
+            self.edges,
+            server=self.lab.machine.name,
+            ledger=lambda: self.lab.ledger(carrier),
+            settle_within=settle_within,
+        )
+
+    def move(self, device: Device, profile: Profile) -> None:
+        """Take a device to another network; its packets may bear the earlier addresses as well."""
+        host = self.host(device)
+        self.lab.network.move(host, profile)
+        self.edges.follow(host)
+        self._parties[device.name] = Party.at(host, moved_from=self._parties[device.name])
+
+    def expect_nothing_else_contacted(self, toward: Toward, names: Collection[str]) -> None:
+        """The devices dealt with the target's services, and with each other as far as `toward` allows."""
+        asked = [(each.asker, each.name) for each in self.lab.network.names.queries]
+        everybody = self.parties(Service.TURN)
+        went = of_edges(self.edges.now(self.hosts), everybody, devices=toward, lookups=asked, names=names)
+        self.lab.outcome.expect(went, f"devices went where they should not: {went}")
 
 
 @dataclass(frozen=True)
-class LabSession:
-    """A lab, the server in it, and how devices come to be there."""
+class LabStage:
+    """A lab with the server in it."""
 
-    lab: Lab
-    server: LabHost
+    stage: Stage
+    network: Lab
+    machine: LabHost
+    """Where the server runs."""
+    server: RunningServer
     target: Target
     """As a device with an ordinary way out uses it."""
     target_443: Target
     """The same server with an address for each service, where it is on TCP port 443; `target` without `nft`."""
-    reference: ReferenceServer
     logs: Path
-    cores: CoreChoice
+    outcome: Outcome
 
-    def devices(
-        self, places: Mapping[str, LabHost], *, by_443: Collection[str] = ()
-    ) -> AbstractContextManager[tuple[Device, ...]]:
-        """A device on each of these hosts, by name; they start together and end with the block.
+    def own_relay(self) -> RelayUrl:
+        """The target's own iroh relay, by METADATA. Raises `PromiseBroken` for a missing, unusable or foreign value."""
+        return offers.own_relay(self.target, self.machine)
 
-        `by_443`: the names of those that are configured to use nothing but port 443.
-        """
-        targets = {name: self.target_443 if name in by_443 else self.target for name in places}
-        return devices_online(
-            list(places), self.target, self.logs, hosts=places, targets=targets, cores=self.cores
+    def own_turn(self, key: str = TURN_KEY) -> TurnOffer:
+        """The target's own TURN server, likewise."""
+        return offers.own_turn(self.target, self.machine, key)
+
+    def offers(self) -> Offers:
+        """All that the target offers. Raises `PromiseBroken` where something is missing that it has, or is foreign."""
+        has = self.target.capabilities
+        return Offers(
+            self.own_relay() if "iroh_relay" in has else None,
+            self.own_turn() if "turn" in has else None,
+            self.own_turn(TURNS_KEY) if "turns" in has else None,
         )
 
+    def ledger(self, service: Service) -> ServiceLedger | None:
+        """Everything that a service of the lab's server says it carried; None: it keeps no ledger."""
+        return self.server.ledger(service)
 
-class LabFactory(Protocol):
-    """Makes labs with a server like the target; see `open_lab`."""
+    @contextmanager
+    def people(
+        self,
+        toward: Toward = Toward.ALL,
+        lookups: Collection[str] = (),
+        /,
+        **places: Profile,
+    ) -> Iterator[People]:
+        """Devices that are online, by name, each in a network of its own of that kind; they end with the block.
 
-    def __call__(
-        self, *, arguments: Sequence[str] = (), ipv6: bool = False
-    ) -> AbstractContextManager[LabSession]: ...
+        Each kind of network is tested first, and METADATA is read before any core starts. At the end nobody must have
+        gone elsewhere, by the counters at the edges: `toward` says what devices may have for each other, `lookups`
+        which names they may ask DNS for. Raises `NotAsItSays` if a network is another than its profile says.
+        """
+        for profile in dict.fromkeys(places.values()):
+            self_test(profile)
+        offered = self.offers()
+        hosts = {name: self.network.device(name, profile) for name, profile in places.items()}
+        only_443 = {name for name, profile in places.items() if profile.only_443}
+        capture = self.logs / f"{file_name('-'.join(places))}.pcapng"
+        devices: tuple[Device, ...] = ()
+        try:
+            with (
+                Edges([*hosts.values(), self.machine], capture) as edges,
+                devices_online(
+                    list(places),
+                    self.target,
+                    self.logs,
+                    hosts=hosts,
+                    targets=dict.fromkeys(only_443, self.target_443),
+                    cores=self.stage.session.cores,
+                ) as devices,
+            ):
+                self.outcome.clients |= {each.name: each.description for each in devices}
+                self.outcome.profiles |= {name: profile.name for name, profile in places.items()}
+                progress.info("%d devices are online, each in a network of its own", len(devices))
+                people = People(self, hosts, {each.name: each for each in devices}, offered, edges)
+                yield people
+                people.expect_nothing_else_contacted(toward, lookups)
+        finally:
+            self.outcome.evidence += [capture, *(file for each in devices for file in each.log_files)]
 
 
-@contextlib.contextmanager
-def open_lab(
-    logs: Path,
-    *,
-    command: Sequence[str] = REFERENCE_COMMAND,
-    arguments: Sequence[str] = (),
-    ipv6: bool = False,
-    cores: CoreChoice | None = None,
-    on_secret: Callable[[str], object] = str,
-) -> Iterator[LabSession]:
-    """A lab with a reference server (or another `command`) at a public address and the standard ports.
+@contextmanager
+def open_lab(stage: Stage, wants: Wants) -> Iterator[LabStage]:
+    """A lab with a server of the target's kind at a public address and the standard ports.
 
-    `logs`: where programs write; each lab gets a directory of its own there. `ipv6`: the server is found by the name
-    `DOMAIN`, over IPv4 and IPv6; METADATA has that name for the relay, and for TURN an IPv4 address as ever. Raises
-    `MissingCapability` where this machine cannot have a lab, and `ServerError`.
+    With `wants.both_families` it is found by the name `DOMAIN`, over IPv4 and IPv6; METADATA has that name for the
+    relay, and for TURN an IPv4 address as ever. Raises `MissingCapability` where this machine cannot have a lab,
+    `Unsupported` for a want that the server cannot fulfil, and `ServerError`.
     """
-    logs.mkdir(parents=True, exist_ok=True)
-    logs = Path(tempfile.mkdtemp(prefix="lab-", dir=logs))
-    with Lab() as lab, tempfile.TemporaryDirectory(prefix="dc-harness-state-") as directory:
-        state = Path(directory)
-        host = lab.server(SERVER, addresses=1 + len(ON_443))
-        own, *others = (each for each in host.addresses if ":" not in each)
+    kind = stage.session.kind
+    assert kind is not None, "a check with the need `lab` is left out where no server can be started"
+    logs = stage.directory("lab")
+    with Lab() as network, tempfile.TemporaryDirectory(prefix="dc-harness-state-") as state:
+        machine = network.server(MACHINE, addresses=1 + len(ON_443))
+        own, *others = (each for each in machine.addresses if ":" not in each)
         # Without rules each service is found at its own port; networks that let only 443 out need rules, too.
         on_443 = dict(zip(ON_443, others, strict=True)) if preflight().has("nft") else {}
-        if ipv6:
-            lab.names.set(DOMAIN, own, _ipv6(host))
-            listening = _on_both_families(Path(directory), own, _ipv6(host))
+        place = Place(own, Path(state), logs, Ports(), certified=tuple(others))
+        preferred = Wants(advertised_turns=f"{on_443['turns']}:443") if on_443 else Wants()
+        if wants.both_families:
+            own6 = next(each for each in machine.addresses if ":" in each)
+            network.names.set(DOMAIN, own, own6)
+            place = replace(place, name=DOMAIN, address6=own6)
+            preferred |= Wants(advertised_relay=f"http://{DOMAIN}:{RELAY_PORT}")
         else:
-            relay = f"{on_443['relay']}:443" if on_443 else f"{own}:{RELAY_PORT}"
-            listening = ["--host", own, "--advertise-relay", f"http://{relay}"]
-        if on_443:
-            listening += ["--advertise-turns", f"{on_443['turns']}:443"]
-        listening += ["--public", "--standard-ports", *arguments]
-        try:
-            with ReferenceServer(
-                state, logs, host=host, command=command, arguments=listening, ephemeral=False
-            ) as server:
-                target = replace(server.target, on_secret=on_secret, other_addresses=frozenset(others))
-                if ipv6:
-                    target = replace(target, host=DOMAIN)
-                target_443 = target
-                if on_443:
-                    _forward_443(host, own, on_443, server)
-                    target_443 = _by_443(target, on_443)
-                yield LabSession(lab, host, target, target_443, server, logs, cores or CoreChoice())
-        finally:
-            keep_service_logs(state, logs)
+            relay = f"{on_443['iroh_relay']}:443" if on_443 else f"{own}:{RELAY_PORT}"
+            preferred |= Wants(advertised_relay=f"http://{relay}")
+        asked = stage.session.wants | wants
+        asked |= preferred.only(kind.translates - asked.stated)
+        with kind.start(machine, place, asked) as server:
+            assert isinstance(server, RunningServer)
+            target = replace(
+                server.target,
+                on_secret=stage.target.on_secret,
+                other_addresses=frozenset(others),
+                host=DOMAIN if wants.both_families else own,
+            )
+            target_443 = target
+            if on_443:
+                _forward_443(machine, own, on_443, target)
+                target_443 = _by_443(target, on_443)
+            yield LabStage(stage, network, machine, server, target, target_443, logs, stage.outcome)
 
 
-def _ipv6(host: LabHost) -> str:
-    return next(each for each in host.addresses if ":" in each)
+def file_name(text: str) -> str:
+    """Any text as part of a file's name."""
+    return re.sub(r"[^\w.-]+", "-", text)
 
 
-def _on_both_families(directory: Path, ipv4: str, ipv6: str) -> list[str]:
-    """How an operator lets the server listen on every address: only TURN needs to be told which there are.
-
-    Its listener for IPv6 is there because iroh asks for STUN at each address of the relay.
-    """
-    secret = secrets.token_urlsafe(32)
-    maddy, relay = directory / "maddy.conf", directory / "iroh-relay.toml"
-    maddy.touch(mode=0o600)
-    maddy.write_text(f"""\
-$(primary_domain) = {DOMAIN}
-imap tls://0.0.0.0:993 {{
-    turn_enable yes
-    turn_server {ipv4}
-    turn_port {STUN_PORT}
-    turn_secret {secret}
-}}
-turn udp://{ipv4}:{STUN_PORT} udp://[{ipv6}]:{STUN_PORT} tcp://{ipv4}:{STUN_PORT} tls://{ipv4}:5349 {{
-    realm {DOMAIN}
-    secret {secret}
-    tls self_signed
-}}
-""")
-    relay.write_text(f'http_bind_addr = "[::]:{RELAY_PORT}"\nenable_stun = false\nenable_metrics = false\n')
-    files = ["--config", str(maddy), "--config", str(relay), "--dialect", "chatmail"]
-    return ["--host", "::", *files, "--advertise-relay", f"http://{DOMAIN}:{RELAY_PORT}"]
-
-
-def _by_443(target: Target, on_443: Mapping[str, str]) -> Target:
+def _by_443(target: Target, on_443: dict[str, str]) -> Target:
     return replace(
         target, imap_host=on_443["imap"], imaps=443, smtp_host=on_443["submission"], submissions=443
     )
 
 
-def _forward_443(host: LabHost, own: str, on_443: Mapping[str, str], server: ReferenceServer) -> None:
+def _forward_443(machine: LabHost, own: str, on_443: dict[str, str], target: Target) -> None:
     """As an operator would: a rule on the server's machine, and the services know nothing of it."""
-    turns = next(each.port for each in server.target.turn if each.transport == "tls")
-    relay = urlsplit(server.endpoints["iroh_relay"]).port
-    ports = {
-        "imap": server.target.imaps,
-        "submission": server.target.submissions,
-        "relay": relay,
-        "turns": turns,
-    }
+    ports = {"imap": target.imaps, "submission": target.submissions}
+    if target.iroh_relay is not None:
+        ports["iroh_relay"] = target.iroh_relay.port
+    for url in target.turn:
+        if url.transport == "tls":
+            ports["turns"] = url.port
     rules = "\n".join(
         f"ip daddr {on_443[service]} tcp dport 443 dnat ip to {own}:{port}" for service, port in ports.items()
     )
-    rules += f"\nip daddr {on_443['relay']} udp dport {STUN_PORT} dnat ip to {own}:{STUN_PORT}"
-    host.namespace.nft(
+    rules += f"\nip daddr {on_443['iroh_relay']} udp dport {STUN_PORT} dnat ip to {own}:{STUN_PORT}"
+    machine.namespace.nft(
         f"table ip forward443 {{\n chain pre {{\n type nat hook prerouting priority dstnat\n{rules}\n}}\n}}\n"
     )

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..accounts import Credentials, FirstLogin, GivenAccounts, WebAccounts
+from ..accounts import Credentials, FirstLogin, GivenAccounts
 from ..clients.core.versions import CoreChoice
+from ..clients.mail.web import WebAccounts
+from ..errors import plain
 from ..hosts import Host
 from ..servers.endpoints import read_endpoints
-from ..servers.remote import pin_certificates, remote_target, running_target
+from ..servers.registry import server_of
+from ..servers.remote import pin_certificates, remote_target, running_server
+from ..servers.server import RunningServer, Server, ServerError
 from ..target import Impact, Target
 
 __all__ = ["Choice", "add_options"]
 
+MUST = {"turn": "turn", "turns": "turns", "relay": "iroh_relay"}
 MIN_PASSWORD = 8
 """Characters. A shorter one could not be kept out of the results: taking it out would mangle them."""
 
@@ -28,6 +33,12 @@ def add_options(add: Callable[..., object], *, domain: str | None = None) -> Non
         metavar="HOST",
         default=domain,
         help="server under test, on the standard ports (default: an embedded one)",
+    )
+    add(
+        "--server",
+        metavar="NAME",
+        help="server to start and test: reference (default), or with services from other programs, as in "
+        "reference+coturn+iroh-relay=PATH",
     )
     add("--endpoints", type=Path, metavar="FILE", help="server under test, by its ready line")
     add("--ca-file", type=Path, metavar="FILE", help="CA that signed the certificates of --domain")
@@ -61,6 +72,20 @@ def add_options(add: Callable[..., object], *, domain: str | None = None) -> Non
         help="allow harmful checks too; must name the server under test",
     )
     add(
+        "--also-ours",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a further host of the same operator, with all of its addresses; repeat it for more",
+    )
+    add(
+        "--must",
+        action="append",
+        default=[],
+        metavar="SERVICES",
+        help="services without which the server fails, as in turn,turns,relay",
+    )
+    add(
         "--core",
         action="append",
         default=[],
@@ -72,8 +97,10 @@ def add_options(add: Callable[..., object], *, domain: str | None = None) -> Non
 
 @dataclass(frozen=True)
 class Choice:
-    """What the options say. Without a domain and endpoints, the embedded server is meant."""
+    """Options as they were given. Without a domain and endpoints, a server is started."""
 
+    kind: Server | None = None
+    """The server to start; None: the reference server."""
     domain: str | None = None
     endpoints: Mapping[str, Any] | None = None
     ca_file: Path | None = None
@@ -82,16 +109,22 @@ class Choice:
     given: tuple[Credentials, ...] | None = None
     """The caller's own accounts; then none is created."""
     impact: Impact = Impact.LIVE_SAFE
+    also_ours: tuple[str, ...] = ()
+    """Further hosts of the server's operator."""
+    must: frozenset[str] = frozenset()
+    """Capabilities that the server is meant to have: their absence is a failure."""
     cores: CoreChoice = field(default_factory=CoreChoice)
 
     @classmethod
     def read(cls, option: Callable[[str], Any]) -> Choice:
         """Make sense of the options; `option` gives the value of one. Raises ValueError with a sentence."""
         embedded = option("target") == "embedded"
-        domain = None if embedded else option("domain") or None
+        domain = None if embedded else option("domain")
+        if domain is not None:
+            remote_target(domain)  # refuses anything but a name or an address, before a run begins
         file = None if embedded else option("endpoints")
-        if domain and file:
-            raise ValueError("--domain and --endpoints are two servers; name one")
+        if sum(each is not None for each in (domain, file, option("server"))) > 1:
+            raise ValueError("--server, --domain and --endpoints are different servers; name one")
         try:
             endpoints = read_endpoints(file) if file else None
         except OSError as error:
@@ -102,6 +135,7 @@ class Choice:
         if ca_file and not ca_file.is_file():
             raise ValueError(f"--ca-file: there is no file {ca_file}")
         choice = cls(
+            kind=server_of(option("server")) if option("server") else None,
             domain=domain,
             endpoints=endpoints,
             ca_file=ca_file,
@@ -109,6 +143,8 @@ class Choice:
             accounts=option("accounts"),
             given=tuple(_credentials(text) for text in option("account")) or None,
             impact=Impact(option("impact")),
+            also_ours=tuple(option("also_ours")),
+            must=_capabilities(option("must")),
             cores=CoreChoice.parse(option("core"), option("rpc_server")),
         )
         return choice._owned_by_caller(option("i_own_this_server"))
@@ -118,27 +154,31 @@ class Choice:
         return self.domain is not None or self.endpoints is not None
 
     @property
-    def server(self) -> str:
+    def title(self) -> str:
         """For people."""
         if self.endpoints is not None:
             return str(self.endpoints.get("host"))
-        return self.domain or "the embedded reference server"
+        started = "the embedded reference server" if self.kind is None else self.kind.name
+        return self.domain or started
 
     def for_worker(self, number: int, workers: int) -> Choice:
         """The part of one of several processes that test at the same time: given accounts are shared out."""
         return self if self.given is None else replace(self, given=self.given[number::workers])
 
-    def open(self, host: Host, directory: Path) -> Target:
-        """The remote target; pinned certificates are kept in `directory`. Raises `ServerError`."""
+    def open(self, host: Host, directory: Path) -> RunningServer:
+        """The server of somebody else; pinned certificates are kept in `directory`. Raises `ServerError`."""
         if self.endpoints is not None:
-            target = running_target(self.endpoints, host)
-            target = replace(target, ca_file=self.ca_file or target.ca_file)
+            server = running_server(self.endpoints, host)
+            target = replace(server.target, ca_file=self.ca_file or server.target.ca_file)
         else:
             assert self.domain is not None
             target = remote_target(self.domain, ca_file=self.ca_file)
+            server = RunningServer(target.name, {}, target=target)
         if self.accept_self_signed:
             target = pin_certificates(target, host, directory / "pinned.pem")
-        return replace(self.prepare(target, host), impact=self.impact)
+        further = target.other_addresses.union(*(_addresses_of(name, host) for name in self.also_ours))
+        server.target = replace(self.prepare(target, host), impact=self.impact, other_addresses=further)
+        return server
 
     def prepare(self, target: Target, host: Host) -> Target:
         """The same target with the accounts that were chosen."""
@@ -155,8 +195,22 @@ class Choice:
             else {self.endpoints.get("host"), self.endpoints.get("domain")}
         )
         if owned not in names:
-            raise ValueError(f"--i-own-this-server names {owned}, but the server under test is {self.server}")
+            raise ValueError(f"--i-own-this-server names {owned}, but the server under test is {self.title}")
         return replace(self, impact=Impact.HARMFUL)
+
+
+def _capabilities(texts: Sequence[str]) -> frozenset[str]:
+    words = [word for text in texts for word in text.split(",") if word]
+    if unknown := sorted(set(words) - MUST.keys()):
+        raise ValueError(f"--must: there is no {', '.join(unknown)}; there are {', '.join(MUST)}")
+    return frozenset(MUST[word] for word in words)
+
+
+def _addresses_of(name: str, host: Host) -> frozenset[str]:
+    try:
+        return host.addresses_of(name)
+    except OSError as error:
+        raise ServerError(f"--also-ours {name}: {plain(error)}") from error
 
 
 def _credentials(text: str) -> Credentials:

@@ -1,76 +1,82 @@
-"""One run against one target: where its files go, and how devices come to be."""
+"""One run against one target: where its files go, which server it is, and what ran before."""
 
 from __future__ import annotations
 
-import functools
+import secrets
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..clients.core.versions import CoreChoice
-from ..clients.device import Device, devices_online
 from ..hosts import Host, LocalHost
 from ..report.run import Run
-from ..servers.reference import REFERENCE_COMMAND, ReferenceServer, keep_service_logs
+from ..servers.reference import Reference
+from ..servers.server import Place, RunningServer, Server, ServerError, Wants
 from ..target import Target
-from .lab import LabSession, open_lab
 from .options import Choice
+from .outcome import Outcome
+from .stage import Stage
+from .survey import look_up
 
-__all__ = ["DeviceFactory", "Session", "open_session"]
+__all__ = ["Session", "loopback_place", "open_session"]
 
-RELAY_PING_INTERVAL = 2.0
-"""Seconds, for the embedded server: so that a check can watch several rounds. A relay's default is 15."""
-
-DeviceFactory = Callable[[Sequence[str]], AbstractContextManager[tuple[Device, ...]]]
-"""From names to devices that are online and end with the block."""
+ABSENT = {
+    "turn": "offers no TURN: clients use somebody else's",
+    "iroh_relay": "offers no iroh relay: clients use somebody else's",
+}
+PREFERRED = Wants(relay_ping_interval=2.0)
+"""For servers that we start on one host: so that a check can watch several rounds of pings in a few seconds."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """What the checks of one run are given."""
+    """A server, and everything that the checks of one run share."""
 
     run: Run
+    server: RunningServer
     target: Target
     host: Host
     logs: Path
-    """Where clients, and the servers of labs, write."""
-    cores: CoreChoice
-    command: Sequence[str]
-    """How a server of the same kind as the target is started, with `arguments`: for one with the capability `lab`."""
-    arguments: Sequence[str] = ()
-    restarted: Callable[[Sequence[str]], AbstractContextManager[Session]] | None = None
-    """From further arguments to a session with another server like this one; None: the server is somebody else's."""
+    """Where clients, and further servers, write."""
+    choice: Choice
+    kind: Server | None
+    """How a server of the same kind as the target is started; None: it is somebody else's."""
+    wants: Wants = field(default_factory=Wants)
+    """Properties that this run's server was started with because the caller wanted it."""
+    results: dict[str, Outcome] = field(default_factory=dict)
+    """Outcomes of the checks that ran on this server, by name."""
 
     @property
-    def devices(self) -> DeviceFactory:
-        return functools.partial(
-            devices_online, target=self.target, logs=self.logs, host=self.host, cores=self.cores
-        )
+    def cores(self) -> CoreChoice:
+        return self.choice.cores
 
-    def labs(
-        self, *, arguments: Sequence[str] = (), ipv6: bool = False
-    ) -> AbstractContextManager[LabSession]:
-        """A lab with a server of the same kind as the target, see `open_lab`."""
-        return open_lab(
-            self.logs,
-            command=self.command,
-            arguments=[*self.arguments, *arguments],
-            ipv6=ipv6,
-            cores=self.cores,
-            on_secret=self.run.redactor.add,
-        )
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """Those that come from being able to start such a server."""
+        return frozenset() if self.kind is None else frozenset({"lab"})
 
-    def apart(self, name: str) -> Session:
-        """The same session with a directory for logs of its own: what one check wrote is evidence, and stays."""
-        return replace(self, logs=self.logs / name)
+    @property
+    def absent(self) -> list[str]:
+        """Sentences on services that the server does not offer, and what that means for its users."""
+        return [
+            f"{self.target.name} {text}"
+            for name, text in ABSENT.items()
+            if name not in self.target.capabilities
+        ]
 
-    def served(self, arguments: Sequence[str]) -> AbstractContextManager[Session]:
-        """A session whose server was started with these arguments, as far as it is up to us; else this session."""
-        if not arguments or self.restarted is None:
-            return nullcontext(self)
-        return self.restarted(arguments)
+    def stage(self, name: str) -> Stage:
+        """The stage of one check; `name` is that of its directory for logs."""
+        return Stage(self, self.server, self.target, self.host, self.logs / name, Outcome())
+
+    @contextmanager
+    def another(self, wants: Wants) -> Iterator[Session]:
+        """A session with another server of this kind. Raises `Unsupported`, `ServerError`."""
+        assert self.kind is not None
+        logs = Path(tempfile.mkdtemp(prefix="server-", dir=self.logs))
+        with _started(self.run, self.choice, self.kind, self.wants | wants, logs) as session:
+            yield session
 
 
 @contextmanager
@@ -78,41 +84,48 @@ def open_session(
     run: Run,
     choice: Choice | None = None,
     *,
-    command: Sequence[str] = REFERENCE_COMMAND,
-    arguments: Sequence[str] = (),
+    kind: Server | None = None,
+    wants: Wants | None = None,
     logs: Path | None = None,
 ) -> Iterator[Session]:
-    """A session with the chosen server, or with a reference server that is started for it.
+    """A session with the chosen server, which is started unless it is somebody else's.
 
-    `command`: another way to start the reference server, `arguments` are further ones for it; `logs`: where programs
-    write, the run's own directory for it by default. Raises `ServerError` when the server does not start or shows no
-    certificate that could be pinned.
+    `kind`: another one to start than the chosen; `logs`: where programs write, the run's own directory for it by
+    default. Raises `ServerError` when the server does not start or shows no certificate that could be pinned.
     """
     choice = choice or Choice()
-    host = LocalHost()
     logs = logs or run.logs
-    if choice.is_remote:
-        logs.mkdir(parents=True, exist_ok=True)
-        target = replace(choice.open(host, logs), on_secret=run.redactor.add)
-        yield Session(run, target, host, logs, choice.cores, command)
+    logs.mkdir(parents=True, exist_ok=True)
+    if not choice.is_remote:
+        with _started(run, choice, kind or choice.kind or Reference(), wants or Wants(), logs) as session:
+            yield session
         return
+    host = LocalHost()
+    with choice.open(host, logs) as server:
+        target = look_up(replace(server.target, on_secret=run.redactor.add), host)
+        target = replace(target, capabilities=target.capabilities | choice.must)
+        yield Session(run, server, target, host, logs, choice, kind=None)
 
-    def restarted(more: Sequence[str]) -> AbstractContextManager[Session]:
-        own = Path(tempfile.mkdtemp(prefix="server-", dir=logs))
-        return open_session(run, choice, command=command, arguments=[*arguments, *more], logs=own)
 
-    with tempfile.TemporaryDirectory(prefix="dc-harness-state-") as directory:
-        state = Path(directory)
-        try:
-            with ReferenceServer(
-                state,
-                logs,
-                host=host,
-                command=command,
-                arguments=arguments,
-                relay_ping_interval=RELAY_PING_INTERVAL,
-            ) as server:
-                target = replace(choice.prepare(server.target, host), on_secret=run.redactor.add)
-                yield Session(run, target, host, logs, choice.cores, command, arguments, restarted)
-        finally:
-            keep_service_logs(state, logs)
+@contextmanager
+def _started(run: Run, choice: Choice, kind: Server, wants: Wants, logs: Path) -> Iterator[Session]:
+    host = LocalHost()
+    with tempfile.TemporaryDirectory(prefix="dc-harness-state-") as state:
+        place = loopback_place(Path(state), logs)
+        preferred = replace(PREFERRED, turn_secret=secrets.token_urlsafe(32))
+        asked = wants | preferred.only(kind.translates - wants.stated)
+        run.redactor.add(asked.turn_secret or "")
+        with kind.start(host, place, asked) as server:
+            if not isinstance(server, RunningServer):
+                raise ServerError(f"{kind.name} has no mail, and is no target by itself")
+            target = replace(choice.prepare(server.target, host), on_secret=run.redactor.add)
+            if kind.name != Reference.name:
+                target = look_up(target, host)
+            yield Session(run, server, target, host, logs, choice, kind, wants)
+
+
+def loopback_place(state: Path, logs: Path) -> Place:
+    """Somewhere on this machine where nobody else is: an address of its own, on which ports are free."""
+    number = secrets.randbelow(1 << 24) | 0x000102  # not among the first few, which people use themselves
+    address = f"127.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+    return Place(address, state, logs)

@@ -1,156 +1,154 @@
-"""Devices in a lab, and which way went what they have for each other, by witnesses outside of them.
+"""One watch for calls and realtime data alike: everything that is counted while something happens in a lab.
 
-watch = Watch(lab, relay, hosts)
-watch.begin("joining")
-...
-watch.begin("established")
-table = swarm.exchange(50)
-path = watch.path("established", table)
+with lab.watch("media", Service.TURN, alice, bob) as seen:
+    ...
+path = seen.path(agents=client_counts)
+
+It counts at the edges of the devices and of the server, and asks the server's ledger where it keeps one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import logging
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from pathlib import Path as File
+from types import TracebackType
+from typing import Self
 
 from ..clients.control import Pair, ServiceLedger
-from ..clients.relay.client import RelayUrl
-from ..closing import Closing
 from ..evidence import egress, paths
 from ..evidence.edges import Edges
 from ..evidence.egress import Egress, Toward
 from ..evidence.flows import EdgeCounts
-from ..evidence.parties import Device, Parties, Service
-from ..evidence.paths import Path
-from ..network.lab import LabHost
-from ..realtime.table import LAYOUT, TruthTable
+from ..evidence.parties import Parties
+from ..evidence.paths import ClientCounts
+from ..evidence.verdicts import Path
 from ..waiting import WaitTimeout
-from .lab import STUN_PORT, LabSession
 
-__all__ = ["NAT_TRIAL", "QAD_PORT", "RELAY", "Watch"]
+__all__ = ["Traffic", "Watch"]
 
-RELAY = "relay"
-QAD_PORT = 7842
-"""UDP, where iroh 0.35 asks the relay's host for its address as well; nobody answers there."""
-NAT_TRIAL = Service("trial of the NAT", frozenset({"203.0.113.1"}), udp=frozenset({12345}))
-"""iroh's net report sends one packet to an address for documentation, which nobody has, to open the NAT."""
-SETTLE_WITHIN = 2.0
+log = logging.getLogger(__name__)
+
+SETTLE_WITHIN = 10.0
 READINGS = 3
 """At most, until nothing has passed while the ledger was read."""
 
+Reading = tuple[Mapping[str, EdgeCounts], ServiceLedger | None]
+NOTHING_READ: Reading = ({}, None)
 Traffic = dict[str, dict[str, dict[str, int]]]
 """Device -> other end -> `sent` and `received`, in bytes behind the IP header."""
 
 
-class Watch(Closing):
-    """What is counted between some devices of a lab and all that they talk to."""
+class Watch:
+    """Counts of one phase, between some devices and all that they talk to. It begins and ends with the block."""
 
     def __init__(
-        self, lab: LabSession, relay: RelayUrl, hosts: Iterable[LabHost], capture: File | None = None
+        self,
+        phase: str,
+        parties: Callable[[], Parties],
+        edges: Edges,
+        *,
+        server: str,
+        ledger: Callable[[], ServiceLedger | None],
+        settle_within: float = SETTLE_WITHIN,
     ) -> None:
-        """Counts from now on. `relay`: the one that METADATA offers."""
-        self._lab = lab
-        hosts = tuple(hosts)
-        self._ledgers: dict[str, ServiceLedger] = {}
-        self.parties = Parties(
-            tuple(Device.at(host) for host in hosts),
-            (Service(RELAY, frozenset({relay.host}), frozenset({relay.port})),),
-            (*_services(lab, relay), NAT_TRIAL),
-        )
-        self._edges = Edges(hosts, capture)
+        """`parties`: who is who, asked again at the end; `server`: name of the server's host among the edges."""
+        self.phase = phase
+        self._parties = parties
+        self._edges = edges
+        self._server = server
+        self._ledger = ledger
+        self._settle_within = settle_within
+        self._before = self._after = NOTHING_READ
 
-    def moved(self, host: LabHost) -> None:
-        """A host has other addresses now; its packets may bear the earlier ones as well."""
-        self._edges.follow(host)
-        devices = tuple(
-            Device.at(host, moved_from=each) if each.name == host.name else each
-            for each in self.parties.devices
-        )
-        self.parties = replace(self.parties, devices=devices)
+    def __enter__(self) -> Self:
+        self._before = self._read()
+        return self
 
-    def begin(self, phase: str, *, within: float = SETTLE_WITHIN) -> None:
-        """Start a phase, as soon as nothing is on its way, or after `within` seconds.
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._after = self._read()
 
-        In a swarm with a device that is cut off it may never be: what it does to the counts is seen by comparing them.
-        """
-        for _ in range(READINGS):
-            calm = self._settles(within)
-            before = self._edges.frames()
-            ledger = self._ledger()
-            if not calm or self._edges.frames() == before:
-                break
-        self._ledgers[phase] = ledger
-        self._edges.begin(phase)
+    @property
+    def parties(self) -> Parties:
+        """The devices that it is about, and everything that the target offers to them."""
+        return self._parties()
 
-    def end(self, *, within: float = SETTLE_WITHIN) -> None:
-        """End the phase, as `begin` of the next one does as well."""
-        [*_, phase] = self._ledgers
-        self.begin(f"after {phase}", within=within)
+    @property
+    def edges(self) -> dict[str, EdgeCounts]:
+        """Counts of the phase at the edges of the devices and of the server, by name of the host."""
+        before, after = self._before[0], self._after[0]
+        return {name: counts - before.get(name, EdgeCounts()) for name, counts in after.items()}
 
-    def path(self, phase: str, table: TruthTable | None = None, *, apart: Collection[str] = ()) -> Path:
-        """The way of a phase that is over. `table`: what arrived in it.
+    def path_of_call(
+        self, agents: Mapping[str, ClientCounts] | None, *, lost: Mapping[str, int] | None = None
+    ) -> Path:
+        """The way of a call of two devices. `agents`, `lost`: see `paths.of_call`."""
+        parties, edges = self.parties, self.edges
+        before, after = self._before[1], self._after[1]
+        carried = None if after is None else paths.turn_carried(after, parties, before)
+        server = edges.pop(self._server, None)
+        return paths.of_call(edges, parties, agents, carried, server=server, lost=lost, phase=self.phase)
+
+    def path_of_realtime(self, arrived: int | None = None, *, apart: Collection[str] = ()) -> Path:
+        """The way of realtime data. `arrived`: bytes of the messages that apps got, where that is known.
 
         `apart`: devices that it is not about, because the lab took away what the relay had for them.
         """
-        among = replace(
-            self.parties, devices=tuple(each for each in self.parties.devices if each.name not in apart)
-        )
-        arrived = None
-        if table is not None:
-            arrived = LAYOUT.size * sum(row.delivered for row in table.without(*apart).directions)
-        carried = paths.transferred(self._ledgers[self._after(phase)], among, self._ledgers[phase])
-        return paths.of_realtime(self._edges.phase(phase), among, arrived, carried, phase=phase)
+        everybody, edges = self.parties, self.edges
+        devices = tuple(each for each in everybody.devices if each.name not in apart)
+        among = replace(everybody, devices=devices)
+        before, after = self._before[1], self._after[1]
+        carried = None if after is None else paths.transferred(after, among, before)
+        server = edges.pop(self._server, None) if not apart else None
+        edges.pop(self._server, None)
+        return paths.of_realtime(edges, among, arrived, carried, server=server, phase=self.phase)
 
-    def traffic(self, phase: str) -> Traffic:
-        """Who had how much for whom in a phase that is over."""
-        edges = self._edges.phase(phase)
-        return {device.name: _traffic(edges[device.name], self.parties) for device in self.parties.devices}
-
-    def relayed(self, phase: str, source: str, destination: str) -> Pair:
-        """What the relay forwarded from one node ID to another in a phase that is over."""
-        before, after = (
-            self._ledgers[each].pair(source, destination) for each in (phase, self._after(phase))
-        )
+    def relayed(self, source: str, destination: str) -> Pair | None:
+        """Frames that the relay's ledger has from one node ID to another; None without a ledger."""
+        before, after = self._before[1], self._after[1]
+        if before is None or after is None:
+            return None
+        then, now = before.pair(source, destination), after.pair(source, destination)
         return replace(
-            after,
-            frames=after.frames - before.frames,
-            bytes=after.bytes - before.bytes,
-            frames_dropped=after.frames_dropped - before.frames_dropped,
+            now,
+            frames=now.frames - then.frames,
+            bytes=now.bytes - then.bytes,
+            frames_dropped=now.frames_dropped - then.frames_dropped,
         )
 
-    def egress(self) -> Egress:
-        """Where the devices went since the watch began."""
-        return egress.of_edges(self._edges.now(), self.parties, devices=Toward.ALL)
+    def traffic(self) -> Traffic:
+        """Bytes between each device and each other end."""
+        edges, parties = self.edges, self.parties
+        return {device.name: _traffic(edges[device.name], parties) for device in parties.devices}
 
-    def close(self) -> None:
-        """A second call does nothing."""
-        self._edges.close()
+    def egress(self, toward: Toward) -> Egress:
+        """Where the devices went in this phase."""
+        return egress.of_edges(self.edges, self.parties, devices=toward)
 
-    def _after(self, phase: str) -> str:
-        begun = list(self._ledgers)
-        return begun[begun.index(phase) + 1]
+    def _read(self) -> Reading:
+        """Edges and ledger as of one moment, at which nothing is on its way.
 
-    def _settles(self, within: float) -> bool:
+        Where devices never rest it is any moment: how that falsifies the counts is seen by comparing them.
+        """
+        names = [*(device.name for device in self.parties.devices), self._server]
+        own = names[:-1]
+        for _ in range(READINGS):
+            calm = self._settles(own)
+            before = self._edges.frames(own)
+            ledger = self._ledger()
+            if not calm or self._edges.frames(own) == before:
+                break
+        return self._edges.now(names), ledger
+
+    def _settles(self, names: Collection[str]) -> bool:
         try:
-            self._edges.settle(within=within)
-        except WaitTimeout:
+            self._edges.settle(within=self._settle_within, names=names)
+        except WaitTimeout as error:
+            log.info("%s: %s", self.phase, error)
             return False
         return True
-
-    def _ledger(self) -> ServiceLedger:
-        assert self._lab.target.control is not None
-        return self._lab.target.control.ledger().iroh_relay
-
-
-def _services(lab: LabSession, relay: RelayUrl) -> Iterable[Service]:
-    """What the target offers besides its relay."""
-    own, on_443 = lab.target, lab.target_443
-    ports = {own.imaps, own.imap, own.submissions, own.submission, own.https}
-    yield Service("mail", frozenset({own.host}), frozenset(ports))
-    elsewhere = {host for host in (on_443.imap_host, on_443.smtp_host) if host is not None}
-    yield Service("mail on 443", frozenset(elsewhere), frozenset({on_443.imaps, on_443.submissions}))
-    yield Service("address discovery", frozenset({relay.host}), udp=frozenset({STUN_PORT, QAD_PORT}))
 
 
 def _traffic(edge: EdgeCounts, parties: Parties) -> dict[str, dict[str, int]]:

@@ -19,7 +19,7 @@ from ..evidence.artefacts import keep
 from ..evidence.edges import Edges
 from ..evidence.egress import Egress, Toward
 from ..evidence.parties import Device as Resident
-from ..evidence.parties import Parties, Service
+from ..evidence.parties import Parties, Site
 from ..network.lab import LabHost
 from ..network.probe import self_test
 from ..network.profiles import Profile
@@ -48,8 +48,8 @@ class Callers:
     hosts: Mapping[str, LabHost]
     devices: Mapping[str, Device]
     servers: Servers
-    relays: tuple[Service, ...]
-    others: tuple[Service, ...]
+    relays: tuple[Site, ...]
+    others: tuple[Site, ...]
     turns: tuple[str, int]
     """Where METADATA says that TURN is over TLS."""
 
@@ -123,7 +123,7 @@ def try_call(
                 with machine_too_slow():
                     talked = call.talk(seconds)
                 call.hang_up(within=CALL_WITHIN)
-                agents = paths.said({side.name: side.agent.stats() for side in call.sides})
+                agents = paths.client_counts({side.name: side.agent.stats() for side in call.sides})
         edges.settle(within=SETTLE_WITHIN)
         counted = edges.phase(PHASE)
     ledger = paths.turn_carried(turn_ledger_of(target), everybody, known)
@@ -138,19 +138,19 @@ def try_call(
     )
 
 
-def _services(session: LabSession) -> tuple[tuple[Service, ...], tuple[Service, ...], tuple[str, int]]:
+def _services(session: LabSession) -> tuple[tuple[Site, ...], tuple[Site, ...], tuple[str, int]]:
     """What the server offers: those that relay calls, the others, and where TURN is over TLS."""
     target, at_443 = session.target, session.target_443
     secure = offered_turn(target, session.server, TURNS_KEY)
     relay = offered(target, session.server).iroh_relay
     own = frozenset({session.server.address})
     relays = (
-        Service("turn", own, frozenset(each.port for each in target.turn if each.transport != "udp"), None),
-        Service("turn", frozenset({secure.host}), frozenset({secure.port})),
+        Site("turn", own, frozenset(each.port for each in target.turn if each.transport != "udp"), None),
+        Site("turn", frozenset({secure.host}), frozenset({secure.port})),
     )
     others = (
-        Service("mail", own, frozenset({target.imaps, target.submissions, target.https})),
-        Service("mail", frozenset(filter(None, (at_443.imap_host, at_443.smtp_host))), frozenset({HTTPS})),
-        Service("iroh relay", frozenset({relay.host}), frozenset({relay.port}), frozenset({STUN_PORT})),
+        Site("mail", own, frozenset({target.imaps, target.submissions, target.https})),
+        Site("mail", frozenset(filter(None, (at_443.imap_host, at_443.smtp_host))), frozenset({HTTPS})),
+        Site("iroh relay", frozenset({relay.host}), frozenset({relay.port}), frozenset({STUN_PORT})),
     )
     return relays, others, (secure.host, secure.port)

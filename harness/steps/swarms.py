@@ -1,42 +1,33 @@
-"""A swarm in a lab: devices in their networks, befriended and joined, watched from outside."""
+"""Swarms in a lab: devices in their networks, befriended and joined, and watched from outside."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ..checks.discovery import offered_to_cores
-from ..clients.core.core import befriend
+from ..clients.core.core import SendFailed, befriend
 from ..clients.device import Device
-from ..clients.relay.client import RelayUrl
 from ..evidence.artefacts import keep
 from ..evidence.verdicts import Path, Verdict
 from ..network.lab import LabHost
-from ..network.probe import self_test
 from ..network.profiles import Profile
 from ..network.punching import can_go_direct
 from ..realtime.swarm import Swarm, join
-from ..realtime.table import TruthTable
-from ..stage.lab import LabSession
+from ..realtime.table import LAYOUT, TruthTable
+from ..stage.lab import LabStage, People
+from ..stage.outcome import Outcome
 from ..stage.watch import Watch
-from .outcome import Outcome
+from ..target import Service
 
-__all__ = [
-    "LabSwarm",
-    "expect_proven",
-    "expected_way",
-    "lab_swarm",
-    "measured",
-    "offered_in_lab",
-]
+__all__ = ["LabSwarm", "expect_proven", "expected_way", "lab_swarm", "measured"]
 
 progress = logging.getLogger("harness.progress")
 
-JOIN_WITHIN = 20.0
-"""Seconds for two devices; a second is usual."""
+JOIN_WITHIN_EACH = 10.0
+"""Seconds for each device of a swarm; ten have come together in 13."""
 CALM_WITHIN = 20.0
 """Seconds until a swarm is quiet that has come together: ten devices have sent each other thousands of messages."""
 PROVEN = frozenset({Verdict.DIRECT, Verdict.RELAYED, Verdict.MIXED})
@@ -44,38 +35,37 @@ PROVEN = frozenset({Verdict.DIRECT, Verdict.RELAYED, Verdict.MIXED})
 
 @dataclass(frozen=True)
 class LabSwarm:
-    """Devices that hear each other, and their witnesses."""
+    """Devices that hear each other, and who counts what they send."""
 
-    lab: LabSession
-    devices: tuple[Device, ...]
+    people: People
     swarm: Swarm
-    watch: Watch
+    joining: Path
+    """The way of phase `joining`, in which they came together."""
     outcome: Outcome
 
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        return tuple(self.people)
+
     def host(self, device: Device) -> LabHost:
-        """Where it lives."""
-        assert isinstance(device.host, LabHost)
-        return device.host
+        """The machine that a device lives on."""
+        return self.people.host(device)
 
     def exchange(
         self, phase: str, count: int, *, apart: Sequence[Device] = (), within: float = 30.0
-    ) -> tuple[TruthTable, Path]:
-        """A phase in which everyone sends: what arrived, and which way it took.
+    ) -> tuple[TruthTable, Path, Watch]:
+        """A phase in which everyone sends: the messages that arrived, their way, and everything that was counted.
 
         `apart`: those of whom nothing is expected, see `Swarm.exchange`.
         """
-        self.watch.begin(phase)
-        table = self.swarm.exchange(count, apart=apart, within=within)
-        self.watch.end()
-        path = self.watch.path(phase, table, apart=[device.name for device in apart])
+        with self.people.watch(phase, Service.IROH_RELAY, *self.people, settle_within=CALM_WITHIN) as seen:
+            table = self.swarm.exchange(count, apart=apart, within=within)
+        names = [device.name for device in apart]
+        arrived = LAYOUT.size * sum(row.delivered for row in table.without(*names).directions)
+        path = seen.path_of_realtime(arrived, apart=names)
         name = f"{'-'.join(device.name for device in self.devices)} {phase}"
-        self.outcome.evidence += keep(path, self.watch.parties, self.lab.logs, name)
-        return table, path
-
-    def expect_nothing_else_contacted(self) -> None:
-        """The devices dealt with the target's services and with each other."""
-        went = self.watch.egress()
-        self.outcome.expect(went, f"devices went where they should not: {went}")
+        self.outcome.evidence += keep(path, seen.parties, self.people.lab.logs, name)
+        return table, path, seen
 
 
 def expected_way(one: Profile, other: Profile) -> Verdict:
@@ -83,43 +73,23 @@ def expected_way(one: Profile, other: Profile) -> Verdict:
     return Verdict.DIRECT if can_go_direct(one, other) else Verdict.RELAYED
 
 
-def offered_in_lab(lab: LabSession) -> RelayUrl:
-    """The relay of the lab's server. Raises `PromiseBroken` before any core starts; see `offered_to_cores`."""
-    return offered_to_cores(lab.target, lab.server).iroh_relay
-
-
 @contextmanager
 def lab_swarm(
-    outcome: Outcome, lab: LabSession, places: Mapping[str, Profile], *, within: float = JOIN_WITHIN
+    outcome: Outcome, lab: LabStage, *, what: str = "realtime does not work", **places: Profile
 ) -> Iterator[LabSwarm]:
     """Devices by name, each in a network of its own of that kind, in one swarm; phase `joining` is behind them.
 
-    Raises `WaitTimeout` and `SendFailed` where they do not come together.
+    Devices that do not come together are a failure of the target: `what` says in which words.
     """
-    for profile in dict.fromkeys(places.values()):
-        self_test(profile)
-    relay = offered_in_lab(lab)
-    hosts = {name: lab.lab.device(name, profile) for name, profile in places.items()}
-    by_443 = [name for name, profile in places.items() if profile.only_443]
-    devices: tuple[Device, ...] = ()
-    capture = lab.logs / f"{'-'.join(places)}.pcapng"
-    try:
-        with (
-            Watch(lab, relay, hosts.values(), capture) as watch,
-            lab.devices(hosts, by_443=by_443) as devices,
-        ):
-            outcome.clients |= {device.name: device.description for device in devices}
-            first, *others = devices
-            for other in others:
-                befriend(first.account, other.account)
-            watch.begin("joining")
-            swarm = join(*devices, within=within)
-            watch.end(within=CALM_WITHIN)
-            who = ", ".join(f"{name} ({profile.name})" for name, profile in places.items())
-            progress.info("%s hear each other, through the relay %s", who, relay)
-            yield LabSwarm(lab, devices, swarm, watch, outcome)
-    finally:
-        outcome.evidence += [capture, *(file for device in devices for file in device.log_files)]
+    with lab.people(**places) as people, outcome.expect_to_arrive(SendFailed, what=what):
+        first, *others = people
+        for other in others:
+            befriend(first.account, other.account)
+        with people.watch("joining", Service.IROH_RELAY, settle_within=CALM_WITHIN) as seen:
+            swarm = join(*people, within=JOIN_WITHIN_EACH * len(places))
+        who = ", ".join(f"{name} ({profile.name})" for name, profile in places.items())
+        progress.info("%s hear each other, through the relay %s", who, people.offers.relay)
+        yield LabSwarm(people, swarm, seen.path_of_realtime(), outcome)
 
 
 def expect_proven(outcome: Outcome, path: Path) -> None:

@@ -1,34 +1,57 @@
-"""Two clients of one TURN server send each other datagrams, and every one is accounted for."""
+"""Two clients of the target's TURN server send each other datagrams, and every one is accounted for."""
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
-from ..clients.turn.client import Allocation, Received, TurnClient, TurnError
+from ..calls.servers import TurnOffer
+from ..clients.turn.client import Allocation, Received, TurnClient, TurnCredentials, TurnError, TurnRefused
 from ..clients.turn.ledger import NOTHING, Count
 from ..clients.turn.messages import Address
-from ..target import Target
+from ..hosts import MissingCapability
+from ..report.observations import Measured
+from ..stage.offers import belongs_to
+from ..stage.outcome import Outcome, PromiseBroken
+from ..stage.stage import Stage
+from ..target import Service, Target
+from ..urls import TurnUrl
 from ..waiting import Deadline, WaitTimeout
-from .outcome import Outcome, turn_ledger
 
-__all__ = ["Peer", "allocated", "exchange", "waiting_payloads", "written"]
+__all__ = [
+    "FIRST_CHANNEL",
+    "LONGEST_WAIT",
+    "OwnTurn",
+    "Peer",
+    "allocated",
+    "exchange",
+    "expiry_of",
+    "refusal_of",
+    "waiting_payloads",
+    "written",
+]
 
+WITHIN = 5.0
+"""Seconds for one answer of a TURN server."""
 FIRST_BYTES = {"stun": 0x01, "dtls": 0x16, "rtp": 0x80, "other": 0xFF}
-"""What the payloads of a call begin with (RFC 7983), by the words of the ledger."""
+"""First bytes of the payloads of a call (RFC 7983), by the words of the ledger."""
 SIZES = (2, 21, 172, 1200)
-"""Bytes: the smallest that we can tell apart, a check of connectivity, 20 ms of audio, a full packet of video."""
+"""Bytes: the smallest that we can tell apart, a connectivity check, 20 ms of audio, a full packet of video."""
 ROUNDS = 3
 FIRST_CHANNEL = 0x4000
 STRAGGLERS_WITHIN = 2.0
 """Seconds for datagrams that a later one has overtaken."""
+LONGEST_WAIT = 60.0
+"""Seconds that a check waits for credentials to expire."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A client and what it has allocated."""
+    """A client with its allocation."""
 
     client: TurnClient
     allocation: Allocation
@@ -46,15 +69,82 @@ def allocated(client: TurnClient) -> Iterator[Peer]:
         try:
             yield peer
         finally:
-            with contextlib.suppress(
-                TurnError, WaitTimeout
-            ):  # the server may be the reason why we are leaving
+            # The server may be the reason why we are leaving.
+            with contextlib.suppress(TurnError, WaitTimeout):
                 client.refresh(0)
 
 
-def exchange(outcome: Outcome, target: Target, first: Peer, second: Peer) -> None:
+@dataclass(frozen=True)
+class OwnTurn:
+    """The target's TURN server, as METADATA offers it, for our own clients."""
+
+    stage: Stage
+    offer: TurnOffer
+
+    @classmethod
+    def of(cls, stage: Stage) -> Self:
+        """Raises `PromiseBroken` for a missing, unusable or foreign value."""
+        return cls(stage, stage.own_turn())
+
+    @property
+    def url(self) -> TurnUrl:
+        """Over UDP, as Delta Chat clients use it."""
+        return TurnUrl("udp", self.offer.host, self.offer.port)
+
+    def client(self, *, url: TurnUrl | None = None, credentials: TurnCredentials | None = None) -> TurnClient:
+        """A client with the offered credentials, or others; `url`: another listener."""
+        url = url or self.url
+        tls = self.stage.target.ssl_context() if url.transport == "tls" else None
+        return TurnClient(self.stage.host, url, credentials or self.offer.credentials, tls=tls, within=WITHIN)
+
+    def allocate(self, credentials: TurnCredentials | None = None) -> None:
+        """Get an allocation and end it. Raises `TurnRefused` and its like, and `PromiseBroken` as `peers` does."""
+        with allocated(self.client(credentials=credentials)) as peer:
+            self._expect_own_address(peer)
+
+    @contextlib.contextmanager
+    def peers(self, url: TurnUrl | None = None) -> Iterator[tuple[Peer, Peer]]:
+        """Two clients with allocations. Raises `PromiseBroken` for a relayed transport address that is not the
+        target's own; nothing is sent to any other."""
+        with allocated(self.client(url=url)) as first, allocated(self.client(url=url)) as second:
+            self._expect_own_address(first)
+            self._expect_own_address(second)
+            yield first, second
+
+    def _expect_own_address(self, peer: Peer) -> None:
+        target = self.stage.target
+        if not belongs_to(target, peer.relayed[0], self.stage.host):
+            raise PromiseBroken(
+                f"TURN tells clients the relayed address {written(peer.relayed)}, "
+                f"which is no address of {target.host} ({target.domain})"
+            )
+
+
+def refusal_of(request: Callable[[], object]) -> TurnRefused | None:
+    """The error answer to a request; None for success."""
+    try:
+        request()
+    except TurnRefused as refusal:
+        return refusal
+    return None
+
+
+def expiry_of(offer: TurnOffer, target: Target) -> int:
+    """The unix second at which the credentials expire. Raises `MissingCapability` when nobody would wait for it."""
+    seconds = int(offer.username) - int(time.time())
+    if seconds > LONGEST_WAIT:
+        raise MissingCapability(
+            "short_turn_ttl",
+            f"the TURN credentials of {target.name} expire in {seconds} s, and this check waits for "
+            f"{LONGEST_WAIT:g} s at most (a server that we start is told to give shorter ones)",
+            heal=f"let the server give credentials for {LONGEST_WAIT:g} s",
+        )
+    return int(offer.username)
+
+
+def exchange(stage: Stage, first: Peer, second: Peer) -> None:
     """Send in both directions, first in Send indications, then over channels; then compare with the ledger."""
-    peers = (first, second)
+    outcome, peers = stage.outcome, (first, second)
     for mine, other in (peers, peers[::-1]):
         mine.client.permit(other.relayed[0])
     for mine, other in (peers, peers[::-1]):
@@ -69,17 +159,19 @@ def exchange(outcome: Outcome, target: Target, first: Peer, second: Peer) -> Non
             mine.client.send_on_channel(number, payload)
         if not _judge(outcome, mine, other, Received(b"", channel=2 * FIRST_CHANNEL + 1 - number)):
             return
-    _compare_with_ledger(outcome, target, first, second)
+    each_way = Measured(f"each_way_over_{first.client.server.transport}", 2 * len(_payloads()), "datagrams")
+    outcome.observe(each_way)
+    _compare_with_ledger(stage, first, second)
 
 
 def _payloads() -> list[bytes]:
-    """What is sent in each direction: every payload different from every other."""
+    """Payloads of one direction, every one different from every other."""
     kinds = [(first, size) for size in SIZES for first in FIRST_BYTES.values()] * ROUNDS
     return [bytes([first, number]).ljust(size, bytes([number])) for number, (first, size) in enumerate(kinds)]
 
 
 def _judge(outcome: Outcome, sender: Peer, receiver: Peer, like: Received) -> bool:
-    """Whether each payload arrives once, and from where it should: `like`, but for the data."""
+    """True when each payload arrives once, and from where it should: `like`, but for the data."""
     arrived = _receive_all(sender.client, receiver.client)
     way = "in Data indications" if like.channel is None else "over a channel"
     where = f"from {written(sender.relayed)} to {written(receiver.relayed)} {way} ({receiver.client.server})"
@@ -95,7 +187,7 @@ def _judge(outcome: Outcome, sender: Peer, receiver: Peer, like: Received) -> bo
 
 
 def _receive_all(sender: TurnClient, receiver: TurnClient) -> list[Received]:
-    """What arrives until all is there, or too late, and what the server had sent besides."""
+    """Everything that arrives until all is there, or too late, and the payloads that the server had sent besides."""
     sender.refresh()  # answered: the server has dealt with what came before
     arrived = waiting_payloads(receiver)
     missing = set(_payloads()) - {each.data for each in arrived}
@@ -108,7 +200,7 @@ def _receive_all(sender: TurnClient, receiver: TurnClient) -> list[Received]:
 
 
 def waiting_payloads(client: TurnClient) -> list[Received]:
-    """What the server has sent until now: its answer to a Refresh comes behind all that."""
+    """Payloads that the server has sent until now: its answer to a Refresh comes behind them."""
     client.refresh()
     waiting = []
     with contextlib.suppress(WaitTimeout):
@@ -118,7 +210,7 @@ def waiting_payloads(client: TurnClient) -> list[Received]:
 
 
 def _fault(arrived: Sequence[bytes]) -> str:
-    """What is wrong with what arrived; empty when it is what was sent."""
+    """How the datagrams that arrived differ from those that were sent; empty when they do not."""
     sent = _payloads()
     if not arrived:
         return f"none of {len(sent)} datagrams arrived"
@@ -130,11 +222,12 @@ def _fault(arrived: Sequence[bytes]) -> str:
     return ""
 
 
-def _compare_with_ledger(outcome: Outcome, target: Target, first: Peer, second: Peer) -> None:
+def _compare_with_ledger(stage: Stage, first: Peer, second: Peer) -> None:
     """Both clients have sent everything in both ways: the ledger has to say the same."""
-    ledger = turn_ledger(outcome, target, otherwise="only our own two clients were counted")
+    ledger = stage.ledger(Service.TURN, otherwise="only our own two clients were counted")
     if ledger is None:
         return
+    outcome = stage.outcome
     sent = _by_class(_payloads() * 2)
     for mine, other in ((first, second), (second, first)):
         found = ledger.allocation_of(written(mine.allocation.mapped), written(mine.relayed))
@@ -148,7 +241,6 @@ def _compare_with_ledger(outcome: Outcome, target: Target, first: Peer, second: 
                 f"the ledger of TURN counts {counted} {direction} the peer, the clients sent {sent}",
             )
         outcome.expect(not found.drops, f"the ledger of TURN says that it dropped {found.drops}")
-    outcome.measurements[f"datagrams_each_way_{first.client.server.transport}"] = 2 * len(_payloads())
 
 
 def _by_class(payloads: Sequence[bytes]) -> dict[str, Count]:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.clients.turn.client import TurnClient, TurnClosed, TurnCredentials, TurnUrl
+from harness.clients.turn.client import TurnClient, TurnClosed, TurnCredentials
 from harness.hosts import Host, LocalHost, end_process
+from harness.urls import TurnUrl
 from harness.waiting import WaitTimeout, wait_until
 
 from .scripted import Tls

@@ -19,7 +19,7 @@ from harness.clients.device import Device, devices_online
 from harness.clients.mail.imap import ImapClient, ImapRefused
 from harness.clients.mail.messages import encrypted_message
 from harness.clients.mail.smtp import SmtpClient
-from harness.clients.relay.client import RelayClient, RelayUrl
+from harness.clients.relay.client import RelayClient
 from harness.clients.relay.iroh_node import IrohNode, require_nodes
 from harness.clients.sockets import tcp_connections
 from harness.clients.turn.stun import probe
@@ -27,6 +27,7 @@ from harness.hosts import LocalHost, MissingCapability
 from harness.realtime.swarm import join
 from harness.servers.reference import ReferenceServer
 from harness.target import Target
+from harness.urls import RelayUrl
 from harness.waiting import wait_until
 
 IROH = "/shared/vendor/deltachat/irohrelay"
@@ -205,7 +206,7 @@ def test_services_restart_on_their_ports(tmp_path):
 HARNESS_THAT_IS_KILLED = """
 import os, signal, sys
 from pathlib import Path
-from harness.targets import ReferenceServer
+from harness.servers import ReferenceServer
 server = ReferenceServer(Path(sys.argv[1]) / "state", Path(sys.argv[1]) / "logs")
 os.kill(os.getpid(), signal.SIGKILL)
 """

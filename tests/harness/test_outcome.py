@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from harness.steps.outcome import Outcome, PromiseBroken, check, current_outcome, recording
 
 from harness.clients.core.eras import CoreUnsupported
 from harness.hosts import MissingCapability
 from harness.report.records import Verdict
-from harness.steps.outcome import Outcome, PromiseBroken, check, current_outcome, recording
 from harness.target import Target
 
 TARGET = Target(
@@ -46,7 +46,7 @@ def collect(outcome: Outcome) -> None:
         (PromiseBroken("no relay"), Verdict.FAILED),
         (MissingCapability("calls", "no aiortc", heal="pip install aiortc"), Verdict.SKIPPED),
         (CoreUnsupported("too old"), Verdict.UNSUPPORTED),
-        (ValueError("we crashed"), Verdict.ERROR),
+        (ValueError("we crashed"), Verdict.UNDECIDED),
     ],
 )
 def test_what_was_collected_before_an_exception_is_recorded(error, verdict):

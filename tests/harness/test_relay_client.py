@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from harness.clients.relay.client import Packet, RelayClient, RelayClosed, RelayError, RelayUrl, probe
+from harness.clients.relay.client import Packet, RelayClient, RelayClosed, RelayError, probe
 from harness.clients.relay.frames import (
     FrameDecoder,
     FrameError,
@@ -16,6 +16,7 @@ from harness.clients.relay.frames import (
     signed_message,
 )
 from harness.hosts import LocalHost, end_process
+from harness.urls import RelayUrl
 from harness.waiting import WaitTimeout, wait_until
 
 from .scripted import Peer, scripted_server

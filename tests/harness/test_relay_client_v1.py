@@ -8,10 +8,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from websockets.frames import Frame, Opcode
 from websockets.utils import accept_key
 
-from harness.clients.relay.client import Packet, RelayError, RelayUrl
+from harness.clients.relay.client import Packet, RelayError
 from harness.clients.relay.client_v1 import RelayClientV1, RelayDenied
 from harness.clients.relay.frames_v1 import FrameType, client_auth, datagram, message_to_sign, read_datagram
 from harness.hosts import LocalHost
+from harness.urls import RelayUrl
 from tests.harness.scripted import Peer, scripted_server
 
 VECTORS = json.loads((Path(__file__).parents[1] / "fixtures" / "iroh-relay.json").read_text())["vectors"]

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from harness.checks.catalogue import all_checks
+from harness.doors.catalogue import all_checks
 from harness.doors.cli import main
 
 
 def listed(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    """Names of the checks in the list: rooms begin in the first column, checks in the third."""
     assert main(["list", *words]) == 0
-    return [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    names, room = [], ""
+    for line in capsys.readouterr().out.splitlines():
+        if not line.startswith(" "):
+            room = line
+        elif line[2] != " ":
+            names.append(f"{room}.{line.split()[0]}")
+    return names
 
 
 def test_a_room_is_a_module_with_the_more_special_ones(capsys):
@@ -30,3 +37,11 @@ def test_rooms_add_up_and_patterns_narrow(capsys):
 def test_a_room_that_is_not_there_runs_nothing(capsys):
     assert main(["check", "--only", "nowhere"]) == 5
     assert "no check has such a name and room" in capsys.readouterr().out
+
+
+def test_a_list_fits_a_terminal_of_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(check.sentence.split()[0] in "".join(lines) for check in all_checks())

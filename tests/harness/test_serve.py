@@ -24,10 +24,11 @@ import pytest
 import segno
 
 from harness.clients.control import ControlClient, Event
-from harness.clients.relay.client import RelayClient, RelayUrl
+from harness.clients.relay.client import RelayClient
 from harness.hosts import LocalHost
 from harness.report.events import event_line
 from harness.servers.reference import ReferenceServer
+from harness.urls import RelayUrl
 from harness.waiting import wait_until
 from reference_server.addresses import claim_any_address
 

@@ -6,10 +6,10 @@ import pytest
 
 from harness.calls.servers import TurnOffer
 from harness.checks import turn
-from harness.clients.turn.client import TurnUrl
 from harness.hosts import LocalHost
 from harness.report.records import Verdict
 from harness.target import Target
+from harness.urls import TurnUrl
 
 from .coturn import coturn, needs_coturn
 

@@ -14,14 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.clients.turn.client import (
-    TurnClient,
-    TurnClosed,
-    TurnCredentials,
-    TurnError,
-    TurnRefused,
-    TurnUrl,
-)
+from harness.clients.turn.client import TurnClient, TurnClosed, TurnCredentials, TurnError, TurnRefused
 from harness.clients.turn.messages import (
     Attribute,
     ChannelData,
@@ -37,6 +30,7 @@ from harness.clients.turn.messages import (
     read_address,
 )
 from harness.hosts import LocalHost
+from harness.urls import TurnUrl
 from harness.waiting import WaitTimeout, wait_until
 
 from .coturn import REALM, SECRET, Coturn, coturn, needs_coturn

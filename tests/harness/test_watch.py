@@ -4,12 +4,12 @@ import socket
 
 import pytest
 
-from harness.clients.relay.client import RelayUrl
 from harness.evidence.verdicts import Verdict
 from harness.hosts import MissingCapability
 from harness.network import profiles
 from harness.stage.lab import open_lab
 from harness.stage.watch import Watch
+from harness.urls import RelayUrl
 
 STRANGER_PORT = 8443
 

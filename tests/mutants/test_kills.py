@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from harness.checks.catalogue import all_checks, run_check
-from harness.checks.realtime import two_devices_exchange_messages
+import harness
 from harness.clients.device import Device
+from harness.doors.catalogue import all_checks
+from harness.hosts import LocalHost
 from harness.network.preflight import preflight
+from harness.report.promises import PROMISES
 from harness.report.records import Verdict
 from harness.report.run import Run
-from harness.servers.reference import ReferenceServer
-from harness.stage.lab import LabSession
-from harness.stage.session import open_session
-from harness.steps.outcome import CHECKS
+from harness.servers.reference import Reference
+from harness.servers.server import Wants
+from harness.stage.check import CHECKS
+from harness.stage.session import loopback_place, open_session
 from mutants.registry import MUTANTS
 
 KILLS = [(mutant, kill) for mutant in MUTANTS.values() for kill in mutant.killed_by]
 
 
+def server(*command: str) -> Reference:
+    return Reference([sys.executable, "-m", *command])
+
+
 @pytest.mark.parametrize(("mutant", "kill"), KILLS, ids=[f"{m.name}-{k.check}" for m, k in KILLS])
 def test_the_named_check_kills_the_mutant(mutant, kill, tmp_path):
     preflight().require(*kill.needs)
-    command = [sys.executable, "-m", "mutants", mutant.name]
-    with open_session(Run(tmp_path / "run"), command=command) as session:
-        outcome = run_check(CHECKS[kill.check], session)
+    check = CHECKS[kill.check]
+    wants = Wants(services=check.services)
+    with open_session(Run(tmp_path / "run"), kind=server("mutants", mutant.name), wants=wants) as session:
+        outcome = check.run(session.stage(check.name))
     if outcome.verdict is Verdict.SKIPPED:
         pytest.skip(outcome.reason)
     assert outcome.verdict is Verdict.FAILED, outcome
@@ -44,6 +51,19 @@ def test_every_named_check_exists():
     assert {kill.check for _mutant, kill in KILLS} <= {check.name for check in all_checks()}
 
 
+def test_each_promise_is_proven_by_a_check_and_there_is_no_other():
+    proven = {promise for check in all_checks() for promise in check.requirements}
+    assert proven == set(PROMISES)
+    assert len(PROMISES) == 36
+
+
+def test_what_a_check_comes_after_is_a_check():
+    names = [check.name for check in all_checks()]
+    for check in all_checks():
+        assert set(check.after) <= set(names)
+        assert all(names.index(before) < names.index(check.name) for before in check.after), check.name
+
+
 @pytest.mark.parametrize("arguments", [[], ["no_such_mutant"]])
 def test_without_a_name_it_says_which_there_are(arguments):
     command = [sys.executable, "-m", "mutants", *arguments]
@@ -52,63 +72,48 @@ def test_without_a_name_it_says_which_there_are(arguments):
     assert all(name in found.stderr for name in MUTANTS)
 
 
-@pytest.mark.parametrize("name", ["irohrelay_missing", "irohrelay_foreign", "irohrelay_unusable"])
-def test_no_core_starts_without_an_offer_of_the_targets_own(name, tmp_path):
-    """Core would silently use public servers: the run must end before that."""
+@pytest.fixture
+def no_core(monkeypatch):
+    """Core would silently use public servers: whatever looks at METADATA must do so before one is started."""
 
-    def devices(names):
-        raise AssertionError(f"cores were started for {names}")
-
-    with open_session(Run(tmp_path / "run"), command=[sys.executable, "-m", "mutants", name]) as session:
-        outcome = two_devices_exchange_messages(session.target, session.host, devices)
-    assert outcome.verdict is Verdict.FAILED, outcome
-    assert "METADATA" in outcome.reason
-
-
-@pytest.mark.parametrize("name", [each for each in CHECKS if each.startswith("calls")])
-def test_no_core_starts_without_turn_of_the_targets_own(name, tmp_path, monkeypatch):
     def start(name, *_others, **_options):
         raise AssertionError(f"a core was started for {name}")
 
     monkeypatch.setattr(Device, "start", start)
-    command = [sys.executable, "-m", "mutants", "turn_foreign"]
-    with open_session(Run(tmp_path / "run"), command=command) as session:
-        outcome = run_check(CHECKS[name], session)
+
+
+GATES = [
+    ("irohrelay_missing", "realtime.two_devices_exchange_messages", "METADATA has no value for"),
+    ("irohrelay_foreign", "realtime.two_devices_exchange_messages", "offers the relay of somebody else"),
+    ("irohrelay_unusable", "realtime.two_devices_exchange_messages", "offers an unusable relay"),
+    ("turn_foreign", "calls.core_lists_the_offered_servers", "offers the TURN server of somebody else"),
+    ("irohrelay_foreign", "realtime_paths.two_devices_go_direct", "offers the relay of somebody else"),
+    ("turn_foreign", "calls_paths.calls_take_the_expected_path", "offers the TURN server of somebody else"),
+]
+"""The gate is one, in `Stage.people` and `LabStage.people`, which all checks use: a test for each of both is enough."""
+
+
+@pytest.mark.parametrize(("mutant", "name", "words"), GATES)
+def test_no_core_starts_without_services_of_the_targets_own(mutant, name, words, tmp_path, no_core):
+    with open_session(Run(tmp_path / "run"), kind=server("mutants", mutant)) as session:
+        outcome = CHECKS[name].run(session.stage(name))
     if outcome.verdict is Verdict.SKIPPED:
         pytest.skip(outcome.reason)
     assert outcome.verdict is Verdict.FAILED, outcome
-    assert "offers the TURN server of somebody else" in outcome.reason
+    assert words in outcome.reason
 
 
-@pytest.mark.parametrize(
-    "name", [each.name for each in all_checks() if "labs" in inspect.signature(each.run).parameters]
-)
-def test_nothing_starts_in_a_lab_whose_relay_is_somebody_elses(name, tmp_path, monkeypatch):
-    """Neither a core nor an agent: the records of METADATA are judged before."""
-
-    def devices(*_arguments, **_options):
-        raise AssertionError("devices were started")
-
-    monkeypatch.setattr(LabSession, "devices", devices)
-    command = [sys.executable, "-m", "mutants", "irohrelay_foreign"]
-    with open_session(Run(tmp_path / "run"), command=command) as session:
-        outcome = run_check(CHECKS[name], session)
-    if outcome.verdict is Verdict.SKIPPED:
-        pytest.skip(outcome.reason)
-    assert outcome.verdict is Verdict.FAILED, outcome
-    assert "offers the relay of somebody else" in outcome.reason
-
-
-def told_at_start(directory, command):
-    """What the harness is told when a server starts."""
-    with ReferenceServer(directory / "state", directory / "logs", command=command) as server:
-        said = repr(server.endpoints).replace(str(directory), "")
-        return said, (tuple(server.endpoints), server.target.name, server.target.capabilities)
+def told_at_start(directory, *command):
+    """Everything that the harness is told when a server starts."""
+    place = loopback_place(directory / "state", directory / "logs")
+    with server(*command).start(LocalHost(), place, Wants()) as running:
+        said = (place.logs / "reference.stdout.log").read_text().replace(str(directory), "")
+        return said, (running.target.name, running.capabilities, set(running.programs))
 
 
 @pytest.fixture(scope="module")
 def clean_shape(tmp_path_factory):
-    _, shape = told_at_start(tmp_path_factory.mktemp("clean"), [sys.executable, "-m", "reference_server"])
+    _, shape = told_at_start(tmp_path_factory.mktemp("clean"), "reference_server")
     return shape
 
 
@@ -120,6 +125,17 @@ LOOKS = [
 
 @pytest.mark.parametrize("name", LOOKS)
 def test_a_mutant_looks_like_the_clean_server(name, clean_shape, tmp_path_factory):
-    said, shape = told_at_start(tmp_path_factory.mktemp("server"), [sys.executable, "-m", "mutants", name])
+    said, shape = told_at_start(tmp_path_factory.mktemp("server"), "mutants", name)
     assert name not in said
     assert shape == clean_shape
+
+
+def test_only_the_stage_starts_devices():
+    """A check that started one by itself would pass by the gate."""
+    package = Path(harness.__file__).parent
+    starters = {
+        str(file.relative_to(package))
+        for file in package.rglob("*.py")
+        if "devices_online" in (text := file.read_text()) or "Device.start(" in text
+    }
+    assert starters == {"clients/device.py", "stage/stage.py", "stage/lab.py"}

@@ -7,8 +7,8 @@ import os
 from dataclasses import replace
 
 import pytest
-
 from harness.checks.catalogue import all_checks
+
 from harness.doors.cli import main
 from harness.doors.mutants import RIGHT_SERVER, Cell, Row, declared_mutants, judge, render
 from harness.report.records import Verdict
@@ -29,10 +29,10 @@ def test_the_harness_learns_of_every_mutant_from_the_program():
     "cell",
     [
         replace(KILLED, verdict=Verdict.PASSED, reason=""),
-        replace(KILLED, verdict=Verdict.ERROR),
+        replace(KILLED, verdict=Verdict.UNDECIDED),
         replace(KILLED, reason="something else went wrong"),
         replace(KILLED, mutant=RIGHT_SERVER, declared=None),
-        replace(KILLED, mutant=RIGHT_SERVER, declared=None, verdict=Verdict.ERROR),
+        replace(KILLED, mutant=RIGHT_SERVER, declared=None, verdict=Verdict.UNDECIDED),
     ],
 )
 def test_a_kill_that_is_none_and_a_failure_of_the_right_server_are_faults(cell):

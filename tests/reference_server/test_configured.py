@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.clients.relay.client import RelayClient, RelayUrl
+from harness.clients.relay.client import RelayClient
 from harness.clients.turn.stun import probe
 from harness.hosts import LocalHost
+from harness.urls import RelayUrl
 from reference_server.addresses import STUN_PORT, free_ports
 from reference_server.tls import issue_development_certificate
 

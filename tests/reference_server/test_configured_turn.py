@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from harness.clients.turn.client import TurnClient, TurnCredentials, TurnUrl
+from harness.clients.turn.client import TurnClient, TurnCredentials
 from harness.clients.turn.stun import probe
 from harness.hosts import LocalHost
+from harness.urls import TurnUrl
 from reference_server.addresses import STUN_PORT, free_ports
 from reference_server.tls import issue_development_certificate
 

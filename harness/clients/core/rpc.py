@@ -20,6 +20,7 @@ from typing import Any
 
 from deltachat_rpc_client.rpc import Rpc, RpcMethod
 
+from ...errors import plain
 from ...hosts import Host, end_process
 from ...waiting import WaitTimeout
 from .eras import Era, era_of
@@ -95,7 +96,7 @@ class CoreRpc(Rpc):
                     process_group=0,  # Ctrl-C in the terminal is for the harness, which then closes its cores
                 )
         except OSError as error:
-            raise CoreError(f"{self.rpc_server_path} does not start: {error}") from error
+            raise CoreError(f"{self.rpc_server_path} does not start: {plain(error)}") from error
         self.id_iterator = itertools.count(start=1)
         self.event_queues = {}
         self.request_results = {}

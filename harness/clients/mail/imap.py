@@ -16,6 +16,7 @@ from typing import Literal
 
 from ...accounts import Credentials
 from ...closing import Closing
+from ...errors import plain
 from ...hosts import Host
 from ...target import Target
 from ...waiting import Deadline, WaitTimeout
@@ -70,7 +71,7 @@ class ImapClient(Closing):
         try:
             self._session = _Session(host, target, within)
         except (OSError, imaplib.IMAP4.error) as error:
-            raise ImapError(f"no IMAP at {target.host}:{target.imaps}: {error}") from error
+            raise ImapError(f"no IMAP at {target.host}:{target.imaps}: {plain(error)}") from error
         self._stream = self._session.stream
 
     def capabilities(self) -> frozenset[str]:
@@ -80,7 +81,7 @@ class ImapClient(Closing):
         return frozenset(
             word.decode("ascii", "replace").upper()
             for line in lines
-            if line[1:2] == [b"CAPABILITY"]
+            if [word.upper() for word in line[1:2]] == [b"CAPABILITY"]
             for word in line[2:]
         )
 
@@ -89,9 +90,9 @@ class ImapClient(Closing):
         try:
             self._session.login(credentials.address, credentials.password)
         except imaplib.IMAP4.abort as error:
-            raise ImapError(f"the connection broke during LOGIN: {error}") from error
+            raise ImapError(f"the connection broke during LOGIN: {plain(error)}") from error
         except imaplib.IMAP4.error as error:
-            raise ImapRefused("LOGIN", Answer("NO", str(error), ())) from error
+            raise ImapRefused("LOGIN", Answer("NO", plain(error), ())) from error
 
     def get_metadata(
         self, *keys: str, form: Literal["single", "list"] = "list", mailbox: str = ""
@@ -117,7 +118,7 @@ class ImapClient(Closing):
         try:
             status, [count] = self._session.select(f'"{mailbox}"')
         except imaplib.IMAP4.error as error:
-            raise ImapError(f"SELECT failed: {error}") from error
+            raise ImapError(f"SELECT failed: {plain(error)}") from error
         if status != "OK":
             raise ImapRefused("SELECT", Answer(status, repr(count), ()))
         return int(count or 0)
@@ -137,7 +138,7 @@ class ImapClient(Closing):
         try:
             status, parts = self._session.uid("FETCH", "1:*", "(UID BODY.PEEK[])")
         except imaplib.IMAP4.error as error:
-            raise ImapError(f"FETCH failed: {error}") from error
+            raise ImapError(f"FETCH failed: {plain(error)}") from error
         if status != "OK":
             raise ImapRefused("FETCH", Answer(status, repr(parts), ()))
         messages = []
@@ -234,7 +235,7 @@ class _Stream:
         try:
             self._connection.sendall(data)
         except OSError as error:
-            raise ImapError(f"the server took no more data: {error}") from error
+            raise ImapError(f"the server took no more data: {plain(error)}") from error
 
     def response(self, what: str, deadline: Deadline) -> bytes:
         """One whole response: lines, and the literals that they announce."""
@@ -276,7 +277,7 @@ class _Stream:
         except TimeoutError:
             raise WaitTimeout(what, deadline.within) from None
         except OSError as error:
-            raise ImapError(f"the connection broke while we waited for {what}: {error}") from error
+            raise ImapError(f"the connection broke while we waited for {what}: {plain(error)}") from error
         if not data:
             raise ImapError(f"the server closed the connection while we waited for {what}")
         self._buffer += data

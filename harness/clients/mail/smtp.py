@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ...accounts import Credentials
 from ...closing import Closing
+from ...errors import plain
 from ...hosts import Host
 from ...target import Target
 
@@ -52,7 +53,7 @@ class SmtpClient(Closing):
                 self._session.starttls(context=target.ssl_context())
             self._session.ehlo()
         except (OSError, smtplib.SMTPException) as error:
-            raise SmtpError(f"no SMTP at {target.host}:{port}: {error}") from error
+            raise SmtpError(f"no SMTP at {target.host}:{port}: {plain(error)}") from error
 
     def login(self, credentials: Credentials) -> None:
         """Log in; the first log-in creates the account. Raises `SmtpRefused`."""
@@ -63,7 +64,7 @@ class SmtpClient(Closing):
                 f"the log-in was refused: {error.smtp_code} {_text(error.smtp_error)}"
             ) from error
         except (OSError, smtplib.SMTPException) as error:
-            raise SmtpError(f"the log-in failed: {error}") from error
+            raise SmtpError(f"the log-in failed: {plain(error)}") from error
 
     def submit(self, sender: str, recipients: Iterable[str], message: bytes) -> Reply:
         """Offer one mail: the reply to DATA, or the first refusal on the way there."""
@@ -72,7 +73,7 @@ class SmtpClient(Closing):
             if not reply.accepted:
                 self._session.rset()
         except (OSError, smtplib.SMTPException) as error:
-            raise SmtpError(f"the connection broke during a submission: {error}") from error
+            raise SmtpError(f"the connection broke during a submission: {plain(error)}") from error
         return reply
 
     def close(self) -> None:

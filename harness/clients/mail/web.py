@@ -7,9 +7,12 @@ import json
 import ssl
 from collections.abc import Mapping
 
+from ...accounts import Credentials
+from ...errors import plain
 from ...hosts import Host
+from ...target import Target
 
-__all__ = ["WebError", "request_account"]
+__all__ = ["WebAccounts", "WebError", "request_account"]
 
 MAX_ANSWER = 64 * 1024
 
@@ -46,7 +49,7 @@ def request_account(
         answer = connection.getresponse()
         body = answer.read(MAX_ANSWER)
     except (OSError, http.client.HTTPException) as error:
-        raise WebError(f"no answer to POST https://{name}:{port}/new: {error}") from error
+        raise WebError(f"no answer to POST https://{name}:{port}/new: {plain(error)}") from error
     finally:
         connection.close()
     try:
@@ -63,3 +66,22 @@ def request_account(
     if not isinstance(address, str) or not isinstance(password, str):
         raise WebError("POST /new was answered without email and password")
     return address, password
+
+
+class WebAccounts:
+    """Asks the server for each account with `POST /new`."""
+
+    def __init__(self, host: Host) -> None:
+        self.left_behind = 0
+        self._host = host
+
+    def begin(self) -> None:
+        """Every account is new anyway."""
+
+    def new(self, target: Target) -> Credentials:
+        """Raises `harness.clients.mail.web.WebError` when the server gives none."""
+        address, password = request_account(self._host, target.host, target.https, target.ssl_context())
+        self.left_behind += 1
+        return Credentials(address, password)
+
+    any = new

@@ -13,12 +13,13 @@ import ssl
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ...closing import Closing
+from ...errors import plain
 from ...hosts import Host
+from ...urls import RelayUrl
 from ...waiting import Deadline, WaitTimeout
 from .frames import FrameDecoder, FrameError, FrameType, client_info, encode, signed_message
 
@@ -28,7 +29,6 @@ __all__ = [
     "RelayClient",
     "RelayClosed",
     "RelayError",
-    "RelayUrl",
     "probe",
     "receive_some",
     "send_all",
@@ -47,34 +47,6 @@ class RelayError(Exception):
 
 class RelayClosed(RelayError):
     """The relay ended the connection."""
-
-
-@dataclass(frozen=True)
-class RelayUrl:
-    """Where a relay listens, from a URL as METADATA gives it."""
-
-    secure: bool
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> RelayUrl:
-        """Raises `RelayError` for what is no http or https URL with a host."""
-        try:
-            url = urlsplit(text)
-            port = url.port
-        except ValueError as error:
-            raise RelayError(f"{text!r} is no URL: {error}") from error
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise RelayError(
-                f"{text!r} is no relay URL: it must be http://HOST[:PORT]/ or https://HOST[:PORT]/"
-            )
-        secure = url.scheme == "https"
-        return cls(secure, url.hostname, port or (443 if secure else 80))
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.secure else 'http'}://{host}:{self.port}/"
 
 
 @dataclass(frozen=True)
@@ -257,7 +229,7 @@ class RelayClient(Closing):
         try:
             frames = self._decoder.feed(data)
         except FrameError as error:
-            raise RelayError(f"{self.url}: {error}") from error
+            raise RelayError(f"{self.url}: {plain(error)}") from error
         for frame in frames:
             match frame.type:
                 case FrameType.RECV_PACKET if len(frame.body) >= KEY_SIZE:
@@ -291,7 +263,7 @@ def _connect(host: Host, url: RelayUrl, tls: ssl.SSLContext | None, deadline: De
     try:
         connection = host.connect(url.host, url.port, within=deadline.remaining())
     except OSError as error:
-        raise RelayError(f"nothing answers at the relay URL {url}: {error}") from error
+        raise RelayError(f"nothing answers at the relay URL {url}: {plain(error)}") from error
     if not url.secure:
         return connection
     context = tls or ssl.create_default_context()
@@ -299,7 +271,7 @@ def _connect(host: Host, url: RelayUrl, tls: ssl.SSLContext | None, deadline: De
         return context.wrap_socket(connection, server_hostname=url.host)
     except OSError as error:
         connection.close()
-        raise RelayError(f"TLS with the relay {url} failed: {error}") from error
+        raise RelayError(f"TLS with the relay {url} failed: {plain(error)}") from error
 
 
 def send_all(connection: socket.socket, data: bytes, deadline: Deadline) -> None:
@@ -307,7 +279,7 @@ def send_all(connection: socket.socket, data: bytes, deadline: Deadline) -> None
     try:
         connection.sendall(data)
     except OSError as error:
-        raise RelayError(f"the relay took no more data: {error}") from error
+        raise RelayError(f"the relay took no more data: {plain(error)}") from error
 
 
 def receive_some(connection: socket.socket, what: str, deadline: Deadline) -> bytes:
@@ -322,7 +294,7 @@ def receive_some(connection: socket.socket, what: str, deadline: Deadline) -> by
     except ConnectionError:
         return b""  # reset: as final as a close
     except OSError as error:
-        raise RelayError(f"the connection to the relay broke: {error}") from error
+        raise RelayError(f"the connection to the relay broke: {plain(error)}") from error
 
 
 def _read_head(connection: socket.socket, url: RelayUrl, deadline: Deadline) -> tuple[HttpAnswer, bytes]:

@@ -17,8 +17,9 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from ...hosts import Host
+from ...urls import RelayUrl
 from ...waiting import Deadline
-from .client import Packet, RelayClient, RelayClosed, RelayError, RelayUrl, receive_some, send_all
+from .client import Packet, RelayClient, RelayClosed, RelayError, receive_some, send_all
 from .frames_v1 import FrameType, client_auth, datagram, message_to_sign, read_datagram
 
 __all__ = ["PROTOCOLS", "RelayClientV1", "RelayDenied"]

@@ -22,8 +22,8 @@ from typing import Any
 
 from ...closing import Closing
 from ...hosts import Host, MissingCapability, end_process, how_to_allow_namespaces
+from ...urls import RelayUrl
 from ...waiting import Deadline, WaitTimeout
-from .client import RelayUrl
 
 __all__ = ["Exchange", "IrohNode", "IrohNodeError", "require_nodes"]
 

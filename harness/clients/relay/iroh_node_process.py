@@ -19,7 +19,7 @@ from typing import Any
 import iroh
 
 from ...hosts import LocalHost
-from .client import RelayUrl
+from ...urls import RelayUrl
 
 ALPN = b"dc-harness/echo"
 MAX_PAYLOAD = 1024 * 1024

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hmac
-import re
 import socket
 import ssl
 from collections import deque
@@ -18,7 +17,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ...closing import Closing
+from ...errors import plain
 from ...hosts import Host
+from ...urls import TurnUrl
 from ...waiting import Deadline, WaitTimeout
 from .messages import (
     Address,
@@ -44,7 +45,6 @@ __all__ = [
     "TurnCredentials",
     "TurnError",
     "TurnRefused",
-    "TurnUrl",
 ]
 
 UDP_PROTOCOL = 17
@@ -64,10 +64,6 @@ HINTS = {
     486: "a quota is used up",
     508: "no relay port is left, or none that fits",
 }
-URL = re.compile(
-    r"(?P<scheme>turns?|stun):(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]?/]+)"
-    r"(?::(?P<port>\d{1,5}))?(?:\?transport=(?P<transport>udp|tcp))?"
-)
 
 
 class TurnError(Exception):
@@ -87,38 +83,6 @@ class TurnRefused(TurnError):
         self.signed = signed
         hint = f" ({HINTS[code]})" if code in HINTS else ""
         super().__init__(f"{server} refuses {method} with {code} {words}".rstrip() + hint)
-
-
-@dataclass(frozen=True)
-class TurnUrl:
-    """A server as a `turn:`, `turns:` or `stun:` URL names it (RFC 7064, RFC 7065). `transport`: udp, tcp or tls."""
-
-    transport: Literal["udp", "tcp", "tls"]
-    host: str
-    port: int
-    scheme: str = "turn"
-
-    @classmethod
-    def parse(cls, text: str) -> TurnUrl:
-        """Raises `TurnError` for any other URL, and for DTLS (`turns:` over UDP)."""
-        match = URL.fullmatch(text)
-        if match is None or not 0 < int(match["port"] or 3478) < 1 << 16:
-            raise TurnError(
-                f"{text!r} is no TURN URL: it must be turn:HOST[:PORT] or turns:HOST[:PORT], "
-                "with ?transport=udp or ?transport=tcp if need be"
-            )
-        secure = match["scheme"] == "turns"
-        wanted = match["transport"] or ("tcp" if secure else "udp")
-        if secure and wanted == "udp":
-            raise TurnError(f"{text!r} means TURN over DTLS, which no client here speaks")
-        transport: Literal["udp", "tcp", "tls"] = "tls" if secure else "tcp" if wanted == "tcp" else "udp"
-        port = int(match["port"] or (5349 if secure else 3478))
-        return cls(transport, match["host"].strip("[]"), port, match["scheme"])
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        query = "?transport=tcp" if self.transport == "tcp" else ""
-        return f"{self.scheme}:{host}:{self.port}{query}"
 
 
 @dataclass(frozen=True)
@@ -195,6 +159,12 @@ class TurnClient(Closing):
     def binding(self) -> Address:
         """Our address as the server sees it; needs no credentials."""
         return self._address(self._request(Method.BINDING, signed=False), Attribute.XOR_MAPPED_ADDRESS)
+
+    def ask_for_realm(self) -> str:
+        """The realm that an Allocate without credentials is answered with, in a 401 (RFC 8489, section 9.2.3)."""
+        transport = (Attribute.REQUESTED_TRANSPORT, bytes([UDP_PROTOCOL, 0, 0, 0]))
+        self._learn_nonce(Method.ALLOCATE, [transport], ())
+        return self._realm
 
     def allocate(
         self,
@@ -284,7 +254,7 @@ class TurnClient(Closing):
             self._socket.settimeout(self.within)
             self._socket.sendall(data)
         except OSError as error:
-            raise TurnClosed(f"{self.server} ended the connection: {error}") from error
+            raise TurnClosed(f"{self.server} ended the connection: {plain(error)}") from error
 
     def close(self) -> None:
         """Close the socket. Over UDP the server keeps the allocation until it expires: `refresh(0)` ends it."""
@@ -297,7 +267,7 @@ class TurnClient(Closing):
                 return host.connect(server.host, server.port, within=self.within, kind=socket.SOCK_DGRAM)
             connection = host.connect(server.host, server.port, within=self.within)
         except OSError as error:
-            raise TurnClosed(f"{server} cannot be reached: {error}") from error
+            raise TurnClosed(f"{server} cannot be reached: {plain(error)}") from error
         if server.transport == "tcp":
             return connection
         try:
@@ -305,7 +275,7 @@ class TurnClient(Closing):
             return context.wrap_socket(connection, server_hostname=server.host)
         except OSError as error:
             connection.close()
-            raise TurnError(f"{server} does not speak TLS that we can verify: {error}") from error
+            raise TurnError(f"{server} does not speak TLS that we can verify: {plain(error)}") from error
 
     def _request(
         self,
@@ -407,7 +377,7 @@ class TurnClient(Closing):
             except ConnectionRefusedError:
                 raise TurnClosed(f"nothing listens on {self.server}") from None
             except OSError as error:
-                raise TurnClosed(f"{self.server} ended the connection: {error}") from error
+                raise TurnClosed(f"{self.server} ended the connection: {plain(error)}") from error
             if self._stream is None:
                 self._frames.append(data)
             elif not data:

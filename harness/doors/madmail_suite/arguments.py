@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...stage.options import Choice, add_options
+from ..exit_codes import EXPLANATION
 from .tests import NAMES, select
 
 __all__ = ["Options", "parse"]
@@ -34,7 +35,7 @@ def parse(argv: Sequence[str] | None) -> Options:
         prog="main.py",
         description="Tests of a chatmail server with real Delta Chat clients. "
         "Without --domain they run against the embedded reference server.",
-        epilog="Exit codes: 0 passed, 1 failed, 2 usage, 5 nothing ran. "
+        epilog=f"{EXPLANATION} "
         "Environment: REMOTE1 (like --domain), RPC_SERVER_PATH (another core), also from a .env file.",
     )
     for number, name in NAMES.items():
@@ -50,7 +51,7 @@ def parse(argv: Sequence[str] | None) -> Options:
         "--no-test", type=_numbers, action="extend", default=[], metavar="LIST", help="leave out, e.g. 7,8"
     )
     parser.add_argument("--list", action="store_true", help="show the tests and end")
-    add_options(parser.add_argument, domain=os.environ.get("REMOTE1"))
+    add_options(parser.add_argument, domain=os.environ.get("REMOTE1") or None)
     parser.add_argument("--out", type=Path, help="directory for results (default: reports/runs/test_run_...)")
     parser.add_argument("--cool", action="store_true", help="one symbol per test; goes on after a failure")
     parser.add_argument("--color", action="store_true", help="colour the pass and fail lines")

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from deltachat_rpc_client import Account, DeltaChat
 
-from ...checks.discovery import offered_to_cores
 from ...clients.core.versions import CoreChoice
 from ...hosts import LocalHost
 from ...report.run import Run, new_run_directory
 from ...servers.remote import remote_target
+from ...stage.check import recording
+from ...stage.offers import require_own_services
 from ...stage.options import Choice
 from ...stage.session import open_session
-from ...steps.outcome import recording
+from ...stage.survey import look_up
 from .suite import run_test
 
 __all__ = ["new_account", "prove"]
@@ -41,8 +42,9 @@ def prove(number: int, domain: str) -> None:
 
 def new_account(dc: DeltaChat, domain: str) -> Account:
     """A configured account of the caller's own core at `domain`, which must offer a relay of its own."""
-    target = remote_target(domain)
-    offered_to_cores(target, LocalHost())
+    host = LocalHost()
+    target = look_up(remote_target(domain), host)
+    require_own_services(target, host)
     account = dc.add_account()
     account.add_transport_from_qr(target.new_account().dclogin(target))
     return account

@@ -11,9 +11,10 @@ import dotenv
 from ...network.preflight import preflight
 from ...report.run import Run, new_run_directory
 from ...report.summary import accounts_left
-from ...servers.reference import ServerError
+from ...servers.server import ServerError
+from ...stage.check import recording
 from ...stage.session import open_session
-from ...steps.outcome import recording
+from ..exit_codes import FAILED, PASSED, exit_code
 from .arguments import Options, parse
 from .console import Console, Result
 from .suite import run_test
@@ -21,12 +22,11 @@ from .tests import AVAILABLE
 
 __all__ = ["main"]
 
-PASSED, FAILED, NOTHING_RAN = 0, 1, 5
 RUNS = Path("reports/runs")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what was asked for. 0: passed, 1: failed, 2: usage, 5: nothing ran."""
+    """Run what was asked for. The exit codes are those of `exit_codes`."""
     dotenv.load_dotenv(dotenv.find_dotenv(usecwd=True))
     options = parse(argv)
     console = Console(sys.stdout, cool=options.cool, color=options.color)
@@ -46,14 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if left := accounts_left(run.records):
         console.step(left)
     console.summary(options.tests, results, run.directory)
-    if not results:
-        return NOTHING_RAN
-    return PASSED if all(result.passed for result in results) else FAILED
+    return exit_code(result.verdict for result in results)
 
 
 def _run(numbers: Sequence[int], options: Options, run: Run, console: Console) -> list[Result]:
     results: list[Result] = []
-    console.header(options.choice.server)
+    console.header(options.choice.title)
     with open_session(run, options.choice) as session:
         console.step(f"{session.target.name} is ready at {session.target.host}")
         for number in numbers:

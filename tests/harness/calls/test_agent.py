@@ -17,7 +17,8 @@ import pytest
 
 from harness.calls.agent import Agent, AgentDied, AgentError, IceServer, NoRelayCandidate, Settings
 from harness.calls.quality import MachineTooSlow
-from harness.clients.turn.client import TurnCredentials, TurnUrl
+from harness.clients.turn.client import TurnCredentials
+from harness.urls import TurnUrl
 from harness.waiting import wait_until
 
 from ..coturn import SECRET, Coturn, coturn, needs_coturn

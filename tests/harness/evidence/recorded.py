@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from harness.clients.turn.ledger import Count
 from harness.evidence.flows import Connection, Counts, EdgeCounts, Endpoint, Flow, Kind, Stream
-from harness.evidence.parties import Device, Parties, Service
-from harness.evidence.paths import Said
+from harness.evidence.parties import Device, Parties, Site
+from harness.evidence.paths import ClientCounts
 
 ALICE_INSIDE, ALICE = Endpoint("10.0.1.2", 40000), Endpoint("5.9.0.10", 61000)
 BOB_INSIDE, BOB = Endpoint("10.0.2.2", 50000), Endpoint("5.9.0.20", 62000)
@@ -15,9 +15,9 @@ TURN, RELAY_PORT = Endpoint("5.9.0.1", 3478), Endpoint("5.9.0.1", 49200)
 STRANGER = Endpoint("7.7.7.7", 3478)
 IROH = Endpoint("5.9.0.1", 3340)
 
-TURN_SERVICE = Service("turn", frozenset({"5.9.0.1"}), tcp=frozenset({3478, 5349}), udp=None)
-IROH_SERVICE = Service("iroh relay", frozenset({"5.9.0.1"}), tcp=frozenset({3340}), udp=frozenset({3478}))
-MAIL = Service("mail", frozenset({"5.9.0.1"}), tcp=frozenset({993, 465}))
+TURN_SERVICE = Site("turn", frozenset({"5.9.0.1"}), tcp=frozenset({3478, 5349}), udp=None)
+IROH_SERVICE = Site("iroh relay", frozenset({"5.9.0.1"}), tcp=frozenset({3340}), udp=frozenset({3478}))
+MAIL = Site("mail", frozenset({"5.9.0.1"}), tcp=frozenset({993, 465}))
 DEVICES = (
     Device("alice", frozenset({"10.0.1.2", "5.9.0.10"}), ("home",)),
     Device("bob", frozenset({"10.0.2.2", "5.9.0.20"}), ("mobile",)),
@@ -44,10 +44,10 @@ def checks(source: Endpoint, destination: Endpoint) -> dict[Flow, Count]:
     return {Flow(source, destination, Kind.STUN): Count(20, 1760)}
 
 
-def sides(alice: int, bob: int) -> dict[str, Said]:
+def sides(alice: int, bob: int) -> dict[str, ClientCounts]:
     """What the agents say when all that was sent arrived."""
     up, down = Count(alice, alice * 200), Count(bob, bob * 200)
-    return {"alice": Said(up, down), "bob": Said(down, up)}
+    return {"alice": ClientCounts(up, down), "bob": ClientCounts(down, up)}
 
 
 def ledger(alice: int, bob: int) -> dict[str, Count]:

@@ -11,7 +11,7 @@ import pytest
 from harness.evidence import paths
 from harness.evidence.drawing import as_json, as_svg, as_text
 from harness.evidence.parties import Device, Parties
-from harness.evidence.paths import Transfer
+from harness.evidence.paths import RelayedBytes
 
 from .recorded import (
     CALL,
@@ -83,7 +83,7 @@ def test_two_lines_of_text():
 
 
 def test_json_has_what_was_counted_and_what_follows():
-    path = paths.of_realtime(OVER_THE_RELAY, REALTIME, 60_000, Transfer(90_000, 0))
+    path = paths.of_realtime(OVER_THE_RELAY, REALTIME, 60_000, RelayedBytes(90_000, 0))
     data = json.loads(json.dumps(as_json(path)))
     assert data["verdict"] == "disagreement"
     assert data["contradictions"] == list(path.contradictions)

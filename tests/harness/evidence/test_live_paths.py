@@ -14,8 +14,8 @@ from harness.evidence import egress, paths
 from harness.evidence.edges import Edges
 from harness.evidence.egress import Toward
 from harness.evidence.flows import Endpoint, Stream
-from harness.evidence.parties import Device, Parties, Service
-from harness.evidence.paths import Said, Transfer, Verdict
+from harness.evidence.parties import Device, Parties, Site
+from harness.evidence.paths import ClientCounts, RelayedBytes, Verdict
 from harness.network.lab import LabHost
 from harness.network.links import connect
 
@@ -28,7 +28,7 @@ CHECK = b"\0\1" + bytes(86)
 PACKETS = 200
 
 
-def parties(pair: tuple[LabHost, LabHost], *relays: Service) -> Parties:
+def parties(pair: tuple[LabHost, LabHost], *relays: Site) -> Parties:
     return Parties(tuple(Device(host.name, frozenset(host.addresses)) for host in pair), relays)
 
 
@@ -51,7 +51,7 @@ def forwarder(host: LabHost, first: Endpoint, second: Endpoint) -> Iterator[Endp
             thread.join()
 
 
-def talk(one: socket.socket, other: socket.socket, via: Endpoint | None = None) -> dict[str, Said]:
+def talk(one: socket.socket, other: socket.socket, via: Endpoint | None = None) -> dict[str, ClientCounts]:
     """Both send `PACKETS`; what they say about it."""
     got = {one: 0, other: 0}
     for _ in range(PACKETS):
@@ -60,7 +60,7 @@ def talk(one: socket.socket, other: socket.socket, via: Endpoint | None = None) 
             got[receiver] += len(receiver.recv(2000))
     sent = Count(PACKETS, PACKETS * len(RTP))
     return {
-        name: Said(sent, Count(size // len(RTP), size))
+        name: ClientCounts(sent, Count(size // len(RTP), size))
         for name, size in (("alice", got[one]), ("bob", got[other]))
     }
 
@@ -80,7 +80,7 @@ def test_relayed_with_checks_that_arrive(lab, pair, tmp_path):
     """Checks of connectivity go directly, as in a real call: they are no media."""
     alice, bob = pair
     server = lab.server("server")
-    who = parties(pair, Service("turn", frozenset(server.addresses), udp=None))
+    who = parties(pair, Site("turn", frozenset(server.addresses), udp=None))
     with Edges([*pair, server], tmp_path / "capture.pcapng") as edges, udp(alice) as one, udp(bob) as other:
         ends = Endpoint(*one.getsockname()), Endpoint(*other.getsockname())
         with forwarder(server, *ends) as relay:
@@ -97,7 +97,7 @@ def test_relayed_with_checks_that_arrive(lab, pair, tmp_path):
     path = paths.of_call(media, who, agents, carried)
     assert path.is_relayed_by("turn"), path
     assert path.delivered_directly == 0
-    silent = {name: Said(NOTHING, NOTHING) for name in ("alice", "bob")}
+    silent = {name: ClientCounts(NOTHING, NOTHING) for name in ("alice", "bob")}
     assert paths.of_call(signalling, who, silent, {}).verdict is Verdict.NONE
     assert paths.of_call(media, who, agents, {}).verdict is Verdict.DISAGREEMENT
     assert egress.of_edges(media, who, devices=Toward.CHECKS)
@@ -111,7 +111,7 @@ def test_a_hidden_direct_path_turns_the_verdict(lab, pair):
     """The agents say that they use the relay, and so does its ledger; half of the packets take another way."""
     alice, bob = pair
     server = lab.server("server")
-    who = parties(pair, Service("turn", frozenset(server.addresses), udp=None))
+    who = parties(pair, Site("turn", frozenset(server.addresses), udp=None))
     with Edges(pair) as edges, udp(alice) as one, udp(bob) as other:
         with forwarder(server, Endpoint(*one.getsockname()), Endpoint(*other.getsockname())) as relay:
             talk(one, other, relay)
@@ -119,7 +119,7 @@ def test_a_hidden_direct_path_turns_the_verdict(lab, pair):
         edges.settle(within=10)
         now = edges.now()
     both = Count(2 * PACKETS, 2 * PACKETS * len(RTP))
-    agents = {name: Said(both, both) for name in ("alice", "bob")}
+    agents = {name: ClientCounts(both, both) for name in ("alice", "bob")}
     path = paths.of_call(now, who, agents, {"alice": both, "bob": both})
     assert not path.is_relayed_by("turn")
     assert path.verdict is Verdict.DISAGREEMENT
@@ -132,7 +132,7 @@ def test_a_hidden_direct_path_turns_the_verdict(lab, pair):
 def test_realtime_data_over_tcp_and_over_udp(lab, pair):
     alice, bob = pair
     server = lab.server("server")
-    who = parties(pair, Service("iroh relay", frozenset(server.addresses), tcp=frozenset({3340})))
+    who = parties(pair, Site("iroh relay", frozenset(server.addresses), tcp=frozenset({3340})))
     with Edges(pair) as edges, udp(alice) as one, udp(bob) as other:
         edges.begin("relayed")
         send_over_tcp(alice, server, bytes(300_000), bytes(1000))
@@ -143,8 +143,8 @@ def test_realtime_data_over_tcp_and_over_udp(lab, pair):
             one.sendto(bytes([first, 0]) + bytes(998), other.getsockname())
             other.recv(2000)
         edges.settle(within=10)
-        relayed = paths.of_realtime(edges.phase("relayed"), who, 250_000, Transfer(300_500, 301_000))
-        direct = paths.of_realtime(edges.phase("direct"), who, 200_000, Transfer(0, 0))
+        relayed = paths.of_realtime(edges.phase("relayed"), who, 250_000, RelayedBytes(300_500, 301_000))
+        direct = paths.of_realtime(edges.phase("direct"), who, 200_000, RelayedBytes(0, 0))
     assert relayed.is_relayed_by("iroh relay"), relayed
     assert direct.is_direct, direct
     assert direct.delivered_directly == 252, "four first bytes are those of STUN"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from harness.clients.turn.ledger import NOTHING, Count
 from harness.evidence import paths
 from harness.evidence.flows import Connection, Counts, EdgeCounts, Flow, Kind, Stream
-from harness.evidence.paths import Said, Transfer, Verdict
+from harness.evidence.paths import ClientCounts, RelayedBytes, Verdict
 
 from .recorded import (
     ALICE,
@@ -130,7 +130,7 @@ def test_what_the_lab_took_away_is_no_disagreement():
     edges = RELAYED_BOTH | {"bob": edge({}, rtp(TURN, BOB_INSIDE, 450, channel=True))}
     edges["alice"] = edge(rtp(ALICE_INSIDE, TURN, 500, channel=True), {})
     up = Count(500, 100_000)
-    said = {"alice": Said(up, NOTHING), "bob": Said(NOTHING, Count(450, 90_000))}
+    said = {"alice": ClientCounts(up, NOTHING), "bob": ClientCounts(NOTHING, Count(450, 90_000))}
     assert paths.of_call(edges, CALL, said, ledger(500, 0)).verdict is Verdict.DISAGREEMENT
     assert paths.of_call(edges, CALL, said, ledger(500, 0), lost={"alice": 50}).is_relayed_by("turn")
     assert paths.of_call(edges, CALL, said, ledger(450, 0), lost={"alice": 50}).is_relayed_by("turn")
@@ -138,7 +138,7 @@ def test_what_the_lab_took_away_is_no_disagreement():
 
 def test_what_the_lab_took_away_behind_the_counters_is_no_disagreement():
     up, down = Count(500, 100_000), Count(400, 80_000)
-    said = {"alice": Said(up, down), "bob": Said(down, Count(450, 90_000))}
+    said = {"alice": ClientCounts(up, down), "bob": ClientCounts(down, Count(450, 90_000))}
     path = paths.of_call(RELAYED_BOTH, CALL, said, ledger(500, 400))
     assert "bob's edge received: 500 packets/100000 bytes, but bob received: 450" in path.sentence
     assert paths.of_call(RELAYED_BOTH, CALL, said, None, lost={"alice": 47}).is_relayed_by("turn")
@@ -174,15 +174,15 @@ def test_an_edge_whose_account_does_not_add_up_proves_nothing():
 @pytest.mark.parametrize(
     ("edges", "arrived", "claimed", "expected"),
     [
-        (OVER_THE_RELAY, 60_000, Transfer(90_000, 90_000), "relayed(iroh relay)"),
-        (OVER_THE_RELAY, None, Transfer(90_000, 90_000), "relayed(iroh relay)"),
-        (WITHOUT_THE_RELAY, 60_000, Transfer(180, 180), "direct"),
-        (BOTH_WAYS, 20_000, Transfer(10_100, 10_100), "mixed(direct 75%, iroh relay 25%)"),
-        (IDLE, 0, Transfer(52, 52), "none"),
-        (OVER_THE_RELAY, 60_000, Transfer(0, 0), "disagreement"),
-        (OVER_THE_RELAY, 60_000, Transfer(90_000, 120_000), "disagreement"),
-        (OVER_THE_RELAY, 100_000, Transfer(90_000, 90_000), "disagreement"),
-        (WITHOUT_THE_RELAY, 60_000, Transfer(90_000, 90_000), "disagreement"),
+        (OVER_THE_RELAY, 60_000, RelayedBytes(90_000, 90_000), "relayed(iroh relay)"),
+        (OVER_THE_RELAY, None, RelayedBytes(90_000, 90_000), "relayed(iroh relay)"),
+        (WITHOUT_THE_RELAY, 60_000, RelayedBytes(180, 180), "direct"),
+        (BOTH_WAYS, 20_000, RelayedBytes(10_100, 10_100), "mixed(direct 75%, iroh relay 25%)"),
+        (IDLE, 0, RelayedBytes(52, 52), "none"),
+        (OVER_THE_RELAY, 60_000, RelayedBytes(0, 0), "disagreement"),
+        (OVER_THE_RELAY, 60_000, RelayedBytes(90_000, 120_000), "disagreement"),
+        (OVER_THE_RELAY, 100_000, RelayedBytes(90_000, 90_000), "disagreement"),
+        (WITHOUT_THE_RELAY, 60_000, RelayedBytes(90_000, 90_000), "disagreement"),
         (OVER_THE_RELAY, None, None, "not proven"),
     ],
 )
@@ -192,14 +192,14 @@ def test_realtime_data_with_a_known_answer(edges, arrived, claimed, expected):
 
 
 def test_a_ledger_inside_tls_has_fewer_bytes_than_the_wire():
-    inside = Transfer(75_000, 75_000)
+    inside = RelayedBytes(75_000, 75_000)
     assert paths.of_realtime(OVER_THE_RELAY, REALTIME, 60_000, inside).verdict is Verdict.DISAGREEMENT
     assert paths.of_realtime(OVER_THE_RELAY, REALTIME, 60_000, inside, tls=True).is_relayed_by("iroh relay")
 
 
 def test_probes_that_arrive_are_no_data():
     edges = OVER_THE_RELAY | {"bob": edge({}, probes(ALICE, BOB_INSIDE), tcp(BOB_INSIDE, 40_000, 50_000))}
-    path = paths.of_realtime(edges, REALTIME, 60_000, Transfer(90_000, 90_000))
+    path = paths.of_realtime(edges, REALTIME, 60_000, RelayedBytes(90_000, 90_000))
     assert path.is_relayed_by("iroh relay")
     assert path.delivered_directly == 0
 
@@ -227,7 +227,7 @@ any_edges = st.dictionaries(names, any_edge)
 
 @given(
     edges=any_edges,
-    agents=st.none() | st.dictionaries(names, st.builds(Said, any_count, any_count)),
+    agents=st.none() | st.dictionaries(names, st.builds(ClientCounts, any_count, any_count)),
     claimed=st.none() | st.dictionaries(names, any_count),
     lost=st.none() | st.dictionaries(names, numbers),
 )
@@ -239,7 +239,7 @@ def test_any_mix_of_flows_is_one_verdict_about_a_call(edges, agents, claimed, lo
 @given(
     edges=any_edges,
     arrived=st.none() | numbers,
-    claimed=st.none() | st.builds(Transfer, numbers, numbers),
+    claimed=st.none() | st.builds(RelayedBytes, numbers, numbers),
     tls=st.booleans(),
 )
 def test_any_mix_of_flows_is_one_verdict_about_realtime_data(edges, arrived, claimed, tls):

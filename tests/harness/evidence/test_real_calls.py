@@ -19,7 +19,7 @@ from harness.clients.turn.client import TurnCredentials
 from harness.evidence import egress, paths
 from harness.evidence.edges import Edges
 from harness.evidence.egress import Toward
-from harness.evidence.parties import Device, Parties, Service
+from harness.evidence.parties import Device, Parties, Site
 from harness.evidence.paths import Path as Way
 from harness.hosts import end_process
 from harness.network import profiles
@@ -84,7 +84,7 @@ def call(
     credentials = TurnCredentials.from_secret(SECRET, int(time.time()) + 3600)
     who = Parties(
         tuple(Device(host.name, frozenset(host.addresses)) for host in pair),
-        (Service("turn", frozenset(server.addresses), tcp=frozenset({3478}), udp=None),),
+        (Site("turn", frozenset(server.addresses), tcp=frozenset({3478}), udp=None),),
     )
     with (
         turn(server, directory) as (port, control),
@@ -125,7 +125,7 @@ def call(
         media, signalling = edges.phase("media"), edges.phase("signalling")
         carried = paths.turn_carried(ledger_of(server, control), who) if control else None
         return (
-            paths.of_call(media, who, paths.said(stats), carried),
+            paths.of_call(media, who, paths.client_counts(stats), carried),
             paths.of_call(signalling, who, {}, None),
             egress.of_edges(edges.now(), who, devices=Toward.ALL),
         )

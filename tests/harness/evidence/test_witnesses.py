@@ -10,7 +10,7 @@ from harness.clients.control import Connection, ServiceLedger
 from harness.clients.turn.ledger import NOTHING, Count, PeerAccount, TurnAllocation
 from harness.evidence import paths
 from harness.evidence.parties import Device
-from harness.evidence.paths import Said, Transfer
+from harness.evidence.paths import ClientCounts, RelayedBytes
 from harness.network.profiles import CARRIER, PUBLIC, Profile
 
 from .recorded import CALL, REALTIME
@@ -24,8 +24,12 @@ def stats(sent: int, received: int) -> Stats:
 
 def test_agents_say_what_they_counted_since_a_reading():
     before = {"alice": stats(10, 20)}
-    assert paths.said({"alice": stats(15, 27)}, before) == {"alice": Said(Count(5, 50), Count(7, 70))}
-    assert paths.said({"alice": stats(15, 27)}) == {"alice": Said(Count(15, 150), Count(27, 270))}
+    assert paths.client_counts({"alice": stats(15, 27)}, before) == {
+        "alice": ClientCounts(Count(5, 50), Count(7, 70))
+    }
+    assert paths.client_counts({"alice": stats(15, 27)}) == {
+        "alice": ClientCounts(Count(15, 150), Count(27, 270))
+    }
 
 
 def allocation(client: str, relayed: str, peer: str, *, up: int = 0, down: int = 0) -> TurnAllocation:
@@ -91,8 +95,8 @@ def test_a_relay_transfers_what_its_connections_with_devices_carried():
         connection(2, "5.9.0.20:62000", 10, 20),
         connection(3, "9.9.9.9:1", 5000, 5000),
     )
-    assert paths.transferred(now, REALTIME) == Transfer(1110, 1220)
-    assert paths.transferred(now, REALTIME, before) == Transfer(1010, 1020)
+    assert paths.transferred(now, REALTIME) == RelayedBytes(1110, 1220)
+    assert paths.transferred(now, REALTIME, before) == RelayedBytes(1010, 1020)
 
 
 @dataclass

@@ -10,8 +10,9 @@ import time
 import aioice.turn
 import pytest
 
-from harness.clients.turn.client import TurnClient, TurnCredentials, TurnUrl
+from harness.clients.turn.client import TurnClient, TurnCredentials
 from harness.hosts import LocalHost
+from harness.urls import TurnUrl
 from reference_server.turn.stun import Address, Attribute, xor_decode
 from tests.reference_server.turn.running import DEADLINE, SECRET, Inbox, Wire, credentials, have_ipv6, running
 from tests.reference_server.turn.support import family, second_family

@@ -1,0 +1,143 @@
+"""One server of several programs: each service from another one, told of each other as an operator would."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from ..hosts import Host
+from ..target import Service, Target
+from ..urls import RelayUrl, TurnUrl
+from .server import Place, Program, Running, RunningServer, Server, ServerError, Wants, require
+
+__all__ = ["Composition", "compose"]
+
+SET_BY = {
+    "turn_ttl": {Service.MAIL},
+    "turn_lifetimes": {Service.TURN},
+    "strict_permissions": {Service.TURN},
+    "relay_ping_interval": {Service.IROH_RELAY},
+    "advertised_relay": {Service.MAIL},
+    "advertised_turn": {Service.MAIL},
+    "advertised_turns": {Service.MAIL},
+    "turn_secret": {Service.MAIL, Service.TURN},
+    "both_families": set(Service),
+}
+"""Services whose programs must translate a want."""
+
+
+def compose(servers: Sequence[Server]) -> Server:
+    """The first provides what no later one does. Raises `ValueError` with a sentence where that is no server."""
+    first, *others = servers
+    if Service.MAIL not in first.services:
+        raise ValueError(
+            f"{first.name} has no mail: put a server that has before it, as in reference+{first.name}"
+        )
+    if not others:
+        return first
+    providers = dict.fromkeys(first.services, first)
+    for other in others:
+        for service in other.services:
+            claimed = providers.get(service, first)
+            if service is Service.MAIL or claimed is not first:
+                raise ValueError(
+                    f"both {claimed.name} and {other.name} would provide {service.title}; name one"
+                )
+            providers[service] = other
+    return Composition(first, tuple(others))
+
+
+class Composition:
+    """A whole server, some of whose services other programs provide."""
+
+    def __init__(self, base: Server, parts: Sequence[Server]) -> None:
+        self._base, self._parts = base, parts
+        self.name = "+".join(each.name for each in (base, *parts))
+        self.services = base.services.union(*(each.services for each in parts))
+        provider = dict.fromkeys(self.services, base) | {
+            service: part for part in parts for service in part.services
+        }
+        self.translates = frozenset(
+            name
+            for name, services in SET_BY.items()
+            if all(name in provider[each].translates for each in services & self.services)
+        )
+
+    def start(self, host: Host, place: Place, wants: Wants) -> RunningServer:
+        require(self, wants)
+        if wants.turn_secret is None:
+            wants = replace(wants, turn_secret=secrets.token_urlsafe(32))
+        with ExitStack() as stack:
+            parts = [
+                stack.enter_context(part.start(host, place, _share(wants, part)))
+                for part in self._parts
+                if part.services & wants.services
+            ]
+            taken = frozenset[Service]().union(*(part.services for part in self._parts))
+            told = replace(_share(wants, self._base), services=wants.services - taken)
+            for part in parts:
+                told |= _advertised(part).only(self._base.translates - told.stated)
+            base = stack.enter_context(self._base.start(host, place, told))
+            if not isinstance(base, RunningServer):
+                raise ServerError(f"{base.name} runs, and has no mail")
+            return _joined(self.name, base, parts, place, stack.pop_all())
+
+
+def _share(wants: Wants, server: Server) -> Wants:
+    """The wants that are for one of the programs."""
+    return replace(wants.only(server.translates), services=wants.services & server.services)
+
+
+def _advertised(part: Running) -> Wants:
+    """METADATA that leads to the services of a part."""
+    by_transport = {url.transport: url for url in part.turn}
+    return Wants(
+        advertised_turn=_host_and_port(by_transport["udp"]) if "udp" in by_transport else None,
+        advertised_turns=_host_and_port(by_transport["tls"]) if "tls" in by_transport else None,
+        advertised_relay=str(part.iroh_relay).rstrip("/") if part.iroh_relay else None,
+    )
+
+
+def _host_and_port(url: TurnUrl) -> str:
+    return f"[{url.host}]:{url.port}" if ":" in url.host else f"{url.host}:{url.port}"
+
+
+def _joined(
+    name: str, base: RunningServer, parts: Sequence[Running], place: Place, ends: ExitStack
+) -> RunningServer:
+    programs: dict[Service, Program] = dict(base.programs)
+    turn: tuple[TurnUrl, ...] = base.turn
+    relay: RelayUrl | None = base.iroh_relay
+    for part in parts:
+        programs |= part.programs
+        turn += part.turn
+        relay = part.iroh_relay or relay
+    capabilities = base.capabilities.union(*(part.capabilities for part in parts))
+    ca_file = _bundle(place, [each.ca_file for each in (base, *parts) if each.ca_file])
+    target: Target = replace(
+        base.target, name=name, capabilities=capabilities, turn=turn, iroh_relay=relay, ca_file=ca_file
+    )
+    return RunningServer(
+        name,
+        programs,
+        turn=turn,
+        iroh_relay=relay,
+        capabilities=capabilities,
+        ca_file=ca_file,
+        turn_secret=base.turn_secret,
+        control=base.control,
+        ends=ends,
+        target=target,
+    )
+
+
+def _bundle(place: Place, files: Sequence[Path]) -> Path | None:
+    """One file with every CA."""
+    if not files:
+        return None
+    bundle = place.directory("ca") / "bundle.pem"
+    bundle.write_text("\n".join(file.read_text() for file in files))
+    return bundle

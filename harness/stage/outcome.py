@@ -1,0 +1,101 @@
+"""An outcome: everything that a check finds, while it finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..report.observations import Observation
+from ..report.records import Verdict
+from ..waiting import WaitTimeout
+
+__all__ = ["Outcome", "PromiseBroken"]
+
+WORSE = (
+    Verdict.PASSED,
+    Verdict.SKIPPED,
+    Verdict.NOT_REACHED,
+    Verdict.UNSUPPORTED,
+    Verdict.FAILED,
+    Verdict.UNDECIDED,
+)
+"""Of two verdicts about parts of one check the later one in this order is that of the whole."""
+
+
+class PromiseBroken(Exception):
+    """Ends a check with verdict `failed`: without this promise, nothing that follows can be tried."""
+
+
+@dataclass
+class Outcome:
+    """Collects expectations, observations and notes. It is true when the check passed."""
+
+    verdict: Verdict = Verdict.PASSED
+    reasons: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    measurements: dict[str, Any] = field(default_factory=dict)
+    observations: list[Observation] = field(default_factory=list)
+    paths: dict[str, str] = field(default_factory=dict)
+    clients: dict[str, str] = field(default_factory=dict)
+    """Name of a device -> its program with version and mode."""
+    profiles: dict[str, str] = field(default_factory=dict)
+    """Name of a device -> kind of its network."""
+    evidence: list[Path] = field(default_factory=list)
+    """Finished files that back what was found."""
+
+    def expect(self, condition: object, sentence: str) -> Outcome:
+        """If the condition does not hold, the target failed, and `sentence` says how."""
+        if not condition:
+            self.verdict = Verdict.FAILED
+            self.reasons.append(sentence)
+        return self
+
+    @contextmanager
+    def expect_to_arrive(self, *failures: type[Exception], what: str = "") -> Iterator[None]:
+        """A wait that ends by its deadline inside this block is a failure of the target, with the wait's own words.
+
+        `failures` are further exceptions that mean the same: a refused connection, a protocol error. `what`
+        says what the block was about, where the words of a wait alone would not tell an operator.
+        """
+        expected: tuple[type[Exception], ...] = (WaitTimeout, *failures)
+        try:
+            yield
+        except expected as error:
+            self.expect(False, f"{what}: {error}" if what else str(error))
+
+    def note(self, text: str) -> Outcome:
+        """Add a sentence that a reader must know to weigh the verdict."""
+        self.notes.append(text)
+        return self
+
+    def observe(self, observation: Observation) -> Outcome:
+        """Keep something that was seen or measured, for reports."""
+        self.observations.append(observation)
+        return self
+
+    def include(self, other: Outcome) -> Outcome:
+        """Take over everything that another outcome found; the worse verdict stays."""
+        if not other:
+            self.verdict = max(self.verdict, other.verdict, key=WORSE.index)
+        self.reasons += other.reasons
+        self.notes += other.notes
+        self.measurements.update(other.measurements)
+        self.observations += other.observations
+        self.paths.update(other.paths)
+        self.clients.update(other.clients)
+        self.profiles.update(other.profiles)
+        self.evidence += other.evidence
+        return self
+
+    @property
+    def reason(self) -> str:
+        return "; ".join(self.reasons)
+
+    def __bool__(self) -> bool:
+        return self.verdict is Verdict.PASSED
+
+    def __repr__(self) -> str:
+        return f"<{self.verdict}{': ' if self.reasons else ''}{self.reason}>"

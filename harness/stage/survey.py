@@ -1,0 +1,58 @@
+"""Looking a server up before any check: capabilities are read off METADATA and its relay, never guessed."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from ..calls.servers import TURN_KEY, TURNS_KEY
+from ..clients.mail.imap import ImapClient, ImapError
+from ..clients.relay.client import RelayError
+from ..clients.relay.client_v1 import RelayClientV1
+from ..hosts import Host, MissingCapability
+from ..target import Target
+from ..urls import RelayUrl, UrlError
+from ..waiting import WaitTimeout
+from .offers import IROH_RELAY_KEY
+
+__all__ = ["look_up"]
+
+log = logging.getLogger(__name__)
+
+WITHIN = 10.0
+KEYS = {TURN_KEY: "turn", TURNS_KEY: "turns", IROH_RELAY_KEY: "iroh_relay"}
+
+
+def look_up(target: Target, host: Host) -> Target:
+    """The target with the capabilities that it shows besides those that it states.
+
+    A server that does not answer shows none: the checks say what is wrong with it.
+    """
+    values: dict[str, str] = {}
+    try:
+        with ImapClient(host, target) as imap:
+            imap.login(target.any_account())
+            for key in KEYS:
+                value = imap.get_metadata(key).get(key)
+                if value is not None and value.value:
+                    values[key] = value.value
+    except (ImapError, MissingCapability, WaitTimeout, OSError) as error:
+        log.info("METADATA of %s was not read: %s", target.name, error)
+    for key in (TURN_KEY, TURNS_KEY):
+        if key in values:
+            target.on_secret(values[key].rpartition(":")[2])
+    found = {KEYS[key] for key in values}
+    if IROH_RELAY_KEY in values and _speaks_v1(values[IROH_RELAY_KEY], target, host):
+        found.add("relay_v1")
+    return replace(target, capabilities=target.capabilities | found)
+
+
+def _speaks_v1(text: str, target: Target, host: Host) -> bool:
+    """The relay lets a client of `iroh-relay-v1` or `-v2` in."""
+    try:
+        url = RelayUrl.parse(text)
+        tls = target.ssl_context() if url.secure else None
+        RelayClientV1(host, url, tls=tls, within=WITHIN).close()
+    except (UrlError, RelayError, WaitTimeout, OSError):
+        return False
+    return True
