@@ -17,8 +17,10 @@ from harness.network.preflight import preflight
 from harness.network.probe import NotAsItSays, verify
 from harness.report.records import Verdict
 from harness.report.run import Run
+from harness.stage import lab as stage_lab
+from harness.stage.check import CHECKS
+from harness.stage.outcome import Outcome
 from harness.stage.session import Session, open_session
-from harness.steps import swarms
 
 PROGRAMS = {"nft", "conntrack", "iptables-nft", "ip6tables-nft", "tayga"}
 WITHOUT_NFT = {profiles.PUBLIC, profiles.UDP_BLOCKED_PUBLIC, profiles.IPV6_ROUTED}
@@ -49,13 +51,18 @@ def session(tmp_path) -> Iterator[Session]:
         yield made
 
 
+def outcome_of(session: Session, name: str) -> Outcome:
+    check = CHECKS[f"{realtime_paths.__name__.rpartition('.')[2]}.{name}"]
+    return check.run(session.stage(check.name))
+
+
 def test_both_ways_are_proven(session):
-    direct = realtime_paths.two_devices_go_direct(session.target, session.labs)
-    relayed = realtime_paths.two_devices_are_relayed(session.target, session.labs)
+    direct = outcome_of(session, "two_devices_go_direct")
+    relayed = outcome_of(session, "two_devices_are_relayed")
     assert (direct.verdict, relayed.verdict) == (Verdict.PASSED, Verdict.PASSED), (
         direct.reasons + relayed.reasons
     )
-    assert (direct.paths["established"], relayed.paths["established"]) == ("direct", "relayed(relay)")
+    assert (direct.paths["established"], relayed.paths["established"]) == ("direct", "relayed(iroh_relay)")
     assert any("'public'" in note and "counters at the edges" in note for note in direct.notes)
     assert any("'UDP blocked, public'" in note for note in relayed.notes)
 
@@ -63,8 +70,8 @@ def test_both_ways_are_proven(session):
 def test_udp_that_gets_through_is_found_out(session, monkeypatch):
     """First by the trial of the network, and where nobody tries it by the packets."""
     monkeypatch.setattr(routing_rules, "hold_udp_back", lambda *_given: None)
-    monkeypatch.setattr(swarms, "self_test", lambda _profile: None)
-    outcome = realtime_paths.two_devices_are_relayed(session.target, session.labs)
+    monkeypatch.setattr(stage_lab, "self_test", lambda _profile: None)
+    outcome = outcome_of(session, "two_devices_are_relayed")
     assert outcome.verdict is Verdict.FAILED
     assert "messages should be relayed, they are not: established: direct" in outcome.reason
     assert "packets arrived directly, and none can" in outcome.reason
