@@ -90,7 +90,9 @@ def _arguments(place: Place, wants: Wants) -> list[str]:
         words += ["--host", place.address]
     words.append("--standard-ports" if place.ports else "--ephemeral-ports")
     if Service.TURN not in wants.services:
-        words += ["--no-turn", "--no-stun"]  # UDP 3478 is for the program that has it
+        words.append("--no-turn")
+        if not wants.both_families:  # of which the file for the relay says the same
+            words.append("--no-stun")  # UDP 3478 is for the program that has it
     if Service.IROH_RELAY not in wants.services:
         words.append("--no-relay")
     options: dict[str, object] = {
