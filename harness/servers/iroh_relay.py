@@ -82,9 +82,7 @@ class IrohRelay:
                 "iroh-relay",
                 f"name the binary: --server iroh-relay=PATH, or {BINARY_VARIABLE} in the environment",
             )
-        if not os.access(path, os.X_OK) or path.is_dir():
-            raise MissingCapability("iroh-relay", f"{path} is no program that can be run")
-        return path.resolve()
+        return path.absolute()
 
 
 def _answers(host: Host, url: RelayUrl) -> bool:
