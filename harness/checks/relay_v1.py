@@ -136,7 +136,9 @@ def relay_v1_carries_real_nodes(stage: Stage, outcome: Outcome) -> None:
     require_nodes(stage.host)
     if not _is_plain_address(url):
         raise MissingCapability(
-            "iroh_node", unfit, heal="let METADATA offer the relay as http:// and an IP address"
+            "iroh_node",
+            f"no node trusts or resolves {url}",
+            heal="let METADATA offer the relay as http:// and an IP address",
         )
     logs = stage.directory("iroh-nodes")
     with (

@@ -40,11 +40,15 @@ def compose(servers: Sequence[Server]) -> Server:
         return first
     providers = dict.fromkeys(first.services, first)
     for other in others:
-        for service in other.services:
+        if Service.MAIL in other.services:
+            raise ValueError(
+                f"{first.name} and {other.name} are two whole servers, which provide mail both: name one"
+            )
+        for service in sorted(other.services):
             claimed = providers.get(service, first)
-            if service is Service.MAIL or claimed is not first:
+            if claimed is not first:
                 raise ValueError(
-                    f"both {claimed.name} and {other.name} would provide {service.display_name}; name one"
+                    f"both {claimed.name} and {other.name} would provide {service.display_name}: name one"
                 )
             providers[service] = other
     return Composition(first, tuple(others))
@@ -83,7 +87,9 @@ class Composition:
             base = stack.enter_context(self._base.start(host, place, told))
             if not isinstance(base, RunningServer):
                 raise ServerError(f"{base.name} runs, and has no mail")
-            return _joined(self.name, base, parts, place, stack.pop_all())
+            joined = _joined(self.name, base, parts, place)
+            joined.ends = stack.pop_all()
+            return joined
 
 
 def _share(wants: Wants, server: Server) -> Wants:
@@ -105,9 +111,7 @@ def _host_and_port(url: TurnUrl) -> str:
     return f"[{url.host}]:{url.port}" if ":" in url.host else f"{url.host}:{url.port}"
 
 
-def _joined(
-    name: str, base: RunningServer, parts: Sequence[Running], place: Place, ends: ExitStack
-) -> RunningServer:
+def _joined(name: str, base: RunningServer, parts: Sequence[Running], place: Place) -> RunningServer:
     programs: dict[Service, Program] = dict(base.programs)
     turn: tuple[TurnUrl, ...] = base.turn
     relay: RelayUrl | None = base.iroh_relay
@@ -129,7 +133,6 @@ def _joined(
         ca_file=ca_file,
         turn_secret=base.turn_secret,
         control=base.control,
-        ends=ends,
         target=target,
     )
 

@@ -83,9 +83,7 @@ class IrohRelay:
             raise MissingCapability(
                 "iroh-relay", "no binary of it is known, and no package has it", heal=heal
             )
-        if not os.access(path, os.X_OK) or path.is_dir():
-            raise MissingCapability("iroh-relay", f"{path} is no program that can be run", heal=heal)
-        return path.resolve()
+        return path.absolute()
 
 
 def _answers(host: Host, url: RelayUrl) -> bool:

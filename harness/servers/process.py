@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..closing import Closing
-from ..errors import plain
-from ..hosts import Host, MissingCapability, end_process
+from ..hosts import Host, end_process
 from ..waiting import WaitTimeout, wait_until
+from . import keeper
+from .executables import why_not_executed
+from .listening import listeners
 from .server import Program, ServerError
 
 __all__ = ["Process", "accepts", "free_port", "refuse_taken", "version_of"]
 
+KEEPER = (sys.executable, "-I", "-S", keeper.__file__)
 STOP_PATIENCE = 10.0
-"""Seconds from SIGTERM until the whole process group is killed."""
+"""Seconds from SIGTERM until it is killed with all that it has started."""
+KILL_PATIENCE = 10.0
+"""Seconds that the kernel gets to end what was killed."""
+TAIL_BYTES = 1 << 16
 TAIL_LINES = 20
 LINE = 300
 """Characters of a line that are shown."""
 VERSION_WITHIN = 20.0
+VERSION = re.compile(r"[\w.+~-]{1,60}")
 
 
 class Process(Program, Closing):
-    """One process with its children: a process group of its own, which ends with us even when we are killed."""
+    """One program with all that it starts: none of it outlives its end, nor ours (see `keeper`)."""
 
     def __init__(
         self,
@@ -41,8 +51,13 @@ class Process(Program, Closing):
         within: float,
         version: str = "",
         environment: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        patience: float = STOP_PATIENCE,
+        before_start: Callable[[], object] | None = None,
     ) -> None:
         """`ready`: whether it is; `ready_when` completes "did not ...", such as "answer STUN at 127.0.0.1:3478".
+        `directory`: where it runs. `patience`: seconds from `stop_signal` until it is killed.
 
         Nothing runs before `start`.
         """
@@ -55,7 +70,14 @@ class Process(Program, Closing):
         self._ready_when = ready_when
         self._within = within
         self._environment = {**os.environ, **(environment or {})}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._directory = directory
+        self._stop_signal = stop_signal
+        self._patience = patience
+        self._before_start = before_start or (lambda: None)
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._pid = 0
+        self._began = 0
+        """Size of the log at the last start."""
 
     @property
     def log(self) -> Path:
@@ -64,81 +86,114 @@ class Process(Program, Closing):
     @property
     def pid(self) -> int:
         """Of the process that runs now. Raises `ServerError` when there is none."""
-        return self._alive().pid
+        self._alive()
+        return self._pid
 
     def start(self) -> None:
+        if self._keeper is not None and self._keeper.poll() is None:
+            raise ServerError(f"{self.name} runs already")
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with self._log.open("ab") as output:
-                self._process = self._host.start_program(
-                    self._command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    env=self._environment,
-                    process_group=0,
-                )
-        except OSError as error:
-            raise ServerError(f"{self.name} does not start: {error.strerror} ({self._command[0]})") from error
+        self._before_start()
+        self._execute()
         try:
             wait_until(self._is_ready, f"{self.name} to {self._ready_when}", within=self._within)
         except WaitTimeout:
+            elsewhere = listeners(self._family())
             self.close()
-            raise ServerError(
-                self._explain(f"runs, and did not {self._ready_when} within {self._within:g} s")
-            ) from None
+            what = f"runs, and did not {self._ready_when} within {self._within:g} s"
+            what += f"; it listens at {', '.join(elsewhere)}" if elsewhere else "; it listens nowhere"
+            raise ServerError(self._explain(what)) from None
         except BaseException:
             self.close()
             raise
 
     def stop(self) -> None:
-        process = self._alive()
-        os.kill(process.pid, signal.SIGCONT)
-        end_process(process, patience=STOP_PATIENCE)
-        self._kill_group(process)
+        self._alive()
+        self.close()
 
     def kill(self) -> None:
-        process = self._alive()
-        process.kill()
-        process.wait()
+        running = self._alive()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        running.wait(KILL_PATIENCE)
 
     def pause(self) -> None:
-        os.kill(self._alive().pid, signal.SIGSTOP)
+        self._alive()
+        paused: set[int] = set()
+        while more := set(self._family()) - paused:  # until none has started another one meanwhile
+            _signal(more, signal.SIGSTOP)
+            paused |= more
 
     def resume(self) -> None:
-        os.kill(self._alive().pid, signal.SIGCONT)
+        self._alive()
+        _signal(self._family(), signal.SIGCONT)
 
     def close(self) -> None:
         """End it and whatever it has started. A second call does nothing."""
-        process, self._process = self._process, None
-        if process is None:
+        running = self._keeper
+        if running is None:
             return
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGCONT)
-            end_process(process, patience=STOP_PATIENCE)
-        self._kill_group(process)
+        if running.poll() is None:
+            _signal(self._family(), self._stop_signal, signal.SIGCONT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.wait(self._patience)
+        end_process(running, patience=KILL_PATIENCE)
+        self._keeper = None
+
+    def output(self) -> str:
+        """All that it has written since it was started."""
+        with self._log.open("rb") as file:
+            file.seek(self._began)
+            return file.read().decode(errors="replace")
+
+    def _execute(self) -> None:
+        status, answer = os.pipe()
+        with os.fdopen(status, "rb") as told:
+            try:
+                with self._log.open("ab") as output:
+                    self._began = output.tell()
+                    self._keeper = self._host.start_program(
+                        [*KEEPER, str(os.getpid()), str(answer), *self._command],
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=output,
+                        env=self._environment,
+                        cwd=self._directory,
+                        process_group=0,
+                        pass_fds=[answer],
+                    )
+            except OSError as error:
+                raise ServerError(f"{self.name} does not start: {error}") from error
+            finally:
+                os.close(answer)
+            number = int(told.read() or -errno.ECHILD)
+        if number < 0:
+            self.close()
+            raise ServerError(f"{self.name} does not start: {why_not_executed(self._command[0], -number)}")
+        self._pid = number
 
     def _alive(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
+        if self._keeper is None or self._keeper.poll() is not None:
             raise ServerError(self._explain("is not running"))
-        return self._process
+        return self._keeper
 
     def _is_ready(self) -> bool:
-        assert self._process is not None
-        code = self._process.poll()
+        assert self._keeper is not None
+        code = self._keeper.poll()
         if code is not None:
-            raise ServerError(self._explain(f"ended with {_ending(code)} before it was ready"))
+            hint = " (a program that goes into the background is not watched)" if code == 0 else ""
+            raise ServerError(self._explain(f"ended with {_ending(code)} before it was ready{hint}"))
         return bool(self._ready())
 
-    def _kill_group(self, process: subprocess.Popen[bytes]) -> None:
-        """Children that outlived the program; the group's number is not given away while one of them lives."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+    def _family(self) -> list[int]:
+        """Process IDs of the program and of all that it has started."""
+        found = [] if self._keeper is None else keeper.children_of(self._keeper.pid)
+        for each in found:  # grows
+            found += keeper.children_of(each)
+        return found
 
     def _explain(self, what: str) -> str:
-        lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
-        tail = [line[:LINE] for line in lines[-TAIL_LINES:]]
+        tail = [line[:LINE] for line in _last_lines(self._log, self._began)]
         said = "\n  ".join(tail) if tail else "(nothing)"
         return f"{self.name} {what}. The end of {self._log}:\n  {said}"
 
@@ -181,31 +236,53 @@ def refuse_taken(host: Host, name: str, address: str, ports: Mapping[str, Sequen
                     trial.bind((address, number))
                 except OSError as error:
                     raise ServerError(
-                        f"{name} needs {protocol.upper()} port {number} of {address}: {error.strerror}"
+                        f"{name} needs {protocol.upper()} port {number} of {address}: "
+                        f"{os.strerror(error.errno or 0)}"
                     ) from error
 
 
 def version_of(host: Host, program: str | Path, *arguments: str) -> str:
-    """The last word of what a program says of its version. Raises `MissingCapability` when it cannot be run."""
+    """The last word of what a program says of its version; empty where that is none.
+
+    Raises `ServerError` when it cannot be executed.
+    """
     try:
         process = host.popen(
             [program, *(arguments or ("--version",))],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            process_group=0,
         )
-        output, _ = process.communicate(timeout=VERSION_WITHIN)
     except OSError as error:
-        raise MissingCapability(
-            Path(program).name,
-            f"{program} cannot be run on this machine ({plain(error)})",
-            heal="install it, or name another binary",
+        raise ServerError(
+            f"{Path(program).name} does not start: {why_not_executed(program, error.errno or 0)}"
         ) from error
-    except subprocess.TimeoutExpired:
-        end_process(process, patience=0)
-        return ""
+    with process:
+        try:
+            output, _ = process.communicate(timeout=VERSION_WITHIN)
+        except subprocess.TimeoutExpired:
+            end_process(process, patience=0)
+            return ""
     words = output.decode(errors="replace").split()
-    return words[-1] if words and process.returncode == 0 else ""
+    return words[-1] if words and process.returncode == 0 and VERSION.fullmatch(words[-1]) else ""
+
+
+def _signal(processes: Iterable[int], *numbers: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            for number in numbers:
+                os.kill(process, number)
+
+
+def _last_lines(file: Path, begin: int) -> list[str]:
+    """Printable text of the last lines behind that offset."""
+    if not file.exists():
+        return []
+    with file.open("rb") as opened:
+        opened.seek(max(begin, file.stat().st_size - TAIL_BYTES))
+        lines = opened.read().decode(errors="replace").splitlines()[-TAIL_LINES:]
+    return ["".join(each if each.isprintable() or each == "\t" else "?" for each in line) for line in lines]
 
 
 def _ending(code: int) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .compose import compose
@@ -13,6 +14,8 @@ from .reference import Reference
 from .server import Factory, Server
 
 __all__ = ["SERVERS", "server_of"]
+
+NAME = re.compile(r"[a-z][a-z0-9_-]*(=.*)?")
 
 
 def _reference(path: Path | None) -> Server:
@@ -33,13 +36,39 @@ def server_of(text: str) -> Server:
 
     Raises `ValueError` with a sentence.
     """
-    return compose([_one(word) for word in text.split("+")])
+    return compose([_one(word) for word in _words(text)])
+
+
+def _words(text: str) -> list[str]:
+    words, pieces = [], text.split("+")
+    while pieces:
+        count = _length_of_first(pieces)
+        words.append("+".join(pieces[:count]))
+        pieces = pieces[count:]
+    return words
+
+
+def _length_of_first(pieces: Sequence[str]) -> int:
+    """The number of pieces that are one word: a path may have a plus in it.
+
+    The longest path that exists is meant; where there is none, all that follows and cannot be a name.
+    """
+    head, equals, start = pieces[0].partition("=")
+    if not equals and "/" not in head:
+        return 1
+    for count in range(len(pieces), 0, -1):
+        if Path("+".join([start or head, *pieces[1:count]])).is_file():
+            return count
+    further = (at for at in range(1, len(pieces)) if NAME.fullmatch(pieces[at]))
+    return next(further, len(pieces))
 
 
 def _one(word: str) -> Server:
-    name, _, path = word.partition("=")
+    name, equals, path = word.partition("=")
     if name not in SERVERS:
         near = difflib.get_close_matches(name, SERVERS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"there is no server {name!r}, there are {', '.join(SERVERS)}{hint}")
+    if equals and not path:
+        raise ValueError(f"{word} lacks the path of the program")
     return SERVERS[name](Path(path) if path else None)

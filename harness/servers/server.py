@@ -95,13 +95,16 @@ class Wants:
         )
 
     def __or__(self, other: Wants) -> Wants:
-        """Both. Raises `ContradictingWants` where they ask for different values of one property."""
+        """Both. Raises `ContradictingWants` for different values of one property, and where no service is left."""
         if clash := sorted(
             name for name in self.stated & other.stated if getattr(self, name) != getattr(other, name)
         ):
             raise ContradictingWants(f"one server cannot have two values of {', '.join(clash)}")
         more = {name: getattr(other, name) for name in other.stated}
-        return dataclasses.replace(self, services=self.services & other.services, **more)
+        services = self.services & other.services
+        if self.services and other.services and not services:
+            raise ContradictingWants("one server cannot run these services alone and those alone")
+        return dataclasses.replace(self, services=services, **more)
 
     def only(self, names: frozenset[str]) -> Wants:
         """These without what is not in `names`: for preferences that a check can do without."""
