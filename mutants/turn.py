@@ -147,6 +147,32 @@ def turn_permissions_not_enforced(settings: TurnSettings) -> TurnService:
 
 
 @dataclass(frozen=True, slots=True)
+class NoOutsiders(Permissions):
+    """Relays of the server's own hosts reach each other, and nothing passes between them and anybody else."""
+
+    own: frozenset[str] = frozenset()
+
+    def open_until(self, channel: Channel, /) -> float:
+        return Permissions.open_until(self, channel) if channel.peer.host in self.own else 0.0
+
+    def permits(self, allocation: Allocation, host: str, now: float, /) -> bool:
+        return host in self.own and Permissions.permits(self, allocation, host, now)
+
+
+@mutant(
+    "turn",
+    "a firewall closes the range of relay ports: two clients of the server reach each other, nobody else does",
+    kills={
+        "turn_from_outside.relayed_address_answers_a_plain_peer": "nothing from outside reaches the relayed address",
+        "calls_paths.one_leg_call_is_relayed": "2 sides use an allocation, where one is enough",
+    },
+)
+def turn_relay_ports_closed(settings: TurnSettings) -> TurnService:
+    own = frozenset(listener.address.host for listener in settings.listeners)
+    return TurnService(settings, adapt=lambda right: replace(right, permissions=NoOutsiders(own=own)))
+
+
+@dataclass(frozen=True, slots=True)
 class ShortChannels(Permissions):
     """Channels live for a part of their `lifetime`, whatever the server says, and permissions apart from them."""
 
