@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from .errors import ConfigurationError
@@ -15,7 +16,7 @@ SERVICES = ("iroh_relay", "mail", "turn")
 
 
 def _services(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(text.split(",")))
+    names = tuple(text.split(","))
     if not set(names) <= set(SERVICES):
         raise ValueError(f"some of {', '.join(SERVICES)}, with commas between them")
     return names
@@ -39,7 +40,11 @@ class ServerSettings:
         metavar="FILE",
     )
     services: tuple[str, ...] = option(
-        f"start these only (default: {','.join(SERVICES)})", default=SERVICES, metavar="LIST", read=_services
+        f"start these only (default: {','.join(SERVICES)})",
+        default=SERVICES,
+        metavar="LIST",
+        read=_services,
+        gather=lambda lists: tuple(chain(*lists)),
     )
     turn: bool = option(
         "a TURN server for calls (default: yes; with --config as maddy.conf says)", default=True

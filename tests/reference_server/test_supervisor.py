@@ -206,6 +206,58 @@ def test_restart_replaces_one_service_and_leaves_the_other(start, name):
     assert started(endpoints, "iroh_relay")["pid"] == endpoints["iroh_relay_pid"]
 
 
+@pytest.mark.parametrize("name", ["TERM", "KILL"])
+def test_a_service_that_is_stopped_stays_stopped_until_it_is_started(start, name):
+    endpoints = start("--ephemeral-ports", "--ledger").ready()
+    settings = started(endpoints, "mail")["settings"]
+    assert ask(endpoints, "stop", service="mail", signal=name) == {}
+    gone(endpoints["mail_pid"])
+    assert ask(endpoints, "services")["mail"] is None
+    assert ask(endpoints, "services")["turn"] == endpoints["turn_pid"]
+    assert "error" in ask(endpoints, "ledger")["mail"]
+    with pytest.raises(ControlError, match="mail is not running"):
+        ask(endpoints, "stop", service="mail")
+    pid = ask(endpoints, "start", service="mail")["pid"]
+    assert pid == ask(endpoints, "services")["mail"] == started(endpoints, "mail")["pid"]
+    assert started(endpoints, "mail")["settings"] == settings
+    with pytest.raises(ControlError, match="mail is running already"):
+        ask(endpoints, "start", service="mail")
+
+
+def test_a_stopped_service_is_no_fault_and_does_not_keep_the_server(start):
+    server = start("--ephemeral-ports", "--ledger")
+    endpoints = server.ready()
+    ask(endpoints, "stop", service="turn")
+    ask(endpoints, "stop")
+    _out, err = server.process.communicate(timeout=20)
+    assert server.process.returncode == 0
+    assert "by itself" not in err.decode()
+
+
+def test_starts_and_stops_of_one_service_at_once_leave_one_process(start):
+    endpoints = start("--ephemeral-ports", "--ledger").ready()
+
+    async def all_at_once():
+        path = Path(endpoints["control"])
+        restarts = (control.request(path, "restart", service="mail", timeout=60) for _ in range(4))
+        return await asyncio.gather(*restarts)
+
+    pids = [each["pid"] for each in asyncio.run(all_at_once())]
+    assert len(set(pids)) == 4
+    assert [pid for pid in pids if alive(pid)] == [ask(endpoints, "services")["mail"]]
+
+
+def test_a_service_has_signals_files_and_a_session_of_its_own(start):
+    """Nothing of the supervisor is open in it, and Ctrl-C is not for it."""
+    endpoints = start("--ephemeral-ports", "--ledger").ready()
+    pids = ask(endpoints, "services")
+    assert {os.getsid(pid) for pid in pids.values()} == set(pids.values())
+    for pid in pids.values():
+        files = [str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()]
+        assert files.count("/dev/null") == 1
+        assert sum(each.startswith("pipe:") for each in files) == 2, files  # its stdout, and the lifeline
+
+
 def test_a_service_that_dies_unasked_is_reported_and_the_other_lives(start):
     server = start("--ephemeral-ports", "--ledger")
     endpoints = server.ready()
@@ -248,6 +300,11 @@ def test_services_end_when_the_supervisor_is_killed(start):
     [
         ("restart", {"service": "pop3"}, "unknown service"),
         ("restart", {"service": "mail", "signal": "USR1"}, "TERM or KILL"),
+        ("stop", {"service": "pop3"}, "unknown service; known are iroh_relay, mail, turn"),
+        ("stop", {"service": None}, "unknown service"),
+        ("stop", {"service": "mail", "signal": "STOP"}, "TERM or KILL"),
+        ("start", {}, "unknown service"),
+        ("start", {"service": "mail"}, "running already"),
         ("logs", {}, "unknown service"),
         ("logs", {"service": "mail", "lines": "many"}, "number"),
         ("set_policy", {}, "unknown verb"),
