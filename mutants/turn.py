@@ -95,7 +95,7 @@ def turn_errors_unsigned(settings: TurnSettings) -> TurnService:
     "when TURN starts again, it refuses the credentials that METADATA gave before",
     kills={
         "calls_interrupted.calling_survives_a_restart_of_turn": (
-            "after its restart TURN is of no use to those who were there"
+            "TURN rejects credentials issued before its restart"
         )
     },
 )
@@ -210,6 +210,23 @@ class LoopbackOpen:
 )
 def turn_loopback_open(settings: TurnSettings) -> TurnService:
     return TurnService(settings, adapt=lambda right: replace(right, peers=LoopbackOpen(right.peers)))
+
+
+class NobodyElse:
+    """A peer must be a relayed address of this server, which it never asks about."""
+
+    def allows(self, peer: Address) -> bool:
+        del peer
+        return False
+
+
+@mutant(
+    "turn",
+    "a peer must have an allocation of its own, as if every phone had one in use",
+    kills={"calls_paths.one_leg_call_is_relayed": "use an allocation, where one is enough for both"},
+)
+def turn_relays_to_its_own_only(settings: TurnSettings) -> TurnService:
+    return TurnService(settings, adapt=lambda right: replace(right, peers=NobodyElse()))
 
 
 # Forwarding

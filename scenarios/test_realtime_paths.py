@@ -5,5 +5,5 @@ from harness.doors.scenario import scenario
 
 test_data_takes_the_way_that_networks_allow = scenario(realtime_paths.data_takes_the_way_that_networks_allow)
 test_between_all_networks = scenario(
-    realtime_paths.data_takes_the_way_that_networks_allow, cells=realtime_paths.EVERY, nightly=True
+    realtime_paths.data_takes_the_way_that_networks_allow, pairs=realtime_paths.EVERY, nightly=True
 )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -15,7 +14,6 @@ from ..clients.core.rpc import now
 from ..evidence import expected
 from ..network import profiles
 from ..network.conditions import Applied, Conditions, apply
-from ..network.lab import LabHost
 from ..network.profiles import Profile
 from ..stage.check import check
 from ..stage.outcome import Outcome
@@ -33,11 +31,12 @@ from ..steps.calls import (
     set_up,
     talk,
 )
+from ..steps.changes import Change, blocked, moves_to, new_nat_mapping
 from ..steps.pauses import BEFORE, talk_across, wait_until_closed
 
 __all__ = [
     "BAD_LINKS",
-    "CHANGES",
+    "DEADLY",
     "BadLink",
     "calls_on_bad_links_stay_up",
     "calls_survive_outages",
@@ -66,21 +65,13 @@ def _outage(callers: LabCallers, callee: str, seconds: float) -> None:
     wanted = expected.of_call(OUTAGES[ALICE], OUTAGES[callee]).verdict
     hosts = [callers.people.hosts[each] for each in (ALICE, callee)]
     with callers.watched(name, Media(), ALICE, callee, wanted=wanted, lost=lost) as call:
-        pause, talked = talk_across(call, seconds, partial(_without_udp, hosts), "no UDP came through")
+        pause, talked = talk_across(
+            call, seconds, partial(blocked, *hosts, protocols=("udp",)), "no UDP came through"
+        )
         lost.update(pause.sent_into_it)
         measure(outcome, name, call, talked, account_now(callers, call, talked.path))
         expect_active(outcome, name, call.ringing.states)
     pause.judge(outcome, talked)
-
-
-@contextmanager
-def _without_udp(hosts: Sequence[LabHost]) -> Iterator[None]:
-    """Swallowed by the router of each of them; what they have mapped stays."""
-    with ExitStack() as undo:
-        for router in (host.routers[0] for host in hosts):
-            router.block("udp")
-            undo.callback(router.unblock, "udp")
-        yield
 
 
 @dataclass(frozen=True)
@@ -145,24 +136,16 @@ def _taken(applied: Applied) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class Change:
-    """Something that takes the way of a call away for good: in which network, and how."""
+class Deadly:
+    """A change that takes the way of a call away for good, and the network of the caller."""
 
     caller: Profile
-    happen: Callable[[LabCallers, str], None]
+    change: Change
 
 
-def _move_mapping(callers: LabCallers, name: str) -> None:
-    callers.people.hosts[name].routers[0].forget_mappings()
-
-
-def _go_mobile(callers: LabCallers, name: str) -> None:
-    callers.people.move(callers.devices[name], profiles.MOBILE)
-
-
-CHANGES: Mapping[str, Change] = {
-    "the NAT forgets": Change(profiles.SYMMETRIC, _move_mapping),
-    "wifi to mobile": Change(profiles.HOME, _go_mobile),
+DEADLY: Mapping[str, Deadly] = {
+    "the NAT forgets": Deadly(profiles.SYMMETRIC, new_nat_mapping),
+    "wifi to mobile": Deadly(profiles.HOME, moves_to(profiles.MOBILE)),
 }
 """TURN killed and started again is one more: `calls_interrupted`."""
 
@@ -170,18 +153,18 @@ CHANGES: Mapping[str, Change] = {
 @check("TURN-10", needs=(*NEEDS, "lab"), after=TURN_WORKS)
 def dead_calls_are_noticed_and_the_next_one_works(stage: Stage, outcome: Outcome) -> None:
     """A NAT forgets its mappings, or a phone leaves its wifi: both sides notice in 45 s, and the next call works."""
-    places = {f"{name}, {ALICE}": change.caller for name, change in CHANGES.items()}
-    places |= {f"{name}, {BOB}": profiles.HOME for name in CHANGES}
+    places = {f"{name}, {ALICE}": deadly.caller for name, deadly in DEADLY.items()}
+    places |= {f"{name}, {BOB}": profiles.HOME for name in DEADLY}
     with (
         stage.lab() as lab,
         lab_callers(lab, places) as callers,
-        ThreadPoolExecutor(len(CHANGES)) as pool,
+        ThreadPoolExecutor(len(DEADLY)) as pool,
     ):
-        for found in pool.map(lambda name: _change(callers.apart(), name, CHANGES[name]), CHANGES):
+        for found in pool.map(lambda name: _survive(callers.apart(), name, DEADLY[name].change), DEADLY):
             outcome.include(found)
 
 
-def _change(callers: LabCallers, name: str, change: Change) -> Outcome:
+def _survive(callers: LabCallers, name: str, change: Change) -> Outcome:
     outcome, media = callers.outcome, Media(policy="relay")
     caller, callee = (f"{name}, {who}" for who in (ALICE, BOB))
     with outcome.expect_to_arrive(*FAILURES, what=name):
@@ -191,7 +174,7 @@ def _change(callers: LabCallers, name: str, change: Change) -> Outcome:
             with machine_too_slow():
                 call.play_on(BEFORE)
             happened = now()
-            change.happen(callers, caller)
+            change(callers.people, callers.devices[caller])
             outcome.measurements[f"{name}: closed_after_s"] = wait_until_closed(call, happened)
             account = callers.devices[caller].account
             account.go_offline()  # its connections to mail died as well, which core would notice late

@@ -10,7 +10,7 @@ from ..calls.agent import NoRelayCandidate, calls_are_possible
 from ..calls.call import Media, place
 from ..clients.core.core import SendFailed, befriend
 from ..clients.turn import stun
-from ..evidence import drawing
+from ..evidence import drawing, expected
 from ..evidence.egress import Toward
 from ..evidence.flows import EdgeCounts
 from ..evidence.verdicts import Path, Verdict
@@ -28,7 +28,6 @@ from ..stage.outcome import Outcome, PromiseBroken, promised
 from ..stage.stage import Stage
 from ..steps.call_lab import LabCallers
 from ..steps.calls import CALL_WITHIN, Servers, ice_servers_of
-from ..steps.swarms import expected_way
 from ..target import Service
 from ..urls import RelayUrl
 from ..waiting import Deadline
@@ -133,7 +132,7 @@ def _exchange_mail(outcome: Outcome, people: People) -> None:
 
 
 def _exchange_realtime(outcome: Outcome, people: People) -> None:
-    wanted = expected_way(*(people.host(each).profile for each in people))
+    wanted = expected.of_realtime(*(people.host(each).profile for each in people)).verdict
     swarm = join(*people, within=WITHIN)
     deadline = Deadline(DIRECT_WITHIN)
     for number in itertools.count(1):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
-from ..evidence import drawing
+from ..evidence import drawing, expected
 from ..evidence.verdicts import Path, Verdict
 from ..network import profiles
 from ..network.lab import possible
@@ -17,7 +17,8 @@ from ..stage.check import check
 from ..stage.lab import LabStage
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
-from ..steps.swarms import LabSwarm, expect_proven, expected_way, lab_swarm, measured
+from ..steps.pairs import Pair, every_pair, rounds, side_by_side
+from ..steps.swarms import LabSwarm, expect_proven, lab_swarm, measured
 from ..waiting import Deadline
 
 __all__ = [
@@ -28,13 +29,11 @@ __all__ = [
     "two_devices_go_direct",
 ]
 
-Cell = tuple[Profile, Profile]
-
-ESSENTIAL: tuple[Cell, ...] = (
-    (profiles.HOME, profiles.CARRIER),
-    (profiles.HOME, profiles.SYMMETRIC),
-    (profiles.FULL_CONE, profiles.SYMMETRIC),
-    (profiles.ONLY_443, profiles.PUBLIC),
+ESSENTIAL = (
+    Pair(profiles.HOME, profiles.CARRIER),
+    Pair(profiles.HOME, profiles.SYMMETRIC),
+    Pair(profiles.FULL_CONE, profiles.SYMMETRIC),
+    Pair(profiles.ONLY_443, profiles.PUBLIC),
 )
 KINDS = (
     profiles.PUBLIC,
@@ -50,15 +49,15 @@ KINDS = (
     profiles.ONLY_443,
     profiles.ONLY_443_REFUSED,
 )
-EVERY: tuple[Cell, ...] = tuple(itertools.combinations_with_replacement(KINDS, 2))
+EVERY = every_pair(KINDS)
 """All in which a device reaches the server of a lab: that has IPv4 only, so a network of IPv6 alone is none of them."""
 
 DIRECT = (profiles.HOME, profiles.PUBLIC)
 RELAYED = (profiles.UDP_BLOCKED, profiles.UDP_BLOCKED_PUBLIC)
 """Networks of two devices, the first that the machine can make: kinds of NAT need `nft`, the last of each does not."""
 
-CELLS_AT_ONCE = 4
-"""Each has two cores."""
+AT_ONCE = 4
+"""Pairs; each has two cores."""
 MESSAGES = 50
 FEWER_MESSAGES = 20
 DIRECT_WITHIN = 15.0
@@ -69,16 +68,14 @@ DEADLINE = 10.0
 
 @check("IROH-5", "E2E-path", needs=("iroh_relay", "lab"))
 def data_takes_the_way_that_networks_allow(
-    stage: Stage, outcome: Outcome, cells: Sequence[Cell] = ESSENTIAL
+    stage: Stage, outcome: Outcome, pairs: Sequence[Pair] = ESSENTIAL
 ) -> None:
     """In pairs of networks, messages go direct where hole punching works, and over the target's relay where not."""
-    for start in range(0, len(cells), CELLS_AT_ONCE):
-        batch = cells[start : start + CELLS_AT_ONCE]
-        with stage.lab() as lab, ThreadPoolExecutor(max_workers=len(batch)) as pool:
+    for each in rounds(pairs, AT_ONCE):
+        with stage.lab() as lab:
             lab.offers()
-            trying = [pool.submit(_cell, lab, number, *cell) for number, cell in enumerate(batch)]
-            for each in trying:
-                outcome.include(each.result())
+            for _pair, found in side_by_side(each, partial(_attempt, lab), at_once=AT_ONCE):
+                outcome.include(found)
 
 
 @check("E2E-16", "IROH-5", "E2E-path", needs=("iroh_relay", "lab"))
@@ -97,7 +94,7 @@ def two_devices_are_relayed(stage: Stage, outcome: Outcome) -> None:
 
 def _two_devices(outcome: Outcome, lab: LabStage, network: Profile) -> None:
     with lab_swarm(outcome, lab, alice=network, bob=network) as found:
-        wanted = expected_way(network, network)
+        wanted = expected.of_realtime(network, network).verdict
         path = _judge(found, wanted, MESSAGES)
         largest = found.swarm.exchange(1, size=LARGEST)
         outcome.expect(largest.all_right, f"messages of {LARGEST} bytes went wrong: {largest}")
@@ -105,20 +102,14 @@ def _two_devices(outcome: Outcome, lab: LabStage, network: Profile) -> None:
         outcome.note(f"both devices in a network of the kind {network.name!r}, {may}: {path.sentence}")
 
 
-def _cell(lab: LabStage, number: int, one: Profile, other: Profile) -> Outcome:
+def _attempt(lab: LabStage, pair: Pair) -> Outcome:
     """One pair of networks, with two devices of its own."""
     outcome = Outcome()
-    places = {f"alice{number}": one, f"bob{number}": other}
-    what = f"{one.name} with {other.name}"
-    with lab_swarm(outcome, lab, what=what, **places) as found:
-        _judge(found, expected_way(one, other), FEWER_MESSAGES)
-    return _as_cell(outcome, what)
-
-
-def _as_cell(outcome: Outcome, what: str) -> Outcome:
-    outcome.reasons = [f"{what}: {reason}" for reason in outcome.reasons]
-    outcome.paths = {f"{what}, {phase}": path for phase, path in outcome.paths.items()}
-    outcome.measurements = {what: outcome.measurements}
+    with lab_swarm(outcome, lab, what=f"{pair}", **pair.places) as found:
+        _judge(found, expected.of_realtime(pair.first, pair.second).verdict, FEWER_MESSAGES)
+    outcome.reasons = [f"{pair}: {reason}" for reason in outcome.reasons]
+    outcome.paths = {f"{pair}, {phase}": path for phase, path in outcome.paths.items()}
+    outcome.measurements = {f"{pair}": outcome.measurements}
     return outcome
 
 

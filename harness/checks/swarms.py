@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from ..clients.device import Device
-from ..evidence import drawing
+from ..evidence import drawing, expected
 from ..evidence.legs import Way
 from ..evidence.verdicts import Path, Verdict
 from ..network import profiles
@@ -20,7 +20,7 @@ from ..stage.outcome import Outcome
 from ..stage.stage import Stage
 from ..stage.watch import Watch
 from ..steps.changes import CHANGES, NEW_NAT_MAPPING, RELAY_RESTART, WIFI_TO_MOBILE, blocked
-from ..steps.swarms import LabSwarm, expect_proven, expected_way, lab_swarm, measured
+from ..steps.swarms import LabSwarm, expect_proven, lab_swarm, measured
 
 __all__ = [
     "FIVE",
@@ -87,7 +87,7 @@ def every_device_receives_every_message(stage: Stage, outcome: Outcome, networks
         arrived = table.all_right if len(networks) == 2 else table.complete
         outcome.expect(arrived, f"realtime messages went wrong: {table}")
         for device, network in zip(found.devices, networks, strict=True):
-            if all(expected_way(network, each) is Verdict.RELAYED for each in networks):
+            if all(expected.of_realtime(network, each).verdict is Verdict.RELAYED for each in networks):
                 direct = _directly(path, device)
                 outcome.expect(
                     not direct,

@@ -164,12 +164,12 @@ def _call_hops(
 def _call_contradictions(hops: Mapping[str, Hop], lost: int) -> Iterator[str]:
     """Pairs of hops that differ by more than what was on its way, and lost by the lab."""
     for one, other, between in (
-        ("sent", "left", 0),
+        ("sent", "left", lost),  # a queue of the lab may stand before the counters
         ("left", "arrived", lost),
         ("up", "entered", lost),
         ("left server", "relayed", lost),
         ("carried", "relayed", lost),
-        ("arrived", "got", lost),  # the counters stand before a queue in which the lab may lose packets
+        ("arrived", "got", lost),  # or behind them
         ("sent", "got", lost),
     ):
         if one in hops and other in hops:

@@ -89,6 +89,7 @@ class Composition:
                 raise ServerError(f"{base.name} runs, and has no mail")
             joined = _joined(self.name, base, parts, place)
             joined.ends = stack.pop_all()
+            joined.target = _with_lifetimes(joined.target, wants)
             return joined
 
 
@@ -134,6 +135,17 @@ def _joined(name: str, base: RunningServer, parts: Sequence[Running], place: Pla
         turn_secret=base.turn_secret,
         control=base.control,
         target=target,
+    )
+
+
+def _with_lifetimes(target: Target, wants: Wants) -> Target:
+    """Those that its TURN server was told; the base, which describes the target, knows nothing of them."""
+    if (lifetimes := wants.turn_lifetimes) is None:
+        return target
+    return replace(
+        target,
+        turn_permission_lifetime=lifetimes.permission,
+        turn_channel_lifetime=lifetimes.channel,
     )
 
 

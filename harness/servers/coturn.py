@@ -113,6 +113,8 @@ def _config(place: Place, ports: Ports, wants: Wants, certificate: Certificate, 
     if wants.both_families:  # it relays over IPv4 alone, as METADATA can name no other address of it
         further.append(f"listening-ip={place.address6}")
     if wants.turn_lifetimes is not None:
+        # Version 4.6.1 keeps to all three. Only a Refresh that asks for less than 600 s is granted 600 s, more than
+        # the maximum; aioice and libwebrtc ask for 600.
         lifetimes = wants.turn_lifetimes
         further += [
             f"max-allocate-lifetime={lifetimes.allocation:.0f}",

@@ -14,7 +14,6 @@ from ..evidence.artefacts import keep
 from ..evidence.verdicts import Path, Verdict
 from ..network.lab import LabHost
 from ..network.profiles import Profile
-from ..network.punching import can_go_direct
 from ..realtime.swarm import Swarm, join
 from ..realtime.table import LAYOUT, TruthTable
 from ..stage.lab import LabStage, People
@@ -22,7 +21,7 @@ from ..stage.outcome import Outcome, promised
 from ..stage.watch import Watch
 from ..target import Service
 
-__all__ = ["LabSwarm", "expect_proven", "expected_way", "lab_swarm", "measured"]
+__all__ = ["LabSwarm", "expect_proven", "lab_swarm", "measured"]
 
 progress = logging.getLogger("harness.progress")
 
@@ -66,11 +65,6 @@ class LabSwarm:
         name = f"{'-'.join(device.name for device in self.devices)} {phase}"
         self.outcome.evidence += keep(path, seen.parties, self.people.lab.logs, name)
         return table, path, seen
-
-
-def expected_way(one: Profile, other: Profile) -> Verdict:
-    """The way of realtime data between devices in these networks, once iroh has found it."""
-    return Verdict.DIRECT if can_go_direct(one, other) else Verdict.RELAYED
 
 
 @contextmanager

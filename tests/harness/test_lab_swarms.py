@@ -3,6 +3,7 @@
 import pytest
 
 from harness.checks import realtime_paths
+from harness.evidence import expected
 from harness.evidence.verdicts import Verdict
 from harness.network import profiles
 from harness.network.profiles import (
@@ -15,7 +16,6 @@ from harness.network.profiles import (
     SYMMETRIC,
     UDP_BLOCKED,
 )
-from harness.steps.swarms import expected_way
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,8 @@ from harness.steps.swarms import expected_way
     ],
 )
 def test_the_expected_way_is_direct_where_a_hole_can_be_punched(one, other, way):
-    assert expected_way(one, other) is expected_way(other, one) is way
+    assert expected.of_realtime(one, other) == expected.of_realtime(other, one)
+    assert expected.of_realtime(one, other).verdict is way
 
 
 def test_only_networks_that_let_nothing_but_443_out_need_it():
@@ -42,6 +43,6 @@ def test_only_networks_that_let_nothing_but_443_out_need_it():
 
 
 def test_the_essential_cells_have_both_ways():
-    ways = [expected_way(*cell) for cell in realtime_paths.ESSENTIAL]
+    ways = [expected.of_realtime(each.first, each.second).verdict for each in realtime_paths.ESSENTIAL]
     assert {ways.count(Verdict.DIRECT), ways.count(Verdict.RELAYED)} == {2}
     assert len(realtime_paths.EVERY) == 78
