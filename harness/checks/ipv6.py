@@ -10,9 +10,8 @@ from ..calls.agent import NoRelayCandidate, calls_are_possible
 from ..calls.call import Media, place
 from ..clients.core.core import SendFailed, befriend
 from ..clients.turn import stun
-from ..evidence import drawing, expected
+from ..evidence import expected
 from ..evidence.egress import Toward
-from ..evidence.flows import EdgeCounts
 from ..evidence.verdicts import Path, Verdict
 from ..hosts import Host
 from ..network import profiles
@@ -21,6 +20,7 @@ from ..network.nat import BLOCKED
 from ..network.profiles import Gateway, Profile
 from ..network.punching import can_go_direct
 from ..realtime.swarm import Swarm, join
+from ..report.observations import PathSeen
 from ..servers.server import Wants
 from ..stage.check import check
 from ..stage.lab import DOMAIN, RELAY_PORT, LabStage, People
@@ -28,6 +28,7 @@ from ..stage.outcome import Outcome, PromiseBroken, promised
 from ..stage.stage import Stage
 from ..steps.call_lab import LabCallers
 from ..steps.calls import CALL_WITHIN, Servers, ice_servers_of
+from ..steps.observed import families_seen, path_seen, swarm_seen
 from ..target import Service
 from ..urls import RelayUrl
 from ..waiting import Deadline
@@ -125,9 +126,7 @@ def _exchange_mail(outcome: Outcome, people: People) -> None:
     alice, bob = people
     with people.watch("mail", Service.IROH_RELAY) as seen:
         befriend(alice.account, bob.account, within=WITHIN)
-    outcome.measurements["mail"] = {
-        name: _bytes_by_family(counts) for name, counts in seen.edges.items() if name in people.devices
-    }
+    outcome.observe(families_seen(seen.of_devices, "mail"))
     progress.info("alice and bob are befriended by secure join")
 
 
@@ -139,8 +138,6 @@ def _exchange_realtime(outcome: Outcome, people: People) -> None:
         path = _exchange(outcome, people, swarm, f"realtime, trial {number}")
         if path.verdict is wanted or wanted is not Verdict.DIRECT or deadline.over or not outcome:
             break
-    outcome.paths["realtime"] = path.name
-    outcome.measurements["path"] = drawing.as_json(path)
     outcome.expect(path.verdict is wanted, f"messages should be {wanted}, they are not: {path.sentence}")
 
 
@@ -149,10 +146,11 @@ def _exchange(outcome: Outcome, people: People, swarm: Swarm, phase: str) -> Pat
     with people.watch(phase, Service.IROH_RELAY) as seen:
         table = swarm.exchange(MESSAGES, size=SIZE)
     outcome.expect(table.all_right, f"realtime messages went wrong: {table}")
-    outcome.measurements["realtime"] = {
-        name: _bytes_by_family(counts) for name, counts in seen.edges.items() if name in people.devices
-    }
-    return seen.path_of_realtime(SIZE * sum(row.delivered for row in table.directions))
+    path = seen.path_of_realtime(SIZE * sum(row.delivered for row in table.directions))
+    outcome.observe(swarm_seen(table, "realtime"))
+    outcome.observe(path_seen(path, seen.parties, phase="realtime"))
+    outcome.observe(families_seen(seen.of_devices, "realtime"))
+    return path
 
 
 def _try_calls(outcome: Outcome, people: People) -> None:
@@ -167,7 +165,7 @@ def _try_calls(outcome: Outcome, people: People) -> None:
         with callers.seated("through TURN") as both:
             place(*both, Media(), within=CALL_WITHIN)
     except NoRelayCandidate as error:
-        outcome.paths["call through TURN"] = str(Verdict.NONE)
+        outcome.observe(PathSeen("call through TURN", Verdict.NONE.value, Verdict.NONE.value))
         outcome.note(
             f"no call through TURN: METADATA can only give its IPv4 address ({offer.host}), alice has none: {error}"
         )
@@ -189,17 +187,11 @@ def _call_directly(callers: LabCallers) -> None:
 
 def _expect_families(outcome: Outcome, people: People) -> None:
     """A device without an IPv4 address has sent and received IPv6 alone."""
-    for name, counts in people.edges.now(people.hosts).items():
-        by_family = _bytes_by_family(counts)
-        outcome.measurements[f"{name}, all"] = by_family
-        if people.hosts[name].profile.ipv4 is None:
-            outcome.expect(not by_family["ipv4"], f"{name} has no IPv4 address: {by_family['ipv4']} bytes")
-            outcome.expect(by_family["ipv6"], f"no byte of {name} went over IPv6")
-
-
-def _bytes_by_family(counts: EdgeCounts) -> dict[str, int]:
-    """Sent and received, behind the IP header."""
-    sums = {"ipv4": 0, "ipv6": 0}
-    for flow, count in itertools.chain(counts.tx.rows.items(), counts.rx.rows.items()):
-        sums["ipv6" if ":" in flow.source.address else "ipv4"] += count.bytes
-    return sums
+    counted = families_seen(people.edges.now(people.hosts), "all")
+    outcome.observe(counted)
+    for flow in counted.flows:
+        passed = flow.sent_bytes + flow.received_bytes
+        if people.hosts[flow.device].profile.ipv4 is None and flow.family == "IPv4":
+            outcome.expect(not passed, f"{flow.device} has no IPv4 address: {passed} bytes")
+        if people.hosts[flow.device].profile.ipv4 is None and flow.family == "IPv6":
+            outcome.expect(passed, f"no byte of {flow.device} went over IPv6")

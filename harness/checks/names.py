@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ..calls.call import Media
 from ..clients.device import Device
 from ..evidence.egress import Toward
 from ..network import profiles
 from ..network.names import Failure, Refusal, Slow, Wrong
+from ..report.observations import NameLookup
 from ..servers.server import Wants
 from ..stage import offers
 from ..stage.check import check
@@ -56,10 +58,8 @@ def turn_host_leads_to_the_target(stage: Stage, outcome: Outcome) -> None:
     """What METADATA names as the TURN server is an address of the target, or a name that leads there in time."""
     offer = offers.turn_in_metadata(stage.target, stage.host)
     found = TurnHostLookup.of(stage.target, offer, stage.host)
-    outcome.measurements["turn"] = str(offer)
-    if found.is_needed:
-        outcome.measurements |= {"addresses": list(found.addresses), "seconds": round(found.seconds, 2)}
-    else:
+    outcome.observe(found.observation())
+    if not found.is_needed:
         outcome.note("METADATA gives the TURN server's address: no name server is needed for it")
     if found.seconds > SLOW and not found.cause:
         outcome.note(f"{offer.host} is found after {found.seconds:.1f} s, and each first call waits as long")
@@ -101,9 +101,13 @@ def _expect_remembered(outcome: Outcome, people: People, urls: set[str]) -> None
     """A core that has found the name once does without the name server."""
     names = people.lab.network.names
     names.fail(NAME, Refusal.NXDOMAIN)
-    remembered, _seconds = _ask_core(people["alice"])
+    remembered, seconds = _ask_core(people["alice"])
     names.heal(NAME)
-    outcome.measurements["core, healthy"] = sorted(urls)
+    outcome.observe(
+        NameLookup(
+            NAME, "found once, then NXDOMAIN", used=tuple(remembered), client_seconds=round(seconds, 2)
+        )
+    )
     outcome.expect(
         set(remembered) == urls,
         f"once {NAME} was found, core should do without the name server, it has {remembered or 'no TURN server'}",
@@ -125,7 +129,7 @@ def _fail(outcome: Outcome, people: People, device: Device) -> None:
     sentence = f"{way}: core has {got} after {seconds:.1f} s; {found.cause or 'the name is found'}"
     outcome.note(sentence)
     progress.info("%s", sentence)
-    outcome.measurements[way] = {"core": urls, "seconds": round(seconds, 2), "cause": found.cause}
+    outcome.observe(replace(found.observation(way), used=tuple(urls), client_seconds=round(seconds, 2)))
     known = {f"turn:{address}:{offer.port}" for address in (lab.machine.address, ELSEWHERE)}
     strange = sorted(set(urls) - known)
     outcome.expect(not strange, f"{way}: core would use {', '.join(strange)}, which METADATA does not name")

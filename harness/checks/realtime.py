@@ -9,10 +9,13 @@ from ..clients.control import ServiceLedger
 from ..clients.core.core import Webxdc
 from ..clients.device import Device
 from ..clients.sockets import tcp_connections
+from ..evidence.verdicts import Verdict
 from ..realtime.swarm import LARGEST, NodeIdUnknown, Swarm
+from ..report.observations import Measured
 from ..stage.check import check
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
+from ..steps.observed import path_by_agents
 from ..steps.swarm_of_two import JOIN_WITHIN, SwarmOfTwo, expect_to_hear, judge_messages, swarm_of_two
 from ..target import Impact, Service
 from ..waiting import WaitTimeout, wait_until
@@ -27,6 +30,7 @@ __all__ = [
 progress = logging.getLogger("harness.progress")
 
 RELAY_FORWARDS = ("relay.relay_forwards_each_frame_once",)
+ONLY_CORES = "only the cores themselves say that its relay was used"
 MESSAGES = 50
 """Numbered messages from each device."""
 MESSAGES_OF_THREE = 10
@@ -36,16 +40,17 @@ AWAY_MESSAGES = 5
 @check("E2E-16", "DISC-5", "IROH-2", "IROH-4", needs=("iroh_relay",), after=RELAY_FORWARDS)
 def two_devices_exchange_messages(stage: Stage, outcome: Outcome) -> None:
     """Two devices form a swarm through the target's relay; every message, small or large, arrives once and in order."""
-    outcome.paths |= {"joining": "not proven", "established": "not proven"}
     with swarm_of_two(stage) as pair:
         judge_messages(outcome, pair.swarm.exchange(MESSAGES))
         largest = pair.swarm.exchange(1, size=LARGEST)
         outcome.expect(largest.all_right, f"messages of {LARGEST} bytes went wrong: {largest}")
-        ledger = stage.ledger(
-            Service.IROH_RELAY, otherwise="only the cores themselves say that its relay was used"
-        )
+        ledger = stage.ledger(Service.IROH_RELAY, otherwise=ONLY_CORES)
         if ledger is not None:
             _expect_frames_of_both(outcome, ledger, pair)
+        doubt = "" if ledger is not None and outcome else ONLY_CORES
+        outcome.observe(
+            path_by_agents(Verdict.RELAYED, Service.IROH_RELAY, subject="", phase="joining", doubt=doubt)
+        )
 
 
 @check(
@@ -151,13 +156,11 @@ def _expect_frames_of_both(outcome: Outcome, ledger: ServiceLedger, pair: SwarmO
         _tie(device, ids[device.name], ledger)
     for sender, receiver in (pair.devices, pair.devices[::-1]):
         frames = ledger.pair(ids[sender.name], ids[receiver.name]).frames
-        outcome.measurements[f"relay_frames_{sender.name}_to_{receiver.name}"] = frames
+        outcome.observe(Measured(f"frames from {sender.name} to {receiver.name} over the relay", frames))
         outcome.expect(
             frames,
             f"the relay carried no frame from {sender.name} to {receiver.name}: they met in another way",
         )
-    if outcome:
-        outcome.paths["joining"] = f"relayed({Service.IROH_RELAY})"
 
 
 def _tie(device: Device, node_id: str, ledger: ServiceLedger) -> None:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from ..clients.device import Device
-from ..evidence import drawing, expected
+from ..evidence import expected
 from ..evidence.legs import Way
 from ..evidence.verdicts import Path, Verdict
 from ..network import profiles
 from ..network.profiles import Profile
-from ..realtime.table import TruthTable
+from ..report.observations import Measured
 from ..stage.check import check
 from ..stage.lab import LabStage
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
 from ..stage.watch import Watch
 from ..steps.changes import CHANGES, NEW_NAT_MAPPING, RELAY_RESTART, WIFI_TO_MOBILE, blocked
-from ..steps.swarms import LabSwarm, expect_proven, lab_swarm, measured
+from ..steps.observed import swarm_seen
+from ..steps.swarms import LabSwarm, expect_proven, lab_swarm
 
 __all__ = [
     "FIVE",
@@ -35,8 +35,6 @@ __all__ = [
     "isolating_one_device_affects_no_other",
     "swarm_recovers_from_a_change",
 ]
-
-progress = logging.getLogger("harness.progress")
 
 NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
 Networks = tuple[Profile, ...]
@@ -82,8 +80,9 @@ LIMITS: Mapping[str, Limit] = {
 def every_device_receives_every_message(stage: Stage, outcome: Outcome, networks: Networks = FIVE) -> None:
     """In a swarm of devices in networks of several kinds, every message of each arrives at each other once."""
     with stage.lab() as lab, _swarm(outcome, lab, networks) as found:
-        table, path, seen = found.exchange("established", MESSAGES)
-        _record(found, table, path, seen)
+        table, path, _seen = found.exchange("established", MESSAGES)
+        expect_proven(outcome, found.joining)
+        expect_proven(outcome, path)
         arrived = table.all_right if len(networks) == 2 else table.complete
         outcome.expect(arrived, f"realtime messages went wrong: {table}")
         for device, network in zip(found.devices, networks, strict=True):
@@ -101,8 +100,9 @@ def isolating_one_device_affects_no_other(stage: Stage, outcome: Outcome) -> Non
     with stage.lab() as lab, _swarm(outcome, lab, FOUR) as found:
         lost = found.devices[0]
         with blocked(found.host(lost)):
-            table, path, seen = found.exchange("isolated", MESSAGES, apart=[lost], within=DEADLINE)
-        _record(found, table, path, seen)
+            table, path, _seen = found.exchange("isolated", MESSAGES, apart=[lost], within=DEADLINE)
+        expect_proven(outcome, found.joining)
+        expect_proven(outcome, path)
         others = table.without(lost.name)
         outcome.expect(others.complete, f"messages between others than {lost.name} were lost: {others}")
         for row in table.directions:
@@ -117,7 +117,8 @@ def blocking_a_direct_path_loses_no_message(stage: Stage, outcome: Outcome) -> N
         alice, bob, _carol = found.devices
         lab.network.cut(found.host(alice), found.host(bob))
         table, path, seen = found.exchange("cut", MESSAGES)
-        _record(found, table, path, seen)
+        expect_proven(outcome, found.joining)
+        expect_proven(outcome, path)
         outcome.expect(table.complete, f"messages were lost behind a blocked path: {table}")
         for leg in path.legs:
             if leg.way is Way.DIRECT and {leg.source, leg.target} == {alice.name, bob.name}:
@@ -135,7 +136,7 @@ def swarm_recovers_from_a_change(stage: Stage, outcome: Outcome, change: str = S
             lambda: CHANGES[change](found.people, bob), within=RECOVERED_WITHIN
         )
         silence = round(table.longest_silence, 2)
-        outcome.measurements["messages"] = measured(table) | {"longest_silence_s": silence}
+        outcome.observe(swarm_seen(table, "while it happens", subject=change, silence=True))
         outcome.note(f"{change}: {table.lost} messages lost, {silence} s without one at the longest")
         outcome.expect(
             table.lost <= limit.most_lost,
@@ -146,27 +147,14 @@ def swarm_recovers_from_a_change(stage: Stage, outcome: Outcome, change: str = S
             f"{change}: nothing was heard for {silence} s, {limit.longest_silence:g} s may be",
         )
         after, path, _seen = found.exchange("afterwards", MESSAGES)
-        outcome.paths["afterwards"] = path.name
         outcome.expect(after.complete, f"{change}: afterwards messages went wrong: {after}")
         expect_proven(outcome, path)
 
 
 def _swarm(
-    outcome: Outcome, lab: LabStage, networks: Networks, what: str = "realtime does not work"
+    outcome: Outcome, lab: LabStage, networks: Networks, what: str = ""
 ) -> AbstractContextManager[LabSwarm]:
     return lab_swarm(outcome, lab, what=what, **dict(zip(NAMES, networks, strict=False)))
-
-
-def _record(found: LabSwarm, table: TruthTable, path: Path, seen: Watch) -> None:
-    found.outcome.paths |= {"joining": found.joining.name, path.phase: path.name}
-    found.outcome.measurements |= {
-        "messages": measured(table),
-        "path": drawing.as_json(path),
-        "bytes": seen.traffic(),
-    }
-    expect_proven(found.outcome, found.joining)
-    expect_proven(found.outcome, path)
-    progress.info("%s\n%s", path.sentence, table.grid())
 
 
 def _detour(found: LabSwarm, path: Path, seen: Watch) -> str:
@@ -177,7 +165,7 @@ def _detour(found: LabSwarm, path: Path, seen: Watch) -> str:
     pairs = [seen.relayed(*ends) for ends in (ids, ids[::-1])]
     frames = sum(pair.frames for pair in pairs if pair is not None)
     if None not in pairs:
-        found.outcome.measurements["frames_over_the_relay"] = frames
+        found.outcome.observe(Measured("frames between alice and bob over the relay", frames))
         went.insert(0, f"the relay carried {frames} frames between them")
     return ", ".join(went)
 

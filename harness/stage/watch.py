@@ -81,6 +81,12 @@ class Watch:
         before, after = self._before[0], self._after[0]
         return {name: counts - before.get(name, EdgeCounts()) for name, counts in after.items()}
 
+    @property
+    def of_devices(self) -> dict[str, EdgeCounts]:
+        """Likewise, of the devices alone."""
+        names = [device.name for device in self.parties.devices]
+        return {name: counts for name, counts in self.edges.items() if name in names}
+
     def path_of_call(
         self, agents: Mapping[str, ClientCounts] | None, *, lost: Mapping[str, int] | None = None
     ) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,11 +10,14 @@ from dataclasses import dataclass
 from ..clients.core.core import SendFailed, befriend
 from ..clients.device import Device
 from ..clients.sockets import tcp_connections
+from ..evidence.verdicts import Verdict
 from ..realtime.swarm import Swarm, join
 from ..realtime.table import TruthTable
+from ..report.observations import PathSeen
 from ..stage.outcome import Outcome, promised
 from ..stage.stage import Stage
 from ..urls import RelayUrl
+from .observed import swarm_seen
 
 __all__ = ["JOIN_WITHIN", "SwarmOfTwo", "expect_to_hear", "judge_messages", "swarm_of_two"]
 
@@ -68,28 +70,15 @@ def swarm_of_two(stage: Stage) -> Iterator[SwarmOfTwo]:
         with outcome.expect_to_arrive(SendFailed, what=what):
             yield SwarmOfTwo(alice, bob, swarm, relay)
         outcome.note(NOT_PROVEN)
+        unknown = Verdict.NOT_PROVEN.value
+        outcome.observe(PathSeen("established", unknown, unknown, doubts=(NOT_PROVEN,)))
 
 
 def judge_messages(outcome: Outcome, table: TruthTable, *, in_order: bool = True) -> None:
-    """Everything arrived once, in order unless that is not asked for; what was measured goes into the record."""
+    """Everything arrived once, in order unless that is not asked for."""
     arrived = table.all_right if in_order else table.complete
     outcome.expect(arrived, f"realtime messages went wrong: {table}")
-    latencies = [latency for row in table.directions for latency in row.latencies]
-    outcome.measurements |= {
-        "messages": [
-            {
-                "from": row.sender,
-                "to": row.receiver,
-                "sent": row.sent,
-                "delivered": row.delivered,
-                "duplicates": row.duplicates,
-                "out_of_order": row.out_of_order,
-            }
-            for row in table.directions
-        ],
-        "latency_ms_median": round(statistics.median(latencies) * 1000, 2) if latencies else None,
-        "latency_ms_max": round(max(latencies) * 1000, 2) if latencies else None,
-    }
+    outcome.observe(swarm_seen(table, "established"))
 
 
 def expect_to_hear(outcome: Outcome, swarm: Swarm, when: str) -> None:

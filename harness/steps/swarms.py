@@ -20,6 +20,7 @@ from ..stage.lab import LabStage, People
 from ..stage.outcome import Outcome, promised
 from ..stage.watch import Watch
 from ..target import Service
+from .observed import path_seen, swarm_seen, traffic_seen
 
 __all__ = ["LabSwarm", "expect_proven", "lab_swarm", "measured"]
 
@@ -41,6 +42,8 @@ class LabSwarm:
     joining: Path
     """The way of phase `joining`, in which they came together."""
     outcome: Outcome
+    subject: str = ""
+    """Which one it is, where a check has several."""
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -62,21 +65,24 @@ class LabSwarm:
         names = [device.name for device in apart]
         arrived = LAYOUT.size * sum(row.delivered for row in table.without(*names).directions)
         path = seen.path_of_realtime(arrived, apart=names)
+        self.outcome.observe(swarm_seen(table, phase, subject=self.subject))
+        self.outcome.observe(path_seen(path, seen.parties, subject=self.subject))
+        self.outcome.observe(traffic_seen(seen.traffic(), phase, subject=self.subject))
         name = f"{'-'.join(device.name for device in self.devices)} {phase}"
         self.outcome.evidence += keep(path, seen.parties, self.people.lab.logs, name)
+        progress.info("%s\n%s", path.sentence, table.grid())
         return table, path, seen
 
 
 @contextmanager
-def lab_swarm(
-    outcome: Outcome, lab: LabStage, *, what: str = "realtime does not work", **places: Profile
-) -> Iterator[LabSwarm]:
+def lab_swarm(outcome: Outcome, lab: LabStage, *, what: str = "", **places: Profile) -> Iterator[LabSwarm]:
     """Devices by name, each in a network of its own of that kind, in one swarm; phase `joining` is behind them.
 
-    Raises `PromiseBroken` when they do not come together: `what` says in which words.
+    `what`: which one it is, where a check has several. Raises `PromiseBroken` when they do not come together.
     """
+    words = what or "realtime does not work"
     with lab.people(**places) as people:
-        with promised(SendFailed, what=what):
+        with promised(SendFailed, what=words):
             first, *others = people
             for other in others:
                 befriend(first.account, other.account)
@@ -84,8 +90,10 @@ def lab_swarm(
                 swarm = join(*people, within=JOIN_WITHIN_EACH * len(places))
         who = ", ".join(f"{name} ({profile.name})" for name, profile in places.items())
         progress.info("%s hear each other, through the relay %s", who, people.offers.relay)
-        with outcome.expect_to_arrive(SendFailed, what=what):
-            yield LabSwarm(people, swarm, seen.path_of_realtime(), outcome)
+        with outcome.expect_to_arrive(SendFailed, what=words):
+            joining = seen.path_of_realtime()
+            outcome.observe(path_seen(joining, seen.parties, subject=what))
+            yield LabSwarm(people, swarm, joining, outcome, what)
 
 
 def expect_proven(outcome: Outcome, path: Path) -> None:

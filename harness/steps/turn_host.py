@@ -10,6 +10,7 @@ from typing import Self
 
 from ..calls.servers import TurnOffer
 from ..hosts import Host
+from ..report.observations import NameLookup
 from ..stage import offers
 from ..target import Target
 
@@ -51,6 +52,10 @@ class TurnHostLookup:
         except ValueError:
             return True
         return False
+
+    def observation(self, case: str = "") -> NameLookup:
+        """For the record. `case`: the state of the name server, where that is a fault on purpose."""
+        return NameLookup(self.host, case, self.addresses, round(self.seconds, 2), self.cause)
 
 
 def _not_found(name: str, error: socket.gaierror) -> str:
