@@ -10,12 +10,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-__all__ = ["Deadline", "WaitTimeout", "wait_until", "watch"]
+__all__ = ["Deadline", "WaitTimeout", "now", "wait_until", "watch"]
 
 T = TypeVar("T")
 
 POLL_INTERVAL = 0.01
 """Seconds between two looks at a condition that nobody can wake us for."""
+
+
+_CLOCK_OFFSET = time.time() - time.monotonic()
+
+
+def now() -> float:
+    """Unix seconds that never step back while this process lives: fit for latencies and beside a server's log."""
+    return time.monotonic() + _CLOCK_OFFSET
 
 
 class WaitTimeout(Exception):

@@ -209,7 +209,7 @@ def test_scenario_modules_can_be_imported_as_before(tmp_path, address):
 import sys
 sys.path.insert(0, sys.argv[1])
 from deltachat_rpc_client import DeltaChat, Rpc
-from harness.clients.core.rpc import bundled_binary
+from harness.clients.core.versions import bundled_binary
 from scenarios import test_15_iroh_discovery, test_16_webxdc_realtime
 with Rpc(accounts_dir=sys.argv[2], rpc_server_path=str(bundled_binary())) as rpc:
     dc = DeltaChat(rpc)

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..clients.core.core import CallMessage
-from ..clients.core.rpc import now
 from ..clients.device import Device
-from ..waiting import Deadline, WaitTimeout, wait_until
+from ..waiting import Deadline, WaitTimeout, now, wait_until
 from .agent import Agent, IceServer, Report, Settings, Stats
 from .balance import CallAccount, Count, account, path_of
 from .quality import LONGEST_PAUSE

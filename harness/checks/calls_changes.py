@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from ..calls.call import Media, TalkResult
-from ..clients.core.rpc import now
 from ..evidence import expected
 from ..network import profiles
 from ..network.conditions import Applied, Conditions, apply
@@ -33,6 +32,7 @@ from ..steps.calls import (
 )
 from ..steps.changes import Change, blocked, moves_to, new_nat_mapping
 from ..steps.pauses import BEFORE, talk_across, wait_until_closed
+from ..waiting import now
 
 __all__ = [
     "BAD_LINKS",

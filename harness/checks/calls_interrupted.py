@@ -7,7 +7,6 @@ from functools import partial
 
 from ..calls.agent import NoRelayCandidate
 from ..calls.call import Media, place
-from ..clients.core.rpc import now
 from ..clients.turn.client import TurnClient, TurnCredentials, TurnError
 from ..servers.server import Program, ServerError
 from ..stage.check import check
@@ -19,7 +18,7 @@ from ..steps.calls import CALL_WITHIN, NEEDS, TURN_WORKS, Callers, account_now, 
 from ..steps.pauses import BEFORE, paused, talk_across, wait_until_closed
 from ..target import Impact, Service
 from ..urls import TurnUrl
-from ..waiting import WaitTimeout
+from ..waiting import WaitTimeout, now
 
 __all__ = ["call_survives_a_pause_of_turn", "calling_survives_a_restart_of_turn"]
 

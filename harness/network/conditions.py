@@ -23,14 +23,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.rtnl import TC_H_ROOT
-
 from ..hosts import MissingCapability, end_process
 from ..waiting import wait_until
 from .links import Link
 from .namespace import Namespace, program
+from .netlink import NetlinkFailed, open_netlink
 from .schedule import Conditions
 
 __all__ = ["Applied", "Conditions", "EmulatorFailed", "Lost", "apply"]
@@ -39,6 +36,8 @@ Way = Literal["up", "down"]
 
 ORDINARY = Conditions()
 NOTHING_LOST: dict[Way, int] = {"up": 0, "down": 0}
+TC_H_ROOT = 0xFFFFFFFF
+"""The root of a link, of <linux/pkt_sched.h>."""
 ROOT_HANDLE, CHILD_HANDLE = 0x10000, 0x20000
 """netem stands at the root of an interface and tbf below it, or tbf alone at the root."""
 NETEM_CLASS = ROOT_HANDLE | 1
@@ -183,18 +182,18 @@ class _Interface:
         place = {"handle": CHILD_HANDLE, "parent": NETEM_CLASS} if self._root else {"handle": ROOT_HANDLE}
         try:
             self._tc("add", kind, **place, **options)
-        except NetlinkError as error:
-            if error.code == errno.ENOENT:
+        except NetlinkFailed as error:
+            if error.errno == errno.ENOENT:
                 reason = f"this kernel has no queueing discipline {kind}"
                 raise MissingCapability(kind, reason, heal=f"modprobe sch_{kind}") from None
-            if error.code == errno.EEXIST:
+            if error.errno == errno.EEXIST:
                 raise ValueError(f"{self._name} in {self._namespace.name} has conditions already") from None
             raise
         self._root = self._root or kind
 
     def _tc(self, *arguments: Any, **options: Any) -> None:
         def run() -> None:
-            with IPRoute() as netlink:
+            with open_netlink() as netlink:
                 index = socket.if_nametoindex(self._name)
                 netlink.tc(*arguments, index=index, **options)
 
@@ -202,7 +201,7 @@ class _Interface:
 
     def _statistics(self, name: str) -> int:
         def run() -> int:
-            with IPRoute() as netlink:
+            with open_netlink() as netlink:
                 index = socket.if_nametoindex(self._name)
                 (root,) = (each for each in netlink.get_qdiscs(index=index) if each["handle"] == ROOT_HANDLE)
                 return int(root.get_nested("TCA_STATS2", "TCA_STATS_QUEUE")[name])

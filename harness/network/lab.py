@@ -55,7 +55,9 @@ class LabHost(Host):
     """All that are between it and the internet, from the device outward."""
 
     def resolve(self, name: str) -> tuple[str, ...]:
-        return resolver.resolve(self.namespace, name)
+        from .lookup import resolve  # noqa: PLC0415 - slow to load
+
+        return resolve(self.namespace, name)
 
     def popen(self, args: Sequence[str | Path], **kwargs: Any) -> subprocess.Popen[bytes]:
         return self.namespace.popen(args, **kwargs)

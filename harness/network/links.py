@@ -9,11 +9,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-from pyroute2 import IPRoute
+from typing import TYPE_CHECKING
 
 from ..waiting import wait_until
 from .namespace import Namespace
+from .netlink import open_netlink
+
+if TYPE_CHECKING:
+    from pyroute2 import IPRoute
 
 __all__ = [
     "INNER_END",
@@ -131,12 +134,12 @@ def _host_prefix(address: str) -> int:
 
 
 def _set_state(interface: str, state: str) -> None:
-    with IPRoute() as netlink:
+    with open_netlink() as netlink:
         netlink.link("set", index=socket.if_nametoindex(interface), state=state)
 
 
 def _await_carrier(interface: str) -> None:
-    with IPRoute() as netlink:
+    with open_netlink() as netlink:
         _await_carrier_of(netlink, interface)
 
 
@@ -151,13 +154,13 @@ def _await_carrier_of(netlink: IPRoute, interface: str) -> None:
 
 
 def _remove(interface: str) -> None:
-    with IPRoute() as netlink:
+    with open_netlink() as netlink:
         netlink.link("del", index=socket.if_nametoindex(interface))
 
 
 def _make_outer_end(link: Link) -> None:
     index = FIRST_OUTER_INDEX + link.number
-    with IPRoute() as netlink:
+    with open_netlink() as netlink:
         netlink.link(
             "add",
             ifname=link.outer,
@@ -174,7 +177,7 @@ def _make_outer_end(link: Link) -> None:
 
 
 def _make_inner_end(link: Link) -> None:
-    with IPRoute() as netlink:
+    with open_netlink() as netlink:
         index = socket.if_nametoindex(link.inner)
         for address in link.addresses:
             netlink.addr(
@@ -194,14 +197,14 @@ def _make_inner_end(link: Link) -> None:
 
 
 def _replace_address(interface: str, old: str, new: str) -> None:
-    with IPRoute() as netlink:
+    with open_netlink() as netlink:
         index = socket.if_nametoindex(interface)
         netlink.addr("add", index=index, address=new, prefixlen=_host_prefix(new), flags=NO_WAIT)
         netlink.addr("del", index=index, address=old, prefixlen=_host_prefix(old))
 
 
 def _route(link: Link, prefix: str, via: str | None) -> None:
-    with IPRoute() as netlink:
+    with open_netlink() as netlink:
         how = {"oif": socket.if_nametoindex(link.outer), "family": _family(prefix)}
         if via is None:
             netlink.route("add", dst=prefix, **how)
@@ -210,5 +213,5 @@ def _route(link: Link, prefix: str, via: str | None) -> None:
 
 
 def _unroute(link: Link, prefix: str) -> None:
-    with IPRoute() as netlink:
+    with open_netlink() as netlink:
         netlink.route("del", dst=prefix, oif=socket.if_nametoindex(link.outer), family=_family(prefix))

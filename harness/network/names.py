@@ -10,15 +10,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-import dns.exception
-import dns.flags
-import dns.message
-import dns.opcode
-import dns.rcode
-import dns.rdataclass
-import dns.rdatatype
-import dns.rrset
+if TYPE_CHECKING:
+    import dns.message
+    import dns.rdatatype
+    import dns.rrset
 
 __all__ = ["Answer", "Failure", "Names", "Query", "Refusal", "Slow", "Wrong"]
 
@@ -114,6 +111,13 @@ class Names:
 
     def answer(self, wire: bytes, asker: str, *, udp: bool) -> Answer | None:
         """Answer a query, and record it; None for silence, also to what is no query."""
+        import dns.exception  # noqa: PLC0415 - dnspython is slow to load
+        import dns.flags  # noqa: PLC0415
+        import dns.message  # noqa: PLC0415
+        import dns.opcode  # noqa: PLC0415
+        import dns.rcode  # noqa: PLC0415
+        import dns.rdataclass  # noqa: PLC0415
+
         try:
             query = dns.message.from_wire(wire)
         except dns.exception.DNSException:
@@ -151,6 +155,8 @@ class Names:
         return Answer(response.to_wire(max_size=most, prefer_truncation=True), after)
 
     def _record(self, asker: str, name: str, kind: dns.rdatatype.RdataType) -> None:
+        import dns.rdatatype  # noqa: PLC0415 - dnspython is slow to load
+
         if len(self._queries) == MOST_QUERIES:
             self.unrecorded += 1
             return
@@ -164,6 +170,10 @@ def _canonical(name: str) -> str:
 
 def _fill(response: dns.message.Message, question: dns.rrset.RRset, addresses: Sequence[str]) -> None:
     """With those addresses that were asked for."""
+    import dns.rdataclass  # noqa: PLC0415 - dnspython is slow to load
+    import dns.rdatatype  # noqa: PLC0415
+    import dns.rrset  # noqa: PLC0415
+
     kind = question.rdtype
     fitting = [each for each in addresses if kind == (dns.rdatatype.AAAA if ":" in each else dns.rdatatype.A)]
     if fitting:

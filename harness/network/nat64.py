@@ -9,9 +9,8 @@ import ipaddress
 import socket
 import subprocess
 
-from pyroute2 import IPRoute
-
 from .namespace import Namespace, program
+from .netlink import open_netlink
 
 __all__ = ["nat64_address", "start"]
 
@@ -54,7 +53,7 @@ dynamic-pool {POOL}
 
 
 def _route() -> None:
-    with IPRoute() as netlink:
+    with open_netlink() as netlink:
         index = socket.if_nametoindex(INTERFACE)
         netlink.link("set", index=index, state="up")
         netlink.route("add", dst=POOL, oif=index)

@@ -16,13 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from ..hosts import MissingCapability, how_to_allow_namespaces
 from . import routing_rules
 from .links import connect, prepare
 from .namespace import Namespace, RulesetRefused, in_user_namespace, program
+from .netlink import NetlinkFailed, open_netlink
 
 __all__ = ["Level", "Missing", "Preflight", "enter_user_namespace", "preflight"]
 
@@ -161,7 +159,7 @@ def preflight() -> Preflight:
                         missing[name] = why
                     else:
                         found[name] = trial.use
-        except (OSError, NetlinkError) as error:
+        except (OSError, NetlinkFailed) as error:
             refused = Missing(f"this user may not make networks ({_words(error)})", how_to_allow_namespaces())
     if refused is not None:
         return Preflight(Level.LOOPBACK, {}, dict.fromkeys(("netns", *TRIALS), refused))
@@ -179,15 +177,15 @@ def _why_not(trial: Trial, namespace: Namespace) -> Missing | None:
         trial.attempt(namespace)
     except MissingCapability as error:
         return Missing(error.reason, error.heal)
-    except (RulesetRefused, NetlinkError, OSError, subprocess.CalledProcessError) as error:
+    except (RulesetRefused, NetlinkFailed, OSError, subprocess.CalledProcessError) as error:
         return Missing(_words(error), trial.heal)
     return None
 
 
 def _words(error: Exception) -> str:
     """The first line of what was said, without numbers of errors."""
-    if isinstance(error, NetlinkError):
-        return f"the kernel answers: {os.strerror(error.code)}"
+    if isinstance(error, NetlinkFailed):
+        return f"the kernel answers: {error.strerror}"
     if isinstance(error, subprocess.CalledProcessError):
         said = (
             error.stderr if isinstance(error.stderr, str) else (error.stderr or b"").decode(errors="replace")
@@ -225,7 +223,7 @@ def _try_netem(namespace: Namespace) -> None:
 
 
 def _set_queue(kind: str, handle: int, **settings: object) -> None:
-    with IPRoute() as netlink:
+    with open_netlink() as netlink:
         index = socket.if_nametoindex(TRIAL_INTERFACE)
         netlink.tc("replace", kind, index=index, handle=handle, **settings)
 

@@ -1,39 +1,23 @@
-"""How programs in a namespace find names: their private /etc/hosts and /etc/resolv.conf, and the same for ourselves.
+"""How programs in a namespace find names: their private /etc/hosts and /etc/resolv.conf.
 
-A program that is started inside reads these files by itself. We are outside, and our own `getaddrinfo` would read
-the machine's: `resolve` reads those of the namespace and asks over its network.
+A program that is started inside reads these files by itself; we are outside, and ask with `lookup.resolve`.
 """
 
 from __future__ import annotations
 
-import io
-import ipaddress
-import select
-import socket
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import dns.exception
-import dns.message
-import dns.rcode
-import dns.rdatatype
-import dns.resolver
-
-from ..waiting import Deadline
 from .namespace import Namespace
 
-__all__ = ["give_hosts", "give_name_servers", "resolve"]
+__all__ = ["HOSTS", "RESOLV_CONF", "give_hosts", "give_name_servers"]
 
 HOSTS = Path("/etc/hosts")
 RESOLV_CONF = Path("/etc/resolv.conf")
 NSSWITCH = Path("/etc/nsswitch.conf")
 LOOPBACK = "127.0.0.1 localhost\n::1 localhost\n"
 NSSWITCH_HOSTS = "hosts: files dns\n"
-PORT = 53
-ATTEMPTS, ATTEMPT_WITHIN = 2, 5.0
-"""As glibc and musl do it (resolv.conf(5))."""
-DATAGRAM = 4096
 
 
 def give_name_servers(namespace: Namespace, addresses: Sequence[str]) -> None:
@@ -55,34 +39,6 @@ def give_hosts(namespace: Namespace, names: Mapping[str, Sequence[str]]) -> None
     _give(namespace, HOSTS, LOOPBACK + "".join(lines))
 
 
-def resolve(namespace: Namespace, name: str) -> tuple[str, ...]:
-    """The addresses of a name as a program inside would get them; an address stands for itself.
-
-    Raises `socket.gaierror` with the numbers of `getaddrinfo`: EAI_NONAME, and EAI_AGAIN after `ATTEMPTS` without an
-    answer, or with one that is no answer. It may take 10 s.
-    """
-    try:
-        return (str(ipaddress.ip_address(name)),)
-    except ValueError:
-        pass
-    if known := _in_hosts(namespace.call(HOSTS.read_text), name):
-        return known
-    configuration = dns.resolver.Resolver(configure=False)
-    configuration.read_resolv_conf(io.StringIO(namespace.call(RESOLV_CONF.read_text)))
-    reasons = {}
-    for server in [str(each) for each in configuration.nameservers] * ATTEMPTS:
-        try:
-            return _ask(namespace, server, name)
-        except _NoAnswer as why:
-            reasons[server] = str(why)
-    said = ", ".join(f"{server} {why}" for server, why in reasons.items()) or "there is no name server"
-    raise socket.gaierror(socket.EAI_AGAIN, f"{name}: {said}")
-
-
-class _NoAnswer(Exception):
-    """A name server did not help. The text completes a sentence that begins with its address."""
-
-
 def _give(namespace: Namespace, path: Path, text: str) -> None:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist on this machine: nothing can be mounted there")
@@ -92,48 +48,3 @@ def _give(namespace: Namespace, path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         namespace.replace_file(path, Path(file.name))
-
-
-def _in_hosts(hosts: str, name: str) -> tuple[str, ...]:
-    entries = (line.partition("#")[0].split() for line in hosts.splitlines())
-    return tuple(entry[0] for entry in entries if name.lower() in (each.lower() for each in entry[1:]))
-
-
-def _ask(namespace: Namespace, server: str, name: str) -> tuple[str, ...]:
-    """Ask once for addresses of both families, at the same time.
-
-    Raises `_NoAnswer`, and `socket.gaierror` when the answer is that there is none.
-    """
-    queries = [dns.message.make_query(name, kind) for kind in (dns.rdatatype.AAAA, dns.rdatatype.A)]
-    answers: dict[int, dns.message.Message] = {}
-    deadline = Deadline(ATTEMPT_WITHIN)
-    family = socket.AF_INET6 if ":" in server else socket.AF_INET
-    with namespace.socket(family, socket.SOCK_DGRAM) as connection:
-        try:
-            connection.connect((server, PORT))
-            for query in queries:
-                connection.send(query.to_wire())
-            while len(answers) < len(queries):
-                if not select.select([connection], [], [], deadline.remaining())[0]:
-                    raise _NoAnswer(f"did not answer within {ATTEMPT_WITHIN:g} s")
-                answer = dns.message.from_wire(connection.recv(DATAGRAM))
-                answers |= {index: answer for index, query in enumerate(queries) if query.is_response(answer)}
-        except (OSError, dns.exception.DNSException) as error:
-            raise _NoAnswer(f"cannot be asked: {error}") from error
-    codes = {each.rcode() for each in answers.values()}
-    if failures := codes - {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
-        raise _NoAnswer(f"says {_texts(failures)}")
-    found = tuple(
-        record.address
-        for index in sorted(answers)
-        for rrset in answers[index].answer
-        for record in rrset
-        if record.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA)
-    )
-    if not found:
-        raise socket.gaierror(socket.EAI_NONAME, f"{name} has no address: {server} says {_texts(codes)}")
-    return found
-
-
-def _texts(codes: Iterable[dns.rcode.Rcode]) -> str:
-    return ", ".join(sorted(dns.rcode.to_text(each) for each in codes))

@@ -11,11 +11,9 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from .links import INNER_END
 from .namespace import Namespace
+from .netlink import NetlinkFailed, open_netlink
 
 __all__ = ["hold_udp_back", "let_udp_pass"]
 
@@ -61,19 +59,19 @@ def _to(prefix: str) -> dict[str, Any]:
 
 
 def _add(family: socket.AddressFamily, rules: Sequence[dict[str, Any]]) -> None:
-    with IPRoute() as netlink:
+    with open_netlink() as netlink:
         for priority, rule in enumerate(rules, FIRST_PRIORITY):
             netlink.rule("add", family=family, priority=priority, ip_proto=socket.IPPROTO_UDP, **rule)
 
 
 def _remove(family: socket.AddressFamily) -> None:
     """A priority at a time, until one is not there."""
-    with IPRoute() as netlink:
+    with open_netlink() as netlink:
         priority = FIRST_PRIORITY
         try:
             while True:
                 netlink.rule("del", family=family, priority=priority)
                 priority += 1
-        except NetlinkError as error:
-            if error.code != errno.ENOENT:
+        except NetlinkFailed as error:
+            if error.errno != errno.ENOENT:
                 raise

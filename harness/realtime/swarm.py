@@ -14,9 +14,8 @@ from pathlib import Path
 
 from ..clients.core.core import Webxdc
 from ..clients.core.iroh_trace import OWN_ID_DIGITS
-from ..clients.core.rpc import now
 from ..clients.device import Device
-from ..waiting import Deadline, WaitTimeout, wait_until
+from ..waiting import Deadline, WaitTimeout, now, wait_until
 from .app import build_app
 from .inbox import Inbox
 from .table import Arrival, Kind, Payload, Sent, TruthTable, tabulate

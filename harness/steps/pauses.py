@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from ..calls.agent import AgentError, Stats
 from ..calls.call import Call, TalkResult
-from ..clients.core.rpc import now
 from ..servers.server import Program
 from ..stage.outcome import Outcome
-from ..waiting import Deadline, WaitTimeout
+from ..waiting import Deadline, WaitTimeout, now
 from .call_judges import WHOLE
 from .calls import machine_too_slow, talk
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.clients.core.core import Core, CoreDied, CoreError
-from harness.clients.core.rpc import bundled_binary
+from harness.clients.core.versions import bundled_binary
 from harness.waiting import WaitTimeout
 
 

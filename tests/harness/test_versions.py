@@ -16,8 +16,8 @@ import pytest
 
 from harness.clients.core import versions
 from harness.clients.core.eras import ANNOUNCED, era_of
-from harness.clients.core.rpc import CoreError, bundled_binary
-from harness.clients.core.versions import WHEELS, CoreBinary, CoreChoice, cache_directory
+from harness.clients.core.errors import CoreError
+from harness.clients.core.versions import WHEELS, CoreBinary, CoreChoice, bundled_binary, cache_directory
 from harness.hosts import MissingCapability
 
 WHEEL = "deltachat_rpc_server-9.9.0-py3-none-any.whl"

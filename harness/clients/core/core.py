@@ -16,10 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from deltachat_rpc_client import Account as ClientAccount
-from deltachat_rpc_client import AttrDict, Chat, DeltaChat, Message
+from typing import TYPE_CHECKING, Any
 
 from ...accounts import Credentials
 from ...closing import Closing
@@ -28,7 +25,12 @@ from ...target import Target
 from ...waiting import Deadline, wait_until
 from . import iroh_trace
 from .eras import ANNOUNCED, Era
-from .rpc import CoreDied, CoreError, CoreRpc, bundled_binary
+from .errors import CoreDied, CoreError
+from .versions import bundled_binary
+
+if TYPE_CHECKING:
+    from deltachat_rpc_client import Account as ClientAccount
+    from deltachat_rpc_client import Chat, Message
 
 __all__ = [
     "Account",
@@ -102,6 +104,8 @@ class Core(Closing):
         self._directory = Path(tempfile.mkdtemp(prefix="dc-harness-core-"))
         self._stderr = logs / f"{name}.stderr.log"
         self._log_file = logs / f"{name}.core.log"
+        from .rpc import CoreRpc  # noqa: PLC0415 - the client library is slow to load
+
         self.rpc = CoreRpc(
             self.host,
             self.binary,
@@ -154,16 +158,21 @@ class Core(Closing):
         `bot`: set core's `bot` option, which switches its send limiter off; not for checks of policy or receipts.
         """
         credentials = credentials or target.new_account()
-        client = DeltaChat(self.rpc).add_account()
+        client = self._add_account()
         client.set_config("bot", "1" if bot else "0")  # before I/O: the limiter reads it when it starts
         client.add_transport_from_qr(credentials.dclogin(target))
         return Account(self, client, credentials.address, bot)
 
     def import_account(self, backup: Path, *, like: Account) -> Account:
         """The account of a backup, as another device of the one that wrote it."""
-        client = DeltaChat(self.rpc).add_account()
+        client = self._add_account()
         client.import_backup(backup)
         return Account(self, client, like.address, like.bot)
+
+    def _add_account(self) -> ClientAccount:
+        from deltachat_rpc_client import DeltaChat  # noqa: PLC0415 - slow to load
+
+        return DeltaChat(self.rpc).add_account()
 
     def events_of(self, account: int) -> list[CoreEvent]:
         """The live list of an account's events. Hold `changed` while reading it."""
@@ -201,7 +210,7 @@ class Core(Closing):
             return
         # First the data: AttrDict, which makes msgId to msg_id, would look into each of its numbers.
         data = {"data": bytes(event["data"])} if "data" in event else {}
-        fields = AttrDict({**event, **data})
+        fields = self.rpc.attributes({**event, **data})
         self._events.setdefault(account, []).append(CoreEvent(time, kind, fields))
 
 

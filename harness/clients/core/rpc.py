@@ -7,25 +7,25 @@ for ever at close. Its reader and writer loops, and the wire format, are used as
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import itertools
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
+from deltachat_rpc_client import AttrDict
 from deltachat_rpc_client.rpc import Rpc, RpcMethod
 
 from ...errors import plain
 from ...hosts import Host, end_process
-from ...waiting import WaitTimeout
+from ...waiting import WaitTimeout, now
 from .eras import Era, era_of
+from .errors import CoreDied, CoreError
 
-__all__ = ["CoreDied", "CoreError", "CoreRpc", "bundled_binary", "now"]
+__all__ = ["CoreRpc"]
 
 LONG_POLLS = frozenset({"get_next_event", "get_next_event_batch"})
 PROCESS_ENDED = -32000
@@ -35,31 +35,6 @@ CLOSE_PATIENCE = 3.0
 TAIL_LINES = 20
 
 EventSink = Callable[[Sequence[Mapping[str, Any]], float], None]
-
-_CLOCK_OFFSET = time.time() - time.monotonic()
-
-
-def now() -> float:
-    """Unix seconds that never step back while this process lives: fit for latencies and beside a server's log."""
-    return time.monotonic() + _CLOCK_OFFSET
-
-
-class CoreError(Exception):
-    """Core answered a request with an error."""
-
-
-class CoreDied(CoreError):
-    """The core process has ended by itself. The text has the end of its stderr."""
-
-
-def bundled_binary() -> Path:
-    """The `deltachat-rpc-server` of the installed package, wherever PATH points."""
-    spec = importlib.util.find_spec("deltachat_rpc_server")
-    if spec is None or spec.origin is None:
-        raise CoreError(
-            "the package deltachat-rpc-server is not installed: pip install deltachat-rpc-server==2.65.0"
-        )
-    return Path(spec.origin).with_name("deltachat-rpc-server")
 
 
 class CoreRpc(Rpc):
@@ -82,6 +57,11 @@ class CoreRpc(Rpc):
         self._stderr = stderr
         self._sink = sink
         self.within = within
+
+    @staticmethod
+    def attributes(fields: Mapping[str, Any]) -> AttrDict:
+        """Fields of an event as the library gives them: msgId as `msg_id`."""
+        return AttrDict(fields)
 
     def start(self) -> None:
         """Start the process and wait until it answers. Raises `CoreError` if it does not."""

@@ -24,9 +24,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...hosts import Host, LocalHost, MissingCapability, end_process
-from .rpc import CoreError, bundled_binary
+from .errors import CoreError
 
-__all__ = ["CoreBinary", "CoreChoice", "WHEELS", "cache_directory", "core_binary"]
+__all__ = ["CoreBinary", "CoreChoice", "WHEELS", "bundled_binary", "cache_directory", "core_binary"]
 
 PACKAGE = "deltachat-rpc-server"
 BINARY = "deltachat-rpc-server"
@@ -52,6 +52,16 @@ DOWNLOAD_WITHIN = 300.0
 ORIGIN = "wheel.json"
 
 progress = logging.getLogger("harness.progress")
+
+
+def bundled_binary() -> Path:
+    """The `deltachat-rpc-server` of the installed package, wherever PATH points."""
+    spec = importlib.util.find_spec("deltachat_rpc_server")
+    if spec is None or spec.origin is None:
+        raise CoreError(
+            "the package deltachat-rpc-server is not installed: pip install deltachat-rpc-server==2.65.0"
+        )
+    return Path(spec.origin).with_name("deltachat-rpc-server")
 
 
 @dataclass(frozen=True)
