@@ -35,7 +35,7 @@ STUN_PORT = 3478
 """Also the port of TURN over UDP and TCP."""
 TURNS_PORT = 5349
 MAPPED = "::ffff:"
-"""What stands before an IPv4 address on a socket of both families (RFC 4291, 2.5.5.2)."""
+"""The prefix of an IPv4 address on a socket of both families (RFC 4291, 2.5.5.2)."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a service saw and carried: the server's own witness.
+"""An account of what a service saw and carried: the server's own witness.
 
 A ledger is in memory, bounded, and only kept with `--ledger`; a real chatmail server keeps no such thing.
 Counting is always on, because it costs one addition; *remembering* is what the switch turns on.
@@ -30,7 +30,7 @@ class ConnectionRecord:
     remote: str
     opened: float
     identity: str | None = None
-    """Who logged in: a mail address, or an iroh node ID as 64 hex digits."""
+    """The client that logged in: a mail address, or an iroh node ID as 64 hex digits."""
     closed: float | None = None
     bytes_in: int = 0
     bytes_out: int = 0
@@ -40,7 +40,7 @@ class ConnectionRecord:
 
 @dataclass(slots=True)
 class PairRecord:
-    """What one iroh endpoint sent to another: frames and payload bytes, forwarded and dropped apart."""
+    """Traffic from one iroh endpoint to another: frames and payload bytes, forwarded and dropped apart."""
 
     source: str
     destination: str

@@ -66,7 +66,7 @@ class _Sources:
 
     settings: ServerSettings
     of_mail: Mapping[str, Any]
-    """What the command line says about mail, by field of its settings."""
+    """Options of mail that the command line has, by field of its settings."""
     of_turn: Mapping[str, Any]
     state: Path
     runtime: Path
@@ -272,7 +272,7 @@ def _turn_of_maddy(sources: _Sources) -> TurnSettings | None:
 
 
 def _turn_offer(sources: _Sources, turn: TurnSettings | None) -> _TurnOffer | None:
-    """What METADATA says: our own server or the one of maddy.conf, where the command line says that clients reach it;
+    """The value of METADATA: our own server or that of maddy.conf, where the command line says that clients reach it;
     or one of somebody else, of which the command line says everything."""
     settings, maddy = sources.settings, sources.maddy
     if settings.offers_turn_of_another:
@@ -358,7 +358,7 @@ def _ping_interval(seconds: float | None) -> str:
 
 
 def _relay_url(sources: _Sources) -> str | None:
-    """What METADATA says: as the command line has it, or maddy.conf, or our own relay."""
+    """The value of METADATA: as the command line has it, or maddy.conf, or our own relay."""
     settings, maddy, relay = sources.settings, sources.maddy, sources.relay
     if settings.advertise_relay:
         return settings.advertise_relay

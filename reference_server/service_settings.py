@@ -12,7 +12,7 @@ __all__ = ["ServiceSettings"]
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceSettings:
-    """What a service is told, whichever it is."""
+    """Settings that every service has."""
 
     control: Path | None = option("unix socket (docs/control-protocol.md)", default=None, metavar="PATH")
     ledger: bool = option("remember who connected and what was carried", default=False)

@@ -67,7 +67,7 @@ class ServiceProcess:
         return endpoints
 
     def _serve(self) -> int:
-        """What the child does."""
+        """Run the service; this is the child's."""
         os.environ[LIFELINE] = str(self._lifeline)
         return run(self.name, lambda: self.settings, self._program)
 

@@ -50,6 +50,6 @@ def read_secret(file: Path) -> str:
 
 
 def turn_line(address: str, secret: str, ttl: float, clock: Clock = time.time) -> str:
-    """What METADATA tells clients: `HOST:PORT:EXPIRY:PASSWORD`, valid for `ttl` seconds from now."""
+    """The value of METADATA: `HOST:PORT:EXPIRY:PASSWORD`, valid for `ttl` seconds from now."""
     username = str(int(clock() + ttl))
     return f"{address}:{username}:{make_password(secret, username)}"

@@ -1,4 +1,4 @@
-"""What must fit together: in one file, and between maddy.conf and iroh-relay.toml."""
+"""Consistency checks: inside one file, and between maddy.conf and iroh-relay.toml."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Bound:
 
 
 def consistency(maddy: MaddyConfig | None, relay: RelayFile | None) -> list[Finding]:
-    """What is inconsistent, in the order of files and lines. Nothing is contacted; certificates are looked for."""
+    """Everything that is inconsistent, in the order of files and lines. Looks for certificates, contacts nobody."""
     found: list[Finding] = []
     if maddy is not None:
         found += _mail(maddy)

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration file, and where."""
+"""Errors and warnings about a configuration file, each with its place."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ TURN_PORT = 3478
 
 @dataclass(frozen=True)
 class TurnOffer:
-    """What METADATA is to say about TURN. `ttl` is in seconds; None: what the command line says.
+    """The TURN server that METADATA is to name. `ttl` is in seconds; None: as the command line says.
 
     `prefer_tls` is madmail's `turn_prefer_tls`; there its default is yes without effect, here it has to be said.
     """
@@ -39,7 +39,7 @@ class TurnOffer:
     prefer_tls: bool = False
 
     def ports(self, endpoint: Turn | None) -> tuple[int, int | None]:
-        """What the keys `turn` and `turns` name. `turn` keeps a port that answers UDP: core reads nothing else.
+        """Ports for the keys `turn` and `turns`. `turn` keeps a port that answers UDP: core reads nothing else.
 
         With `prefer_tls` the stated port is that of TLS, otherwise that of UDP; the other one is the listener's.
         """

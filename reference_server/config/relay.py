@@ -43,7 +43,7 @@ class RelayFile:
         return UNSPECIFIED.sub(lambda found: found[1] + bracketed, self.text)
 
     def url(self, host: str) -> str | None:
-        """What METADATA has to say for a relay on `host`; None when the relay is switched off."""
+        """The URL that METADATA has to name for a relay on `host`; None when the relay is switched off."""
         config = self.config
         if not config.enable_relay:
             return None
@@ -52,7 +52,7 @@ class RelayFile:
         return f"http://{_on(host, config.http_bind_addr)}"
 
     def answers_stun_on(self, host: str) -> bool:
-        """Whether it answers where iroh 0.35 asks: on UDP 3478 of the server's address."""
+        """True when it answers where iroh 0.35 asks: on UDP 3478 of the server's address."""
         address = _on(host, self.config.stun_bind_addr)
         return self.config.enable_stun and address == SocketAddress(host, STUN_PORT)
 

@@ -1,4 +1,4 @@
-"""Who may use the relay: everybody, an allowlist, a denylist, who knows a token, or whom an HTTP service names."""
+"""Access to the relay: everybody, an allowlist, a denylist, who knows a token, or whom an HTTP service names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_ANSWER = 4096
 
 class Access(Protocol):
     async def allows(self, key: bytes, token: str | None, /) -> bool:
-        """Whether the owner of this node ID (32 bytes, already proved) may use the relay.
+        """True when the owner of this node ID (32 bytes, already proved) may use the relay.
 
         `token` is what the client sent with its upgrade request; clients of generation 0.35 cannot send one.
         """

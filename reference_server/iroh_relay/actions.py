@@ -1,4 +1,4 @@
-"""What the hub asks the shell to do."""
+"""Actions that the hub asks of the shell."""
 
 from __future__ import annotations
 

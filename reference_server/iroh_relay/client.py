@@ -106,12 +106,12 @@ class Client:
         self.state = State.WAITING
         self.key = b""
         self.version = 0
-        """What it speaks: the protocol number that it signed (generation 0.35), or 1 or 2 (`iroh-relay-v...`)."""
+        """The protocol that it speaks: the number that it signed (generation 0.35), or 1 or 2 (`iroh-relay-v...`)."""
         self.challenge = b""
-        """What it has to sign, where the generation has a challenge."""
+        """The bytes that it has to sign, where the generation has a challenge."""
         self.lanes = tuple(Queue(limits.queue_frames, limits.queue_bytes) for _ in Lane)
         self.outgoing: list[bytes] = []
-        """What this turn of the hub writes at its end, in one piece."""
+        """Frames that this turn of the hub writes at its end, in one piece."""
         self.blocked = False
         self.unsent = 0
         self.rate_limited = False

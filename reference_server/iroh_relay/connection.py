@@ -23,7 +23,7 @@ MAX_MESSAGE = {
     Transport.V1: frames_v1.MAX_MESSAGE,
     Transport.V2: frames_v1.MAX_MESSAGE,
 }
-"""What comes in WebSocket messages, and how large they may be; the other transport has frames without a wrapping."""
+"""Transports in WebSocket messages, and the size of the largest; the other transport has frames without a wrapping."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -42,10 +42,10 @@ class Connection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
         self.hub: Hub
-        """Whose client this is, once there is one."""
+        """The hub of the client, once there is one."""
         self.client: Client | None = None
         self.token: str | None = None
-        """What the client sent to be let in, a secret."""
+        """The token that the client sent to be let in, a secret."""
         self.address = ""
         self.record: ConnectionRecord
         self.transport: asyncio.Transport
@@ -193,7 +193,7 @@ class TlsConnection(Connection):
         self._context = context
         self._handshake: asyncio.Task[None] | None = None
         self._early = b""
-        """What came with the end of the handshake, before we were told that it is over: one read at most."""
+        """Bytes that came with the end of the handshake, before we were told that it is over: one read at most."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

@@ -1,4 +1,4 @@
-"""Who is logged in, and which frame goes where: the core of the relay. Does no IO and reads no clock.
+"""The core of the relay: clients that are logged in, and the forwarding between them. Does no IO, reads no clock.
 
 A hub gets the frames that arrived on a connection (framing.py) and `now` (seconds of any steady clock), and returns
 actions for the shell that owns the sockets. Packets are rewritten in place: in the buffer that they arrived in, the
@@ -53,7 +53,7 @@ def exactly_once(_source: bytes, _destination: bytes, run: memoryview) -> bytes:
 
 @dataclass(frozen=True)
 class Parts:
-    """What the hubs of one relay have in common."""
+    """Parts that the hubs of one relay have in common."""
 
     ledger: Ledger
     limits: RelayLimits
@@ -128,7 +128,7 @@ class Hub(ABC):
 
     @abstractmethod
     def _protocol(self, client: Client) -> str:
-        """What the ledger calls that which the client speaks."""
+        """The ledger's name of the protocol that the client speaks."""
 
     # What the shell reports
 
@@ -185,7 +185,7 @@ class Hub(ABC):
         self._schedule(client)
 
     def drain(self, client: Client) -> bytes:
-        """What to write next, now that the socket takes bytes again; empty when nothing waits any longer."""
+        """Take what is to be written next, now that the socket takes bytes again; empty when nothing is left."""
         data, frames = client.next_batch()
         client.record.frames_out += frames
         client.blocked = bool(data)

@@ -22,7 +22,7 @@ def _y(key: bytes) -> int:
 
 
 def is_point(key: bytes) -> bool:
-    """Whether 32 bytes decode to a point of edwards25519: (y^2 - 1) / (d y^2 + 1) must be a square.
+    """True when 32 bytes decode to a point of edwards25519: (y^2 - 1) / (d y^2 + 1) must be a square.
 
     As in dalek, a y that is not reduced and the sign bit of x = 0 are tolerated. Costs about 0.1 ms: cache the answer.
     """
@@ -32,7 +32,7 @@ def is_point(key: bytes) -> bool:
 
 
 def is_small_order(key: bytes) -> bool:
-    """Whether the point lies in the 8-torsion: anybody can make signatures that fit such a key."""
+    """True when the point lies in the 8-torsion: anybody can make signatures that fit such a key."""
     return _y(key) in _SMALL_ORDER
 
 

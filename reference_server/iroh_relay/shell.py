@@ -26,10 +26,10 @@ class Connection(Protocol):
     """One accepted TCP connection, as far as the shell has to do with it."""
 
     hub: Hub
-    """Whose client this is, once there is one."""
+    """The hub of the client, once there is one."""
     client: Client | None
     token: str | None
-    """What the client sent to be let in, a secret."""
+    """The token that the client sent to be let in, a secret."""
     address: str
     record: ConnectionRecord
     transport: asyncio.Transport
@@ -75,7 +75,7 @@ class Shell:
         self._timer: asyncio.TimerHandle | None = None
 
     def accept(self, connection: Connection) -> bool:
-        """Whether there is room for one more."""
+        """Count one more connection; False when there is no room for it."""
         self._connections.add(connection)
         self._empty.clear()
         self._per_address[connection.address] += 1

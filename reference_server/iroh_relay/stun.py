@@ -48,7 +48,7 @@ def answer(datagram: bytes, host: str, port: int) -> bytes | None:
 
 
 def _ends_in_fingerprint(datagram: bytes) -> bool:
-    """Whether the last attribute is a right FINGERPRINT (RFC 5389, section 15.5); upstream insists on it."""
+    """Check that the last attribute is a right FINGERPRINT (RFC 5389, section 15.5); upstream insists on it."""
     offset = _HEADER.size
     while offset + _ATTRIBUTE.size <= len(datagram):
         kind, length = _ATTRIBUTE.unpack_from(datagram, offset)

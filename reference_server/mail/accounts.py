@@ -56,7 +56,7 @@ def verify_password(password_hash: str, password: str) -> bool:
 
 
 class Accounts:
-    """Who may come in, and who is new here."""
+    """Log-in and creation of accounts."""
 
     def __init__(
         self, settings: MailSettings, store: StoreThread, ledger: Ledger, verify: PasswordVerifier

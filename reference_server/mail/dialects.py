@@ -1,4 +1,4 @@
-"""What right servers disagree on, as a table: one row for each dialect, and no question about it anywhere else."""
+"""Points on which right servers disagree: a row of a table for each dialect, and no question about it elsewhere."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Habits:
     """Those of chatmail's own that are told to everybody; after login all of them are."""
     metadata_value: Callable[[str], bytes]
     unset_metadata_is_nil: bool
-    """Whether an unset comment and admin are answered with NIL instead of left out."""
+    """An unset comment and admin are answered with NIL instead of left out."""
     encryption_needed: str
-    """What stands behind code 523."""
+    """The text behind code 523."""
 
 
 DIALECTS: Mapping[Dialect, Habits] = {

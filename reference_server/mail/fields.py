@@ -7,7 +7,7 @@ from collections.abc import Iterator
 __all__ = ["clean_header", "field_name", "has_bad_bytes", "split_fields"]
 
 _AT_SUBMISSION = frozenset({b"received", b"x-originating-ip", b"x-mailer", b"user-agent"})
-"""What would tell where and how the sender wrote."""
+"""Fields that would tell where and how the sender wrote."""
 _AT_DELIVERY = frozenset({b"dkim-signature", b"authentication-results", b"received"})
 _SUBJECT = b"Subject: [...]\r\n"
 
@@ -32,7 +32,7 @@ def field_name(field: bytes) -> bytes:
 
 
 def clean_header(content: bytes) -> bytes:
-    """What submission and local delivery of chatmail leave of a message: all but some fields of its outer header, and
+    """The message as submission and local delivery of chatmail leave it: all but some fields of its outer header, and
     no subject. Every other byte stays."""
     end = content.find(b"\r\n\r\n") + 2
     header = content[:end] if end > 1 and not content.startswith(b"\r\n") else b""
@@ -47,6 +47,6 @@ def _cleaned(field: bytes) -> bytes:
 
 
 def has_bad_bytes(content: bytes) -> bool:
-    """Whether there is a CR or LF that is not part of a line end, or a NUL (RFC 5321 section 2.3.8, RFC 5322)."""
+    """True when there is a CR or LF that is not part of a line end, or a NUL (RFC 5321 section 2.3.8, RFC 5322)."""
     ends = content.count(b"\r\n")
     return content.count(b"\r") != ends or content.count(b"\n") != ends or b"\0" in content

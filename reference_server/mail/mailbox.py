@@ -1,4 +1,4 @@
-"""What a mailbox is made of, as the store keeps it and IMAP shows it."""
+"""Parts of a mailbox, as the store keeps it and IMAP shows it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Mailbox:
     keywords: tuple[str, ...] = ()
     """Flags that clients invented."""
     more_keywords: bool = True
-    """Whether there is room for another one."""
+    """True when there is room for another one."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Added:
 
 @dataclass(frozen=True)
 class Copied:
-    """Which messages went where (RFC 4315 `COPYUID`); the UIDs belong together pairwise."""
+    """The UIDs of copied messages, before and after (RFC 4315 `COPYUID`); the UIDs belong together pairwise."""
 
     uid_validity: int
     source: tuple[int, ...]

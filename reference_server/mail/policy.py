@@ -1,4 +1,4 @@
-"""Which mail a user may submit: their own, and encrypted (chatmail's filtermail). Pure functions.
+"""Policy on mail that a user may submit: their own, and encrypted (chatmail's filtermail). Pure functions.
 
 The OpenPGP check is structural: it keeps clients honest, it cannot know that a key belongs to a recipient.
 """

@@ -22,7 +22,7 @@ class Gcra:
         self._empty_at: OrderedDict[str, float] = OrderedDict()
 
     def allows(self, key: str, now: float) -> bool:
-        """Whether `take` would succeed."""
+        """True when `take` would succeed."""
         return self._empty_at.get(key, now) + self._period <= now + self._tolerance + 1e-9
 
     def take(self, key: str, now: float) -> bool:

@@ -40,7 +40,7 @@ logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd logs every com
 
 @dataclass(frozen=True)
 class SmtpServices:
-    """What all SMTP connections of a server share."""
+    """State that all SMTP connections of a server share."""
 
     settings: MailSettings
     tls: ssl.SSLContext

@@ -43,7 +43,7 @@ _DELETED = 1 << FLAGS.index("\\Deleted")
 class Account:
     id: int
     inbox: int
-    """Which mailbox its mail goes to."""
+    """The mailbox that its mail goes to."""
     password_hash: str
 
 

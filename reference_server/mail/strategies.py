@@ -1,4 +1,4 @@
-"""What right servers may do in different ways, and a mutant does in a wrong one."""
+"""Behaviour in which right servers may differ, and in which a mutant is wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Strategies:
     allowed_commands: AllowedCommands = field(default_factory=lambda: ALLOWED_COMMANDS)
     """IMAP commands by state; those of a state that are missing are refused."""
     capabilities: Capabilities = capabilities
-    """What IMAP says that it can do."""
+    """The capabilities that IMAP announces."""
     make_store: Callable[[Path], Store] = Store
     """Keeps accounts and mail, and says whose mailbox a name stands for."""
     make_notifier: Callable[[], Notifier] = Notifier

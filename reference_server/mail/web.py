@@ -34,7 +34,7 @@ _SERVER = """    <{tag} type="{kind}">
 
 @dataclass(frozen=True)
 class WebServices:
-    """What all web connections of a server share."""
+    """State that all web connections of a server share."""
 
     settings: MailSettings
     accounts: Accounts
@@ -47,7 +47,7 @@ class WebServices:
         return self.settings.tls_ca is not None
 
     def autoconfig(self) -> str:
-        """What clients ask for before they guess (https://www.bucksch.org/1/projects/thunderbird/autoconfiguration/)."""
+        """The XML that clients ask for before they guess (https://www.bucksch.org/1/projects/thunderbird/autoconfiguration/)."""
         domain = escape(self.settings.domain)
         servers = [
             ("incomingServer", "imap", "imaps", "SSL"),

@@ -1,4 +1,4 @@
-"""What `Turn` asks the shell to do."""
+"""Actions that `Turn` asks of the shell."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class Reservation:
     token: bytes
     username: bytes
     source: str
-    """Whose quota it counts in, until it is claimed or ends."""
+    """The source in whose quota it counts, until it is claimed or ends."""
     address: Address
     expires: float
     ended: bool = False
@@ -96,12 +96,12 @@ class Reservation:
 
 @dataclass(slots=True, eq=False)
 class Allocation:
-    """What one 5-tuple has. `reply` answers a retransmitted Allocate."""
+    """The allocation of one 5-tuple. `reply` answers a retransmitted Allocate."""
 
     five_tuple: FiveTuple
     username: bytes
     key: bytes = field(repr=False)
-    """What its requests are signed with, also when the credentials have expired meanwhile."""
+    """Signs its requests, also when the credentials have expired meanwhile."""
     transaction: bytes
     record: AllocationRecord
     reply: bytes = b""
@@ -116,7 +116,7 @@ Timed: TypeAlias = Relay | Permission | Channel | Reservation
 
 
 class PermissionPolicy(Protocol):
-    """Whether data may pass."""
+    """Decides when data may pass."""
 
     def open_until(self, channel: Channel, /) -> float:
         """When the channel stops to carry data, unless something refreshes it."""
@@ -144,7 +144,7 @@ class Permissions:
 
 
 def source_of(client: Address) -> str:
-    """What quotas count as one source: an IPv4 address, or an IPv6 /64."""
+    """The unit of quotas that a client belongs to: an IPv4 address, or an IPv6 /64."""
     if client.family is AddressFamily.IPV4:
         return client.host
     address = ipaddress.IPv6Address(client.host)

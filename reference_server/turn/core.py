@@ -59,7 +59,7 @@ class Forwarding(Protocol):
 
 @dataclass(frozen=True)
 class Strategies:
-    """What can reasonably differ between right servers, and what tests put others in place of.
+    """Behaviour that can reasonably differ between right servers, and that tests put something else in place of.
 
     `forwarding` None forwards everything, and lets the shell forward without asking.
     """

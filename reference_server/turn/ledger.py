@@ -1,4 +1,4 @@
-"""What the TURN server carried: packets and bytes by peer, direction and class of the first byte."""
+"""An account of what the TURN server carried: packets and bytes by peer, direction and class of the first byte."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Tally:
 
 
 class Flow:
-    """What one allocation exchanged with one peer: payloads without any header of TURN."""
+    """Traffic of one allocation with one peer: payloads without any header of TURN."""
 
     __slots__ = ("channel", "peer", "to_client", "to_peer")
 

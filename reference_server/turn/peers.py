@@ -1,4 +1,4 @@
-"""Which peers a relay may talk to.
+"""Policy on the peers that a relayed transport address may exchange data with.
 
 A TURN server lends its address to strangers, so it must not lend them its own network: no loopback, private,
 link-local, shared, multicast or reserved address, in whatever IPv6 clothes it comes (CVE-2020-26262,
@@ -35,7 +35,7 @@ _NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
 
 class PeerPolicy(Protocol):
     def allows(self, peer: Address) -> bool:
-        """Whether data may go to `peer`. Port 0 asks about the host as such."""
+        """True when data may go to `peer`. Port 0 asks about the host as such."""
 
 
 def readings(address: Ip) -> Iterator[Ip]:

@@ -1,4 +1,4 @@
-"""Which UDP ports relays get: random ones (RFC 6056), and none twice in a row."""
+"""UDP ports of relayed transport addresses: random ones (RFC 6056), and none twice in a row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What authenticated requests ask for, read and judged as far as that goes without looking at allocations."""
+"""Contents of authenticated requests, read and judged as far as that goes without looking at allocations."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class AllocateRequest:
 
 
 def lifetime_of(message: Message, settings: TurnSettings, *, allow_zero: bool = False) -> float:
-    """What LIFETIME gets: at least the default, at most the maximum."""
+    """The lifetime that is granted: at least the default, at most the maximum."""
     value = _sized(message, Attribute.LIFETIME, 4)
     if value is None:
         return settings.default_lifetime

@@ -164,7 +164,7 @@ class Message:
         return list(dict.fromkeys(found))
 
     def is_signed_with(self, key: bytes) -> bool:
-        """Whether MESSAGE-INTEGRITY is there and right (RFC 8489, section 14.5)."""
+        """Check that MESSAGE-INTEGRITY is there and right (RFC 8489, section 14.5)."""
         at = self.integrity_at
         if at is None:
             return False

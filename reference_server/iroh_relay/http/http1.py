@@ -32,7 +32,7 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class Transport(Enum):
-    """What an upgraded connection speaks, by the name that is negotiated.
+    """Protocol of an upgraded connection, by the name that is negotiated.
 
     The first two are values of `Upgrade` and belong to generation 0.35; the others are WebSocket subprotocols.
     """
@@ -76,7 +76,7 @@ Responder: TypeAlias = Callable[[Request], Answer | Upgrade]
 
 @dataclass(slots=True)
 class Output:
-    """What follows from bytes that arrived: bytes to send, then perhaps an upgrade or the end."""
+    """Consequences of bytes that arrived: bytes to send, then perhaps an upgrade or the end."""
 
     data: bytearray = field(default_factory=bytearray)
     requests: int = 0

@@ -1,4 +1,4 @@
-"""What the relay answers to HTTP requests, and which of them leave HTTP for which protocol."""
+"""Answers of the relay to HTTP requests, some of which leave HTTP for another protocol."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def captive_portal(request: Request) -> Answer:
 
 
 def _health() -> Answer:
-    """What upstream has had since 0.96. We have no commit to name: what runs is an installed version."""
+    """The answer that upstream has had since 0.96. We have no commit to name: what runs is an installed version."""
     body = {"status": "ok", "version": version("dc-harness"), "git_hash": "unknown"}
     return Answer(200, (("Content-Type", "application/json"),), json.dumps(body).encode())
 

@@ -95,7 +95,7 @@ class Hub035(Hub):
             self._tell_gone(client)
 
     def _tell_gone(self, client: Client) -> None:
-        """What upstream means to do; up to 0.97 the notice goes to the dying client itself, that is to nobody."""
+        """Do what upstream means to do; up to 0.97 the notice goes to the dying client itself, that is to nobody."""
         if self._send_node_gone:
             for destination in client.sent_to:
                 if destination.state is State.READY:

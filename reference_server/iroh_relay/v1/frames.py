@@ -69,7 +69,7 @@ DATAGRAMS = {
     FrameType.RELAY_TO_CLIENT_DATAGRAM: (True, False),
     FrameType.RELAY_TO_CLIENT_DATAGRAM_BATCH: (True, True),
 }
-"""Whether the relay sends it, and whether it is a batch."""
+"""By type of frame: it comes from the relay, and it is a batch."""
 DATAGRAM_TYPES = {directions: kind for kind, directions in DATAGRAMS.items()}
 
 MAX_BODY: Mapping[int, int] = {

@@ -24,5 +24,5 @@ def message_to_sign(challenge: bytes) -> bytes:
 
 
 def is_proved(auth: ClientAuth, challenge: bytes, signatures: SignaturePolicy) -> bool:
-    """Whether the client holds the secret key to the public key that it names."""
+    """Check that the client holds the secret key to the public key that it names."""
     return signatures.verify(auth.key, message_to_sign(challenge), auth.signature)

@@ -41,7 +41,7 @@ BATCH_HEAD = struct.Struct(">BI32sBH")
 
 
 class Word(IntEnum):
-    """What a client is told about itself; the value is the code of the Status frame."""
+    """A word to a client about itself; the value is the code of the Status frame."""
 
     HEALTHY = 0
     SAME_ID_CONNECTED = 1

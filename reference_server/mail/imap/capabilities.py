@@ -1,4 +1,4 @@
-"""What CAPABILITY says (RFC 3501 section 7.2.1): exactly what is served, when it is."""
+"""The answer to CAPABILITY (RFC 3501 section 7.2.1): exactly what is served, when it is."""
 
 from __future__ import annotations
 

@@ -14,14 +14,14 @@ STEP = 64 * 1024
 
 
 class Deflate:
-    """What the client sent stays packed until it is wanted: a bomb costs as much memory as it has bytes."""
+    """Unpacks what the client sent. It stays packed until it is wanted: a bomb costs as much memory as it has bytes."""
 
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(RAW)
         self._deflate = zlib.compressobj(wbits=RAW)
         self._packed = b""
         self.pending = False
-        """Whether `unpack` may have more without further data."""
+        """True when `unpack` may have more without further data."""
 
     def receive(self, data: bytes) -> None:
         self._packed += data

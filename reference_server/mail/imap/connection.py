@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ImapServices:
-    """What all IMAP connections of a server share."""
+    """State that all IMAP connections of a server share."""
 
     settings: MailSettings
     tls: ssl.SSLContext

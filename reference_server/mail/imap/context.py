@@ -1,4 +1,4 @@
-"""What the commands of one session have in common: its state, what it may do, and what it writes."""
+"""Context of the commands of one session: its state, what it may do, and what it writes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Want(Enum):
-    """What a command waits for, besides answers to its events."""
+    """Events that a command waits for, besides answers to its events."""
 
     COMMAND = "a command, or the announcement of a literal in it"
     LINE = "a line from the client, as bytes without its end"
@@ -86,7 +86,7 @@ class Context:
 
     @property
     def has_news(self) -> bool:
-        """Whether the view may differ from the mailbox."""
+        """True when the view may differ from the mailbox."""
         return self.changed and self.view is not None
 
     def for_writing(self) -> View:

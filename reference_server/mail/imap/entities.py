@@ -13,7 +13,7 @@ __all__ = ["Entity", "read_entity"]
 
 MAX_DEPTH = 10
 MAX_ENTITIES = 200
-"""What goes beyond stays inside of the last one."""
+"""Parts beyond it stay inside of the last one."""
 MAX_HEADER = 256 * 1024
 
 _DELIMITER_END = re.compile(rb"(--)?[ \t]*(?:\r\n|\Z)")

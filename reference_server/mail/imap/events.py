@@ -1,5 +1,5 @@
-"""What an IMAP session asks of the world. Each event is answered once, by `ImapSession.answer` with a value of the
-type that stands in its brackets, or by `ImapSession.refuse`."""
+"""Events: questions of an IMAP session to the world. Each is answered once, by `ImapSession.answer` with a value of
+the type that stands in its brackets, or by `ImapSession.refuse`."""
 
 from __future__ import annotations
 

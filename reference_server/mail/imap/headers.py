@@ -1,4 +1,4 @@
-"""What is in header fields, for ENVELOPE and SEARCH; as bytes, because senders write what they like."""
+"""Contents of header fields, for ENVELOPE and SEARCH; as bytes, because senders write what they like."""
 
 from __future__ import annotations
 

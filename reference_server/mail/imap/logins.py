@@ -32,7 +32,7 @@ def capability(context: Context, _command: Command) -> None:
 
 
 def noop(_context: Context, _command: Command) -> None:
-    """What it is for, the session does after every command."""
+    """Do nothing: the session reports changes after every command."""
 
 
 def logout(context: Context, _command: Command) -> None:

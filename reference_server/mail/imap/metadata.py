@@ -28,7 +28,7 @@ Entries = Mapping[str, str | None]
 
 
 def below(key: str, wanted: Iterable[str], depth: int | None) -> bool:
-    """Whether it is one of the keys, or so many levels below one of them (None: any number)."""
+    """True for one of the keys, or one so many levels below one of them (None: any number)."""
     for each in wanted:
         if key == each:
             return True

@@ -97,14 +97,14 @@ class CommandReader:
 
     @property
     def full(self) -> bool:
-        """Whether enough is buffered for the next step: a careful caller stops reading until it is done."""
+        """True when enough is buffered for the next step: a careful caller stops reading until it is done."""
         return len(self._buffer) > self._line_limit + (self._literal_left or 0)
 
     def feed(self, data: bytes) -> None:
         self._buffer += data
 
     def take_rest(self) -> bytes:
-        """What has been received and not been read; it is forgotten here."""
+        """Take what has been received and not been read; it is forgotten here."""
         rest = bytes(self._buffer)
         self._buffer.clear()
         return rest

@@ -92,7 +92,7 @@ class Criteria:
         object.__setattr__(self, "needs", _most(self.criteria))
 
     def possible(self, candidate: Candidate) -> bool:
-        """Whether it matches as far as flags and UID tell."""
+        """True when it matches as far as flags and UID tell."""
         return all(each.test(candidate) for each in self.criteria if each.needs is None)
 
     def matches(self, candidate: Candidate) -> bool:

@@ -67,7 +67,7 @@ class ImapSession:
 
     @property
     def wants_data(self) -> bool:
-        """Whether to read on; False until the client's earlier commands have been dealt with."""
+        """True while there is room to read on; False until the client's earlier commands have been dealt with."""
         return not (self._reader.full or (self._deflate is not None and self._deflate.pending))
 
     def receive_data(self, data: bytes, now: float) -> None:
@@ -103,7 +103,7 @@ class ImapSession:
             self._context.bye("Too long without a command")
 
     def next_event(self, now: float) -> Event[Any] | None:
-        """What is needed from outside; None: nothing until there are bytes, a change or the deadline."""
+        """The event that is needed from outside; None: nothing until there are bytes, a change or the deadline."""
         self._now = now
         while not self._unanswered and not self.closed:
             try:
@@ -225,7 +225,7 @@ class ImapSession:
         return handler(self._context, command)
 
     def _catch_up(self, command: Command) -> _Program:
-        """What has happened to the mailbox meanwhile is told before the answer."""
+        """Tell what has happened to the mailbox meanwhile, before the answer."""
         context = self._context
         context.changed |= command.name in _ALWAYS_REFRESH
         try:
@@ -234,7 +234,7 @@ class ImapSession:
             return  # the command was done; the change is told another time
 
     def _switch(self, command: Command) -> _Program:
-        """What an OK sets in motion."""
+        """Start what an OK sets in motion."""
         context = self._context
         if command.name == "STARTTLS":
             self._reader.take_rest()  # whoever wrote it was not authenticated by TLS

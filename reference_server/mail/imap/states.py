@@ -1,4 +1,4 @@
-"""Which command is allowed when (RFC 3501 section 3)."""
+"""Commands by the states in which they are allowed (RFC 3501 section 3)."""
 
 from __future__ import annotations
 

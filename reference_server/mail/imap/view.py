@@ -1,4 +1,4 @@
-"""What one client was told about its mailbox: the UIDs behind its sequence numbers, and their flags."""
+"""One client's knowledge of its mailbox: the UIDs behind its sequence numbers, and their flags."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Route:
 
 
 class FastPath:
-    """What connected sockets share: the loop with its clock, the buffers, and the routes between each other."""
+    """State that connected sockets share: the loop with its clock, the buffers, and the routes between each other."""
 
     def __init__(self, loop: EpollLoop, turn: Turn) -> None:
         self.loop = loop

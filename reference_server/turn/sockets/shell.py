@@ -51,7 +51,7 @@ class Shell:
             disconnected=self._disconnected,
         )
         self._strays: deque[Callable[[], None]] = deque()
-        """What to do with datagrams that a socket got before it was connected to somebody else."""
+        """Work for datagrams that a socket got before it was connected to somebody else."""
         self._clients: dict[Allocation, ClientSocket] = {}
         self._channels: dict[Channel, ChannelSocket] = {}
         self._udp: dict[Address, UdpListener] = {}

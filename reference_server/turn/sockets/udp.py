@@ -112,7 +112,7 @@ class RelaySocket:
         loop.add(self.socket.fileno(), self._ready)
 
     def send(self, payload: bytes, peer: Address) -> bool:
-        """Whether the kernel took it."""
+        """Send a datagram; False when the kernel did not take it."""
         try:
             self.socket.sendto(payload, peer)
         except BlockingIOError:
@@ -169,7 +169,7 @@ class RelayTable:
         self._sockets.clear()
 
     def send(self, action: ToPeer) -> bool:
-        """Whether the kernel took it."""
+        """Send a datagram; False when the kernel did not take it."""
         sender = self._sockets.get(action.relay)
         return sender is not None and sender.send(action.payload, action.peer)
 
