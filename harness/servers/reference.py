@@ -199,6 +199,9 @@ class _SupervisedProgram(Program):
     def kill(self) -> None:
         self._control.stop(self._service, kill=True)
 
+    def restart(self, *, kill: bool = False) -> None:
+        self._control.restart(self._service, kill=kill)
+
     def pause(self) -> None:
         self._control.pause(self._service, paused=True)
 
