@@ -99,8 +99,8 @@ def irohrelay_unusable(settings: MailSettings) -> MailService:
     "mail",
     "METADATA names an https relay whose certificate is somebody else's",
     kills={
-        "relay.relay_is_reachable": "certificate verify failed",
-        "relay.relay_answers_http": "certificate verify failed",
+        "relay.relay_is_reachable": "its certificate is not trusted",
+        "relay.relay_answers_http": "its certificate is not trusted",
     },
 )
 def relay_https_bad_certificate(settings: MailSettings) -> MailService:

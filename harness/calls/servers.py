@@ -15,7 +15,7 @@ from ..clients.core.core import Account
 from ..clients.turn.client import TurnCredentials, TurnError
 from ..errors import plain
 from ..hosts import Host
-from ..urls import TurnUrl
+from ..urls import TurnUrl, UrlError
 from .agent import IceServer
 
 __all__ = [
@@ -156,6 +156,6 @@ def _was_given(server: IceServer, offer: TurnOffer) -> bool:
 def _is_own(text: str, offer: TurnOffer, addresses: Collection[str]) -> bool:
     try:
         url = TurnUrl.parse(text)
-    except TurnError:
+    except UrlError:
         return False
     return url.host in addresses and url.port == offer.port

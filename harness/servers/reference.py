@@ -8,13 +8,13 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..clients.control import ControlClient
+from ..clients.control import ControlClient, ControlError
 from ..closing import Closing
 from ..errors import plain
 from ..hosts import Host, end_process
@@ -150,13 +150,16 @@ def _running(process: SupervisorProcess, host: Host, wants: Wants) -> RunningSer
     try:
         control = ControlClient(Path(endpoints["control"]), host)
         target = describe(endpoints, Reference.name, capabilities)
+        programs = supervised_programs(control)
+    except ControlError as error:
+        raise ServerError(process.explain(f"is ready, but {error}")) from error
     except (KeyError, TypeError, ValueError) as error:
         raise ServerError(process.explain(f"has a ready line without a usable {error}")) from error
     if wants.relay_ping_interval is not None:
         target = replace(target, relay_ping_interval=wants.relay_ping_interval)
     return RunningServer(
         Reference.name,
-        supervised_programs(control),
+        programs,
         turn=target.turn,
         iroh_relay=target.iroh_relay,
         capabilities=target.capabilities,
@@ -191,19 +194,28 @@ class _SupervisedProgram(Program):
         return self._control.logs(self._service, lines=1).path
 
     def start(self) -> None:
-        self._control.start(self._service)
+        self._do(self._control.start)
 
     def stop(self) -> None:
-        self._control.stop(self._service)
+        self._do(self._control.stop)
 
     def kill(self) -> None:
-        self._control.stop(self._service, kill=True)
+        self._do(self._control.stop, kill=True)
+
+    def restart(self, *, kill: bool = False) -> None:
+        self._do(self._control.restart, kill=kill)
 
     def pause(self) -> None:
-        self._control.pause(self._service, paused=True)
+        self._do(self._control.pause, paused=True)
 
     def resume(self) -> None:
-        self._control.pause(self._service, paused=False)
+        self._do(self._control.pause, paused=False)
+
+    def _do(self, verb: Callable[..., object], **options: bool) -> None:
+        try:
+            verb(self._service, **options)
+        except ControlError as error:
+            raise ServerError(f"{self.name}: {error}") from error
 
 
 class SupervisorProcess(Closing):
@@ -229,7 +241,7 @@ class SupervisorProcess(Closing):
         except BaseException as error:
             os.close(self._lifeline)
             if isinstance(error, OSError):
-                raise ServerError(f"the server does not start: {plain(error)}") from error
+                raise ServerError(f"the server does not start: {command[0]}: {plain(error)}") from error
             raise
         finally:
             os.close(lifeline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from ..hosts import Host
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
 from ..target import Service
+from ..waiting import WaitTimeout
 from .turn_exchange import FIRST_CHANNEL, Peer, refusal_of, waiting_payloads, written
 
 __all__ = [
@@ -28,6 +30,8 @@ NO_PEERS = (
 """One address of each kind that no relay may talk to, but for relays of its own."""
 LOCALHOST = "127.0.0.1"
 SOME_PORT = 9
+ANSWERS_WITHIN = 0.5
+"""Seconds in which a server that can be reached through itself has answered itself."""
 PAYLOAD = b"\xffthis must not arrive"
 
 
@@ -102,7 +106,8 @@ def note_peers_at_own_address(stage: Stage, peer: Peer) -> None:
     for port, transport in sorted(listeners.items()):
         if transport == "udp":
             client.send((own, port), Message(Method.BINDING, Kind.REQUEST).encode())
-            if waiting_payloads(client):
+            with contextlib.suppress(WaitTimeout):
+                client.receive(within=ANSWERS_WITHIN)
                 reached.append(f"TURN itself (port {port})")
     if ipaddress.ip_address(own).is_loopback and _reaches_a_program(stage.host, peer, own):
         reached.append("other programs")

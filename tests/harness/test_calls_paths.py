@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 
 import pytest
+from harness.calls.expected import expected_path
 from pyroute2 import IPRoute
 
-from harness.calls.expected import expected_path
 from harness.checks import calls_changes, calls_paths
 from harness.checks.calls_paths import EVERY, Cell
 from harness.network import profiles

@@ -7,15 +7,20 @@ import json
 from dataclasses import replace
 
 import pytest
-from harness.steps.outcome import Outcome, check, recording
 
-from harness.accounts import Credentials, FirstLogin, GivenAccounts, WebAccounts
+from harness.accounts import Credentials, FirstLogin, GivenAccounts
+from harness.clients.mail.web import WebAccounts
 from harness.hosts import LocalHost, MissingCapability
 from harness.report.findings import accounts_left
 from harness.report.observations import AccountsLeft
 from harness.report.records import Verdict
+from harness.stage.check import check, recording
 from harness.stage.options import Choice, add_options
+from harness.stage.outcome import Outcome
+from harness.stage.stage import Stage
 from harness.target import Impact, Target
+
+from .stages import stage_with
 
 HOST = LocalHost()
 
@@ -29,7 +34,7 @@ def read(*arguments: str, domain: str | None = None) -> Choice:
 def test_without_options_the_embedded_server_is_tested():
     choice = read()
     assert not choice.is_remote
-    assert choice.server == "the embedded reference server"
+    assert choice.title == "the embedded reference server"
 
 
 def test_the_embedded_server_can_be_insisted_on():
@@ -43,7 +48,7 @@ def test_a_ready_line_describes_the_server(tmp_path):
         json.dumps({"ready": True, "endpoints": {"host": "127.77.1.2", "domain": "chatmail.test"}})
     )
     choice = read("--endpoints", str(file))
-    assert (choice.is_remote, choice.server) == (True, "127.77.1.2")
+    assert (choice.is_remote, choice.title) == (True, "127.77.1.2")
     assert read("--endpoints", str(file), "--i-own-this-server", "chatmail.test").impact is Impact.HARMFUL
 
 
@@ -63,6 +68,10 @@ def test_a_ready_line_describes_the_server(tmp_path):
         (["--account", "alice@a.example:short"], "fewer than 8"),
         (["--ca-file", "/nowhere/ca.pem"], "there is no file"),
         (["--core", "old"], "no version of core"),
+        (["--server", "coturn"], r"coturn has no mail: .* reference\+coturn"),
+        (["--server", "coturnn"], "did you mean coturn"),
+        (["--server", "reference", "--domain", "a.example"], "name one"),
+        (["--must", "turn,dns"], "there is no dns; there are turn, turns, relay"),
     ],
 )
 def test_what_makes_no_sense_is_a_sentence(arguments, sentence):
@@ -101,14 +110,16 @@ def test_accounts_come_from_where_the_caller_said():
 
 
 @pytest.fixture
-def registry(monkeypatch):
-    monkeypatch.setattr("harness.steps.outcome.CHECKS", {})
+def recorded(tmp_path, monkeypatch):
+    """Runs a check on a target, and gives its record; checks that a test makes are forgotten with it."""
+    monkeypatch.setattr("harness.stage.check.CHECKS", {})
+    return lambda function, target: record_of(function, stage_with(target, tmp_path))
 
 
-def recorded(function, target):
+def record_of(function, stage):
     records = []
     with recording(lambda record, _files: records.append(record), run="r", door="d"):
-        function(target)
+        function(stage)
     [record] = records
     return record
 
@@ -123,14 +134,13 @@ def recorded(function, target):
         (Impact.HARMFUL, Impact.HARMFUL, None),
     ],
 )
-def test_a_check_runs_only_where_its_impact_is_allowed(registry, impact, allowed, words):
+def test_a_check_runs_only_where_its_impact_is_allowed(recorded, impact, allowed, words):
     runs = []
 
     @check("X-1", impact=impact)
-    def probe(target: Target) -> Outcome:
+    def probe(stage: Stage, outcome: Outcome) -> None:
         """Runs."""
-        runs.append(target)
-        return Outcome()
+        runs.append(stage.target)
 
     record = recorded(probe, a_target(impact=allowed))
     assert (record.verdict is Verdict.SKIPPED) == bool(words)
@@ -138,13 +148,12 @@ def test_a_check_runs_only_where_its_impact_is_allowed(registry, impact, allowed
     assert words is None or words in record.reason
 
 
-def test_accounts_are_counted_and_given_ones_run_out(registry):
+def test_accounts_are_counted_and_given_ones_run_out(recorded):
     @check("X-1")
-    def two_accounts(target: Target) -> Outcome:
+    def two_accounts(stage: Stage, outcome: Outcome) -> None:
         """Uses two."""
-        target.new_account()
-        target.new_account()
-        return Outcome()
+        stage.target.new_account()
+        stage.target.new_account()
 
     made = recorded(two_accounts, a_target(is_ours=False))
     assert made.observations == (AccountsLeft(2),)

@@ -5,12 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from harness.steps.outcome import Outcome, PromiseBroken, check, current_outcome, recording
 
 from harness.clients.core.eras import CoreUnsupported
+from harness.clients.mail.imap import ImapError
 from harness.hosts import MissingCapability
 from harness.report.records import Verdict
-from harness.target import Target
+from harness.servers.server import Unsupported
+from harness.stage.check import check, recording
+from harness.stage.outcome import Outcome, PromiseBroken
+from harness.stage.stage import Stage
+from harness.target import Service, Target
+
+from .stages import stage_with
 
 TARGET = Target(
     name="nobody",
@@ -26,10 +32,15 @@ TARGET = Target(
 )
 
 
+@pytest.fixture
+def stage(tmp_path):
+    return stage_with(TARGET, tmp_path)
+
+
 @pytest.fixture(autouse=True)
 def registry(monkeypatch):
     """The checks that a test makes are forgotten with it."""
-    monkeypatch.setattr("harness.steps.outcome.CHECKS", {})
+    monkeypatch.setattr("harness.stage.check.CHECKS", {})
 
 
 def collect(outcome: Outcome) -> None:
@@ -44,21 +55,23 @@ def collect(outcome: Outcome) -> None:
     ("error", "verdict"),
     [
         (PromiseBroken("no relay"), Verdict.FAILED),
+        (ImapError("no IMAP at x:993"), Verdict.FAILED),
         (MissingCapability("calls", "no aiortc", heal="pip install aiortc"), Verdict.SKIPPED),
         (CoreUnsupported("too old"), Verdict.UNSUPPORTED),
+        (Unsupported("coturn cannot set strict_permissions"), Verdict.UNSUPPORTED),
         (ValueError("we crashed"), Verdict.UNDECIDED),
     ],
 )
-def test_what_was_collected_before_an_exception_is_recorded(error, verdict):
+def test_what_was_collected_before_an_exception_is_recorded(error, verdict, stage):
     @check()
-    def ends(target: Target) -> Outcome:
+    def ends(stage: Stage, outcome: Outcome) -> None:
         """Ends before its time."""
-        collect(current_outcome())
+        collect(outcome)
         raise error
 
     records = []
     with recording(lambda record, files: records.append((record, files)), run="run", door="test"):
-        outcome = ends(TARGET)
+        outcome = ends(stage)
     [(record, files)] = records
     assert (outcome.verdict, record.verdict) == (verdict, verdict)
     assert str(error) in record.reason
@@ -71,32 +84,52 @@ def test_what_was_collected_before_an_exception_is_recorded(error, verdict):
     assert list(files) == [Path("alice.log")]
 
 
-def test_a_promise_that_was_broken_before_stays_broken():
+def test_a_promise_that_was_broken_before_stays_broken(stage):
     @check()
-    def ends(target: Target) -> Outcome:
+    def ends(stage: Stage, outcome: Outcome) -> None:
         """Finds something, and cannot go on."""
-        current_outcome().expect(False, "nothing arrived")
+        outcome.expect(False, "nothing arrived")
         raise MissingCapability("calls", "no aiortc", heal="pip install aiortc")
 
-    outcome = ends(TARGET)
+    outcome = ends(stage)
     assert outcome.verdict is Verdict.FAILED
     assert outcome.reasons[0] == "nothing arrived"
     assert "no aiortc" in outcome.reason
 
 
-def test_each_check_collects_for_itself():
+def test_each_check_collects_for_itself(stage):
+    seen = []
+
     @check()
-    def inner(target: Target) -> Outcome:
+    def inner(stage: Stage, outcome: Outcome) -> None:
         """Runs inside another one."""
-        return current_outcome().expect(False, "inside")
+        seen.append(stage.outcome)
+        outcome.expect(False, "inside")
 
     @check()
-    def outer(target: Target) -> Outcome:
+    def outer(stage: Stage, outcome: Outcome) -> None:
         """Runs another one."""
-        assert not inner(target)
-        return current_outcome().note("outside")
+        assert not inner(stage)
+        seen.append(stage.outcome)
+        stage.outcome.note("outside")
 
-    outcome = outer(TARGET)
+    outcome = outer(stage)
     assert outcome
     assert outcome.notes == ["outside"]
-    assert current_outcome() is not current_outcome()
+    assert seen[0] is not outcome
+    assert seen[1] is outcome
+
+
+def test_a_service_that_is_not_ours_to_stop_is_left_alone(stage):
+    @check(disturbs=(Service.MAIL,))
+    def restarts(stage: Stage, outcome: Outcome) -> None:
+        """Restarts mail."""
+        raise AssertionError("it runs")
+
+    outcome = restarts(stage)
+    assert outcome.verdict is Verdict.UNSUPPORTED
+    assert outcome.reason == "nobody: the program behind mail is not ours to stop and start"
+
+
+def test_a_note_is_said_once():
+    assert Outcome().note("seen").note("seen").notes == ["seen"]

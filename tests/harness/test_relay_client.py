@@ -16,7 +16,7 @@ from harness.clients.relay.frames import (
     signed_message,
 )
 from harness.hosts import LocalHost, end_process
-from harness.urls import RelayUrl
+from harness.urls import RelayUrl, UrlError
 from harness.waiting import WaitTimeout, wait_until
 
 from .scripted import Peer, scripted_server
@@ -90,7 +90,7 @@ def test_relay_urls(text, secure, host, port):
     "text", ["", "relay.example.org:3340", "ftp://x/", "http://", "http://x:99999/", "http://[::1"]
 )
 def test_what_is_no_relay_url_is_refused_with_its_text(text):
-    with pytest.raises(RelayError, match="URL"):
+    with pytest.raises(UrlError, match="URL"):
         RelayUrl.parse(text)
 
 

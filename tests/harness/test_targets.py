@@ -9,8 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from harness.accounts import Credentials
+from harness.hosts import LocalHost
 from harness.servers.endpoints import describe
-from harness.servers.reference import ReferenceServer, ServerError
+from harness.servers.reference import Reference, SupervisorProcess
+from harness.servers.server import Place, ServerError, Wants
 from harness.target import Target
 
 ENDPOINTS = {
@@ -45,10 +47,9 @@ def a_target() -> Target:
     )
 
 
-def server_that(script: str, tmp_path: Path, **options) -> ReferenceServer:
-    return ReferenceServer(
-        tmp_path / "state", tmp_path / "logs", command=[sys.executable, "-c", script], **options
-    )
+def server_that(script: str, tmp_path: Path, **options) -> SupervisorProcess:
+    place = Place("127.77.1.2", tmp_path / "state", tmp_path / "logs", **options)
+    return SupervisorProcess(LocalHost(), [sys.executable, "-c", script], [], place)
 
 
 def test_each_account_is_new_and_fits_the_policy():
@@ -92,17 +93,14 @@ def test_tls_is_verified():
     assert context.check_hostname
 
 
-def test_a_server_is_described_by_its_ready_line_and_ended(tmp_path):
-    script = f"import signal; print({json.dumps(READY)!r}, flush=True); signal.pause()"
+def test_a_server_is_known_by_its_ready_line_and_ended(tmp_path):
+    script = "import json, os, signal; "
+    script += f"print(json.dumps({READY!r} | {{'pid': os.getpid()}}), flush=True); signal.pause()"
     with server_that(script, tmp_path) as server:
-        pid = server.pid
-        assert (server.target.host, server.target.imaps, server.target.dialect) == (
-            "127.77.1.2",
-            2993,
-            "madmail",
-        )
-        assert {"ledger", "faults"} <= server.target.capabilities
-        assert server.target.control is not None
+        target = describe(server.endpoints, "test", frozenset())
+        assert (target.host, target.imaps, target.dialect) == ("127.77.1.2", 2993, "madmail")
+        pid = json.loads((tmp_path / "logs" / "reference.stdout.log").read_text())["pid"]
+        assert server.running
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -122,23 +120,23 @@ def test_a_server_is_described_by_its_ready_line_and_ended(tmp_path):
 )
 def test_the_ready_line_says_whether_there_is_turn(listeners, capabilities, urls):
     endpoints = ENDPOINTS if listeners is None else ENDPOINTS | {"turn": listeners}
-    target = describe(endpoints, "test", frozenset(), None)
+    target = describe(endpoints, "test", frozenset())
     assert target.capabilities == capabilities
     assert [str(url) for url in target.turn] == urls
 
 
 def test_the_ready_line_says_how_long_permissions_and_channels_live():
     lifetimes = {"permission": 4, "channel": 8.5}
-    target = describe(ENDPOINTS | {"turn_lifetimes": lifetimes}, "test", frozenset(), None)
+    target = describe(ENDPOINTS | {"turn_lifetimes": lifetimes}, "test", frozenset())
     assert (target.turn_permission_lifetime, target.turn_channel_lifetime) == (4.0, 8.5)
-    standard = describe(ENDPOINTS, "test", frozenset(), None)
+    standard = describe(ENDPOINTS, "test", frozenset())
     assert (standard.turn_permission_lifetime, standard.turn_channel_lifetime) == (300.0, 600.0)
 
 
 @pytest.mark.parametrize("listener", ["quic://127.77.1.2:3478", "udp://127.77.1.2", "127.77.1.2:3478"])
 def test_an_unknown_listener_is_named(listener):
     with pytest.raises(ValueError, match=re.escape(f"turn: {listener}")):
-        describe(ENDPOINTS | {"turn": [listener]}, "test", frozenset(), None)
+        describe(ENDPOINTS | {"turn": [listener]}, "test", frozenset())
 
 
 def test_a_server_that_ends_says_why(tmp_path):
@@ -148,8 +146,9 @@ def test_a_server_that_ends_says_why(tmp_path):
 
 
 def test_a_command_that_is_none_is_named(tmp_path):
-    with pytest.raises(ServerError, match=r"does not start: .*/nowhere/server"):
-        ReferenceServer(tmp_path / "state", tmp_path / "logs", command=["/nowhere/server"])
+    place = Place("127.77.1.2", tmp_path / "state", tmp_path / "logs")
+    with pytest.raises(ServerError, match=r"does not start: /nowhere/server: no such file"):
+        SupervisorProcess(LocalHost(), ["/nowhere/server"], [], place)
 
 
 def test_a_server_that_is_never_ready_is_ended(tmp_path):
@@ -163,8 +162,19 @@ def test_another_line_is_shown_as_it_is(line, tmp_path):
         server_that(f"print({line!r}, flush=True)", tmp_path)
 
 
+def started(endpoints, tmp_path):
+    line = json.dumps({"ready": True, "endpoints": endpoints})
+    command = [sys.executable, "-c", f"import signal; print({line!r}, flush=True); signal.pause()"]
+    place = Place("127.77.1.2", tmp_path / "state", tmp_path / "logs")
+    return Reference(command).start(LocalHost(), place, Wants())
+
+
 def test_a_missing_endpoint_is_named(tmp_path):
     endpoints = {key: value for key, value in ENDPOINTS.items() if key != "imaps"}
-    line = json.dumps({"ready": True, "endpoints": endpoints})
     with pytest.raises(ServerError, match="without a usable 'imaps'"):
-        server_that(f"print({line!r}, flush=True)", tmp_path)
+        started(endpoints, tmp_path)
+
+
+def test_a_control_socket_that_does_not_answer_is_named(tmp_path):
+    with pytest.raises(ServerError, match="is ready, but no answer from the control socket /path/control"):
+        started(ENDPOINTS, tmp_path)

@@ -30,7 +30,7 @@ from harness.clients.turn.messages import (
     read_address,
 )
 from harness.hosts import LocalHost
-from harness.urls import TurnUrl
+from harness.urls import TurnUrl, UrlError
 from harness.waiting import WaitTimeout, wait_until
 
 from .coturn import REALM, SECRET, Coturn, coturn, needs_coturn
@@ -159,7 +159,7 @@ def test_urls(text, transport, host, port):
     "text", ["http://x", "turn:", "turn:h:0", "turn:h:99999", "turns:h?transport=udp", "turn:::1"]
 )
 def test_other_urls_are_refused(text):
-    with pytest.raises(TurnError):
+    with pytest.raises(UrlError):
         TurnUrl.parse(text)
 
 
