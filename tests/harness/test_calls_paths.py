@@ -13,6 +13,7 @@ from pyroute2 import IPRoute
 
 from harness.calls.quality import MachineTooSlow
 from harness.checks import calls_paths
+from harness.clients import device
 from harness.network import profiles
 from harness.network.lab import LabHost
 from harness.report.observations import MatrixCell
@@ -39,11 +40,9 @@ def outcome_of(tmp_path, pair: Pair, kind: Reference | None = None) -> Outcome:
 
 def before_devices_start(monkeypatch, happens: Callable[[Mapping[str, LabHost]], None]) -> None:
     """When the networks have been tested, and nobody is there yet."""
-    start = lab.devices_online
-
     def devices_online(*arguments: Any, hosts: Mapping[str, LabHost], **options: Any) -> Any:
         happens(hosts)
-        return start(*arguments, hosts=hosts, **options)
+        return device.devices_online(*arguments, hosts=hosts, **options)
 
     monkeypatch.setattr(lab, "devices_online", devices_online)
 
