@@ -9,12 +9,13 @@ from typing import Literal
 from ..calls.balance import MOST_BYTES_OF_A_DIRECT_CALL, carried_since
 from ..calls.call import Media, Ringing, place
 from ..calls.servers import TURNS_KEY, transport_override
+from ..report.observations import Measured
 from ..stage.check import check
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
-from ..steps.call_judges import judge_balance, judge_relayed_call, way_by_agents
-from ..steps.call_numbers import measure, measure_phases
+from ..steps.call_judges import judge_balance, judge_relayed_call, observe_path
 from ..steps.calls import CALL_WITHIN, NEEDS, TURN_WORKS, account_now, friends, talk
+from ..steps.observed import call_seen
 
 __all__ = [
     "calls_ring_and_end",
@@ -30,7 +31,8 @@ def core_lists_the_offered_servers(stage: Stage, outcome: Outcome) -> None:
     """Each core names, for a call, exactly the TURN server of METADATA: neither nothing, nor anybody else's."""
     with friends(stage) as callers:
         for name, servers in callers.servers.items():
-            outcome.measurements[f"ice_servers_{name}"] = [url for each in servers for url in each.urls]
+            urls = ", ".join(url for each in servers for url in each.urls)
+            outcome.observe(Measured("ice_servers", urls, subject=name))
 
 
 @check("TURN-10", "E2E-path", needs=NEEDS, after=TURN_WORKS)
@@ -59,18 +61,17 @@ def direct_call_leaves_the_relay_alone(stage: Stage, outcome: Outcome) -> None:
         known = callers.ledger
         with callers.calling("direct", Media()) as call:
             talked = talk(call)
-            balance = account_now(callers, call, "direct")
-        measure(outcome, "direct", call, talked, balance)
+            balance = account_now(callers, "direct", call, talked, "direct")
         judge_balance(outcome, "direct", balance)
         outcome.expect(talked.path == "direct", f"the call should be direct, it is {talked.path}")
         if known is not None and (ledger := callers.ledger) is not None:
             leaked = carried_since(known, ledger).bytes
-            outcome.measurements["carried_bytes"] = leaked
+            outcome.observe(Measured("carried", leaked, "bytes"))
             outcome.expect(
                 leaked < MOST_BYTES_OF_A_DIRECT_CALL,
                 f"the call is direct, but the server carried {leaked} bytes of it",
             )
-        outcome.paths["media"] = way_by_agents(callers, talked.path)
+        observe_path(callers, "direct", talked.path)
 
 
 @check("TURN-10", needs=NEEDS, after=TURN_WORKS)
@@ -84,7 +85,7 @@ def calls_ring_and_end(stage: Stage, outcome: Outcome) -> None:
                     ringing = place(*both, Media(policy="relay"), within=CALL_WITHIN)
                     _expect_states(outcome, name, ringing, "Alerting", "Alerting")
                     end(ringing)
-                    measure_phases(outcome, name, ringing)
+                    outcome.observe(call_seen(name, ringing.phases))
                     _expect_states(outcome, name, ringing, at_caller, at_callee)
 
 

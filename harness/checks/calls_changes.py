@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 
 from ..calls.call import Media, TalkResult
@@ -19,7 +19,6 @@ from ..stage.outcome import Outcome
 from ..stage.stage import Stage
 from ..steps.call_judges import VIDEO, expect_active
 from ..steps.call_lab import LabCallers, lab_callers
-from ..steps.call_numbers import measure
 from ..steps.calls import (
     CALL_WITHIN,
     FAILURES,
@@ -31,6 +30,7 @@ from ..steps.calls import (
     talk,
 )
 from ..steps.changes import Change, blocked, moves_to, new_nat_mapping
+from ..steps.observed import link_seen
 from ..steps.pauses import BEFORE, talk_across, wait_until_closed
 from ..waiting import now
 
@@ -69,7 +69,7 @@ def _outage(callers: LabCallers, callee: str, seconds: float) -> None:
             call, seconds, partial(blocked, *hosts, protocols=("udp",)), "no UDP came through"
         )
         lost.update(pause.sent_into_it)
-        measure(outcome, name, call, talked, account_now(callers, call, talked.path))
+        account_now(callers, name, call, talked, talked.path)
         expect_active(outcome, name, call.ringing.states)
     pause.judge(outcome, talked)
 
@@ -112,9 +112,9 @@ def _bad_link(callers: LabCallers, name: str, link: BadLink) -> None:
         with apply(callers.people.hosts[ALICE].link, up=link.conditions, down=link.conditions) as applied:
             talked = talk(call, SECONDS_ON_BAD_LINKS, numbers=0)
             lost.update(_taken(applied))
-        measure(outcome, name, call, talked, account_now(callers, call))
+        account_now(callers, name, call, talked)
         expect_active(outcome, name, call.ringing.states)
-    outcome.measurements[f"the link of {name}"] = {**asdict(link), "packets_taken": dict(lost)}
+    outcome.observe(link_seen(name, link.conditions, taken_up=lost[ALICE], taken_down=lost[BOB]))
     for side, report in talked.reports.items():
         sent = report.packets + report.packets_lost
         outcome.expect(
@@ -175,7 +175,7 @@ def _survive(callers: LabCallers, name: str, change: Change) -> Outcome:
                 call.play_on(BEFORE)
             happened = now()
             change(callers.people, callers.devices[caller])
-            outcome.measurements[f"{name}: closed_after_s"] = wait_until_closed(call, happened)
+            wait_until_closed(outcome, name, call, happened)
             account = callers.devices[caller].account
             account.go_offline()  # its connections to mail died as well, which core would notice late
             account.bring_online(within=CALL_WITHIN)

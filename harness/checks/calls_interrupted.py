@@ -8,12 +8,12 @@ from functools import partial
 from ..calls.agent import NoRelayCandidate
 from ..calls.call import Media, place
 from ..clients.turn.client import TurnClient, TurnCredentials, TurnError
+from ..report.observations import Measured
 from ..servers.server import Program, ServerError
 from ..stage.check import check
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
 from ..steps.call_judges import expect_active, judge_relayed_call
-from ..steps.call_numbers import measure
 from ..steps.calls import CALL_WITHIN, NEEDS, TURN_WORKS, Callers, account_now, friends, machine_too_slow
 from ..steps.pauses import BEFORE, paused, talk_across, wait_until_closed
 from ..target import Impact, Service
@@ -36,7 +36,7 @@ def call_survives_a_pause_of_turn(stage: Stage, outcome: Outcome) -> None:
     with friends(stage) as callers:
         with callers.calling("paused", Media(policy="relay")) as call:
             pause, talked = talk_across(call, PAUSE, partial(paused, turn), "TURN stood still")
-            measure(outcome, "paused", call, talked, account_now(callers, call))
+            account_now(callers, "paused", call, talked)
             expect_active(outcome, "after the pause", call.ringing.states)
         pause.judge(outcome, talked)
 
@@ -55,9 +55,8 @@ def calling_survives_a_restart_of_turn(stage: Stage, outcome: Outcome) -> None:
             if refusal := _refusal(callers):
                 outcome.expect(False, f"TURN rejects credentials issued before its restart: {refusal}")
                 return
-            outcome.measurements["closed_after_s"] = wait_until_closed(call, killed)
+            wait_until_closed(outcome, "cut-off", call, killed)
             states = call.ringing.states
-        outcome.measurements["states_after_media_died"] = states
         outcome.note(f"when the media had died, core still said {states}: only the window of a call notices")
         _call_without_turn(callers, turn)
         judge_relayed_call(callers, "after-the-restart", video=False)
@@ -84,7 +83,7 @@ def _call_without_turn(callers: Callers, turn: Program) -> None:
         try:
             place(*both, Media(policy="relay"), within=CALL_WITHIN)
         except NoRelayCandidate as error:
-            outcome.measurements["while_turn_stood_still"] = str(error)
+            outcome.observe(Measured("while_turn_stood_still", str(error)))
         else:
             raise ServerError("TURN was made to stand still, and yet it gave a relayed address")
     rings = len(bob.events("IncomingCall")) - rang

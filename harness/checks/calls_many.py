@@ -16,11 +16,11 @@ from ..calls.balance import SLACK, CallAccount, account, carried_by_sender, carr
 from ..calls.call import Call, Media, Party, TalkResult, talk_at_once
 from ..calls.quality import MachineTooSlow
 from ..clients.control import ServiceLedger
+from ..report.observations import Measured
 from ..stage.check import check
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
-from ..steps.call_judges import judge_audio, judge_balance, way_by_agents
-from ..steps.call_numbers import measure
+from ..steps.call_judges import judge_audio, judge_balance, observe_path
 from ..steps.calls import (
     CALL_WITHIN,
     NEEDS,
@@ -31,6 +31,7 @@ from ..steps.calls import (
     machine_too_slow,
     set_up,
 )
+from ..steps.observed import call_seen
 from ..target import Impact
 from ..waiting import WaitTimeout
 
@@ -62,7 +63,7 @@ def calls_at_once(stage: Stage, outcome: Outcome, calls: int = SIX) -> None:
             _judge_call(outcome, name, call, said, account(stats[name], "relayed", carried))
         if known is not None and ledger is not None:
             _judge_sum(outcome, list(stats.values()), known, ledger)
-        outcome.paths["media"] = way_by_agents(callers, "relayed")
+        observe_path(callers, f"{calls} calls", "relayed")
 
 
 def _seat_all(callers: Callers, calls: int, stack: ExitStack) -> Mapping[str, tuple[Party, Party]]:
@@ -100,7 +101,7 @@ def _talk_all(up: Mapping[str, Call]) -> Sequence[TalkResult]:
 
 
 def _judge_call(outcome: Outcome, name: str, call: Call, talked: TalkResult, balance: CallAccount) -> None:
-    measure(outcome, name, call, talked, balance)
+    outcome.observe(call_seen(name, call.ringing.phases, talked.path, balance, talked.reports))
     for each in balance.directions:
         report, played = talked.reports[each.receiver], talked.stats[each.sender].played
         judge_audio(outcome, f"{each.receiver} in {name}", report, played)
@@ -115,7 +116,8 @@ def _judge_sum(
     sides = [side.traffic for each in stats for side in each.values()]
     ours = sum(each.packets_sent + each.packets_received for each in sides)
     carried = carried_since(known, ledger).packets
-    outcome.measurements["packets_of_all_calls"] = {"agents": ours, "server": carried}
+    for who, counted in (("agents", ours), ("server", carried)):
+        outcome.observe(Measured("of_all_calls", counted, "packets", subject=who))
     outcome.expect(
         abs(ours - carried) <= 2 * SLACK * len(sides),
         f"the agents of all calls sent and received {ours} packets of media, the server says {carried}",

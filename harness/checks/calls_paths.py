@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 
 from ..calls.quality import MachineTooSlow
@@ -13,7 +13,8 @@ from ..evidence import expected
 from ..evidence.expected import Expected
 from ..evidence.verdicts import Verdict
 from ..network import profiles
-from ..report.call_matrix import MATRIX, MatrixCell, render_matrix
+from ..report.matrix import words
+from ..report.observations import MatrixCell
 from ..report.records import Verdict as RecordVerdict
 from ..stage.check import check
 from ..stage.outcome import Outcome
@@ -50,14 +51,8 @@ def calls_take_the_expected_path(stage: Stage, outcome: Outcome, pairs: Sequence
     """From network to network a call goes direct, or through TURN, or there is none, as RFC 4787 lets expect."""
     with stage.lab() as lab, lab_callers(lab, places_of(pairs)) as callers:
         found = side_by_side(pairs, partial(_attempt, callers), at_once=AT_ONCE)
-    matrix = []
-    for _pair, (judged, cell) in found:
+    for _pair, judged in found:
         outcome.include(judged)
-        matrix += [cell] if cell is not None else []
-    for why in dict.fromkeys(cell.why for cell in matrix if cell.expected == Verdict.NONE):
-        outcome.note(f"no call: {why}")
-    outcome.measurements[MATRIX] = [asdict(cell) for cell in matrix]
-    progress.info("%s", render_matrix(matrix))
 
 
 @check("TURN-6", "TURN-10", needs=(*NEEDS, "lab"), after=TURN_WORKS)
@@ -75,28 +70,31 @@ def one_leg_call_is_relayed(stage: Stage, outcome: Outcome) -> None:
         )
 
 
-def _attempt(callers: LabCallers, pair: Pair) -> tuple[Outcome, MatrixCell | None]:
-    """Everything that is wrong with one pair, and its cell of the matrix; None where our own agents were too slow."""
+def _attempt(callers: LabCallers, pair: Pair) -> Outcome:
+    """Everything that is found of one pair. Where our own agents were too slow it is undecided."""
     here = callers.apart()
-    wanted = expected.of_call(pair.first, pair.second)
+    outcome, wanted = here.outcome, expected.of_call(pair.first, pair.second)
     here.befriend(*pair.devices)
     try:
         attempt = here.attempt(f"{pair}", *pair.devices, seconds=SECONDS)
-        _judge(here.outcome, f"{pair}", wanted, attempt)
+        _judge(outcome, f"{pair}", wanted, attempt)
         cell = MatrixCell(
+            "call",
             pair.first.name,
             pair.second.name,
-            wanted.verdict,
-            attempt.path.name,
+            wanted.verdict.value,
+            attempt.path.verdict.value,
             wanted.why,
-            legs=attempt.legs,
+            attempt.legs,
         )
-        if wanted.verdict is Verdict.NONE and attempt.path.verdict is Verdict.NONE:
-            cell = replace(cell, override=_override(here, pair))
+        if wanted.verdict is Verdict.NONE:
+            outcome.note(f"no call: {wanted.why}")
+            if attempt.path.verdict is Verdict.NONE:
+                cell = replace(cell, over_tcp=_over_tcp(here, pair))
     except MachineTooSlow as error:
-        return here.outcome.include(Outcome(RecordVerdict.UNDECIDED, [f"{pair}: {error}"])), None
-    progress.info("%s", cell)
-    return here.outcome, cell
+        return outcome.include(Outcome(RecordVerdict.UNDECIDED, [f"{pair}: {error}"]))
+    progress.info("%s: %s (%s)", pair, words(cell), wanted.why)
+    return outcome.observe(cell)
 
 
 def _judge(outcome: Outcome, name: str, wanted: Expected, attempt: CallAttempt) -> None:
@@ -114,23 +112,21 @@ def _judge(outcome: Outcome, name: str, wanted: Expected, attempt: CallAttempt) 
             )
 
 
-def _override(callers: LabCallers, pair: Pair) -> str:
+def _over_tcp(callers: LabCallers, pair: Pair) -> str | None:
     """The path of the same call if Delta Chat used TURN over TCP, and over TLS where nothing but port 443 passes.
 
-    Empty where METADATA offers no TURN over TLS and the call would need it.
+    None where METADATA offers no TURN over TLS and the call would need it.
     """
-    servers = _over_tcp(callers, pair)
-    if servers is None:
-        return ""
+    if (servers := _servers_over_tcp(callers, pair)) is None:
+        return None
     name = f"{pair} over TCP"
     attempt = callers.attempt(name, *pair.devices, seconds=SECONDS, servers=servers)
-    _judge(
-        callers.outcome, name, Expected(Verdict.RELAYED, "TURN over TCP is what the server could do"), attempt
-    )
-    return attempt.path.name
+    wanted = Expected(Verdict.RELAYED, "TURN over TCP is what the server could do")
+    _judge(callers.outcome, name, wanted, attempt)
+    return attempt.path.verdict.value
 
 
-def _over_tcp(callers: LabCallers, pair: Pair) -> Servers | None:
+def _servers_over_tcp(callers: LabCallers, pair: Pair) -> Servers | None:
     changed = {}
     turns = callers.people.offers.turns
     for name, network in pair.places.items():

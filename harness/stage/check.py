@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec
 
 from ..calls.agent import require_agents
+from ..calls.quality import MachineTooSlow
 from ..clients.core.eras import CoreUnsupported
 from ..clients.mail.imap import ImapError
 from ..clients.mail.smtp import SmtpError
@@ -193,6 +194,8 @@ def _guarded(entry: Check, stage: Stage, outcome: Outcome, function: Callable[[S
         outcome.include(Outcome(Verdict.SKIPPED, [str(missing)]))
     except (CoreUnsupported, Unsupported, ContradictingWants) as unsupported:
         outcome.include(Outcome(Verdict.UNSUPPORTED, [str(unsupported)]))
+    except MachineTooSlow as too_slow:
+        outcome.include(Outcome(Verdict.UNDECIDED, [str(too_slow)]))
     except Exception as error:
         log.exception("%s could not come to a verdict", entry.name)
         outcome.include(Outcome(Verdict.UNDECIDED, [f"{type(error).__name__}: {error}"]))

@@ -10,8 +10,8 @@ from ..calls.call import Call, Media, TalkResult
 from ..calls.quality import LONGEST_PAUSE
 from ..stage.outcome import Outcome
 from ..target import Service
-from .call_numbers import measure
 from .calls import NUMBERS, SECONDS, Callers, account_now, talk
+from .observed import path_by_agents
 
 __all__ = [
     "VIDEO",
@@ -22,8 +22,8 @@ __all__ = [
     "judge_numbers",
     "judge_relayed_call",
     "judge_video",
+    "observe_path",
     "talk_through_turn",
-    "way_by_agents",
 ]
 
 VIDEO = (320, 240, 15.0)
@@ -31,7 +31,6 @@ MOST_GAPS = 5
 """Silences that are told one by one."""
 WHOLE = 0.9
 """Part of what was played that must be there: the first frames may come before the other side listens."""
-RELAYED = f"relayed({Service.TURN})"
 WITHOUT_LEDGER = "TURN keeps no ledger here: only the agents themselves say which way the media took"
 
 
@@ -56,25 +55,27 @@ def talk_through_turn(
     """Talk in a call that is relayed; judge what was heard, the way that it took, and the account with TURN."""
     outcome = callers.outcome
     talked = talk(call, seconds, longest_pause=longest_pause)
-    balance = account_now(callers, call)
+    balance = account_now(callers, name, call, talked)
     for side, how in talked.ended.items():
         outcome.expect(False, f"{side}'s call ended by itself ({how})")
     for side, report in talked.reports.items():
         judge_audio(outcome, side, report, seconds)
         judge_numbers(outcome, side, talked.stats[side])
-    measure(outcome, name, call, talked, balance)
     judge_balance(outcome, name, balance)
     outcome.expect(talked.path == "relayed", f"the call should be relayed, it is {talked.path}")
-    outcome.paths[f"media of {name}"] = way_by_agents(callers, talked.path)
+    observe_path(callers, name, talked.path)
     return talked
 
 
-def way_by_agents(callers: Callers, path: str) -> str:
-    """A path as reports show it. Where nothing but the agents themselves counted, it is not proven."""
-    shown, outcome = RELAYED if path == "relayed" else path, callers.outcome
-    if callers.ledger is None and WITHOUT_LEDGER not in outcome.notes:
-        outcome.note(WITHOUT_LEDGER)
-    return shown if outcome and callers.ledger is not None else f"{shown}, not proven"
+def observe_path(callers: Callers, name: str, path: str) -> None:
+    """Keep the path of a call that its agents selected. It is proven where the ledger of TURN says the same."""
+    outcome, doubt = callers.outcome, ""
+    if callers.ledger is None:
+        doubt = WITHOUT_LEDGER
+        outcome.note(doubt)
+    elif not outcome:
+        doubt = "the call was not as it should be"
+    outcome.observe(path_by_agents(path, Service.TURN, subject=name, phase="media", doubt=doubt))
 
 
 def expect_active(outcome: Outcome, name: str, states: Mapping[str, str]) -> None:
@@ -116,7 +117,6 @@ def judge_video(outcome: Outcome, name: str, report: Report) -> None:
         f"{name} saw the other side with faults: {video.missing} pictures missing, {video.unreadable} unreadable, "
         f"other streams {video.foreign}",
     )
-    outcome.measurements[f"{name}_pictures"] = video.frames
 
 
 def judge_numbers(outcome: Outcome, name: str, stats: Stats) -> None:

@@ -24,6 +24,7 @@ from ..stage.watch import Watch
 from ..target import Service
 from ..waiting import WaitTimeout
 from .calls import CALL_WITHIN, FAILURES, Callers, Servers, ice_servers_of, set_up, talk
+from .observed import path_seen
 
 __all__ = ["CallAttempt", "LabCallers", "is_the_way", "lab_callers"]
 
@@ -128,7 +129,7 @@ class LabCallers(Callers):
         lost: Mapping[str, int] | None = None,
     ) -> Way:
         path = seen.path_of_call(agents, lost=lost)
-        self.outcome.paths[f"{PHASE}, {name}"] = path.name
+        self.outcome.observe(path_seen(path, seen.parties, subject=name))
         files: list[Path] = keep(path, seen.parties, self.stage.logs, f"{PHASE} {name}")
         self.outcome.evidence += files
         return path

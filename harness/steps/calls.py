@@ -16,12 +16,13 @@ from ..calls.servers import IceServerError, TurnOffer, ice_servers
 from ..clients.control import ServiceLedger
 from ..clients.core.core import SendFailed, befriend
 from ..clients.device import Device
+from ..report.observations import Measured
 from ..stage.lab import LabStage
 from ..stage.outcome import Outcome, promised
 from ..stage.stage import Stage
 from ..target import Service
 from ..waiting import WaitTimeout
-from .call_numbers import measure_phases
+from .observed import call_seen
 
 __all__ = [
     "CALL_WITHIN",
@@ -127,7 +128,7 @@ def friends(stage: Stage) -> Iterator[Callers]:
     """alice and bob on one host, befriended. Whatever does not arrive in time is a failure of the target."""
     with stage.people("alice", "bob", calls=True) as (alice, bob):
         offer = stage.own_turn()
-        stage.outcome.measurements["turn"] = str(offer)
+        stage.outcome.observe(Measured("turn", f"{offer.host}:{offer.port}"))
         with promised(*FAILURES):
             servers = ice_servers_of((alice, bob), offer, stage)
             callers = Callers(stage, {each.name: each for each in (alice, bob)}, servers)
@@ -145,12 +146,12 @@ def ice_servers_of(devices: Iterable[Device], offer: TurnOffer, stage: Stage | L
 
 
 def set_up(outcome: Outcome, name: str, caller: Party, callee: Party, media: Media) -> Call:
-    """Ring and take the call; how long each phase took is measured, whatever becomes of it."""
+    """Ring and take the call; how long each phase took is observed, whatever becomes of it."""
     ringing = place(caller, callee, media, within=CALL_WITHIN)
     try:
         call = ringing.accept(within=CALL_WITHIN)
     finally:
-        measure_phases(outcome, name, ringing)
+        outcome.observe(call_seen(name, ringing.phases))
     progress.info("the call %s is up: %.0f ms after the click", name, (ringing.phases.connected or 0) * 1000)
     return call
 
@@ -169,11 +170,18 @@ def talk(
     return talked
 
 
-def account_now(callers: Callers, call: Call, path: str = "relayed") -> CallAccount:
-    """The account of a call whose sides are silent, with the server's column where TURN keeps a ledger."""
+def account_now(
+    callers: Callers, name: str, call: Call, talked: TalkResult, path: str = "relayed"
+) -> CallAccount:
+    """The account of a call whose sides are silent, with the server's column where TURN keeps a ledger.
+
+    The record of the check has it as well.
+    """
     stats = {side.name: side.agent.stats() for side in call.sides}
     ledger = callers.ledger
-    return account(stats, path, None if ledger is None else carried_by_sender(ledger, stats))
+    balance = account(stats, path, None if ledger is None else carried_by_sender(ledger, stats))
+    callers.outcome.observe(call_seen(name, call.ringing.phases, talked.path, balance, talked.reports))
+    return balance
 
 
 @contextmanager

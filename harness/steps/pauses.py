@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ..calls.agent import AgentError, Stats
 from ..calls.call import Call, TalkResult
+from ..report.observations import Timing
 from ..servers.server import Program
 from ..stage.outcome import Outcome
 from ..waiting import Deadline, WaitTimeout, now
@@ -104,21 +105,21 @@ def paused(program: Program) -> Iterator[None]:
         program.resume()
 
 
-def wait_until_closed(call: Call, since: float) -> dict[str, float]:
-    """Seconds from `since` (unix time) until each side noticed that its media had died, by name.
+def wait_until_closed(outcome: Outcome, name: str, call: Call, since: float) -> None:
+    """Wait until each side has noticed that its media died at `since`, in unix seconds.
 
     That the agents do so is up to us, and not to the server: `AgentError` if they do not.
     """
     deadline = Deadline(CONSENT_ENDS)
-    noticed = {}
+    noticed = []
     for side in call.sides:
         try:
             closed = side.agent.wait_for("ice", "the end of ICE", within=deadline.remaining(), state="closed")
         except WaitTimeout as error:
             raise AgentError(f"an agent did not notice that its media had died: {error}") from error
-        noticed[side.name] = round(closed.time - since, 1)
-        progress.info("%s noticed after %g s that the call is dead", side.name, noticed[side.name])
-    return noticed
+        noticed.append(round(closed.time - since, 1))
+        progress.info("%s noticed after %g s that the call is dead", side.name, noticed[-1])
+    outcome.observe(Timing("until each side noticed", tuple(noticed), CONSENT_ENDS, subject=name))
 
 
 def _counted(call: Call) -> dict[str, Stats]:

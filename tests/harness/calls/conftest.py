@@ -1,4 +1,4 @@
-"""Two real cores on the embedded server, which offers TURN to nobody here: no core is asked for ICE servers."""
+"""Two real cores on a server that offers TURN to nobody here: no core is asked for ICE servers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import pytest
 
 from harness.clients.core.core import befriend
 from harness.clients.device import Device, devices_online
-from harness.servers.reference import ReferenceServer
-from harness.target import Target
+from harness.hosts import LocalHost
+from harness.servers.reference import Reference
+from harness.servers.server import Wants
+from harness.stage.session import loopback_place
+from harness.target import Service, Target
 
 Friends = tuple[Device, Device]
 
@@ -19,8 +22,10 @@ Friends = tuple[Device, Device]
 def mail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Target, Path]]:
     """The server, and where cores write."""
     directory = tmp_path_factory.mktemp("mail")
-    with ReferenceServer(directory / "state", directory / "logs") as server:
-        yield server.target, directory / "logs"
+    place = loopback_place(directory / "state", directory / "logs")
+    wants = Wants(services=frozenset({Service.MAIL, Service.IROH_RELAY}))
+    with Reference().start(LocalHost(), place, wants) as server:
+        yield server.target, place.logs
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,17 @@ server of its own.
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 
+from harness.calls.agent import calls_are_possible
 from harness.checks.calls import core_lists_the_offered_servers, relayed_call_is_heard_and_seen
-from harness.clients.device import devices_online
 from harness.hosts import LocalHost
-from harness.servers.reference import ReferenceServer
+from harness.report.observations import Measured
+from harness.report.run import Run
+from harness.servers.reference import COMMAND, Reference
+from harness.servers.server import Place, Wants
+from harness.stage.options import Choice
+from harness.stage.session import Session
 from reference_server.addresses import free_ports
 
 HOST, NAME = "127.0.0.1", "localhost"
@@ -25,6 +28,7 @@ needs_the_name = pytest.mark.skipif(
 
 
 @needs_the_name
+@pytest.mark.skipif(not calls_are_possible(), reason="aiortc is not installed (capability calls)")
 def test_a_name_in_metadata_is_as_good_as_an_address(tmp_path):
     ports = free_ports(HOST)
     maddy = tmp_path / "maddy.conf"
@@ -36,14 +40,19 @@ def test_a_name_in_metadata_is_as_good_as_an_address(tmp_path):
     relay.write_text(
         f'http_bind_addr = "{HOST}:{ports.iroh_relay}"\nenable_stun = false\nenable_metrics = false\n'
     )
-    files = ["--config", str(maddy), "--config", str(relay)]
-    logs = tmp_path / "logs"
-    with ReferenceServer(tmp_path / "state", logs, arguments=["--host", HOST, *files]) as server:
-        devices = functools.partial(devices_online, target=server.target, logs=logs)
-        listed = core_lists_the_offered_servers(server.target, LocalHost(), devices)
+    kind = Reference([*COMMAND, "--config", str(maddy), "--config", str(relay)])
+    run, host = Run(tmp_path / "run"), LocalHost()
+    with kind.start(host, Place(HOST, tmp_path / "state", run.logs), Wants()) as server:
+        session = Session(run, server, server.target, host, run.logs, Choice(), kind=None)
+        listed = core_lists_the_offered_servers(session.stage("listed"))
         assert listed, listed
-        assert listed.measurements["turn"].startswith(f"{NAME}:{ports.https}:")
+        measured = {
+            (each.name, each.subject): each.value
+            for each in listed.observations
+            if isinstance(each, Measured)
+        }
+        assert measured["turn", ""] == f"{NAME}:{ports.https}"
         for name in ("alice", "bob"):
-            assert listed.measurements[f"ice_servers_{name}"] == [f"turn:{HOST}:{ports.https}"]
-        called = relayed_call_is_heard_and_seen(server.target, LocalHost(), devices)
+            assert measured["ice_servers", name] == f"turn:{HOST}:{ports.https}"
+        called = relayed_call_is_heard_and_seen(session.stage("called"))
         assert called, called

@@ -1,0 +1,76 @@
+"""Pairs of networks, and the ways between them that theory expects of calls and of realtime data."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+
+import pytest
+
+from harness.checks import calls_paths, realtime_paths
+from harness.evidence import expected
+from harness.evidence.verdicts import Verdict
+from harness.network import profiles
+from harness.steps.pairs import Pair, every_pair, places_of, rounds, side_by_side
+
+CHATMAIL = frozenset({"home", "symmetric", "mobile", "carrier"})
+
+
+def test_calls_go_direct_where_holes_can_be_punched():
+    found = {
+        frozenset({pair.first.name, pair.second.name}): expected.of_call(pair.first, pair.second).verdict
+        for pair in calls_paths.EVERY
+        if {pair.first.name, pair.second.name} <= CHATMAIL
+    }
+    direct = {pair for pair, verdict in found.items() if verdict is Verdict.DIRECT}
+    assert direct == {frozenset({"home"}), frozenset({"home", "carrier"}), frozenset({"carrier"})}
+    assert set(found.values()) == {Verdict.DIRECT, Verdict.RELAYED}
+
+
+@pytest.mark.parametrize("blocked", [profiles.UDP_BLOCKED, profiles.ONLY_443, profiles.ONLY_443_REFUSED])
+def test_without_udp_there_is_no_call_and_the_reason_is_said(blocked):
+    for other in (profiles.PUBLIC, profiles.HOME, blocked):
+        for found in (expected.of_call(blocked, other), expected.of_call(other, blocked)):
+            assert found.verdict is Verdict.NONE
+            assert "Delta Chat has no TURN over TCP" in found.why
+
+
+def test_with_ipv6_alone_there_is_no_call_and_the_reason_is_said():
+    found = expected.of_call(profiles.HOME, profiles.IPV6_ONLY)
+    assert found.verdict is Verdict.NONE
+    assert "IPv6 only has no IPv4 address" in found.why
+
+
+def test_where_there_can_be_a_call_realtime_data_takes_the_same_kind_of_way():
+    for pair in calls_paths.EVERY:
+        call, realtime = (of(pair.first, pair.second) for of in (expected.of_call, expected.of_realtime))
+        assert call.verdict in (realtime.verdict, Verdict.NONE)
+
+
+@pytest.mark.parametrize("every", [calls_paths.EVERY, realtime_paths.EVERY], ids=["calls", "realtime"])
+def test_every_pair_is_tried_once_and_nobody_twice_at_the_same_time(every):
+    pairs = [frozenset({pair.first.name, pair.second.name}) for pair in every]
+    kinds = {name for pair in pairs for name in pair}
+    assert len(pairs) == len(set(pairs)) == len(kinds) * (len(kinds) + 1) // 2
+    assert len(places_of(every)) == 2 * len(kinds)
+    found = rounds(every, 3)
+    assert sorted(map(str, itertools.chain(*found))) == sorted(map(str, every))
+    for each in found:
+        names = [name for pair in each for name in pair.devices]
+        assert len(each) <= 3
+        assert len(names) == len(set(names))
+
+
+def test_who_has_less_freedom_begins():
+    [same, less, also_same] = every_pair([profiles.PUBLIC, profiles.ONLY_443])
+    assert (same.first, same.second) == (profiles.ONLY_443, profiles.ONLY_443)
+    assert str(less) == "only 443 with public"
+    assert less.places == {"alice in only 443": profiles.ONLY_443, "bob in public": profiles.PUBLIC}
+    assert also_same.devices == ("alice in public", "bob in public")
+
+
+def test_pairs_of_one_round_are_tried_at_the_same_time():
+    two = [Pair(profiles.HOME, profiles.PUBLIC), Pair(profiles.PUBLIC, profiles.HOME)]
+    meeting = threading.Barrier(2)
+    found = side_by_side(two, lambda pair: (meeting.wait(10), pair.first.name)[1], at_once=2)
+    assert found == [(two[0], "home"), (two[1], "public")]
