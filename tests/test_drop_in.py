@@ -17,6 +17,7 @@ import pytest
 
 from harness.network.preflight import preflight
 from harness.report.findings import checks
+from harness.report.observations import PathSeen
 from harness.report.records import Verdict, read_results
 from reference_server.addresses import claim_any_address
 
@@ -69,7 +70,8 @@ def test_records_junit_and_logs_lie_in_one_directory(both):
     [suite] = ET.parse(directory / "junit.xml").getroot()
     assert (suite.get("tests"), suite.get("failures")) == (str(count), "0")
     realtime = [record for record in records if record.check.startswith("realtime")]
-    assert [record.paths["established"] for record in realtime] == established
+    paths = [path for record in realtime for path in record.seen(PathSeen) if path.phase == "established"]
+    assert [path.name for path in paths] == established
     for record in realtime:
         assert record.clients == {"alice": "core v2.65.0, bot=1", "bob": "core v2.65.0, bot=1"}
         assert all((directory / item.path).is_file() for item in record.evidence)

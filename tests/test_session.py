@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.doors import catalogue  # noqa: F401 - it registers the checks
+from harness.report.observations import Measured, SwarmSeen
 from harness.report.records import Verdict, evidence
 from harness.report.run import Run
 from harness.stage.check import CHECKS, recording
@@ -92,6 +93,11 @@ def test_each_record_says_what_was_found(finished):
     assert by_name["durability.accepted_mail_survives_a_kill"].measurements["answered_250"] >= 20
     assert by_name["relay.relay_forwards_each_frame_once"].measurements["frames_each_way"] == 25
     realtime = by_name["realtime.two_devices_exchange_messages"]
-    assert [row["delivered"] for row in realtime.measurements["messages"]] == [50, 50]
-    assert realtime.measurements["relay_frames_alice_to_bob"] > 0
+    [swarm] = realtime.seen(SwarmSeen)
+    assert [way.delivered for way in swarm.directions] == [50, 50]
+    [frames] = [
+        each.value for each in realtime.seen(Measured) if each.name.startswith("frames from alice to bob")
+    ]
+    assert isinstance(frames, int)
+    assert frames > 0
     assert any("data path not proven" in note for note in realtime.notes)

@@ -29,6 +29,7 @@ from ..stage.stage import Stage
 from ..steps.call_lab import LabCallers
 from ..steps.calls import CALL_WITHIN, Servers, ice_servers_of
 from ..steps.observed import families_seen, path_seen, swarm_seen
+from ..steps.relay_exchange import RELAY_FORWARDS
 from ..target import Service
 from ..urls import RelayUrl
 from ..waiting import Deadline
@@ -59,7 +60,7 @@ CONNECT_WITHIN = 5.0
 @check(
     *("DISC-5", "IROH-5", "TURN-8", "E2E-path"),
     needs=("iroh_relay", "turn", "lab"),
-    after=("relay.relay_forwards_each_frame_once",),
+    after=RELAY_FORWARDS,
 )
 def devices_without_ipv4_are_served(
     stage: Stage,

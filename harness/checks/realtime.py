@@ -16,6 +16,7 @@ from ..stage.check import check
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
 from ..steps.observed import path_by_agents
+from ..steps.relay_exchange import RELAY_FORWARDS
 from ..steps.swarm_of_two import JOIN_WITHIN, SwarmOfTwo, expect_to_hear, judge_messages, swarm_of_two
 from ..target import Impact, Service
 from ..waiting import WaitTimeout, wait_until
@@ -29,7 +30,6 @@ __all__ = [
 
 progress = logging.getLogger("harness.progress")
 
-RELAY_FORWARDS = ("relay.relay_forwards_each_frame_once",)
 ONLY_CORES = "only the cores themselves say that its relay was used"
 MESSAGES = 50
 """Numbered messages from each device."""

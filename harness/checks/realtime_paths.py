@@ -6,19 +6,21 @@ import itertools
 from collections.abc import Sequence
 from functools import partial
 
-from ..evidence import drawing, expected
+from ..evidence import expected
 from ..evidence.verdicts import Path, Verdict
 from ..network import profiles
 from ..network.lab import possible
 from ..network.profiles import Profile
 from ..realtime.swarm import LARGEST
 from ..realtime.table import TruthTable
+from ..report.observations import MatrixCell
 from ..stage.check import check
 from ..stage.lab import LabStage
-from ..stage.outcome import Outcome
+from ..stage.outcome import Outcome, PromiseBroken
 from ..stage.stage import Stage
 from ..steps.pairs import Pair, every_pair, rounds, side_by_side
-from ..steps.swarms import LabSwarm, expect_proven, lab_swarm, measured
+from ..steps.relay_exchange import RELAY_FORWARDS
+from ..steps.swarms import LabSwarm, expect_proven, lab_swarm
 from ..waiting import Deadline
 
 __all__ = [
@@ -66,7 +68,7 @@ DEADLINE = 10.0
 """Seconds for messages; they take milliseconds."""
 
 
-@check("IROH-5", "E2E-path", needs=("iroh_relay", "lab"))
+@check("IROH-5", "E2E-path", needs=("iroh_relay", "lab"), after=RELAY_FORWARDS)
 def data_takes_the_way_that_networks_allow(
     stage: Stage, outcome: Outcome, pairs: Sequence[Pair] = ESSENTIAL
 ) -> None:
@@ -78,14 +80,14 @@ def data_takes_the_way_that_networks_allow(
                 outcome.include(found)
 
 
-@check("E2E-16", "IROH-5", "E2E-path", needs=("iroh_relay", "lab"))
+@check("E2E-16", "IROH-5", "E2E-path", needs=("iroh_relay", "lab"), after=RELAY_FORWARDS)
 def two_devices_go_direct(stage: Stage, outcome: Outcome) -> None:
     """In two networks that a way leads between: the relay brings two devices together, then messages go direct."""
     with stage.lab() as lab:
         _two_devices(outcome, lab, possible(DIRECT))
 
 
-@check("E2E-16", "IROH-5", "E2E-path", needs=("iroh_relay", "lab"))
+@check("E2E-16", "IROH-5", "E2E-path", needs=("iroh_relay", "lab"), after=RELAY_FORWARDS)
 def two_devices_are_relayed(stage: Stage, outcome: Outcome) -> None:
     """In two networks that swallow UDP: all messages of two devices go over the target's relay, and none direct."""
     with stage.lab() as lab:
@@ -104,12 +106,24 @@ def _two_devices(outcome: Outcome, lab: LabStage, network: Profile) -> None:
 
 def _attempt(lab: LabStage, pair: Pair) -> Outcome:
     """One pair of networks, with two devices of its own."""
-    outcome = Outcome()
-    with lab_swarm(outcome, lab, what=f"{pair}", **pair.places) as found:
-        _judge(found, expected.of_realtime(pair.first, pair.second).verdict, FEWER_MESSAGES)
-    outcome.reasons = [f"{pair}: {reason}" for reason in outcome.reasons]
-    outcome.paths = {f"{pair}, {phase}": path for phase, path in outcome.paths.items()}
-    outcome.measurements = {f"{pair}": outcome.measurements}
+    outcome, name = Outcome(), str(pair)
+    wanted = expected.of_realtime(pair.first, pair.second)
+    # Devices of one pair that do not come together say nothing about the others.
+    with outcome.expect_to_arrive(PromiseBroken), lab_swarm(outcome, lab, what=name, **pair.places) as found:
+        path = _judge(found, wanted.verdict, FEWER_MESSAGES)
+        outcome.observe(
+            MatrixCell(
+                "realtime",
+                pair.first.name,
+                pair.second.name,
+                wanted.verdict.value,
+                path.verdict.value,
+                wanted.why,
+            )
+        )
+    outcome.reasons = [
+        each if each.startswith(f"{name}: ") else f"{name}: {each}" for each in outcome.reasons
+    ]
     return outcome
 
 
@@ -118,8 +132,6 @@ def _judge(found: LabSwarm, wanted: Verdict, count: int) -> Path:
     outcome = found.outcome
     joining = found.joining
     table, path = _established(found, wanted, count)
-    outcome.paths |= {"joining": joining.name, "established": path.name}
-    outcome.measurements |= {"messages": measured(table), "path": drawing.as_json(path)}
     outcome.expect(table.all_right, f"realtime messages went wrong: {table}")
     expect_proven(outcome, joining)
     outcome.expect(path.verdict is wanted, f"messages should be {wanted}, they are not: {path.sentence}")

@@ -20,6 +20,7 @@ from ..stage.stage import Stage
 from ..stage.watch import Watch
 from ..steps.changes import CHANGES, NEW_NAT_MAPPING, RELAY_RESTART, WIFI_TO_MOBILE, blocked
 from ..steps.observed import swarm_seen
+from ..steps.relay_exchange import RELAY_FORWARDS
 from ..steps.swarms import LabSwarm, expect_proven, lab_swarm
 
 __all__ = [
@@ -39,7 +40,6 @@ __all__ = [
 NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
 Networks = tuple[Profile, ...]
 
-RELAY_FORWARDS = ("relay.relay_forwards_each_frame_once",)
 TWO: Networks = (profiles.HOME, profiles.HOME)
 FIVE: Networks = (profiles.HOME, profiles.UDP_BLOCKED, profiles.CARRIER, profiles.SYMMETRIC, profiles.PUBLIC)
 """Some pairs must be relayed: with UDP blocked all, and symmetric with home."""

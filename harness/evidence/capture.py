@@ -117,8 +117,8 @@ class Capture(Closing):
     def streams(self, names: Collection[str]) -> dict[str, dict[Connection, Stream]]:
         """The TCP streams of these hosts, with everything that had passed their edges at one and the same moment."""
         found: dict[str, dict[Connection, Stream]] = {name: {} for name in names}
-        moment = time.time_ns()
         with self._lock:
+            moment = time.time_ns()
             for edge in self._edges:
                 if edge.name in found:
                     edge.drain(self._writer, until=moment)

@@ -91,8 +91,10 @@ def _arguments(place: Place, wants: Wants) -> list[str]:
     words.append("--standard-ports" if place.ports else "--ephemeral-ports")
     if Service.TURN not in wants.services:
         words.append("--no-turn")
-        if not wants.both_families:  # of which the file for the relay says the same
-            words.append("--no-stun")  # UDP 3478 is for the program that has it
+        if (
+            wants.advertised_turn is not None and not wants.both_families
+        ):  # of which the relay's file says the same
+            words.append("--no-stun")  # UDP 3478 is for the other TURN server
     if Service.IROH_RELAY not in wants.services:
         words.append("--no-relay")
     options: dict[str, object] = {

@@ -198,7 +198,10 @@ def open_lab(stage: Stage, wants: Wants) -> Iterator[LabStage]:
         # Without rules each service is found at its own port; networks that let only 443 out need rules, too.
         on_443 = dict(zip(ON_443, others, strict=True)) if preflight().has("nft") else {}
         place = Place(own, Path(state), logs, Ports(), certified=tuple(others))
-        preferred = Wants(advertised_turns=f"{on_443['turns']}:443") if on_443 else Wants()
+        asked = stage.session.wants | wants
+        preferred = Wants()
+        if on_443 and Service.TURN in asked.services:
+            preferred |= Wants(advertised_turns=f"{on_443['turns']}:443")
         if wants.both_families:
             own6 = next(each for each in machine.addresses if ":" in each)
             network.names.set(DOMAIN, own, own6)
@@ -206,7 +209,6 @@ def open_lab(stage: Stage, wants: Wants) -> Iterator[LabStage]:
             preferred |= Wants(advertised_relay=f"http://{DOMAIN}:{RELAY_PORT}")
         elif on_443:
             preferred |= Wants(advertised_relay=f"http://{on_443['iroh_relay']}:443")
-        asked = stage.session.wants | wants
         asked |= preferred.only(kind.translates - asked.stated)
         with kind.start(machine, place, asked) as server:
             assert isinstance(server, RunningServer)

@@ -15,8 +15,10 @@ from ..target import Service
 from ..urls import RelayUrl
 from ..waiting import WaitTimeout
 
-__all__ = ["WITHIN", "OwnRelay", "exchange"]
+__all__ = ["RELAY_FORWARDS", "WITHIN", "OwnRelay", "exchange"]
 
+RELAY_FORWARDS = ("relay.relay_forwards_each_frame_once",)
+"""For `after=`: where this check fails, devices do not come together, and no realtime data can be relayed."""
 WITHIN = 10.0
 """Seconds for one answer of a relay."""
 PAYLOAD_SIZES = (1, 38, 1200, 1201, 14_000, 65_000)

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from ..clients.core.core import SendFailed, befriend
 from ..clients.device import Device
@@ -22,7 +21,7 @@ from ..stage.watch import Watch
 from ..target import Service
 from .observed import path_seen, swarm_seen, traffic_seen
 
-__all__ = ["LabSwarm", "expect_proven", "lab_swarm", "measured"]
+__all__ = ["LabSwarm", "expect_proven", "lab_swarm"]
 
 progress = logging.getLogger("harness.progress")
 
@@ -99,20 +98,3 @@ def lab_swarm(outcome: Outcome, lab: LabStage, *, what: str = "", **places: Prof
 def expect_proven(outcome: Outcome, path: Path) -> None:
     """It is known which way the messages went, and it was no strange one."""
     outcome.expect(path.verdict in PROVEN, f"which way the messages went is not proven: {path.sentence}")
-
-
-def measured(table: TruthTable) -> dict[str, Any]:
-    """For the record: the table as lines of text, and milliseconds."""
-    latencies = sorted(latency for row in table.directions for latency in row.latencies)
-    return {
-        "table": table.grid().splitlines(),
-        "lost": table.lost,
-        "duplicates": sum(row.duplicates for row in table.directions),
-        "out_of_order": sum(row.out_of_order for row in table.directions),
-        "latency_ms_median": _ms(latencies[len(latencies) // 2]) if latencies else None,
-        "latency_ms_max": _ms(latencies[-1]) if latencies else None,
-    }
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 1)

@@ -25,8 +25,10 @@ from harness.clients.sockets import tcp_connections
 from harness.clients.turn.stun import probe
 from harness.hosts import LocalHost, MissingCapability
 from harness.realtime.swarm import join
-from harness.servers.reference import ReferenceServer
-from harness.target import Target
+from harness.servers.reference import Reference
+from harness.servers.server import RunningServer, Wants
+from harness.stage.session import loopback_place
+from harness.target import Service, Target
 from harness.urls import RelayUrl
 from harness.waiting import wait_until
 
@@ -34,10 +36,21 @@ IROH = "/shared/vendor/deltachat/irohrelay"
 HOST = LocalHost()
 
 
+def start(directory: Path) -> RunningServer:
+    """A whole reference server, with its state in `directory / "state"`."""
+    state = directory / "state"
+    state.mkdir()
+    return Reference().start(HOST, loopback_place(state, directory / "logs"), Wants())
+
+
+def relay_of(server: RunningServer) -> RelayUrl:
+    assert server.iroh_relay is not None
+    return server.iroh_relay
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReferenceServer]:
-    directory = tmp_path_factory.mktemp("server")
-    with ReferenceServer(directory / "state", directory / "logs") as server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with start(tmp_path_factory.mktemp("server")) as server:
         # Without a relay of its own, the cores below would contact public ones.
         with ImapClient(HOST, server.target) as imap:
             imap.login(server.target.new_account())
@@ -47,13 +60,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReferenceServer
 
 
 @pytest.fixture
-def target(server: ReferenceServer) -> Target:
+def target(server: RunningServer) -> Target:
     return server.target
 
 
 @pytest.fixture(scope="module")
 def friends(
-    server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory
+    server: RunningServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Device, Device]]:
     logs = tmp_path_factory.mktemp("devices")
     with devices_online(("alice", "bob"), server.target, logs) as (alice, bob):
@@ -84,7 +97,7 @@ def test_realtime_with_every_witness(friends, server):
     swarm = join(alice, bob)
     table = swarm.exchange(20)
     assert table.all_right, table
-    relay = server.ledger().iroh_relay
+    relay = server.ledger(Service.IROH_RELAY)
     ids = {device.name: swarm.node_id(device) for device in friends}
     assert relay.pair(ids["alice"], ids["bob"]).frames > 0
     assert relay.pair(ids["bob"], ids["alice"]).frames > 0
@@ -104,7 +117,7 @@ def test_nodes_of_both_generations_use_the_relay_at_the_same_time(friends, serve
         require_nodes(HOST)
     except MissingCapability as missing:
         pytest.skip(str(missing))
-    url = RelayUrl.parse(server.endpoints["iroh_relay"])
+    url = relay_of(server)
     swarm = join(*friends)
     with (
         IrohNode(HOST, url, tmp_path / "first.log") as first,
@@ -115,7 +128,7 @@ def test_nodes_of_both_generations_use_the_relay_at_the_same_time(friends, serve
         table = swarm.exchange(20)
         assert exchange.result().echoed == 20
         assert table.all_right, table
-        relay = server.ledger().iroh_relay
+        relay = server.ledger(Service.IROH_RELAY)
         nodes = {first.node_id: "iroh-relay-v2", second.node_id: "iroh-relay-v2"}
         cores = {swarm.node_id(device): "0.35" for device in friends}
         for node_id, protocol in (nodes | cores).items():
@@ -183,31 +196,37 @@ def test_the_relays_host_answers_stun(target):
 
 
 def test_services_restart_on_their_ports(tmp_path):
-    with ReferenceServer(tmp_path / "state", tmp_path / "logs") as server:
+    with start(tmp_path) as server:
         account = server.target.new_account()
         with ImapClient(HOST, server.target) as imap:
             imap.login(account)
-        before = server.restart("mail")
-        assert server.restart("mail", kill=True) != before
+        mail, relay = server.program(Service.MAIL), server.program(Service.IROH_RELAY)
+        mail.restart()
+        mail.restart(kill=True)
         with ImapClient(HOST, server.target) as imap:
             imap.login(account)
-        server.restart("iroh_relay", kill=True)
-        url = RelayUrl.parse(server.endpoints["iroh_relay"])
-        with RelayClient(HOST, url) as client:
+        relay.restart(kill=True)
+        with RelayClient(HOST, relay_of(server)) as client:
             client.ping()
-            server.pause("iroh_relay", True)
-            server.pause("iroh_relay", False)
+            relay.pause()
+            relay.resume()
             client.ping()
-        assert server.logs("mail").lines
-        pid = server.pid
-    assert children_of(pid) == []
+        assert mail.log is not None
+        assert mail.log.read_text()
+        assert processes_of(tmp_path)
+    assert processes_of(tmp_path) == []
 
 
 HARNESS_THAT_IS_KILLED = """
 import os, signal, sys
 from pathlib import Path
-from harness.servers import ReferenceServer
-server = ReferenceServer(Path(sys.argv[1]) / "state", Path(sys.argv[1]) / "logs")
+from harness.hosts import LocalHost
+from harness.servers.reference import Reference
+from harness.servers.server import Wants
+from harness.stage.session import loopback_place
+state = Path(sys.argv[1]) / "state"
+state.mkdir()
+server = Reference().start(LocalHost(), loopback_place(state, Path(sys.argv[1]) / "logs"), Wants())
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -222,10 +241,11 @@ def test_a_server_ends_when_its_harness_is_killed(tmp_path):
 
 def test_services_end_with_a_supervisor_that_hangs(tmp_path, monkeypatch):
     monkeypatch.setattr("harness.servers.reference.STOP_PATIENCE", 0.1)
-    server = ReferenceServer(tmp_path / "state", tmp_path / "logs")
-    os.kill(server.pid, signal.SIGSTOP)
+    server = start(tmp_path)
+    supervisor = min(processes_of(tmp_path))
+    os.kill(supervisor, signal.SIGSTOP)
     server.close()
-    relay = RelayUrl.parse(server.endpoints["iroh_relay"])
+    relay = relay_of(server)
 
     def answers() -> bool:
         try:
@@ -237,7 +257,9 @@ def test_services_end_with_a_supervisor_that_hangs(tmp_path, monkeypatch):
     wait_until(lambda: not answers(), "the relay to end", within=30)
 
 
-def children_of(pid: int) -> list[int]:
-    """Processes of the group that the server led."""
-    found = subprocess.run(["pgrep", "-g", str(pid)], capture_output=True, text=True, check=False)
+def processes_of(directory: Path) -> list[int]:
+    """Those that were told where the state of a server is: its supervisor and its services."""
+    found = subprocess.run(
+        ["pgrep", "-f", f"--state {directory}"], capture_output=True, text=True, check=False
+    )
     return [int(line) for line in found.stdout.split()]

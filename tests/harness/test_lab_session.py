@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
-
-from harness.checks.discovery import offered_to_cores, offered_turn
 from harness.clients.core.core import befriend
-from harness.hosts import MissingCapability
+from harness.evidence.egress import Toward
+from harness.network import profiles
 from harness.realtime.swarm import join
-from harness.stage.lab import open_lab
+
+from .labs import lab_stage
 
 
-@pytest.fixture
-def lab(tmp_path):
-    try:
-        with open_lab(tmp_path / "logs") as session:
-            yield session
-    except MissingCapability as missing:
-        pytest.skip(str(missing))
-
-
-def test_devices_on_machines_of_their_own_meet_through_the_server(lab):
-    places = {name: lab.lab.server(name) for name in ("alice", "bob")}
-    offered_to_cores(lab.target, lab.server)
-    offered_turn(lab.target, lab.server)
-    with lab.devices(places, by_443=["alice"]) as (alice, bob):
-        befriend(alice.account, bob.account)
-        table = join(alice, bob, within=60).exchange(20)
-        assert table.complete, str(table)
-        assert not alice.foreign_hosts(lab.target) | bob.foreign_hosts(lab.target)
-        assert {alice.host.address, bob.host.address}.isdisjoint({lab.server.address, "127.0.0.1"})
+def test_devices_on_machines_of_their_own_meet_through_the_server(tmp_path):
+    with lab_stage(tmp_path) as lab:
+        with lab.people(Toward.ALL, alice=profiles.ONLY_443, bob=profiles.PUBLIC) as people:
+            alice, bob = people
+            befriend(alice.account, bob.account)
+            table = join(alice, bob, within=60).exchange(20)
+            assert table.complete, str(table)
+            assert not alice.foreign_hosts(lab.target) | bob.foreign_hosts(lab.target)
+            assert {alice.host.address, bob.host.address}.isdisjoint({lab.machine.address, "127.0.0.1"})
+        assert lab.outcome, "no device went elsewhere, by the counters at its edge"

@@ -1,37 +1,50 @@
 """The witnesses of realtime data in a lab see what devices should not do. No core is needed for that."""
 
+from __future__ import annotations
+
 import socket
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from harness.clients.relay.client import RelayClient
+from harness.evidence.egress import Toward
 from harness.evidence.verdicts import Verdict
-from harness.hosts import MissingCapability
 from harness.network import profiles
-from harness.stage.lab import open_lab
-from harness.stage.watch import Watch
-from harness.urls import RelayUrl
+from harness.network.lab import LabHost
+from harness.stage.lab import LabStage
+from harness.target import Service
+
+from .labs import bystanders, lab_stage
 
 STRANGER_PORT = 8443
+HIJACK = """\
+table ip hijack {{
+ chain pre {{
+  type nat hook prerouting priority dstnat
+  ip daddr {relay} tcp dport {port} dnat ip to {stranger}:{port}
+ }}
+}}
+"""
 
 
 @pytest.fixture
-def lab(tmp_path):
-    try:
-        with open_lab(tmp_path / "logs") as session:
-            yield session
-    except MissingCapability as missing:
-        pytest.skip(str(missing))
+def lab(tmp_path) -> Iterator[LabStage]:
+    with lab_stage(tmp_path) as lab:
+        yield lab
 
 
-def talk(client, server, port, size=20_000):
-    """Some bytes over TCP, both ways."""
+def talk(client: LabHost, server: LabHost, port: int, *, at: str | None = None, size: int = 20_000) -> None:
+    """Some bytes over TCP, both ways. `at`: the address that the client believes the server to have."""
     with server.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((server.address, port))
         listening.listen()
         with client.socket(socket.AF_INET, socket.SOCK_STREAM) as one:
             one.settimeout(10)
-            one.connect((server.address, port))
+            one.connect((at or server.address, port))
             other, _ = listening.accept()
             with other:
                 for sender, receiver in ((one, other), (other, one)):
@@ -41,31 +54,82 @@ def talk(client, server, port, size=20_000):
                         left -= len(receiver.recv(left))
 
 
+def device(host: LabHost) -> Any:
+    """In place of a device that lives there: nothing but its name is asked for."""
+    return SimpleNamespace(name=host.name)
+
+
+def forward(lab: LabStage, one: LabHost, other: LabHost) -> None:
+    """Fifty frames from one host to another, over the relay that METADATA offers."""
+    url = lab.own_relay()
+    with RelayClient(one, url) as sender, RelayClient(other, url) as receiver:
+        receiver.ping()
+        for number in range(50):
+            sender.send(receiver.node_id, bytes([number]) * 1000)
+        for _ in range(50):
+            receiver.receive(within=10)
+
+
+def test_frames_over_the_relay_are_proven_by_both_edges_and_the_ledger(lab):
+    hosts = [lab.network.device(name, profiles.HOME) for name in ("alice", "bob")]
+    with bystanders(lab, *hosts) as people:
+        with people.watch("talking", Service.IROH_RELAY) as seen:
+            forward(lab, *hosts)
+        path = seen.path_of_realtime()
+    assert path.is_relayed_by(Service.IROH_RELAY), path.sentence
+    assert path.witnesses == (
+        "counters at the edges",
+        "counters at the server's edge",
+        "the relay's ledger",
+    )
+
+
+def test_a_relay_that_somebody_on_the_way_takes_the_place_of_is_found_out(lab):
+    """The devices' edges see the relay's address; only that of the server knows that nothing came there."""
+    hosts = [lab.network.device(name, profiles.HOME) for name in ("alice", "bob")]
+    stranger = lab.network.server("stranger")
+    relay = lab.own_relay()
+    lab.network.internet.nft(HIJACK.format(relay=relay.host, stranger=stranger.address, port=relay.port))
+    with bystanders(lab, *hosts) as people:
+        with people.watch("talking", Service.IROH_RELAY) as seen:
+            for host in hosts:
+                talk(host, stranger, relay.port, at=relay.host)
+        path = seen.path_of_realtime()
+    assert path.verdict is Verdict.DISAGREEMENT, path.sentence
+    assert (
+        "alice's edge sent to the relay: 20000 bytes over TCP, "
+        "but the server's edge received from alice: 0 packets/0 bytes"
+    ) in path.sentence
+    assert set(path.shares) == {"iroh_relay"}, "by the devices' edges alone all is well"
+
+
 def test_data_over_the_relay_of_a_stranger_is_foreign_and_named(lab):
-    relay = RelayUrl.parse(f"http://{lab.server.address}:443")
-    hosts = [lab.lab.device(name, profiles.HOME) for name in ("alice", "bob")]
-    stranger = lab.lab.server("stranger")
-    with Watch(lab, relay, hosts) as watch:
-        watch.begin("talking")
-        for host in hosts:
-            talk(host, stranger, STRANGER_PORT)
-        watch.end()
-        path = watch.path("talking")
+    hosts = [lab.network.device(name, profiles.HOME) for name in ("alice", "bob")]
+    stranger = lab.network.server("stranger")
+    with bystanders(lab, *hosts) as people:
+        with people.watch("talking", Service.IROH_RELAY) as seen:
+            for host in hosts:
+                talk(host, stranger, STRANGER_PORT)
+        path = seen.path_of_realtime()
         assert (path.verdict, path.by) == (Verdict.FOREIGN, (stranger.address,)), path.sentence
-        went = watch.egress()
+        went = seen.egress(Toward.ALL)
         assert not went
         assert f"to {stranger.address} port {STRANGER_PORT} over tcp" in str(went)
+        people.expect_nothing_else_contacted(Toward.ALL, [])
+        assert str(stranger.address) in lab.outcome.reason
 
 
-def test_a_moved_device_is_known_by_its_new_address(lab):
-    relay = RelayUrl.parse(f"http://{lab.server.address}:443")
-    alice, bob = (lab.lab.device(name, profiles.PUBLIC) for name in ("alice", "bob"))
-    with Watch(lab, relay, [alice, bob]) as watch:
-        lab.lab.move(alice, profiles.PUBLIC)
-        watch.moved(alice)
-        watch.begin("talking")
-        talk(bob, alice, STRANGER_PORT)
-        watch.end()
-        assert watch.traffic("talking")["bob"].keys() == {"alice"}
-        assert watch.traffic("talking")["alice"]["bob"]["received"] > 20_000
-        assert watch.egress()
+def test_a_moved_device_is_known_by_its_new_address_and_by_the_old_one(lab):
+    alice, bob = (lab.network.device(name, profiles.PUBLIC) for name in ("alice", "bob"))
+    with bystanders(lab, alice, bob) as people:
+        with people.watch("talking", Service.IROH_RELAY) as seen:
+            forward(lab, alice, bob)
+            people.move(device(alice), profiles.PUBLIC)
+            talk(bob, alice, STRANGER_PORT)
+            forward(lab, alice, bob)
+        traffic = seen.traffic()
+        assert traffic["bob"].keys() == {"alice", "iroh_relay"}
+        assert traffic["alice"]["bob"]["received"] > 20_000
+        assert traffic["alice"]["iroh_relay"]["sent"] > 2 * 50 * 1000
+        assert seen.path_of_realtime().contradictions == ()
+        assert seen.egress(Toward.ALL)

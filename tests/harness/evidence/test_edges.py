@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import Any
 
 import dpkt  # type: ignore[import-untyped]
 import pytest
 
 from harness.clients.turn.ledger import Count
-from harness.evidence import flows
+from harness.evidence import capture, flows
 from harness.evidence.edges import Edges
 from harness.evidence.flows import Connection, Endpoint, Flow, Kind, Stream
 
@@ -173,3 +174,44 @@ def test_a_capture_explains_and_keeps_no_secret(pair, tmp_path: Path):
     assert any(isinstance(each, dpkt.tcp.TCP) for each in packets)
     assert b"alice" in written
     assert b"bob" in written
+
+
+def test_streams_are_read_as_of_one_moment(pair, monkeypatch):
+    """Where traffic never rests, the bytes at two edges belong together all the same."""
+    alice, bob = pair
+    with (
+        bob.socket(socket.AF_INET, socket.SOCK_STREAM) as listener,
+        alice.socket(socket.AF_INET, socket.SOCK_STREAM) as one,
+        Edges(pair) as edges,
+    ):
+        listener.bind((bob.address, 3340))
+        listener.listen()
+        one.connect((bob.address, 3340))
+        other, _address = listener.accept()
+
+        def talk() -> None:
+            one.sendall(bytes(50_000))
+            assert len(other.recv(50_000, socket.MSG_WAITALL)) == 50_000
+
+        drain = capture._Edge.drain
+
+        def drain_and_talk(edge: capture._Edge, *args: Any, **kwargs: Any) -> None:
+            drain(edge, *args, **kwargs)
+            if edge.name == "alice" and kwargs:  # she has been read, bob has not
+                talk()
+
+        with other:
+            talk()
+            edges.settle(within=10)
+            monkeypatch.setattr(capture._Edge, "drain", drain_and_talk)
+            now = edges.now()
+            monkeypatch.undo()
+            edges.settle(within=10)
+            later = edges.now()
+    assert [streams_of(now[name]) for name in ("alice", "bob")] == [Stream(50_000, 0), Stream(0, 50_000)]
+    assert [streams_of(later[name]) for name in ("alice", "bob")] == [Stream(100_000, 0), Stream(0, 100_000)]
+
+
+def streams_of(edge: flows.EdgeCounts) -> Stream:
+    [stream] = edge.streams.values()
+    return stream

@@ -230,9 +230,10 @@ any_edges = st.dictionaries(names, any_edge)
     agents=st.none() | st.dictionaries(names, st.builds(ClientCounts, any_count, any_count)),
     claimed=st.none() | st.dictionaries(names, any_count),
     lost=st.none() | st.dictionaries(names, numbers),
+    server=st.none() | any_edge,
 )
-def test_any_mix_of_flows_is_one_verdict_about_a_call(edges, agents, claimed, lost):
-    path = paths.of_call(edges, CALL, agents, claimed, lost=lost)
+def test_any_mix_of_flows_is_one_verdict_about_a_call(edges, agents, claimed, lost, server):
+    path = paths.of_call(edges, CALL, agents, claimed, server=server, lost=lost)
     assert_sound(path)
 
 
@@ -241,9 +242,10 @@ def test_any_mix_of_flows_is_one_verdict_about_a_call(edges, agents, claimed, lo
     arrived=st.none() | numbers,
     claimed=st.none() | st.builds(RelayedBytes, numbers, numbers),
     tls=st.booleans(),
+    server=st.none() | any_edge,
 )
-def test_any_mix_of_flows_is_one_verdict_about_realtime_data(edges, arrived, claimed, tls):
-    path = paths.of_realtime(edges, REALTIME, arrived, claimed, tls=tls)
+def test_any_mix_of_flows_is_one_verdict_about_realtime_data(edges, arrived, claimed, tls, server):
+    path = paths.of_realtime(edges, REALTIME, arrived, claimed, server=server, tls=tls)
     assert_sound(path)
 
 
