@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ..accounts import AccountSource, Credentials, FirstLogin, GivenAccounts
 from ..clients.mail.web import WebAccounts
-from ..hosts import Host
+from ..hosts import Host, MissingCapability
 from ..network.namespace import program
 from ..target import Service, Target
 from ..urls import RelayUrl, TurnUrl, UrlError
@@ -83,7 +83,7 @@ def _process(said: Description, values: Values, host: Host, place: Place, stack:
     process = Process(
         said.name,
         host,
-        _command(values.texts("command", said.command)),
+        _command(said, values.texts("command", said.command)),
         log=place.logs / f"{said.name}.log",
         ready=signs.hold,
         ready_when=signs.missing,
@@ -102,15 +102,18 @@ def _process(said: Description, values: Values, host: Host, place: Place, stack:
     return stack.enter_context(process)
 
 
-def _command(words: list[str]) -> list[str]:
-    """A program without a path is the system's. Raises `MissingCapability` if it is not installed."""
-    return words if "/" in words[0] else [program(words[0]), *words[1:]]
+def _command(said: Description, words: list[str]) -> list[str]:
+    """A program without a path is the system's."""
+    try:
+        return words if "/" in words[0] else [program(words[0]), *words[1:]]
+    except MissingCapability as missing:
+        raise ServerError(f"{said.name} does not start: there is no program {words[0]}") from missing
 
 
 def _version(said: Description, values: Values, host: Host) -> str:
     if not said.version:
         return ""
-    word = version_of(host, *_command(values.texts("version", said.version)))
+    word = version_of(host, *_command(said, values.texts("version", said.version)))
     return f"{said.name} {word}" if word else ""
 
 

@@ -16,6 +16,7 @@ from .templates import MissingValue, render
 __all__ = ["Values"]
 
 STANDARD = Ports()
+LAST_PRIVILEGED = 1023
 
 
 class Values:
@@ -107,9 +108,12 @@ def _number(said: Description, name: str, host: Host, place: Place) -> int:
     port = said.ports[name]
     if port.number is not None:
         return port.number
-    if place.ports is not None and name in STANDARD_PORTS:
+    if name not in STANDARD_PORTS:
+        return free_port(host, place.address)
+    if place.ports is not None:
         return int(getattr(place.ports, name))
-    return free_port(host, place.address)
+    standard = int(getattr(STANDARD, name))
+    return free_port(host, place.address, rather=standard if standard > LAST_PRIVILEGED else None)
 
 
 def _wanted(said: Description, wants: Wants) -> dict[str, str]:

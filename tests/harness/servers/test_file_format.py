@@ -132,7 +132,7 @@ def test_a_file_that_says_everything(read, tmp_path):
         (TURN + '[files]\n"../etc/passwd" = ""', r'files\."\.\./etc/passwd" must be a path below the state'),
         (TURN + '[files]\n"/etc/passwd" = ""', "must be a path below the state"),
         (TURN + "[files]\na = 5", r"files\.a must be a text"),
-        (TURN + '[files]\na = "{{ports.trun}}"', r"files\.a uses {{ports\.trun}}, which is no value; did you mean {{ports\.turn}}\?"),
+        (TURN + '[files]\na = "{{ports.trun}}"', r"which is no value; did you mean {{ports\.turn}}\?"),
         (TURN + '[files]\na = "{{nothing_of_it}}"', r"files\.a uses {{nothing_of_it}}, which is no value$"),
         (TURN + '[environment]\nA = "{{turn_ttl}}"', r"A uses {{turn_ttl}}, and \[wants\] does not say what it is"),
         (TURN + "[wants]\nturn_ttl = 60", r"wants\.turn_ttl is used by no template: put {{turn_ttl}} into one"),
