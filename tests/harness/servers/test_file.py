@@ -26,6 +26,7 @@ from harness.servers.server import (
     Wants,
 )
 from harness.target import Service
+from harness.urls import RelayUrl
 
 from .live import SECRET, loopback, outcomes, own_processes, turn_works
 
@@ -117,7 +118,7 @@ signal.pause()
 
 
 @pytest.fixture
-def turn_toml(tmp_path) -> Path:
+def turn_toml(tmp_path: Path) -> Path:
     program("turnserver")
     script = tmp_path / "start.sh"
     script.write_text(START)
@@ -217,7 +218,7 @@ def test_a_secret_of_its_own_is_told_to_whoever_writes_the_credentials(turn_toml
 
 
 @pytest.fixture
-def whole_toml(tmp_path):
+def whole_toml(tmp_path: Path):
     def make(*, public: bool = False) -> Path:
         text = WHOLE_TOML.replace("PYTHON", sys.executable)
         file = tmp_path / "mychat.toml"
@@ -277,7 +278,8 @@ def test_a_whole_server_in_a_lab(whole_toml, tmp_path):
             assert running.target.imaps == 993
             with ImapClient(device, running.target) as imap:
                 imap.login(running.target.new_account())
-            assert answers_http(device, running.target.iroh_relay, "/ping")
+            assert str(running.target.iroh_relay) == f"http://{machine.address}:3340/"
+            assert answers_http(device, RelayUrl(False, machine.address, 3340), "/ping")
     assert not own_processes(tmp_path)
 
 
