@@ -83,6 +83,8 @@ class Composition:
             taken = frozenset[Service]().union(*(part.services for part in self._parts))
             told = replace(_share(wants, self._base), services=wants.services - taken)
             for part in parts:
+                if part.turn_secret is not None and "turn_secret" in self._base.translates:
+                    told = replace(told, turn_secret=part.turn_secret)  # a part may have one of its own
                 told |= _advertised(part).only(self._base.translates - told.stated)
             base = stack.enter_context(self._base.start(host, place, told))
             if not isinstance(base, RunningServer):

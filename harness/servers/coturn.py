@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..clients.turn.client import TurnClient, TurnCredentials, TurnError
 from ..hosts import Host
 from ..network.namespace import program
 from ..target import Service
 from ..urls import TurnUrl
-from ..waiting import WaitTimeout
 from .certificates import Certificate, issue
+from .probes import answers_stun
 from .process import Process, free_port, refuse_taken, version_of
 from .server import Place, Ports, Running, Wants, require
 
 __all__ = ["Coturn"]
 
 REALM = "chatmail.test"
-ANSWERS_WITHIN = 0.5
 CONFIG = """\
 listening-ip={address}
 relay-ip={address}
@@ -77,7 +74,7 @@ class Coturn:
             host,
             [binary, "-c", config, "--verbose"],
             log=place.logs / "coturn.log",
-            ready=lambda: _answers(host, url),
+            ready=lambda: answers_stun(host, url),
             ready_when=f"answer STUN at {place.address} UDP port {ports.turn}",
             within=place.within,
             version=f"coturn {version}",
@@ -130,13 +127,3 @@ def _config(place: Place, ports: Ports, wants: Wants, certificate: Certificate, 
         directory=directory,
         further="\n".join(further),
     )
-
-
-def _answers(host: Host, url: TurnUrl) -> bool:
-    """It answers a Binding request (RFC 8489)."""
-    try:
-        with TurnClient(host, url, TurnCredentials(str(int(time.time())), ""), within=ANSWERS_WITHIN) as one:
-            one.binding()
-    except (TurnError, WaitTimeout, OSError):
-        return False
-    return True

@@ -6,18 +6,16 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..clients.relay.client import RelayError, probe
 from ..hosts import Host, MissingCapability
 from ..target import Service
 from ..urls import RelayUrl
-from ..waiting import WaitTimeout
+from .probes import answers_http
 from .process import Process, free_port, refuse_taken, version_of
 from .server import Place, Running, Wants, require
 
 __all__ = ["BINARY_VARIABLE", "IrohRelay"]
 
 BINARY_VARIABLE = "IROH_RELAY_BIN"
-ANSWERS_WITHIN = 1.0
 FIRST_WITHOUT_STUN = (0, 90)
 """Since this version a relay has no STUN, and ends at once on keys that it does not know."""
 CONFIG = """\
@@ -59,7 +57,7 @@ class IrohRelay:
             host,
             [binary, "--config-path", config],
             log=place.logs / "iroh-relay.log",
-            ready=lambda: _answers(host, url),
+            ready=lambda: answers_http(host, url, "/ping"),
             ready_when=f"answer HTTP at {url}",
             within=place.within,
             version=f"iroh-relay {version}",
@@ -84,13 +82,6 @@ class IrohRelay:
                 "iroh-relay", "no binary of it is known, and no package has it", heal=heal
             )
         return path.absolute()
-
-
-def _answers(host: Host, url: RelayUrl) -> bool:
-    try:
-        return probe(host, url, "/ping", within=ANSWERS_WITHIN).status > 0
-    except (RelayError, WaitTimeout, OSError):
-        return False
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..closing import Closing
 from ..hosts import Host, end_process
+from ..text import clean
 from ..waiting import WaitTimeout, wait_until
 from . import keeper
 from .executables import why_not_executed
@@ -47,7 +48,7 @@ class Process(Program, Closing):
         *,
         log: Path,
         ready: Callable[[], object],
-        ready_when: str,
+        ready_when: str | Callable[[], str],
         within: float,
         version: str = "",
         environment: Mapping[str, str] | None = None,
@@ -56,8 +57,9 @@ class Process(Program, Closing):
         patience: float = STOP_PATIENCE,
         before_start: Callable[[], object] | None = None,
     ) -> None:
-        """`ready`: whether it is; `ready_when` completes "did not ...", such as "answer STUN at 127.0.0.1:3478".
-        `directory`: where it runs. `patience`: seconds from `stop_signal` until it is killed.
+        """`ready`: whether it is; `ready_when` completes "did not ...", such as "answer STUN at 127.0.0.1:3478", and
+        may be asked for when it is not. `directory`: where it runs. `patience`: seconds from `stop_signal` until it is
+        killed. `before_start`: done before each.
 
         Nothing runs before `start`.
         """
@@ -96,11 +98,12 @@ class Process(Program, Closing):
         self._before_start()
         self._execute()
         try:
-            wait_until(self._is_ready, f"{self.name} to {self._ready_when}", within=self._within)
+            wait_until(self._is_ready, f"{self.name} to be ready", within=self._within)
         except WaitTimeout:
             elsewhere = listeners(self._family())
             self.close()
-            what = f"runs, and did not {self._ready_when} within {self._within:g} s"
+            lacking = self._ready_when if isinstance(self._ready_when, str) else self._ready_when()
+            what = f"runs, and did not {lacking} within {self._within:g} s"
             what += f"; it listens at {', '.join(elsewhere)}" if elsewhere else "; it listens nowhere"
             raise ServerError(self._explain(what)) from None
         except BaseException:
@@ -193,7 +196,7 @@ class Process(Program, Closing):
         return found
 
     def _explain(self, what: str) -> str:
-        tail = [line[:LINE] for line in _last_lines(self._log, self._began)]
+        tail = [clean(line, LINE) for line in _last_lines(self._log, self._began)]
         said = "\n  ".join(tail) if tail else "(nothing)"
         return f"{self.name} {what}. The end of {self._log}:\n  {said}"
 
@@ -276,13 +279,12 @@ def _signal(processes: Iterable[int], *numbers: signal.Signals) -> None:
 
 
 def _last_lines(file: Path, begin: int) -> list[str]:
-    """Printable text of the last lines behind that offset."""
+    """The last ones behind that offset."""
     if not file.exists():
         return []
     with file.open("rb") as opened:
         opened.seek(max(begin, file.stat().st_size - TAIL_BYTES))
-        lines = opened.read().decode(errors="replace").splitlines()[-TAIL_LINES:]
-    return ["".join(each if each.isprintable() or each == "\t" else "?" for each in line) for line in lines]
+        return opened.read().decode(errors="replace").splitlines()[-TAIL_LINES:]
 
 
 def _ending(code: int) -> str:

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from .compose import compose
 from .coturn import Coturn
+from .file import FileServer
 from .iroh_relay import IrohRelay
 from .reference import Reference
 from .server import Factory, Server
 
 __all__ = ["SERVERS", "server_of"]
 
-NAME = re.compile(r"[a-z][a-z0-9_-]*(=.*)?")
+NAME = re.compile(r"[a-z][a-z0-9_-]*(=.*)?|.*\.toml")
+FILE_SUFFIX = ".toml"
 
 
 def _reference(path: Path | None) -> Server:
@@ -34,7 +36,7 @@ SERVERS: Mapping[str, Factory] = {
 def server_of(text: str) -> Server:
     """The server that a text such as `reference+coturn+iroh-relay=/usr/local/bin/iroh-relay` names.
 
-    Raises `ValueError` with a sentence.
+    A path that ends in `.toml` is a user's own server. Raises `ValueError` with a sentence.
     """
     return compose([_one(word) for word in _words(text)])
 
@@ -65,6 +67,8 @@ def _length_of_first(pieces: Sequence[str]) -> int:
 
 def _one(word: str) -> Server:
     name, equals, path = word.partition("=")
+    if name not in SERVERS and word.endswith(FILE_SUFFIX):
+        return FileServer(Path(word))
     if name not in SERVERS:
         near = difflib.get_close_matches(name, SERVERS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""

@@ -1,6 +1,7 @@
 import errno
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -8,7 +9,7 @@ from harness.servers.executables import why_not_executed
 
 
 def elf(machine: int, *, big_endian: bool = False) -> bytes:
-    order = "big" if big_endian else "little"
+    order: Literal["big", "little"] = "big" if big_endian else "little"
     ident = b"\x7fELF\x02" + bytes([2 if big_endian else 1]) + bytes(10)
     return ident + (2).to_bytes(2, order) + machine.to_bytes(2, order) + bytes(44)
 

@@ -33,7 +33,7 @@ def program(tmp_path):
         script = tmp_path / "server.py"
         script.write_text(textwrap.dedent(source))
         command = options.pop("command", [sys.executable, script])
-        process = Process(
+        process: Process = Process(
             "server",
             LocalHost(),
             command,
