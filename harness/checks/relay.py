@@ -26,6 +26,7 @@ __all__ = [
     "relay_refuses_bad_signatures",
 ]
 
+STUN = "STUN answers at the host of the relay"
 STUN_WITHIN = 2.0
 IDLE_ROUNDS = 3
 PING_JITTER = 1 / 3
@@ -69,12 +70,12 @@ def _look_for_stun(stage: Stage, relay: OwnRelay) -> None:
     try:
         stun.probe(stage.host, relay.url.host, within=STUN_WITHIN)
     except (WaitTimeout, stun.StunError, OSError) as error:
-        stage.outcome.observe(Measured("stun", False))
+        stage.outcome.observe(Measured(STUN, False))
         stage.outcome.note(
             f"realtime starts 1 to 3 s later than it could: no STUN on {relay.url.host} ({error})"
         )
     else:
-        stage.outcome.observe(Measured("stun", True))
+        stage.outcome.observe(Measured(STUN, True))
 
 
 @check("IROH-1", "IROH-2", "DISC-6", "E2E-15", needs=("iroh_relay",), after=REACHABLE)
@@ -91,7 +92,7 @@ def relay_forwards_each_frame_once(stage: Stage, outcome: Outcome) -> None:
     with outcome.expect_to_arrive(RelayError), relay.client() as first, relay.client() as second:
         first.ping(within=WITHIN)
         second.ping(within=WITHIN)
-        outcome.observe(Measured("frames_each_way", exchange(stage, first, second), "frames"))
+        outcome.observe(Measured("each way", exchange(stage, first, second), "frames"))
 
 
 @check("IROH-10", "E2E-15", needs=("iroh_relay",), after=ADMITS)
@@ -144,4 +145,4 @@ def relay_connection_survives_idle(stage: Stage, outcome: Outcome) -> None:
                 idle.receive(within=WITHIN)
         with outcome.expect_to_arrive(what="a client that answers no ping stays connected"):
             mute.wait_closed(within=longest_silence + PONG_TIMEOUT + WITHIN)
-        outcome.observe(Measured("ping_rounds", idle.pings))
+        outcome.observe(Measured("while idle", idle.pings, "pings"))

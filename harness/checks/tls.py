@@ -35,5 +35,5 @@ def certificates_are_trusted(stage: Stage, outcome: Outcome) -> None:
             )
         except OSError as error:
             outcome.note(f"nothing to verify at {service} ({target.host}:{port}): {error}")
-    outcome.observe(Measured("verified", ", ".join(verified)))
+    outcome.observe(Measured("certificates are trusted at", ", ".join(verified)))
     outcome.expect(verified or outcome.reasons, "no TLS port answers")

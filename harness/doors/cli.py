@@ -111,14 +111,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
-    from ..network.preflight import preflight  # noqa: PLC0415
     from ..report.findings import checks as results  # noqa: PLC0415
-    from ..report.observations import MachineSeen  # noqa: PLC0415
     from ..report.run import Run, new_run_directory  # noqa: PLC0415
     from ..report.terminal import render_check, render_end  # noqa: PLC0415
     from ..servers.server import ServerError  # noqa: PLC0415
     from ..stage.check import recording  # noqa: PLC0415
     from ..stage.session import open_session  # noqa: PLC0415
+    from ..stage.survey import machine_seen, server_seen  # noqa: PLC0415
 
     progress = logging.getLogger("harness.progress")
     progress.setLevel(logging.INFO)
@@ -134,8 +133,8 @@ def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
             open_session(run, choice) as session,
             recording(show, run=run.name, door="dc-harness check"),
         ):
-            machine = MachineSeen(tuple(preflight().sentences()))
-            run.begin(machine, target=session.target.name, notes=session.absent)
+            target = session.target
+            run.begin(machine_seen(), server_seen(target), target=target.name, notes=session.absent)
             for check in checks:
                 check.run(session.stage(check.name))
     except ServerError as error:

@@ -18,9 +18,8 @@ from typing import Any
 
 import pytest
 
-from ..network.preflight import enter_user_namespace, preflight
+from ..network.preflight import enter_user_namespace
 from ..report.findings import accounts_left, counts, took_part
-from ..report.observations import MachineSeen
 from ..report.records import Record
 from ..report.run import Run, new_run_directory
 from ..stage.check import Check, recording
@@ -28,6 +27,7 @@ from ..stage.lab import LabStage
 from ..stage.options import Choice, add_options
 from ..stage.session import Session, open_session
 from ..stage.stage import Stage
+from ..stage.survey import machine_seen
 
 RECORD = "dc_harness_record"
 """Name of the user property that carries a record from a worker to the main process."""
@@ -109,7 +109,7 @@ class _Writer:
             if name == RECORD:
                 if self._run is None:
                     self._run = Run(self._directory)
-                    self._run.begin(MachineSeen(tuple(preflight().sentences())))
+                    self._run.begin(machine_seen())
                 self._run.append(Record.from_json(str(value)))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

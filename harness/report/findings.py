@@ -72,7 +72,8 @@ def took_part(records: Sequence[Record]) -> list[str]:
         if found:
             sentences.append(f"{what}: {', '.join(sorted(found))}")
     for machine in (machine for each in records for machine in each.seen(MachineSeen)):
-        sentences += [_with_version(name, version) for name, version in machine.versions.items()]
+        versions = [f"{name} {version}" for name, version in machine.versions.items()]
+        sentences += [", ".join(versions)] if versions else []
         sentences += machine.abilities
     return list(dict.fromkeys(sentences))
 

@@ -81,7 +81,8 @@ def _section(
     found: list[Sequence[str]] = []
     for record in records:
         if seen := record.seen(kind):
-            found += [[record.check], *(_indented(row) for each in seen for row in rows(each))]
+            found += [] if record.is_head else [[record.check]]
+            found += [_indented(row) for each in seen for row in rows(each)]
     return Section(title, [("", Table(headings, found, NUMBERS))], legend) if found else None
 
 

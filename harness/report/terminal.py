@@ -25,8 +25,8 @@ def render_check(record: Record) -> str:
     lines = (
         [(("reason: " if record.verdict is Verdict.PASSED else ""), record.reason)] if record.reason else []
     )
-    if record.profiles:
-        lines.append(("", ", ".join(f"{name} in {network}" for name, network in record.profiles.items())))
+    if places := [f"{name} in {network}" for name, network in record.profiles.items() if network not in name]:
+        lines.append(("", ", ".join(places)))
     for path in record.seen(PathSeen):
         about = ", ".join(filter(None, (path.subject, path.phase)))
         lines.append(("path: ", f"{about}: {path.name}"))

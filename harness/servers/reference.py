@@ -19,6 +19,7 @@ from ..closing import Closing
 from ..errors import plain
 from ..hosts import Host, end_process
 from ..target import Service
+from ..versions import own_version
 from ..waiting import WaitTimeout, wait_until
 from .endpoints import describe
 from .server import EVERY_SERVICE, Place, Program, RunningServer, ServerError, Wants, require
@@ -187,7 +188,7 @@ class _SupervisedProgram(Program):
 
     def __init__(self, service: Service, control: ControlClient) -> None:
         self.name = f"reference {service.value}"
-        self.version = ""
+        self.version = f"{self.name} {own_version()}"
         self._service = service.value
         self._control = control
 

@@ -1,4 +1,4 @@
-"""Looking a server up before any check: capabilities are read off METADATA and its relay, never guessed."""
+"""Looking machine and server up before any check: capabilities are read off METADATA and the relay, never guessed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from ..clients.mail.imap import ImapClient, ImapError
 from ..clients.relay.client import RelayError
 from ..clients.relay.client_v1 import RelayClientV1
 from ..hosts import Host, MissingCapability
+from ..network.preflight import preflight
+from ..report.observations import MachineSeen, ServerSeen
 from ..target import Target
 from ..urls import RelayUrl, UrlError
+from ..versions import installed_versions
 from ..waiting import WaitTimeout
 from .offers import IROH_RELAY_KEY
 
-__all__ = ["look_up"]
+__all__ = ["look_up", "machine_seen", "server_seen"]
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,22 @@ def look_up(target: Target, host: Host) -> Target:
     if IROH_RELAY_KEY in values and _speaks_v1(values[IROH_RELAY_KEY], target, host):
         found.add("relay_v1")
     return replace(target, capabilities=target.capabilities | found)
+
+
+def machine_seen() -> MachineSeen:
+    """For the head of a run: what this machine can do, and the versions of what runs on it."""
+    return MachineSeen(tuple(preflight().sentences()), installed_versions())
+
+
+def server_seen(target: Target) -> ServerSeen:
+    """For the head of a run: what is known of the server before any check."""
+    return ServerSeen(
+        target.name,
+        domain=target.domain,
+        addresses=(target.host, *sorted(target.other_addresses)),
+        turn_transports=tuple(dict.fromkeys(url.transport for url in target.turn)),
+        capabilities=tuple(sorted(target.capabilities)),
+    )
 
 
 def _speaks_v1(text: str, target: Target, host: Host) -> bool:

@@ -295,3 +295,18 @@ def test_grids_of_two_kinds_do_not_mix():
     assert found.title == "Realtime data between networks"
     assert Verdict.PASSED.value not in found.text()
     assert UNSUPPORTED.reason not in found.text()
+
+
+def test_the_head_says_what_was_looked_up_and_is_no_check():
+    text = render_markdown("run", [HEAD_OF_RUN, PASSED])
+    assert "- dc-harness 0.1.0\n- lab: level root\n" in text
+    assert section(text, "Server")[:3] == [
+        "| what | looked up before any check |",
+        "| --- | --- |",
+        "| server | t |",
+    ]
+    assert len(section(text, "Checks")) == 3
+    assert (
+        render_end([replace(HEAD_OF_RUN, notes=("t offers no TURN",)), PASSED])
+        == "t offers no TURN\n\n1 passed."
+    )

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import dotenv
 
-from ...network.preflight import preflight
 from ...report.findings import accounts_left
-from ...report.observations import MachineSeen
 from ...report.run import Run, new_run_directory
 from ...servers.server import ServerError
 from ...stage.check import recording
 from ...stage.session import open_session
+from ...stage.survey import machine_seen
 from ..exit_codes import FAILED, PASSED, exit_code
 from .arguments import Options, parse
 from .console import Console, Result
@@ -35,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.listing()
         return PASSED
     run = Run(options.out or new_run_directory(RUNS))
-    run.begin(MachineSeen(tuple(preflight().sentences())))
+    run.begin(machine_seen())
     numbers = [number for number in options.tests if number in AVAILABLE]
     try:
         results = _run(numbers, options, run, console) if numbers else []
