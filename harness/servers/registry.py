@@ -10,6 +10,7 @@ from pathlib import Path
 from .compose import compose
 from .coturn import Coturn
 from .iroh_relay import IrohRelay
+from .madmail import Madmail
 from .reference import Reference
 from .server import Factory, Server
 
@@ -28,6 +29,7 @@ SERVERS: Mapping[str, Factory] = {
     "reference": _reference,
     "coturn": Coturn,
     "iroh-relay": IrohRelay,
+    "madmail": Madmail,
 }
 
 
