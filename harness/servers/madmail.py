@@ -117,9 +117,8 @@ class Madmail:
 
     def start(self, host: Host, place: Place, wants: Wants) -> RunningServer:
         require(self, wants)
-        binary = _named(self.name, self._binary, BINARY_VARIABLE)
-        beside = binary.with_name(RELAY_NAME)
-        relay = _named(RELAY_NAME, beside if beside.exists() else None, RELAY_VARIABLE)
+        binary = self._own_program()
+        relay = _relay_program(binary)
         directory = place.directory(self.name)
         names = (place.name, place.address, place.address6, *place.certified)
         certificate = issue(directory, [each for each in names if each])
@@ -152,6 +151,28 @@ class Madmail:
                 target=target,
                 ends=stack.pop_all(),
             )
+
+    def _own_program(self) -> Path:
+        given = self._binary or os.environ.get(BINARY_VARIABLE)
+        if not given:
+            raise MissingCapability(
+                self.name, f"name the program: --server madmail=PATH, or {BINARY_VARIABLE} in the environment"
+            )
+        return Path(given).absolute()
+
+
+def _relay_program(madmail: Path) -> Path:
+    """The relay that it is to start: that in the environment, or one beside it."""
+    given = os.environ.get(RELAY_VARIABLE)
+    if given:
+        return Path(given).absolute()
+    beside = madmail.with_name(RELAY_NAME)
+    if not beside.exists():
+        raise MissingCapability(
+            RELAY_NAME,
+            f"madmail needs it: put it at {beside}, or its path into {RELAY_VARIABLE} in the environment",
+        )
+    return beside
 
 
 @dataclass(frozen=True)
@@ -366,16 +387,6 @@ def _lives(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
-
-
-def _named(name: str, path: Path | None, variable: str) -> Path:
-    """The program at `path`, or where the environment says. Raises `MissingCapability` where neither is given."""
-    given = path or os.environ.get(variable)
-    if not given:
-        raise MissingCapability(
-            name, f"name the program: --server {name}=PATH, or {variable} in the environment"
-        )
-    return Path(given).absolute()
 
 
 def _run(host: Host, command: Sequence[str]) -> None:
