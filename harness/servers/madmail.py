@@ -156,7 +156,9 @@ class Madmail:
         given = self._binary or os.environ.get(BINARY_VARIABLE)
         if not given:
             raise MissingCapability(
-                self.name, f"name the program: --server madmail=PATH, or {BINARY_VARIABLE} in the environment"
+                self.name,
+                "no binary of it is known, and no package has it",
+                heal=f"--server madmail=PATH, or {BINARY_VARIABLE}=PATH in the environment",
             )
         return Path(given).absolute()
 
@@ -170,7 +172,8 @@ def _relay_program(madmail: Path) -> Path:
     if not beside.exists():
         raise MissingCapability(
             RELAY_NAME,
-            f"madmail needs it: put it at {beside}, or its path into {RELAY_VARIABLE} in the environment",
+            "madmail starts it, and there is none beside it",
+            heal=f"{beside}, or {RELAY_VARIABLE}=PATH in the environment",
         )
     return beside
 
@@ -189,12 +192,10 @@ class _Listeners:
     def choose(cls, host: Host, place: Place, wants: Wants) -> _Listeners:
         """The place's own ports, or free ones."""
 
-        def port(standard: int, address: str = place.address) -> int:
-            return standard if place.ports else free_port(host, address)
+        def port(standard: int, address: str = place.address, rather: int | None = None) -> int:
+            return standard if place.ports else free_port(host, address, rather=rather)
 
-        def port_of(service: Service, standard: int, advertised: str | None, address: str) -> int:
-            if service in wants.services:
-                return port(standard, address)
+        def hidden_port(advertised: str | None, address: str) -> int:
             return free_port(host, address) if advertised else 0
 
         usual = place.ports or Ports()
@@ -208,10 +209,12 @@ class _Listeners:
                 submissions=port(usual.submissions),
                 submission=port(usual.submission),
                 https=port(usual.https),
-                turn=port_of(Service.TURN, usual.turn, wants.advertised_turn, place.address),
-                iroh_relay=port_of(
-                    Service.IROH_RELAY, usual.iroh_relay, wants.advertised_relay, EVERY_ADDRESS
-                ),
+                turn=port(usual.turn, rather=usual.turn)  # where iroh asks for STUN
+                if Service.TURN in wants.services
+                else hidden_port(wants.advertised_turn, place.address),
+                iroh_relay=port(usual.iroh_relay, EVERY_ADDRESS)
+                if Service.IROH_RELAY in wants.services
+                else hidden_port(wants.advertised_relay, EVERY_ADDRESS),
             ),
         )
 

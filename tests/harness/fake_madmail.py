@@ -15,7 +15,7 @@ from pathlib import Path
 def main() -> None:
     words = sys.argv[1:]
     if words == ["--version"]:
-        print("madmail 2.0.0-fake")
+        sys.stdout.write("madmail 2.0.0-fake\n")
         return
     config, state = Path(words[1]), Path(words[3])
     match words[4:]:
@@ -39,7 +39,7 @@ def run(config: str, state: Path) -> None:
     signal.signal(signal.SIGHUP, lambda *_: relays.append(start_relay(state)))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.sendto(b"STATUS=listening\nREADY=1\n", os.environ["NOTIFY_SOCKET"])
-    print(f"listens at {len(listeners)} ports", flush=True)
+    sys.stderr.write(f"listens at {len(listeners)} ports\n")
     while True:
         signal.pause()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -37,7 +36,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Madmail:
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, text in {
-        "madmail": f"#!/bin/sh\nexec {shlex.join([sys.executable, str(FAKE)])} \"$@\"\n",
+        "madmail": f'#!/bin/sh\nexec {shlex.join([sys.executable, str(FAKE)])} "$@"\n',
         "iroh-relay": RELAY.format(python=sys.executable),
     }.items():
         (programs / name).write_text(text)
@@ -106,7 +105,8 @@ def test_two_of_them_do_not_disturb_each_other(fake, running, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "want", [{"relay_ping_interval": 2.0}, {"strict_permissions": True}, {"advertised_turns": "192.0.2.1:443"}]
+    "want",
+    [{"relay_ping_interval": 2.0}, {"strict_permissions": True}, {"advertised_turns": "192.0.2.1:443"}],
 )
 def test_it_says_what_it_cannot_do(fake, tmp_path, want):
     with pytest.raises(Unsupported, match=f"madmail cannot set {next(iter(want))}"):
@@ -115,7 +115,7 @@ def test_it_says_what_it_cannot_do(fake, tmp_path, want):
 
 def test_without_a_program_it_says_how_to_name_one(tmp_path, monkeypatch):
     monkeypatch.delenv("MADMAIL_BIN", raising=False)
-    with pytest.raises(MissingCapability, match="--server madmail=PATH, or MADMAIL_BIN"):
+    with pytest.raises(MissingCapability, match="--server madmail=PATH, or MADMAIL_BIN=PATH"):
         server_of("madmail").start(HOST, loopback_place(tmp_path / "state", tmp_path / "logs"), Wants())
 
 
