@@ -117,7 +117,7 @@ def _judge(outcome: Outcome, name: str, wanted: Expected, attempt: CallAttempt) 
 def _override(callers: LabCallers, pair: Pair) -> str:
     """The path of the same call if Delta Chat used TURN over TCP, and over TLS where nothing but port 443 passes.
 
-    Empty where METADATA offers no TURN over TLS and the call would need it.
+    Empty where the call would need a transport that the server does not have.
     """
     servers = _over_tcp(callers, pair)
     if servers is None:
@@ -133,6 +133,7 @@ def _override(callers: LabCallers, pair: Pair) -> str:
 def _over_tcp(callers: LabCallers, pair: Pair) -> Servers | None:
     changed = {}
     turns = callers.people.offers.turns
+    has_tcp = any(url.transport == "tcp" for url in callers.people.lab.target.turn)
     for name, network in pair.places.items():
         servers = callers.servers[name]
         if network.only_443:
@@ -140,6 +141,8 @@ def _over_tcp(callers: LabCallers, pair: Pair) -> Servers | None:
                 return None
             changed[name] = transport_override(servers, "tls", turns.port, host=turns.host)
         elif network.ipv4 is None or network.ipv4.mapping is None:
+            if not has_tcp:
+                return None
             changed[name] = transport_override(servers, "tcp")
         else:
             changed[name] = tuple(servers)
