@@ -12,7 +12,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..hosts import Host, MissingCapability, end_process
@@ -117,6 +117,7 @@ class Madmail:
 
     def start(self, host: Host, place: Place, wants: Wants) -> RunningServer:
         require(self, wants)
+        wants = replace(wants, turn_secret=wants.turn_secret or secrets.token_urlsafe(32))
         binary = self._own_program()
         relay = _relay_program(binary)
         directory = place.directory(self.name)
@@ -148,6 +149,7 @@ class Madmail:
                 iroh_relay=target.iroh_relay,
                 capabilities=target.capabilities,
                 ca_file=target.ca_file,
+                turn_secret=wants.turn_secret,
                 target=target,
                 ends=stack.pop_all(),
             )
@@ -235,15 +237,17 @@ class _Listeners:
 
 def _config(place: Place, wants: Wants, at: _Listeners, certificate: Certificate, directory: Path) -> str:
     name = place.name or place.address
-    secret = wants.turn_secret or secrets.token_urlsafe(32)
     metadata, turn = "    turn_enable no\n", ""
     if at.ports.turn:
         advertised, _, port = (wants.advertised_turn or f"{place.address}:{at.ports.turn}").rpartition(":")
         metadata = TURN_METADATA.format(
-            host=advertised, port=port, secret=secret, ttl=wants.turn_ttl or TURN_TTL
+            host=advertised, port=port, secret=wants.turn_secret, ttl=wants.turn_ttl or TURN_TTL
         )
         turn = TURN.format(
-            listen=f"{at.turn_address}:{at.ports.turn}", name=name, secret=secret, address=place.address
+            listen=f"{at.turn_address}:{at.ports.turn}",
+            name=name,
+            secret=wants.turn_secret,
+            address=place.address,
         )
     if at.ports.iroh_relay:
         url = wants.advertised_relay or f"http://{name}:{at.ports.iroh_relay}"
