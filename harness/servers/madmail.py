@@ -119,6 +119,7 @@ class Madmail:
         require(self, wants)
         wants = replace(wants, turn_secret=wants.turn_secret or secrets.token_urlsafe(32))
         binary = self._own_program()
+        version = version_of(host, binary)
         relay = _relay_program(binary)
         directory = place.directory(self.name)
         names = (place.name, place.address, place.address6, *place.certified)
@@ -133,7 +134,9 @@ class Madmail:
             _run(host, [*command, "port", "iroh", "set", str(port)])
         with ExitStack() as stack:
             notified = stack.enter_context(NotifySocket(host, directory / "notify"))
-            process = _Process(host, command, place, listeners, relay=relay, notified=notified)
+            process = _Process(
+                host, command, place, listeners, version=version, relay=relay, notified=notified
+            )
             stack.enter_context(process)
             process.start()
             programs: dict[Service, Program] = {
@@ -292,6 +295,7 @@ class _Process(Process):
         place: Place,
         listeners: _Listeners,
         *,
+        version: str,
         relay: Path,
         notified: NotifySocket,
     ) -> None:
@@ -303,7 +307,7 @@ class _Process(Process):
             ready=self._listens,
             ready_when=f"report READY=1 and accept connections at {place.address}",
             within=place.within,
-            version=f"madmail {version_of(host, command[0])}",
+            version=f"madmail {version}",
             environment={**notified.environment, "CHATMAIL_IROH_RELAY_PATH": str(relay)},
             before_start=notified.forget,
         )
