@@ -10,6 +10,7 @@ from ..calls.balance import MOST_BYTES_OF_A_DIRECT_CALL, carried_since
 from ..calls.call import Media, Ringing, place
 from ..calls.servers import TURNS_KEY, transport_override
 from ..report.observations import Measured
+from ..servers.server import Unsupported
 from ..stage.check import check
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
@@ -46,8 +47,11 @@ def relayed_call_is_heard_and_seen(stage: Stage, _outcome: Outcome) -> None:
 def relayed_call_over_tcp_and_tls(stage: Stage, outcome: Outcome) -> None:
     """An ability of the server that no Delta Chat client uses yet: core's credentials carry a call over TCP and TLS."""
     outcome.note("no Delta Chat client calls over TCP or TLS yet: this is what the server could do")
+    streams = _streams(stage)
+    if not streams:
+        raise Unsupported(f"{stage.target.name} has TURN over UDP alone")
     with friends(stage) as callers:
-        for transport, port in _streams(stage).items():
+        for transport, port in streams.items():
             servers = {
                 name: transport_override(each, transport, port) for name, each in callers.servers.items()
             }
@@ -102,10 +106,17 @@ ENDS: Mapping[str, tuple[Callable[[Ringing], None], str, str]] = {
 
 
 def _streams(stage: Stage) -> Mapping[Literal["tcp", "tls"], int | None]:
-    """Transports to call over, each with its port; None: that of core's servers."""
-    if "turns" in stage.target.capabilities:
-        return {"tcp": None, "tls": stage.own_turn(TURNS_KEY).port}
-    return {"tcp": None}
+    """Transports to call over, each with its port; None: that of core's servers.
+
+    Of a server whose listeners are not known, those that METADATA lets expect.
+    """
+    listening = {url.transport for url in stage.target.turn} or {"tcp", "tls"}
+    found: dict[Literal["tcp", "tls"], int | None] = {}
+    if "tcp" in listening:
+        found["tcp"] = None
+    if "tls" in listening and "turns" in stage.target.capabilities:
+        found["tls"] = stage.own_turn(TURNS_KEY).port
+    return found
 
 
 def _expect_states(outcome: Outcome, which: str, ringing: Ringing, caller: str, callee: str) -> None:

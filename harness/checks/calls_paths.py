@@ -115,7 +115,7 @@ def _judge(outcome: Outcome, name: str, wanted: Expected, attempt: CallAttempt) 
 def _over_tcp(callers: LabCallers, pair: Pair) -> str | None:
     """The path of the same call if Delta Chat used TURN over TCP, and over TLS where nothing but port 443 passes.
 
-    None where METADATA offers no TURN over TLS and the call would need it.
+    None where the call would need a transport that the server does not have.
     """
     if (servers := _servers_over_tcp(callers, pair)) is None:
         return None
@@ -129,6 +129,7 @@ def _over_tcp(callers: LabCallers, pair: Pair) -> str | None:
 def _servers_over_tcp(callers: LabCallers, pair: Pair) -> Servers | None:
     changed = {}
     turns = callers.people.offers.turns
+    has_tcp = any(url.transport == "tcp" for url in callers.people.lab.target.turn)
     for name, network in pair.places.items():
         servers = callers.servers[name]
         if network.only_443:
@@ -136,6 +137,8 @@ def _servers_over_tcp(callers: LabCallers, pair: Pair) -> Servers | None:
                 return None
             changed[name] = transport_override(servers, "tls", turns.port, host=turns.host)
         elif network.ipv4 is None or network.ipv4.mapping is None:
+            if not has_tcp:
+                return None
             changed[name] = transport_override(servers, "tcp")
         else:
             changed[name] = tuple(servers)

@@ -111,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
+    from ..hosts import MissingCapability  # noqa: PLC0415
     from ..report.findings import checks as results  # noqa: PLC0415
     from ..report.run import Run, new_run_directory  # noqa: PLC0415
     from ..report.terminal import render_check, render_end  # noqa: PLC0415
@@ -140,6 +141,9 @@ def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
     except ServerError as error:
         say(str(error))
         return FAILED
+    except MissingCapability as missing:
+        say(str(missing))
+        return NOTHING_RAN
     finally:
         run.finish()
     say(f"\n{render_end(run.records)}\nResults in {run.directory}")

@@ -11,6 +11,7 @@ from .compose import compose
 from .coturn import Coturn
 from .file import FileServer
 from .iroh_relay import IrohRelay
+from .madmail import Madmail
 from .reference import Reference
 from .server import Factory, Server
 
@@ -30,6 +31,7 @@ SERVERS: Mapping[str, Factory] = {
     "reference": _reference,
     "coturn": Coturn,
     "iroh-relay": IrohRelay,
+    "madmail": Madmail,
 }
 
 

@@ -122,6 +122,7 @@ def _started(run: Run, choice: Choice, kind: Server, wants: Wants, logs: Path) -
             target = replace(choice.prepare(server.target, host), on_secret=run.redactor.add)
             if kind.name != Reference.name:
                 target = look_up(target, host)
+            target = replace(target, capabilities=target.capabilities | choice.must)
             yield Session(run, server, target, host, logs, choice, kind, wants)
 
 

@@ -40,6 +40,7 @@ def outcome_of(tmp_path, pair: Pair, kind: Reference | None = None) -> Outcome:
 
 def before_devices_start(monkeypatch, happens: Callable[[Mapping[str, LabHost]], None]) -> None:
     """When the networks have been tested, and nobody is there yet."""
+
     def devices_online(*arguments: Any, hosts: Mapping[str, LabHost], **options: Any) -> Any:
         happens(hosts)
         return device.devices_online(*arguments, hosts=hosts, **options)
