@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness.calls import agent
 from harness.hosts import MissingCapability
 from harness.network.namespace import program
 from harness.network.preflight import TRIALS
-from harness.steps import calls
 
 PACKAGE = Path(harness.__file__).parent
 
@@ -70,6 +70,6 @@ def test_a_program_comes_from_its_package(name, package, monkeypatch):
 
 
 def test_calls_without_aiortc_name_the_extra(monkeypatch):
-    monkeypatch.setattr(calls, "calls_are_possible", lambda: False)
+    monkeypatch.setattr(agent, "calls_are_possible", lambda: False)
     with pytest.raises(MissingCapability, match=r"pip install 'dc-harness\[calls\]'"):
-        calls.need_agents()
+        agent.require_agents()

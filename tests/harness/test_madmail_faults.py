@@ -43,10 +43,17 @@ class ToldOtherwise:
     server: Server
     change: Callable[[Place, Wants], Wants]
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "name", self.server.name)
-        object.__setattr__(self, "services", self.server.services)
-        object.__setattr__(self, "translates", self.server.translates)
+    @property
+    def name(self) -> str:
+        return self.server.name
+
+    @property
+    def services(self) -> frozenset[Service]:
+        return self.server.services
+
+    @property
+    def translates(self) -> frozenset[str]:
+        return self.server.translates
 
     def start(self, host: Host, place: Place, wants: Wants) -> Running:
         return self.server.start(host, place, self.change(place, wants))

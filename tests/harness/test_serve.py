@@ -27,7 +27,9 @@ from harness.clients.control import ControlClient, Event
 from harness.clients.relay.client import RelayClient
 from harness.hosts import LocalHost
 from harness.report.events import event_line
-from harness.servers.reference import ReferenceServer
+from harness.servers.reference import Reference
+from harness.servers.server import RunningServer, Wants
+from harness.stage.session import loopback_place
 from harness.urls import RelayUrl
 from harness.waiting import wait_until
 from reference_server.addresses import claim_any_address
@@ -212,16 +214,20 @@ def test_a_server_that_ends_by_itself_ends_it(host, temporary):
 # Logs
 
 
+def reference(directory: Path) -> RunningServer:
+    return Reference().start(LocalHost(), loopback_place(directory / "state", directory / "logs"), Wants())
+
+
 def test_a_log_is_followed_through_restarts_until_the_server_ends(tmp_path, temporary, monkeypatch):
     monkeypatch.setenv("TMPDIR", temporary)
     with (
-        ReferenceServer(tmp_path / "state", tmp_path / "logs") as server,
+        reference(tmp_path) as server,
         program("logs", "relay", "-f") as logs,
         program("logs", "mail", "-f", "-n", "1") as other,
     ):
         logs.wait_for("iroh_relay is ready, process ")
         other.wait_for("mail is ready, process ")
-        pid = server.restart("iroh_relay")
+        pid = server.control.restart("iroh_relay")
         logs.wait_for("iroh_relay ended with exit code 0, as asked\n")
         logs.wait_for(f"iroh_relay is ready, process {pid}\n")
         server.close()
@@ -231,10 +237,10 @@ def test_a_log_is_followed_through_restarts_until_the_server_ends(tmp_path, temp
 
 
 def test_without_follow_it_shows_the_last_lines(tmp_path):
-    with ReferenceServer(tmp_path / "state", tmp_path / "logs") as server:
+    with reference(tmp_path) as server:
         for _ in range(3):
-            server.restart("iroh_relay")
-        with program("logs", "relay", "-n", "2", "--control", server.endpoints["control"]) as logs:
+            server.control.restart("iroh_relay")
+        with program("logs", "relay", "-n", "2", "--control", str(server.control.path)) as logs:
             assert logs.wait() == 0
             assert [line.split()[4:6] for line in logs.text.splitlines()] == [
                 ["iroh_relay", "ended"],
@@ -244,8 +250,8 @@ def test_without_follow_it_shows_the_last_lines(tmp_path):
 
 def test_ctrl_c_ends_following(tmp_path):
     with (
-        ReferenceServer(tmp_path / "state", tmp_path / "logs") as server,
-        program("logs", "mail", "-f", "--control", server.endpoints["control"]) as logs,
+        reference(tmp_path) as server,
+        program("logs", "mail", "-f", "--control", str(server.control.path)) as logs,
     ):
         logs.wait_for("mail is ready")
         assert logs.end() == 0
@@ -260,15 +266,15 @@ def test_which_server_is_meant_has_to_be_clear(tmp_path, temporary, monkeypatch)
     left = Path(temporary) / "dc-server-killed"
     left.mkdir()
     (left / "control.sock").touch()
-    with ReferenceServer(tmp_path / "1", tmp_path / "logs", name="1") as one:
+    with reference(tmp_path / "1") as one:
         with program("logs", "mail") as logs:
             assert logs.wait() == 0, "what a killed server left behind is no server"
         with (
-            ReferenceServer(tmp_path / "2", tmp_path / "logs", name="2") as two,
+            reference(tmp_path / "2") as two,
             program("logs", "mail") as logs,
         ):
             assert logs.wait() == 2
-            assert all(server.endpoints["control"] in logs.text for server in (one, two))
+            assert all(str(server.control.path) in logs.text for server in (one, two))
 
 
 # Sentences

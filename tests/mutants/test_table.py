@@ -7,8 +7,8 @@ import os
 from dataclasses import replace
 
 import pytest
-from harness.checks.catalogue import all_checks
 
+from harness.doors.catalogue import all_checks
 from harness.doors.cli import main
 from harness.doors.mutants import RIGHT_SERVER, Cell, Row, declared_mutants, judge, render
 from harness.report.records import Verdict

@@ -7,7 +7,10 @@ import time
 
 import pytest
 
-from harness.servers.reference import ReferenceServer
+from harness.hosts import LocalHost
+from harness.servers.reference import Reference
+from harness.servers.server import Wants
+from harness.stage.session import loopback_place
 from reference_server.errors import ConfigurationError
 from reference_server.turn.stun import Attribute
 from reference_server.turn_secret import read_secrets, turn_line
@@ -36,7 +39,8 @@ def test_a_file_without_a_secret_is_an_error(tmp_path, content):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     directory = tmp_path_factory.mktemp("server")
-    with ReferenceServer(directory / "state", directory / "logs", arguments=["--turn-ttl", "5000"]) as server:
+    place = loopback_place(directory / "state", directory / "logs")
+    with Reference().start(LocalHost(), place, Wants(turn_ttl=5000)) as server:
         yield server
 
 
