@@ -28,7 +28,7 @@ from harness.clients.relay.client import RelayClient
 from harness.hosts import LocalHost
 from harness.report.events import event_line
 from harness.servers.reference import Reference
-from harness.servers.server import RunningServer, Wants
+from harness.servers.server import Wants
 from harness.stage.session import loopback_place
 from harness.urls import RelayUrl
 from harness.waiting import wait_until
@@ -214,8 +214,13 @@ def test_a_server_that_ends_by_itself_ends_it(host, temporary):
 # Logs
 
 
-def reference(directory: Path) -> RunningServer:
-    return Reference().start(LocalHost(), loopback_place(directory / "state", directory / "logs"), Wants())
+@contextlib.contextmanager
+def reference(directory: Path) -> Iterator[ControlClient]:
+    """A server, known by its control socket."""
+    place = loopback_place(directory / "state", directory / "logs")
+    with Reference().start(LocalHost(), place, Wants()) as server:
+        assert server.control is not None
+        yield server.control
 
 
 def test_a_log_is_followed_through_restarts_until_the_server_ends(tmp_path, temporary, monkeypatch):
@@ -227,10 +232,10 @@ def test_a_log_is_followed_through_restarts_until_the_server_ends(tmp_path, temp
     ):
         logs.wait_for("iroh_relay is ready, process ")
         other.wait_for("mail is ready, process ")
-        pid = server.control.restart("iroh_relay")
+        pid = server.restart("iroh_relay")
         logs.wait_for("iroh_relay ended with exit code 0, as asked\n")
         logs.wait_for(f"iroh_relay is ready, process {pid}\n")
-        server.close()
+        server._request("stop")
         assert logs.wait() == other.wait() == 0
         assert logs.text.endswith("iroh_relay ended with exit code 0, as asked\n")
         assert "iroh_relay" not in other.text
@@ -239,8 +244,8 @@ def test_a_log_is_followed_through_restarts_until_the_server_ends(tmp_path, temp
 def test_without_follow_it_shows_the_last_lines(tmp_path):
     with reference(tmp_path) as server:
         for _ in range(3):
-            server.control.restart("iroh_relay")
-        with program("logs", "relay", "-n", "2", "--control", str(server.control.path)) as logs:
+            server.restart("iroh_relay")
+        with program("logs", "relay", "-n", "2", "--control", str(server.path)) as logs:
             assert logs.wait() == 0
             assert [line.split()[4:6] for line in logs.text.splitlines()] == [
                 ["iroh_relay", "ended"],
@@ -251,7 +256,7 @@ def test_without_follow_it_shows_the_last_lines(tmp_path):
 def test_ctrl_c_ends_following(tmp_path):
     with (
         reference(tmp_path) as server,
-        program("logs", "mail", "-f", "--control", str(server.control.path)) as logs,
+        program("logs", "mail", "-f", "--control", str(server.path)) as logs,
     ):
         logs.wait_for("mail is ready")
         assert logs.end() == 0
@@ -274,7 +279,7 @@ def test_which_server_is_meant_has_to_be_clear(tmp_path, temporary, monkeypatch)
             program("logs", "mail") as logs,
         ):
             assert logs.wait() == 2
-            assert all(str(server.control.path) in logs.text for server in (one, two))
+            assert all(str(server.path) in logs.text for server in (one, two))
 
 
 # Sentences
