@@ -57,8 +57,8 @@ def turn_is_offered(stage: Stage, outcome: Outcome) -> None:
     """METADATA gives the target's own TURN server, with credentials that expire and look like an HMAC-SHA1."""
     offer = stage.own_turn()
     seconds = int(offer.username) - int(time.time())
-    outcome.observe(Measured("turn", f"{offer.host}:{offer.port}"))
-    outcome.observe(Measured("turn_ttl", seconds, "s"))
+    outcome.observe(Measured("TURN in METADATA", f"{offer.host}:{offer.port}"))
+    outcome.observe(Measured("TURN credentials are valid for", seconds, "s"))
     outcome.expect(seconds > 0, f"the TURN credentials expired {-seconds} s ago: {offer}")
     outcome.expect(
         seconds <= LONGEST_TTL,
@@ -117,7 +117,7 @@ def turn_allocates_with_offered_credentials(stage: Stage, outcome: Outcome) -> N
 def turns_is_offered(stage: Stage, outcome: Outcome) -> None:
     """METADATA `turns` names a port of the target where TURN answers over TLS; `turn` keeps one that answers UDP."""
     offer, turn = stage.own_turn(TURNS_KEY), OwnTurn.of(stage)
-    outcome.observe(Measured("turns", f"{offer.host}:{offer.port}"))
+    outcome.observe(Measured("TURN over TLS in METADATA", f"{offer.host}:{offer.port}"))
     secure = TurnUrl("tls", offer.host, offer.port, "turns")
     unusable = "METADATA names a port for TURN over TLS that cannot be used"
     silent = "METADATA names a port for TURN that does not answer over UDP"
