@@ -17,7 +17,7 @@ import pytest
 
 from harness.network.preflight import preflight
 from harness.report.findings import checks
-from harness.report.observations import PathSeen
+from harness.report.observations import Measured, PathSeen
 from harness.report.records import Verdict, read_results
 from reference_server.addresses import claim_any_address
 
@@ -94,7 +94,9 @@ def test_the_relays_host_answered_stun(both):
     [http] = [
         r for r in read_results(directory / "results.jsonl").records if r.check == "relay.relay_answers_http"
     ]
-    assert http.measurements["stun"] is True
+    assert [(each.name, each.value) for each in http.seen(Measured)] == [
+        ("STUN answers at the relay's host", True)
+    ]
 
 
 def test_without_the_distribution_it_says_how_to_install_it(tmp_path):

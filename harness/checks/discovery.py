@@ -20,9 +20,8 @@ VALUE_FORMS = {"chatmail": "literal", "madmail": "quoted"}
 def metadata_offers_a_relay(stage: Stage, outcome: Outcome) -> None:
     """After login, METADATA gives the URL of the target's own relay, in both request forms, as its dialect writes."""
     with logged_in(stage, stage.target.new_account()) as imap:
-        outcome.observe(
-            Measured("iroh relay in METADATA", str(relay_in_metadata(stage.target, imap, stage.host)))
-        )
+        url = relay_in_metadata(stage.target, imap, stage.host)
+        outcome.observe(Measured("iroh relay in METADATA", str(url)))
         single = imap.get_metadata(IROH_RELAY_KEY, form="single").get(IROH_RELAY_KEY)
         parenthesised = imap.get_metadata(IROH_RELAY_KEY, form="list").get(IROH_RELAY_KEY)
     outcome.expect(

@@ -117,9 +117,13 @@ def _compare(outcome: Outcome, senders: Sequence[_Sender], arrived: Counter[str]
     twice = [marker for marker, copies in arrived.items() if copies > 1]
     outcome.observe(Measured("answered with 250", len(answered), "mails"))
     outcome.observe(
-        Measured("interrupted by the kill", sum(len(sender.unanswered) for sender in senders), "mails")
+        Measured(
+            "without an answer when mail was killed",
+            sum(len(sender.unanswered) for sender in senders),
+            "mails",
+        )
     )
-    outcome.observe(Measured("arrived", sum(arrived.values()), "mails"))
+    outcome.observe(Measured("delivered", sum(arrived.values()), "mails"))
     outcome.expect(not lost, f"{len(lost)} of {len(answered)} mails that were answered with 250 are lost")
     outcome.expect(not twice, f"{len(twice)} mails were delivered more than once")
     outcome.expect(not refused, f"{len(refused)} good mails were refused")

@@ -81,7 +81,7 @@ def idle_reports_new_mail(stage: Stage, outcome: Outcome) -> None:
                     exists = idle.wait_for_exists(within=WITHIN)
                     latencies.append(time.monotonic() - accepted)
                     outcome.expect(exists == expected, f"IDLE reported {exists} mails instead of {expected}")
-    outcome.observe(Timing("from 250 to EXISTS", tuple(latencies)))
+    outcome.observe(Timing("from 250 to EXISTS", tuple(round(each, 4) for each in latencies), WITHIN))
 
 
 @check("MAIL-4", impact=Impact.LEAVES_TRACES)

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ..clients.relay.client import RelayClient, RelayError
 from ..clients.relay.frames import signed_message
 from ..clients.turn import stun
+from ..errors import plain
 from ..report.observations import Measured
 from ..stage.check import check
 from ..stage.outcome import Outcome
@@ -26,7 +27,6 @@ __all__ = [
     "relay_refuses_bad_signatures",
 ]
 
-STUN = "STUN answers at the host of the relay"
 STUN_WITHIN = 2.0
 IDLE_ROUNDS = 3
 PING_JITTER = 1 / 3
@@ -67,15 +67,15 @@ def _unexpected(relay: OwnRelay, path: str, status: int, wanted: int) -> str:
 
 def _look_for_stun(stage: Stage, relay: OwnRelay) -> None:
     """No promise, but worth knowing: iroh 0.35 asks UDP 3478 of the relay's host before anything else."""
+    answers = False
     try:
         stun.probe(stage.host, relay.url.host, within=STUN_WITHIN)
+        answers = True
     except (WaitTimeout, stun.StunError, OSError) as error:
-        stage.outcome.observe(Measured(STUN, False))
         stage.outcome.note(
-            f"realtime starts 1 to 3 s later than it could: no STUN on {relay.url.host} ({error})"
+            f"realtime starts 1 to 3 s later than it could: no STUN on {relay.url.host} ({plain(error)})"
         )
-    else:
-        stage.outcome.observe(Measured(STUN, True))
+    stage.outcome.observe(Measured("STUN answers at the relay's host", answers))
 
 
 @check("IROH-1", "IROH-2", "DISC-6", "E2E-15", needs=("iroh_relay",), after=REACHABLE)
@@ -92,7 +92,7 @@ def relay_forwards_each_frame_once(stage: Stage, outcome: Outcome) -> None:
     with outcome.expect_to_arrive(RelayError), relay.client() as first, relay.client() as second:
         first.ping(within=WITHIN)
         second.ping(within=WITHIN)
-        outcome.observe(Measured("each way", exchange(stage, first, second), "frames"))
+        outcome.observe(Measured("sent each way", exchange(stage, first, second), "frames"))
 
 
 @check("IROH-10", "E2E-15", needs=("iroh_relay",), after=ADMITS)
@@ -145,4 +145,4 @@ def relay_connection_survives_idle(stage: Stage, outcome: Outcome) -> None:
                 idle.receive(within=WITHIN)
         with outcome.expect_to_arrive(what="a client that answers no ping stays connected"):
             mute.wait_closed(within=longest_silence + PONG_TIMEOUT + WITHIN)
-        outcome.observe(Measured("while idle", idle.pings, "pings"))
+        outcome.observe(Measured("pings of an idle client", idle.pings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 
+from ..errors import plain
 from ..report.observations import Measured
 from ..stage.check import check
 from ..stage.outcome import Outcome
@@ -29,11 +30,11 @@ def certificates_are_trusted(stage: Stage, outcome: Outcome) -> None:
             ):
                 verified.append(service)
         except ssl.SSLError as error:
-            why = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else str(error)
+            why = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else plain(error)
             outcome.expect(
                 False, f"the certificate of {service} ({target.host}:{port}) is not trusted: {why}"
             )
         except OSError as error:
-            outcome.note(f"nothing to verify at {service} ({target.host}:{port}): {error}")
-    outcome.observe(Measured("certificates are trusted at", ", ".join(verified)))
+            outcome.note(f"nothing to verify at {service} ({target.host}:{port}): {plain(error)}")
+    outcome.observe(Measured("certificates that are trusted", ", ".join(verified)))
     outcome.expect(verified or outcome.reasons, "no TLS port answers")

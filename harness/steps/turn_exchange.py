@@ -164,8 +164,8 @@ def exchange(stage: Stage, first: Peer, second: Peer) -> None:
             mine.client.send_on_channel(number, payload)
         if not _judge(outcome, mine, other, Received(b"", channel=2 * FIRST_CHANNEL + 1 - number)):
             return
-    each_way = Measured(f"each way over {first.client.server.transport}", 2 * len(_payloads()), "datagrams")
-    outcome.observe(each_way)
+    transport = first.client.server.transport.upper()
+    outcome.observe(Measured("sent each way", 2 * len(_payloads()), "datagrams", f"TURN over {transport}"))
     _compare_with_ledger(stage, first, second)
 
 
