@@ -105,7 +105,8 @@ class Outcome:
         if not other:
             self.verdict = max(self.verdict, other.verdict, key=WORSE.index)
         self.reasons += other.reasons
-        self.notes += other.notes
+        for note in other.notes:
+            self.note(note)
         self.measurements.update(other.measurements)
         for each in other.observations:
             self.observe(each)

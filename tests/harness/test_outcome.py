@@ -133,3 +133,11 @@ def test_a_service_that_is_not_ours_to_stop_is_left_alone(stage):
 
 def test_a_note_is_said_once():
     assert Outcome().note("seen").note("seen").notes == ["seen"]
+
+
+def test_a_note_that_several_parts_have_stands_once():
+    parts = [Outcome().note("no call: no UDP comes through") for _ in range(2)]
+    whole = Outcome()
+    for part in parts:
+        whole.include(part)
+    assert whole.notes == ["no call: no UDP comes through"]
