@@ -260,6 +260,6 @@ def test_services_end_with_a_supervisor_that_hangs(tmp_path, monkeypatch):
 def processes_of(directory: Path) -> list[int]:
     """Those that were told where the state of a server is: its supervisor and its services."""
     found = subprocess.run(
-        ["pgrep", "-f", f"--state {directory}"], capture_output=True, text=True, check=False
+        ["pgrep", "-f", "--", f"--state {directory}"], capture_output=True, text=True, check=False
     )
     return [int(line) for line in found.stdout.split()]
