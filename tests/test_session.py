@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from harness.doors import catalogue  # noqa: F401 - it registers the checks
-from harness.report.observations import Measured, SwarmSeen
+from harness.report.observations import SwarmSeen
 from harness.report.records import Verdict, evidence
 from harness.report.run import Run
 from harness.stage.check import CHECKS, recording
 from harness.stage.session import open_session
 from harness.waiting import wait_until
+
+from .harness.records import measured
 
 pytestmark = pytest.mark.xdist_group("session")  # one process: what they share takes half a minute
 
@@ -87,21 +89,17 @@ def test_no_process_is_left(finished):
     wait_until(lambda: not server & children(), "the server's processes to end", within=10)
 
 
-def measured(record):
-    return {each.name: each.value for each in record.seen(Measured)}
-
-
 def test_each_record_says_what_was_found(finished):
     run, _server = finished
     by_name = {record.check: record for record in run.records}
-    assert measured(by_name["durability.accepted_mail_survives_a_kill"])["answered with 250"] >= 20
-    assert measured(by_name["relay.relay_forwards_each_frame_once"])["sent each way"] == 25
+    answered = measured(by_name["durability.accepted_mail_survives_a_kill"], "answered with 250")
+    assert isinstance(answered, int)
+    assert answered >= 20
+    assert measured(by_name["relay.relay_forwards_each_frame_once"], "sent each way") == 25
     realtime = by_name["realtime.two_devices_exchange_messages"]
     [swarm] = realtime.seen(SwarmSeen)
     assert [way.delivered for way in swarm.directions] == [50, 50]
-    [frames] = [
-        each.value for each in realtime.seen(Measured) if each.name.startswith("frames from alice to bob")
-    ]
+    frames = measured(realtime, "frames from alice to bob over the relay")
     assert isinstance(frames, int)
     assert frames > 0
     assert any("data path not proven" in note for note in realtime.notes)

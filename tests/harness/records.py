@@ -30,6 +30,19 @@ from harness.report.observations import (
 )
 from harness.report.records import HEAD, Evidence, Record, Verdict
 
+
+def measured(record: Record, name: str, subject: str = "") -> object:
+    """The one number or word of this name."""
+    [found] = [each for each in record.seen(Measured) if (each.name, each.subject) == (name, subject)]
+    return found.value
+
+
+def path_of(record: Record, phase: str, subject: str = "") -> str:
+    """The path of this phase, as people read it."""
+    [found] = [each for each in record.seen(PathSeen) if (each.phase, each.subject) == (phase, subject)]
+    return found.name
+
+
 PASSED = Record(
     run="r",
     check="mail.idle",

@@ -9,7 +9,8 @@ import pytest
 from harness.clients.core.eras import CoreUnsupported
 from harness.clients.mail.imap import ImapError
 from harness.hosts import MissingCapability
-from harness.report.records import Verdict
+from harness.report.observations import Measured
+from harness.report.records import Record, Verdict
 from harness.servers.server import Unsupported
 from harness.stage.check import check, recording
 from harness.stage.outcome import Outcome, PromiseBroken
@@ -44,9 +45,10 @@ def registry(monkeypatch):
 
 
 def collect(outcome: Outcome) -> None:
-    outcome.measurements["seen"] = 7
+    outcome.observe(Measured("seen", 7))
     outcome.clients["alice"] = "v2"
-    outcome.paths["media"] = "not proven"
+    outcome.profiles["alice"] = "home"
+    outcome.seed = 5
     outcome.evidence.append(Path("alice.log"))
     outcome.note("somebody looked")
 
@@ -75,11 +77,8 @@ def test_what_was_collected_before_an_exception_is_recorded(error, verdict, stag
     [(record, files)] = records
     assert (outcome.verdict, record.verdict) == (verdict, verdict)
     assert str(error) in record.reason
-    assert (record.measurements, record.clients, record.paths) == (
-        {"seen": 7},
-        {"alice": "v2"},
-        {"media": "not proven"},
-    )
+    assert record.observations == (Measured("seen", 7),)
+    assert (record.clients, record.profiles, record.seed) == ({"alice": "v2"}, {"alice": "home"}, 5)
     assert "somebody looked" in record.notes
     assert list(files) == [Path("alice.log")]
 
@@ -141,3 +140,31 @@ def test_a_note_that_several_parts_have_stands_once():
     for part in parts:
         whole.include(part)
     assert whole.notes == ["no call: no UDP comes through"]
+
+
+def test_a_failure_is_told_once_and_what_it_explains_is_not_reached(stage):
+    """However long the chain is, the first cause stands in the record."""
+
+    @check()
+    def turn_answers(stage: Stage, outcome: Outcome) -> None:
+        """Is dead."""
+        outcome.expect(False, "TURN does not answer")
+
+    @check(after=("test_outcome.turn_answers",))
+    def call_is_heard(stage: Stage, outcome: Outcome) -> None:
+        """Needs TURN."""
+        raise AssertionError("it was tried")
+
+    @check(after=("test_outcome.call_is_heard",))
+    def call_is_seen(stage: Stage, outcome: Outcome) -> None:
+        """Needs a call."""
+        raise AssertionError("it was tried")
+
+    records: list[Record] = []
+    with recording(lambda record, _files: records.append(record), run="run", door="test"):
+        for each in (turn_answers, call_is_heard, call_is_seen):
+            each(stage)
+    assert [each.verdict for each in records] == ["failed", "not reached", "not reached"]
+    assert [each.because_of for each in records] == ["", *["test_outcome.turn_answers"] * 2]
+    why = "test_outcome.turn_answers failed before: TURN does not answer"
+    assert [each.reason for each in records[1:]] == [why, why]
