@@ -119,7 +119,7 @@ class Madmail:
         require(self, wants)
         wants = replace(wants, turn_secret=wants.turn_secret or secrets.token_urlsafe(32))
         binary = self._own_program()
-        version = version_of(host, binary)
+        version = version_of(host, binary, "version")
         relay = _relay_program(binary)
         directory = place.directory(self.name)
         names = (place.name, place.address, place.address6, *place.certified)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 def main() -> None:
     words = sys.argv[1:]
-    if words == ["--version"]:
+    if words == ["version"]:
         sys.stdout.write("madmail 2.0.0-fake\n")
         return
     config, state = Path(words[1]), Path(words[3])
