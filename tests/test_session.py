@@ -99,7 +99,7 @@ def test_each_record_says_what_was_found(finished):
     realtime = by_name["realtime.two_devices_exchange_messages"]
     [swarm] = realtime.seen(SwarmSeen)
     assert [way.delivered for way in swarm.directions] == [50, 50]
-    frames = measured(realtime, "frames from alice to bob over the relay")
+    frames = measured(realtime, "from alice to bob over the relay")
     assert isinstance(frames, int)
     assert frames > 0
     assert any("data path not proven" in note for note in realtime.notes)
