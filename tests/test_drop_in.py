@@ -20,7 +20,7 @@ from harness.report.findings import checks
 from harness.report.records import Verdict, read_results
 from reference_server.addresses import claim_any_address
 
-from .harness.records import measured, path_of
+from .harness.records import expect_to_keep_to_the_schema, measured, path_of
 
 FOLDER = Path(__file__).parent / "deltachat-test"
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in ("REMOTE1", "RPC_SERVER_PATH")}
@@ -66,6 +66,7 @@ def test_records_junit_and_logs_lie_in_one_directory(both):
     records = checks(read_results(directory / "results.jsonl").records)
     established = ["direct", "relayed(iroh_relay)"] if HAS_LAB else ["not proven"]
     count = 5 + len(established)
+    expect_to_keep_to_the_schema(directory / "results.jsonl")
     assert len(records) == count
     assert {record.verdict for record in records} == {Verdict.PASSED}
     [suite] = ET.parse(directory / "junit.xml").getroot()
