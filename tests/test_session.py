@@ -8,13 +8,13 @@ import pytest
 
 from harness.doors import catalogue  # noqa: F401 - it registers the checks
 from harness.report.observations import SwarmSeen
-from harness.report.records import Verdict, evidence
-from harness.report.run import Run
+from harness.report.records import Verdict, evidence, read_results
+from harness.report.run import RESULTS, Run
 from harness.stage.check import CHECKS, recording
 from harness.stage.session import open_session
 from harness.waiting import wait_until
 
-from .harness.records import measured
+from .harness.records import expect_to_keep_to_the_schema, measured
 
 pytestmark = pytest.mark.xdist_group("session")  # one process: what they share takes half a minute
 
@@ -89,6 +89,12 @@ def test_no_process_is_left(finished):
     wait_until(lambda: not server & children(), "the server's processes to end", within=10)
 
 
+def test_the_file_of_results_is_as_its_schema_says(finished):
+    run, _server = finished
+    expect_to_keep_to_the_schema(run.directory / RESULTS)
+    assert list(read_results(run.directory / RESULTS).records) == run.records
+
+
 def test_each_record_says_what_was_found(finished):
     run, _server = finished
     by_name = {record.check: record for record in run.records}
@@ -99,7 +105,7 @@ def test_each_record_says_what_was_found(finished):
     realtime = by_name["realtime.two_devices_exchange_messages"]
     [swarm] = realtime.seen(SwarmSeen)
     assert [way.delivered for way in swarm.directions] == [50, 50]
-    frames = measured(realtime, "frames from alice to bob over the relay")
+    frames = measured(realtime, "from alice to bob over the relay")
     assert isinstance(frames, int)
     assert frames > 0
     assert any("data path not proven" in note for note in realtime.notes)

@@ -33,7 +33,7 @@ def core_lists_the_offered_servers(stage: Stage, outcome: Outcome) -> None:
     with friends(stage) as callers:
         for name, servers in callers.servers.items():
             urls = ", ".join(url for each in servers for url in each.urls)
-            outcome.observe(Measured("ice_servers", urls, subject=name))
+            outcome.observe(Measured("ICE servers", urls, subject=name))
 
 
 @check("TURN-10", "E2E-path", needs=NEEDS, after=TURN_WORKS)
@@ -70,7 +70,7 @@ def direct_call_leaves_the_relay_alone(stage: Stage, outcome: Outcome) -> None:
         outcome.expect(talked.path == "direct", f"the call should be direct, it is {talked.path}")
         if known is not None and (ledger := callers.ledger) is not None:
             leaked = carried_since(known, ledger).bytes
-            outcome.observe(Measured("carried", leaked, "bytes"))
+            outcome.observe(Measured("carried by TURN", leaked, "bytes"))
             outcome.expect(
                 leaked < MOST_BYTES_OF_A_DIRECT_CALL,
                 f"the call is direct, but the server carried {leaked} bytes of it",

@@ -115,6 +115,8 @@ def _bad_link(callers: LabCallers, name: str, link: BadLink) -> None:
         account_now(callers, name, call, talked)
         expect_active(outcome, name, call.ringing.states)
     outcome.observe(link_seen(name, link.conditions, taken_up=lost[ALICE], taken_down=lost[BOB]))
+    if link.conditions.seed is not None:
+        outcome.seed = link.conditions.seed
     for side, report in talked.reports.items():
         sent = report.packets + report.packets_lost
         outcome.expect(

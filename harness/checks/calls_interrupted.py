@@ -83,7 +83,7 @@ def _call_without_turn(callers: Callers, turn: Program) -> None:
         try:
             place(*both, Media(policy="relay"), within=CALL_WITHIN)
         except NoRelayCandidate as error:
-            outcome.observe(Measured("while_turn_stood_still", str(error)))
+            outcome.observe(Measured("the caller is told while TURN stands still", str(error)))
         else:
             raise ServerError("TURN was made to stand still, and yet it gave a relayed address")
     rings = len(bob.events("IncomingCall")) - rang

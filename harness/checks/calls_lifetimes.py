@@ -91,7 +91,7 @@ def _lifetimes(stage: Stage) -> TurnLifetimes:
     target = stage.target
     lives = TurnLifetimes(granted, target.turn_permission_lifetime, target.turn_channel_lifetime)
     for name, seconds in asdict(lives).items():
-        stage.outcome.observe(Measured(f"lifetime_of_{name}", seconds, "s"))
+        stage.outcome.observe(Measured("lifetime", seconds, "s", subject=name))
     return lives
 
 
@@ -118,7 +118,7 @@ def _affordable(stage: Stage, seconds: float) -> float:
 
 
 def _talk_on(callers: Callers, call: Call, name: str, *, seconds: float) -> None:
-    callers.outcome.observe(Measured("talked_for", seconds, "s", subject=name))
+    callers.outcome.observe(Measured("talked for", seconds, "s", subject=name))
     talk_through_turn(callers, call, name, seconds=seconds, longest_pause=PAUSE)
 
 
@@ -133,7 +133,7 @@ def _set_up_in_time(outcome: Outcome, caller: Party, callee: Party, media: Media
             f"machine too slow (the credentials expired before the call: {error})"
         ) from error
     left = expires - time.time()
-    outcome.observe(Measured("up_before_expiry", round(left, 1), "s"))
+    outcome.observe(Measured("up before the credentials expire", round(left, 1), "s"))
     if left <= 0:
         raise MachineTooSlow(f"machine too slow (the call was up {-left:.1f} s after the expiry)")
     return call
@@ -147,7 +147,7 @@ def _expect_no_new_relay(callers: Callers) -> None:
         try:
             late.offer(Settings(callers.servers[alice.name], 1, 2, policy="relay"))
         except NoRelayCandidate as refused:
-            outcome.observe(Measured("new_allocation", str(refused)))
+            outcome.observe(Measured("answer to expired credentials", str(refused)))
             outcome.expect("401" in str(refused), f"with expired credentials: {refused}, instead of 401")
         else:
             outcome.expect(False, "TURN grants a new call a relay with credentials that have expired")

@@ -117,7 +117,7 @@ def _judge_sum(
     ours = sum(each.packets_sent + each.packets_received for each in sides)
     carried = carried_since(known, ledger).packets
     for who, counted in (("agents", ours), ("server", carried)):
-        outcome.observe(Measured("of_all_calls", counted, "packets", subject=who))
+        outcome.observe(Measured("media of all calls", counted, "packets", subject=who))
     outcome.expect(
         abs(ours - carried) <= 2 * SLACK * len(sides),
         f"the agents of all calls sent and received {ours} packets of media, the server says {carried}",

@@ -156,7 +156,7 @@ def _expect_frames_of_both(outcome: Outcome, ledger: ServiceLedger, pair: SwarmO
         _tie(device, ids[device.name], ledger)
     for sender, receiver in (pair.devices, pair.devices[::-1]):
         frames = ledger.pair(ids[sender.name], ids[receiver.name]).frames
-        outcome.observe(Measured(f"frames from {sender.name} to {receiver.name} over the relay", frames))
+        outcome.observe(Measured(f"from {sender.name} to {receiver.name} over the relay", frames, "frames"))
         outcome.expect(
             frames,
             f"the relay carried no frame from {sender.name} to {receiver.name}: they met in another way",

@@ -165,7 +165,7 @@ def _detour(found: LabSwarm, path: Path, seen: Watch) -> str:
     pairs = [seen.relayed(*ends) for ends in (ids, ids[::-1])]
     frames = sum(pair.frames for pair in pairs if pair is not None)
     if None not in pairs:
-        found.outcome.observe(Measured("frames between alice and bob over the relay", frames))
+        found.outcome.observe(Measured("between alice and bob over the relay", frames, "frames"))
         went.insert(0, f"the relay carried {frames} frames between them")
     return ", ".join(went)
 

@@ -22,7 +22,8 @@ class NetlinkFailed(OSError):
 
 @contextmanager
 def open_netlink() -> Iterator[IPRoute]:
-    """A socket of rtnetlink in the network namespace of this thread. Inside, `NetlinkFailed` is raised."""
+    """A socket of rtnetlink in the network namespace of this thread. What the kernel refuses ends the block with
+    `NetlinkFailed`."""
     from pyroute2 import IPRoute  # noqa: PLC0415 - see above
     from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
 

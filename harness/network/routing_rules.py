@@ -7,6 +7,7 @@ get in, and none in a lab does.
 from __future__ import annotations
 
 import errno
+import itertools
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -66,12 +67,10 @@ def _add(family: socket.AddressFamily, rules: Sequence[dict[str, Any]]) -> None:
 
 def _remove(family: socket.AddressFamily) -> None:
     """A priority at a time, until one is not there."""
-    with open_netlink() as netlink:
-        priority = FIRST_PRIORITY
-        try:
-            while True:
+    try:
+        with open_netlink() as netlink:
+            for priority in itertools.count(FIRST_PRIORITY):
                 netlink.rule("del", family=family, priority=priority)
-                priority += 1
-        except NetlinkFailed as error:
-            if error.errno != errno.ENOENT:
-                raise
+    except NetlinkFailed as error:
+        if error.errno != errno.ENOENT:
+            raise

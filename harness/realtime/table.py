@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 __all__ = ["Arrival", "Direction", "Kind", "Payload", "Sent", "TruthTable", "tabulate"]
 
@@ -165,10 +164,6 @@ class TruthTable:
         return "\n".join(
             "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows
         )
-
-    def as_json(self) -> list[dict[str, Any]]:
-        """The rows as JSON data."""
-        return [asdict(each) for each in self.directions]
 
     def __str__(self) -> str:
         return "; ".join(str(each) for each in self.directions)

@@ -83,8 +83,6 @@ class Record:
     """Program of the server -> its version, for example {"coturn": "coturn 4.6.1"}."""
     seed: int | None = None
     """Number from which whatever is random in the check follows; None: nothing was."""
-    paths: Mapping[str, str] = field(default_factory=dict)
-    measurements: Mapping[str, Any] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
     door: str = ""
     """Through which door the check was opened: a pytest node ID or `main.py --test-15`."""

@@ -235,8 +235,6 @@ def _record(entry: Check, stage: Stage, outcome: Outcome, started: float, durati
         server=stage.server.versions,
         seed=outcome.seed,
         because_of=outcome.because_of,
-        paths=dict(outcome.paths),
-        measurements=dict(outcome.measurements),
         observations=tuple(outcome.observations),
         door=door,
     )

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..report.observations import Observation
 from ..report.records import Verdict
@@ -47,9 +46,7 @@ class Outcome:
     verdict: Verdict = Verdict.PASSED
     reasons: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    measurements: dict[str, Any] = field(default_factory=dict)
     observations: list[Observation] = field(default_factory=list)
-    paths: dict[str, str] = field(default_factory=dict)
     clients: dict[str, str] = field(default_factory=dict)
     """Name of a device -> its program with version and mode."""
     profiles: dict[str, str] = field(default_factory=dict)
@@ -107,10 +104,8 @@ class Outcome:
         self.reasons += other.reasons
         for note in other.notes:
             self.note(note)
-        self.measurements.update(other.measurements)
         for each in other.observations:
             self.observe(each)
-        self.paths.update(other.paths)
         self.clients.update(other.clients)
         self.profiles.update(other.profiles)
         self.seed = other.seed if self.seed is None else self.seed

@@ -29,7 +29,8 @@ KEYS = {TURN_KEY: "turn", TURNS_KEY: "turns", IROH_RELAY_KEY: "iroh_relay"}
 def look_up(target: Target, host: Host) -> Target:
     """The target with the capabilities that it shows besides those that it states.
 
-    A server that does not answer shows none: the checks say what is wrong with it.
+    Of a server that gives no METADATA nothing is known: then it is meant to have TURN and a relay as every chatmail
+    server has, and the checks say what is wrong.
     """
     values: dict[str, str] = {}
     try:
@@ -41,6 +42,7 @@ def look_up(target: Target, host: Host) -> Target:
                     values[key] = value.value
     except (ImapError, MissingCapability, WaitTimeout, OSError) as error:
         log.info("METADATA of %s was not read: %s", target.name, error)
+        return replace(target, capabilities=target.capabilities | {"turn", "iroh_relay"})
     for key in (TURN_KEY, TURNS_KEY):
         if key in values:
             target.on_secret(values[key].rpartition(":")[2])

@@ -128,7 +128,7 @@ def friends(stage: Stage) -> Iterator[Callers]:
     """alice and bob on one host, befriended. Whatever does not arrive in time is a failure of the target."""
     with stage.people("alice", "bob", calls=True) as (alice, bob):
         offer = stage.own_turn()
-        stage.outcome.observe(Measured("turn", f"{offer.host}:{offer.port}"))
+        stage.outcome.observe(Measured("TURN in METADATA", f"{offer.host}:{offer.port}"))
         with promised(*FAILURES):
             servers = ice_servers_of((alice, bob), offer, stage)
             callers = Callers(stage, {each.name: each for each in (alice, bob)}, servers)

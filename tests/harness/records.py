@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
+import jsonschema
+
+import harness.report
 from harness.report.observations import (
     AccountsLeft,
     CallDirection,
@@ -28,7 +33,17 @@ from harness.report.observations import (
     Timing,
     TrafficSeen,
 )
-from harness.report.records import HEAD, Evidence, Record, Verdict
+from harness.report.records import HEAD, Evidence, Record, Verdict, read_results
+
+SCHEMA_FILE = Path(harness.report.__file__).parent / "results.schema.json"
+
+
+def expect_to_keep_to_the_schema(results: Path) -> None:
+    """Every line of a `results.jsonl`, which is read without a word."""
+    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text()))
+    for line in results.read_text(encoding="utf-8").splitlines():
+        validator.validate(json.loads(line))
+    assert read_results(results).problems == ()
 
 
 def measured(record: Record, name: str, subject: str = "") -> object:

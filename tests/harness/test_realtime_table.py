@@ -74,13 +74,6 @@ def test_three_devices_make_six_rows():
     assert table.between("a", "c").missing == (0,)
 
 
-def test_the_table_is_json():
-    sent, arrived = a_perfect_run(1)
-    [row, _] = tabulate(NAMES, sent, arrived).as_json()
-    assert row["sender"] == "alice"
-    assert row["delivered"] == 1
-
-
 def test_payloads_survive_the_channel():
     payload = Payload(RUN, 1, Kind.NUMBERED, 4_000_000_000)
     assert Payload.decode(payload.encode()) == payload

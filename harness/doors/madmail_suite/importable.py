@@ -30,7 +30,7 @@ def prove(number: int, domain: str) -> None:
     cores = CoreChoice(binary=Path(binary) if binary else None)
     try:
         with (
-            open_session(run, Choice(domain=domain, cores=cores)) as session,
+            open_session(run, Choice(domain=domain, cores=cores, must=frozenset({"iroh_relay"}))) as session,
             recording(run.add, run=run.name, door=f"scenario {number}"),
         ):
             result = run_test(number, session)

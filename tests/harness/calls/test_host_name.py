@@ -51,8 +51,8 @@ def test_a_name_in_metadata_is_as_good_as_an_address(tmp_path):
             for each in listed.observations
             if isinstance(each, Measured)
         }
-        assert measured["turn", ""] == f"{NAME}:{ports.https}"
+        assert measured["TURN in METADATA", ""] == f"{NAME}:{ports.https}"
         for name in ("alice", "bob"):
-            assert measured["ice_servers", name] == f"turn:{HOST}:{ports.https}"
+            assert measured["ICE servers", name] == f"turn:{HOST}:{ports.https}"
         called = relayed_call_is_heard_and_seen(session.stage("called"))
         assert called, called
