@@ -15,7 +15,7 @@ from ..clients.relay.client_v1 import PROTOCOLS, RelayClientV1, RelayDenied
 from ..clients.relay.frames_v1 import message_to_sign
 from ..clients.relay.iroh_node import IrohNode, IrohNodeError, require_nodes
 from ..hosts import MissingCapability
-from ..report.observations import Measured
+from ..report.observations import Measured, PathSeen
 from ..stage.check import check
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
@@ -37,6 +37,13 @@ NODE_WITHIN = 20.0
 NODE_MESSAGES = 20
 NODE_MESSAGE_SIZE = 20_000
 """Bytes: a message takes several datagrams, so that nodes send batches, too."""
+RELAYED = PathSeen(
+    "established",
+    f"relayed({Service.IROH_RELAY})",
+    "relayed",
+    (Service.IROH_RELAY.value,),
+    witnesses=("the nodes", "their network, which leads nowhere but to the relay"),
+)
 
 
 @check("IROH-1", "IROH-2", "IROH-11", needs=NEEDS, after=REACHABLE)
@@ -57,7 +64,7 @@ def relay_v1_forwards_each_datagram_once(stage: Stage, outcome: Outcome) -> None
                     f"offered {', '.join(offer)}, the relay chose {client.protocol} and not the highest",
                 )
             frames += exchange(stage, first, second)
-    outcome.observe(Measured("sent each way", frames, "frames"))
+    outcome.observe(Measured("each way", frames, "frames"))
 
 
 @check("IROH-10", needs=NEEDS, after=REACHABLE)
@@ -159,7 +166,7 @@ def relay_v1_carries_real_nodes(stage: Stage, outcome: Outcome) -> None:
                 exchanged.paths and all(relayed for _address, relayed in exchanged.paths),
                 f"the nodes should have no path but the relay, they name {exchanged.paths}",
             )
-        outcome.paths["established"] = f"relayed({Service.IROH_RELAY})"
+        outcome.observe(RELAYED)
         _compare_with_ledger(stage, first, second)
 
 
@@ -186,4 +193,4 @@ def _compare_with_ledger(stage: Stage, first: IrohNode, second: IrohNode) -> Non
             carried >= least, f"the nodes exchanged {least} bytes, the relay's ledger has {carried} bytes"
         )
         total += carried
-    stage.outcome.observe(Measured("relayed between real nodes", total, "bytes"))
+    stage.outcome.observe(Measured("relayed between the nodes", total, "bytes"))
