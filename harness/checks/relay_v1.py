@@ -64,7 +64,7 @@ def relay_v1_forwards_each_datagram_once(stage: Stage, outcome: Outcome) -> None
                     f"offered {', '.join(offer)}, the relay chose {client.protocol} and not the highest",
                 )
             frames += exchange(stage, first, second)
-    outcome.observe(Measured("each way", frames, "frames"))
+    outcome.observe(Measured("sent each way", frames, "frames"))
 
 
 @check("IROH-10", needs=NEEDS, after=REACHABLE)
