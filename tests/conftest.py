@@ -1,8 +1,13 @@
-from collections.abc import Generator
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
 from harness.hosts import MissingCapability
+
+from .installed import Installed, install
 
 
 @pytest.hookimpl(wrapper=True)
@@ -21,3 +26,14 @@ def pytest_fixture_setup() -> Generator[None, object, object]:
         return (yield)
     except MissingCapability as missing:
         pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def installed() -> Iterator[Installed]:
+    """The wheel in an environment of its own, made once; not below pytest's directories, which are closed to others."""
+    base = Path(tempfile.mkdtemp(prefix="dc-harness-installed-"))
+    try:
+        base.chmod(0o755)
+        yield install(base)
+    finally:
+        shutil.rmtree(base)

@@ -12,16 +12,19 @@ user says `dc_labs = true` in pytest's ini file, and the main process enters it 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ..hosts import MissingCapability
 from ..network.preflight import enter_user_namespace
 from ..report.findings import accounts_left, counts, took_part
 from ..report.records import Record
 from ..report.run import Run, new_run_directory
+from ..servers.server import ServerError, Unsupported
 from ..stage.check import Check, recording
 from ..stage.lab import LabStage
 from ..stage.options import Choice, add_options
@@ -38,6 +41,7 @@ LABS = "dc_labs"
 
 _DIRECTORY = pytest.StashKey[Path]()
 _CHOICE = pytest.StashKey[Choice]()
+_HAS_LABS = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,6 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "dc_check(check): the check of dc-harness that a test runs")
+    config.addinivalue_line("markers", "nightly: takes minutes")
     if config.getini(LABS):
         enter_user_namespace()
     try:
@@ -61,12 +66,24 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     if not _is_worker(config):
         config.stash[_DIRECTORY] = config.getoption(f"{PREFIX}out") or new_run_directory(RUNS)
-        config.pluginmanager.register(_Writer(config.stash[_DIRECTORY]))
+        config.pluginmanager.register(_Writer(config))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     if not session.config.option.collectonly and any(_uses_lab(item) for item in session.items):
+        session.config.stash[_HAS_LABS] = True
         enter_user_namespace()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """What this machine cannot do is no failure of a test of ours."""
+    try:
+        return (yield)
+    except MissingCapability as missing:
+        if "dc_stage" not in pyfuncitem.fixturenames:
+            raise
+        pytest.skip(str(missing))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -95,11 +112,22 @@ def _uses_lab(item: pytest.Item) -> bool:
     return in_lab or "dc_lab" in getattr(item, "fixturenames", ())
 
 
+@contextmanager
+def _in_words(hint: str = "") -> Iterator[None]:
+    """Skip a test for what cannot be had here, and fail it for a server that does not start, without a traceback."""
+    try:
+        yield
+    except (MissingCapability, Unsupported) as missing:
+        raise pytest.skip.Exception(f"{missing}{hint}") from None
+    except ServerError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+
+
 class _Writer:
     """Lives in the main process only: gathers the records of all tests and writes the reports."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
         self._run: Run | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -107,10 +135,17 @@ class _Writer:
             return
         for name, value in report.user_properties:
             if name == RECORD:
-                if self._run is None:
-                    self._run = Run(self._directory)
-                    self._run.begin(machine_seen())
+                self._run = self._run or self._begin()
                 self._run.append(Record.from_json(str(value)))
+
+    def _begin(self) -> Run:
+        """With what this machine can do, where that may be tried: it takes a namespace, which nobody else asked for."""
+        run = Run(self._config.stash[_DIRECTORY])
+        if self._config.getini(LABS) or self._config.stash.get(_HAS_LABS, False):
+            run.begin(machine_seen())
+        else:
+            run.begin()
+        return run
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._run is None:
@@ -137,7 +172,9 @@ def _dc_session(request: pytest.FixtureRequest) -> Iterator[Session]:
         choice = choice.for_worker(int(worker["workerid"].removeprefix("gw")), worker["workercount"])
     run = Run(Path(worker[WORKER_DIRECTORY]) if worker else config.stash[_DIRECTORY])
     logs = run.logs / (worker["workerid"] if worker else "main")
-    with open_session(run, choice, logs=logs) as session:
+    with ExitStack() as stack:
+        with _in_words():
+            session = stack.enter_context(open_session(run, choice, logs=logs))
         yield session
     run.redactor.tree(logs)
 
@@ -155,7 +192,12 @@ def dc_stage(_dc_session: Session, request: pytest.FixtureRequest) -> Iterator[S
 
 
 @pytest.fixture
-def dc_lab(dc_stage: Stage) -> Iterator[LabStage]:
+def dc_lab(dc_stage: Stage, request: pytest.FixtureRequest) -> Iterator[LabStage]:
     """A lab with a server of the same kind in it: `with dc_lab.people(alice=profiles.HOME) as people:`."""
-    with dc_stage.lab() as lab:
+    if "lab" not in dc_stage.capabilities:
+        pytest.skip(dc_stage.explain_missing("lab"))
+    in_worker = _is_worker(request.config) and not request.config.getini(LABS)
+    with ExitStack() as stack:
+        with _in_words(f"; with pytest-xdist say {LABS} = true in pytest's ini file" if in_worker else ""):
+            lab = stack.enter_context(dc_stage.lab())
         yield lab

@@ -37,10 +37,8 @@ def scenario(
         expect_passed(check(replace(dc_stage, as_it_is=as_it_is), **parameters))
 
     test.__doc__ = entry.sentence
-    marks = [pytest.mark.dc_check(entry)] + [pytest.mark.nightly] * nightly
-    for mark in marks:
-        test = mark(test)
-    return test
+    test = pytest.mark.dc_check(entry)(test)
+    return pytest.mark.nightly(test) if nightly else test
 
 
 def expect_passed(outcome: Outcome) -> None:
