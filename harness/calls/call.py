@@ -15,7 +15,7 @@ from ..clients.device import Device
 from ..waiting import Deadline, WaitTimeout, now, wait_until
 from .agent import Agent, IceServer, Report, Settings, Stats
 from .balance import CallAccount, Count, account, path_of
-from .quality import LONGEST_PAUSE
+from .quality import LONGEST_PAUSE, MachineTooSlow
 
 __all__ = ["Call", "Media", "Party", "Phases", "Ringing", "TalkResult", "parties", "place", "talk_at_once"]
 
@@ -285,7 +285,8 @@ def parties(
 ) -> Iterator[tuple[Party, Party]]:
     """Two devices with an agent each, for one call. `servers`: by the name of the device, what its core gave.
 
-    `streams`: what the two play; calls at the same time need different ones, to be told apart.
+    `streams`: what the two play; calls at the same time need different ones, to be told apart. Raises `MachineTooSlow`
+    where an agent does not even start in time.
     """
     with contextlib.ExitStack() as stack:
         one, other = (
@@ -298,7 +299,10 @@ def parties(
             for stream, device in zip(streams, (caller, callee), strict=True)
         )
         for each in (one, other):  # so that a call's phases do not begin with the start of a program
-            each.agent.wait_for("ready", within=START_WITHIN)
+            try:
+                each.agent.wait_for("ready", within=START_WITHIN)
+            except WaitTimeout as error:
+                raise MachineTooSlow(f"machine too slow ({error})") from error
         yield one, other
 
 

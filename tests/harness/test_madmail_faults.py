@@ -117,7 +117,7 @@ def test_a_turn_server_with_another_secret_is_red(tmp_path):
     with session_of(compose([Madmail(), other]), tmp_path) as session:
         outcome = verdict_of("turn.turn_grants_an_allocation", session)
     assert outcome.verdict is Verdict.FAILED
-    assert "secret" in outcome.reason
+    assert "does not accept this username, password" in outcome.reason
 
 
 @needs_coturn
