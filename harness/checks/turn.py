@@ -23,7 +23,7 @@ from ..steps.turn_permissions import (
     expect_channel_includes_permission,
     expect_peers_refused,
     expect_permission_needed,
-    note_peers_at_own_address,
+    judge_peers_at_own_address,
 )
 from ..target import Impact
 from ..urls import TurnUrl
@@ -226,4 +226,4 @@ def turn_enforces_permissions(stage: Stage, outcome: Outcome) -> None:
             expect_channel_includes_permission(stage, first, second)
         with turn.peers() as (first, _second):
             expect_peers_refused(stage, first)
-            note_peers_at_own_address(stage, first)
+            judge_peers_at_own_address(stage, first)

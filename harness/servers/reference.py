@@ -29,7 +29,7 @@ __all__ = ["COMMAND", "Reference", "SupervisorProcess", "supervised_programs"]
 COMMAND = (sys.executable, "-m", "reference_server")
 CAPABILITIES = {
     Service.MAIL: frozenset[str](),
-    Service.TURN: frozenset[str](),  # its listeners say which
+    Service.TURN: frozenset({"turn_peers_by_port"}),  # its listeners say the rest
     Service.IROH_RELAY: frozenset({"iroh_relay", "relay_v1"}),
 }
 LIFELINE = "DC_SERVER_LIFELINE"

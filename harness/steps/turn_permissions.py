@@ -20,7 +20,7 @@ __all__ = [
     "expect_channel_includes_permission",
     "expect_peers_refused",
     "expect_permission_needed",
-    "note_peers_at_own_address",
+    "judge_peers_at_own_address",
 ]
 
 NO_PEERS = (
@@ -30,6 +30,8 @@ NO_PEERS = (
 """One address of each kind that no relay may talk to, but for relays of its own."""
 LOCALHOST = "127.0.0.1"
 SOME_PORT = 9
+CHANNELS_OF_OWN_PORTS = 0x4100
+"""The first of those that no other part of the check uses."""
 ANSWERS_WITHIN = 0.5
 """Seconds in which a server that can be reached through itself has answered itself."""
 PAYLOAD = b"\xffthis must not arrive"
@@ -93,17 +95,41 @@ def expect_peers_refused(stage: Stage, peer: Peer) -> None:
         )
 
 
-def note_peers_at_own_address(stage: Stage, peer: Peer) -> None:
+def judge_peers_at_own_address(stage: Stage, peer: Peer) -> None:
     """The address of relays has other sockets, too, that Send or a channel may reach.
 
     RFC 8656 leaves it to a server to tell ports apart (sections 10.2 and 12.2: "MAY impose restrictions"). coturn knows
-    addresses only, and must let its own be a peer, or two of its clients would not reach each other.
+    addresses only, and must let its own be a peer, or two of its clients would not reach each other: there it is a note.
+    A server that states `turn_peers_by_port` is held to it.
     """
-    own, client = peer.relayed[0], peer.client
-    listeners = {url.port: url.transport for url in (*stage.target.turn, client.server)}
+    own, outcome = peer.relayed[0], stage.outcome
+    reached = _reached_at(stage, peer, own)
+    if "turn_peers_by_port" in stage.target.capabilities:
+        outcome.expect(
+            not reached,
+            f"clients reach {' and '.join(reached)} at the server's own address {own} through TURN",
+        )
+        for number, port in enumerate(sorted(_listeners(stage, peer)), CHANNELS_OF_OWN_PORTS):
+            channel = partial(peer.client.bind, number, (own, port))
+            _expect_forbidden(outcome, f"a channel to its own listener at {own}:{port}", channel)
+    elif reached:
+        outcome.note(
+            f"clients reach {' and '.join(reached)} at the server's own address {own} through TURN, and seem to come "
+            "from the server: it tells relayed addresses from others by no port, which RFC 8656 leaves to it"
+        )
+
+
+def _listeners(stage: Stage, peer: Peer) -> dict[int, str]:
+    """Transport of each listener of TURN, by its port."""
+    return {url.port: url.transport for url in (*stage.target.turn, peer.client.server)}
+
+
+def _reached_at(stage: Stage, peer: Peer, own: str) -> list[str]:
+    """Sockets at the address of relays, other than relays, that a Send indication reaches, in words."""
+    client = peer.client
     client.permit(own)
     reached = []
-    for port, transport in sorted(listeners.items()):
+    for port, transport in sorted(_listeners(stage, peer).items()):
         if transport == "udp":
             client.send((own, port), Message(Method.BINDING, Kind.REQUEST).encode())
             with contextlib.suppress(WaitTimeout):
@@ -111,11 +137,7 @@ def note_peers_at_own_address(stage: Stage, peer: Peer) -> None:
                 reached.append(f"TURN itself (port {port})")
     if ipaddress.ip_address(own).is_loopback and _reaches_a_program(stage.host, peer, own):
         reached.append("other programs")
-    if reached:
-        stage.outcome.note(
-            f"clients reach {' and '.join(reached)} at the server's own address {own} through TURN, and seem to come "
-            "from the server: it tells relayed addresses from others by no port, which RFC 8656 leaves to it"
-        )
+    return reached
 
 
 def _expect_forbidden(outcome: Outcome, what: str, request: Callable[[], object]) -> None:
