@@ -99,7 +99,7 @@ def judge_peers_at_own_address(stage: Stage, peer: Peer) -> None:
     """The address of relays has other sockets, too, that Send or a channel may reach.
 
     RFC 8656 leaves it to a server to tell ports apart (sections 10.2 and 12.2: "MAY impose restrictions"). coturn knows
-    addresses only, and must let its own be a peer, or two of its clients would not reach each other: there it is a note.
+    addresses only, and must let its own be a peer, or two of its clients would not meet: there it is a note.
     A server that states `turn_peers_by_port` is held to it.
     """
     own, outcome = peer.relayed[0], stage.outcome
