@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal
 
-import msgspec
+from .plain import Json, decoded, encoded
 
 __all__ = [
     "KINDS",
@@ -23,7 +23,6 @@ __all__ = [
     "Certificate",
     "DeviceAt",
     "Flow",
-    "Json",
     "LinkSeen",
     "LoadSeen",
     "LegSeen",
@@ -43,8 +42,6 @@ __all__ = [
     "Unrecognised",
     "read_observations",
 ]
-
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 KINDS: dict[str, type[Observation]] = {}
 """Class of each kind that this version knows."""
@@ -71,7 +68,7 @@ class Observation:
 
     def to_json(self) -> dict[str, Json]:
         """Plain data, which `read_observations` reads."""
-        return {"kind": self.kind, "version": self.version, **msgspec.to_builtins(self)}
+        return {"kind": self.kind, "version": self.version, **encoded(self)}
 
 
 @dataclass(frozen=True)
@@ -483,7 +480,7 @@ def read_observations(found: Iterable[Mapping[str, Json]]) -> Iterator[Observati
             continue
         names = {each.name for each in dataclasses.fields(known)}
         try:
-            yield msgspec.convert({name: value for name, value in rest.items() if name in names}, known)
+            yield decoded({name: value for name, value in rest.items() if name in names}, known)
         except ValueError:
             yield Unrecognised(*of, rest)
             continue

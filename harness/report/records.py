@@ -15,9 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
-from .observations import Json, Observation, read_observations
+from .observations import Observation, read_observations
+from .plain import Json, decoded, encoded, parsed
 
 __all__ = ["HEAD", "SCHEMA", "Evidence", "Record", "Results", "Verdict", "evidence", "read_results"]
 
@@ -108,11 +107,11 @@ class Record:
     @staticmethod
     def from_json(line: str | bytes) -> Record:
         """Raises ValueError for a line that is not a record. What this version does not know is dropped."""
-        return _read(_object(line))
+        return _read(parsed(line))
 
     def _plain(self) -> dict[str, Json]:
-        plain: dict[str, Json] = msgspec.to_builtins(replace(self, observations=()))
-        return plain | {"observations": [each.to_json() for each in self.observations]}
+        observations: list[Json] = [each.to_json() for each in self.observations]
+        return encoded(replace(self, observations=())) | {"observations": observations}
 
 
 def evidence(file: Path, run_directory: Path) -> Evidence:
@@ -138,7 +137,7 @@ def read_results(file: Path) -> Results:
         if not line.strip():
             continue
         try:
-            fields = _object(line)
+            fields = parsed(line)
             records.append(_read(fields))
         except ValueError as error:
             cut = number > len(lines)
@@ -148,18 +147,9 @@ def read_results(file: Path) -> Results:
     return Results(tuple(records), tuple(problems))
 
 
-def _object(line: str | bytes) -> dict[str, Json]:
-    try:
-        found: dict[str, Json] = msgspec.json.decode(line, type=dict)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    return found
-
-
 def _read(fields: Mapping[str, Json]) -> Record:
-    found = fields.get("observations") or ()
-    observations: tuple[dict[str, Json], ...] = msgspec.convert(found, tuple[dict[str, Any], ...])
-    record = msgspec.convert({**fields, "observations": ()}, Record)
+    observations = decoded(fields.get("observations") or (), tuple[dict[str, Any], ...])
+    record = decoded({**fields, "observations": ()}, Record)
     return replace(record, observations=tuple(read_observations(observations)))
 
 
