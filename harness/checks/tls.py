@@ -7,11 +7,13 @@ import ssl
 from ..errors import plain
 from ..report.observations import Measured
 from ..stage.check import check
+from ..stage.options import ACCEPT_SELF_SIGNED
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
 
 __all__ = ["certificates_are_trusted"]
 
+HEAL = "the rest of a server whose certificates nobody vouches for is tested with --accept-self-signed"
 WITHIN = 10.0
 
 
@@ -34,6 +36,8 @@ def certificates_are_trusted(stage: Stage, outcome: Outcome) -> None:
             outcome.expect(
                 False, f"the certificate of {service} ({target.host}:{port}) is not trusted: {why}"
             )
+            if stage.target.pinned is None:
+                outcome.note(f"{HEAL}, or with {ACCEPT_SELF_SIGNED}=1 in the environment")
         except OSError as error:
             outcome.note(f"nothing to verify at {service} ({target.host}:{port}): {plain(error)}")
     outcome.observe(Measured("certificates that are trusted", ", ".join(verified)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,8 +19,10 @@ from ..servers.remote import pin_certificates, remote_target, running_server
 from ..servers.server import RunningServer, Server, ServerError
 from ..target import Impact, Target
 
-__all__ = ["Choice", "add_options"]
+__all__ = ["ACCEPT_SELF_SIGNED", "Choice", "add_options"]
 
+ACCEPT_SELF_SIGNED = "DC_HARNESS_ACCEPT_SELF_SIGNED"
+"""Set in the environment, it does as `--accept-self-signed`: for scripts that pass no options on."""
 MUST = {"turn": "turn", "turns": "turns", "relay": "iroh_relay"}
 MIN_PASSWORD = 8
 """Characters. A shorter one could not be kept out of the results: taking it out would mangle them."""
@@ -45,7 +48,8 @@ def add_options(add: Callable[..., object], *, domain: str | None = None) -> Non
     add(
         "--accept-self-signed",
         action="store_true",
-        help="pin the certificates that the server shows instead of verifying them; a finding all the same",
+        help="pin the certificates that the server shows instead of verifying them; a finding all the same "
+        f"(also {ACCEPT_SELF_SIGNED}=1 in the environment)",
     )
     add(
         "--accounts",
@@ -139,7 +143,7 @@ class Choice:
             domain=domain,
             endpoints=endpoints,
             ca_file=ca_file,
-            accept_self_signed=option("accept_self_signed"),
+            accept_self_signed=option("accept_self_signed") or bool(os.environ.get(ACCEPT_SELF_SIGNED)),
             accounts=option("accounts"),
             given=tuple(_credentials(text) for text in option("account")) or None,
             impact=Impact(option("impact")),

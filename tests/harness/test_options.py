@@ -14,6 +14,7 @@ from harness.hosts import LocalHost, MissingCapability
 from harness.report.findings import accounts_left
 from harness.report.observations import AccountsLeft
 from harness.report.records import Verdict
+from harness.servers.remote import remote_target
 from harness.stage.check import check, recording
 from harness.stage.options import Choice, add_options
 from harness.stage.outcome import Outcome
@@ -71,12 +72,35 @@ def test_a_ready_line_describes_the_server(tmp_path):
         (["--server", "coturn"], r"coturn has no mail: .* reference\+coturn"),
         (["--server", "coturnn"], "did you mean coturn"),
         (["--server", "reference", "--domain", "a.example"], "name one"),
+        (["--domain", ""], "is no server: it must be a name like"),
+        (["--domain", "https://a.example/"], "without scheme, port or path"),
+        (["--domain", "a.example:993"], "without scheme, port or path"),
         (["--must", "turn,dns"], "there is no dns; there are turn, turns, relay"),
     ],
 )
 def test_what_makes_no_sense_is_a_sentence(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         read(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "domain"),
+    [
+        ("Mail.Example.Org.", "mail.example.org", "mail.example.org"),
+        ("203.0.113.5", "203.0.113.5", "[203.0.113.5]"),
+        ("2001:db8::5", "2001:db8::5", "[IPv6:2001:db8::5]"),
+        ("[2001:db8::5]", "2001:db8::5", "[IPv6:2001:db8::5]"),
+    ],
+)
+def test_a_server_is_named_as_people_write_it(text, host, domain):
+    target = remote_target(text)
+    assert (target.host, target.domain) == (host, domain)
+
+
+def test_scripts_that_pass_no_options_accept_what_signs_itself_by_environment(monkeypatch):
+    assert not read("--domain", "a.example").accept_self_signed
+    monkeypatch.setenv("DC_HARNESS_ACCEPT_SELF_SIGNED", "1")
+    assert read("--domain", "a.example").accept_self_signed
 
 
 def test_a_remote_server_is_spared():
