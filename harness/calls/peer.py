@@ -49,6 +49,7 @@ from aiortc import (
 )
 from aiortc.sdp import candidate_from_sdp
 
+from ..errors import plain
 from ..urls import TurnUrl
 from .media import SAMPLE_RATE, Mute, Noise
 from .quality import SequenceCounter, judge_audio, judge_video
@@ -374,7 +375,8 @@ def keep_relay_errors() -> None:
             relay_errors.append(f"{server} did not answer in 5 s")
             raise
         except Exception as error:
-            relay_errors.append(f"{server}: {error or type(error).__name__}")
+            words = plain(error) if isinstance(error, OSError) else str(error) or type(error).__name__
+            relay_errors.append(f"{server}: {words}")
             raise
 
     aioice.ice.relayed_candidate = relayed_candidate
