@@ -42,7 +42,8 @@ class Installed:
     ) -> subprocess.CompletedProcess[str]:
         """A program with its Python, in a directory, with nothing of this repository on its path."""
         inherited = {key: value for key, value in os.environ.items() if key not in SECRETIVE}
-        inherited |= {"PYTHONDONTWRITEBYTECODE": "1", "PATH": f"{self.python.parent}:{os.environ['PATH']}"}
+        path = f"{self.python.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        inherited |= {"PYTHONDONTWRITEBYTECODE": "1", "PATH": path}
         return subprocess.run(
             [*as_user, *words],
             cwd=cwd,

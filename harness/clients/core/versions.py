@@ -102,7 +102,8 @@ class CoreChoice:
                 version = wanted
         if version and binary:
             raise ValueError("choose one core for every device: a version or a program, not both")
-        return cls(version, by_device, binary)
+        # A file is meant where there is one; a bare name would be looked for in PATH alone.
+        return cls(version, by_device, binary.absolute() if binary and binary.is_file() else binary)
 
     def for_device(self, name: str) -> CoreBinary:
         """The core of one device; another version is downloaded at its first use. Errors as in `core_binary`."""
