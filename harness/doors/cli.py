@@ -115,7 +115,7 @@ def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
     from ..report.findings import checks as results  # noqa: PLC0415
     from ..report.run import Run, new_run_directory  # noqa: PLC0415
     from ..report.terminal import render_check, render_end  # noqa: PLC0415
-    from ..servers.server import ServerError  # noqa: PLC0415
+    from ..servers.server import ServerError, Unsupported  # noqa: PLC0415
     from ..stage.check import recording  # noqa: PLC0415
     from ..stage.session import open_session  # noqa: PLC0415
     from ..stage.survey import machine_seen, server_seen  # noqa: PLC0415
@@ -141,7 +141,7 @@ def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
     except ServerError as error:
         say(str(error))
         return FAILED
-    except MissingCapability as missing:
+    except (MissingCapability, Unsupported) as missing:
         say(str(missing))
         return NOTHING_RAN
     finally:

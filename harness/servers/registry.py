@@ -74,7 +74,8 @@ def _one(word: str) -> Server:
     if name not in SERVERS:
         near = difflib.get_close_matches(name, SERVERS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"there is no server {name!r}, there are {', '.join(SERVERS)}{hint}")
+        known = f"{', '.join(SERVERS)}, and files that end in {FILE_SUFFIX}"
+        raise ValueError(f"there is no server {name!r}, there are {known}{hint}")
     if equals and not path:
         raise ValueError(f"{word} lacks the path of the program")
     return SERVERS[name](Path(path) if path else None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..accounts import Credentials, FirstLogin, GivenAccounts
+from ..accounts import Credentials, GivenAccounts
 from ..clients.core.versions import CoreChoice
 from ..clients.mail.web import WebAccounts
 from ..errors import plain
@@ -41,7 +41,7 @@ def add_options(add: Callable[..., object], *, domain: str | None = None) -> Non
         "--server",
         metavar="NAME",
         help="server to start and test: reference (default), or with services from other programs, as in "
-        "reference+coturn+iroh-relay=PATH",
+        "reference+coturn+iroh-relay=PATH; FILE.toml is a server of your own",
     )
     add("--endpoints", type=Path, metavar="FILE", help="server under test, by its ready line")
     add("--ca-file", type=Path, metavar="FILE", help="CA that signed the certificates of --domain")
@@ -185,10 +185,10 @@ class Choice:
         return server
 
     def prepare(self, target: Target, host: Host) -> Target:
-        """The same target with the accounts that were chosen."""
+        """The same target with the accounts that were chosen; by default it has its own."""
         if self.given is not None:
             return replace(target, accounts=GivenAccounts(self.given))
-        return replace(target, accounts=WebAccounts(host) if self.accounts == "new" else FirstLogin())
+        return replace(target, accounts=WebAccounts(host)) if self.accounts == "new" else target
 
     def _owned_by_caller(self, owned: str | None) -> Choice:
         if owned is None:
