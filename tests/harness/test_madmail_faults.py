@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.checks import discovery, relay, turn
-from harness.hosts import Host
+from harness.calls.agent import calls_are_possible
+from harness.checks import calls_paths, discovery, relay, turn, turn_from_outside
+from harness.hosts import Host, MissingCapability
+from harness.network.lab import LabHost
+from harness.network.preflight import preflight
 from harness.report.records import Verdict
 from harness.report.run import Run
 from harness.servers.compose import compose
@@ -30,10 +33,22 @@ pytestmark = pytest.mark.skipif(
     not os.environ.get(BINARY_VARIABLE),
     reason=f"capability madmail: no package has it: {BINARY_VARIABLE}=PATH in the environment",
 )
-ROOMS = (discovery, relay, turn)
+ROOMS = (calls_paths, discovery, relay, turn, turn_from_outside)
 """Imported for their checks."""
 DISCARD = 9
 """A TCP port on which nobody listens."""
+CLOSED_RANGE = """\
+table inet closed {
+ chain in {
+  type filter hook input priority filter
+  iifname != "lo" udp dport 49152-65535 drop
+ }
+}
+"""
+
+
+def as_told(_place: Place, wants: Wants) -> Wants:
+    return wants
 
 
 @dataclass(frozen=True)
@@ -128,3 +143,32 @@ def test_turn_of_another_program_is_advertised_and_used(tmp_path):
         session.server.program(Service.TURN).stop()
         outcome = verdict_of("turn.turn_grants_an_allocation", session)
     assert outcome.verdict is Verdict.FAILED
+
+
+@dataclass(frozen=True)
+class BehindFirewall(ToldOtherwise):
+    """A server whose machine lets nothing in to the ports of relayed addresses."""
+
+    def start(self, host: Host, place: Place, wants: Wants) -> Running:
+        if isinstance(host, LabHost):
+            host.namespace.nft(CLOSED_RANGE)
+        return super().start(host, place, wants)
+
+
+def test_a_closed_range_of_relay_ports_is_red_from_outside_alone(tmp_path):
+    try:
+        preflight().require("netns", "nft")
+    except MissingCapability as missing:
+        pytest.skip(str(missing))
+    with session_of(BehindFirewall(Madmail(), as_told), tmp_path) as session:
+        assert verdict_of("turn.turn_allocates_with_offered_credentials", session)
+        outcome = verdict_of("turn_from_outside.relayed_address_answers_a_plain_peer", session)
+        assert outcome.verdict is Verdict.FAILED
+        assert "open them in the firewall (UDP 49152-65535" in outcome.reason
+        if not calls_are_possible():
+            return
+        outcome = verdict_of("calls_paths.one_leg_call_is_relayed", session)
+        if outcome.verdict is Verdict.UNDECIDED:
+            pytest.skip(outcome.reason)
+        assert outcome.verdict is Verdict.FAILED
+        assert "2 sides use an allocation, where one is enough for both" in outcome.reason
