@@ -69,8 +69,8 @@ class Target:
     other_addresses: frozenset[str] = frozenset()
     """Addresses of the server besides those of `host`."""
     capabilities: frozenset[str] = frozenset()
-    """What a check may require: `iroh_relay`, `relay_v1`, `turn`, `turns`, ...; stated by a server that we started,
-    looked up on any other."""
+    """What a check may require: `iroh_relay`, `relay_v035`, `relay_v1`, `turn`, `turns`, ...; stated by a server that
+    we started, looked up on any other."""
     turn: tuple[TurnUrl, ...] = ()
     """Where its TURN server listens, as far as that is known without METADATA."""
     iroh_relay: RelayUrl | None = None

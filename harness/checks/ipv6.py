@@ -24,6 +24,7 @@ from ..report.observations import PathSeen
 from ..servers.server import Wants
 from ..stage.check import check
 from ..stage.lab import DOMAIN, RELAY_PORT, LabStage, People
+from ..stage.offers import require_generation_of_cores
 from ..stage.outcome import Outcome, PromiseBroken, promised
 from ..stage.stage import Stage
 from ..steps.call_lab import LabCallers
@@ -69,6 +70,7 @@ def devices_without_ipv4_are_served(
     other: Profile = profiles.IPV6_ONLY,
 ) -> None:
     """Mail and realtime data pass over IPv6 alone, on the expected way; calls get no relay, and the record says why."""
+    require_generation_of_cores(stage.target)
     by_ipv6 = Wants(advertised_relay=f"http://{RELAY6}:{RELAY_PORT}")
     wants = Wants() if can_go_direct(one, other) else by_ipv6
     with stage.lab(wants | Wants(both_families=True)) as lab:

@@ -16,6 +16,7 @@ from ..realtime.table import TruthTable
 from ..report.observations import MatrixCell
 from ..stage.check import check
 from ..stage.lab import LabStage
+from ..stage.offers import require_generation_of_cores
 from ..stage.outcome import Outcome, PromiseBroken
 from ..stage.stage import Stage
 from ..steps.pairs import Pair, every_pair, rounds, side_by_side
@@ -73,6 +74,7 @@ def data_takes_the_way_that_networks_allow(
     stage: Stage, outcome: Outcome, pairs: Sequence[Pair] = ESSENTIAL
 ) -> None:
     """In pairs of networks, messages go direct where hole punching works, and over the target's relay where not."""
+    require_generation_of_cores(stage.target)
     for each in rounds(pairs, AT_ONCE):
         with stage.lab() as lab:
             lab.offers()

@@ -460,7 +460,7 @@ class ServerSeen(Observation):
     metadata: tuple[str, ...] = ()
     """Keys of METADATA that have a value. Values are left out: that of TURN has a password."""
     relay_generations: tuple[str, ...] = ()
-    """Protocols that the iroh relay speaks: `0.35`, `v1`, `v2`."""
+    """Versions of iroh whose nodes the iroh relay lets in: `0.35`, `0.91 and later`."""
     turn_transports: tuple[str, ...] = ()
     """`udp`, `tcp`, `tls`."""
     clock_ahead_s: float | None = None

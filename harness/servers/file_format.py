@@ -49,7 +49,7 @@ NEEDED_PORTS = {
     Service.TURN: ("turn",),
     Service.IROH_RELAY: ("iroh_relay",),
 }
-CAPABILITIES = ("iroh_relay", "relay_v1", "turn", "turns")
+CAPABILITIES = ("iroh_relay", "relay_v035", "relay_v1", "turn", "turns")
 STANDARD_PORTS = tuple(each.name for each in dataclasses.fields(Ports))
 DEFAULT_RELAY_URL = "http://{{host}}:{{ports.iroh_relay}}"
 

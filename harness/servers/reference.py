@@ -30,7 +30,7 @@ COMMAND = (sys.executable, "-m", "reference_server")
 CAPABILITIES = {
     Service.MAIL: frozenset[str](),
     Service.TURN: frozenset({"turn_peers_by_port"}),  # its listeners say the rest
-    Service.IROH_RELAY: frozenset({"iroh_relay", "relay_v1"}),
+    Service.IROH_RELAY: frozenset({"iroh_relay", "relay_v035", "relay_v1"}),
 }
 LIFELINE = "DC_SERVER_LIFELINE"
 """Names the read end of a pipe that we hold: when we are gone, even by kill -9, the server ends itself."""

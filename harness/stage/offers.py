@@ -25,6 +25,7 @@ __all__ = [
     "own_relay",
     "own_turn",
     "relay_in_metadata",
+    "require_generation_of_cores",
     "require_own_services",
     "turn_in_metadata",
 ]
@@ -44,6 +45,15 @@ def require_own_services(target: Target, host: Host) -> RelayUrl:
     if "turn" in target.capabilities:
         own_turn(target, host)
     return own_relay(target, host)
+
+
+def require_generation_of_cores(target: Target) -> None:
+    """Raise `PromiseBroken` for a relay that is known to speak other generations only: every core speaks 0.35."""
+    if "relay_v1" in target.capabilities and "relay_v035" not in target.capabilities:
+        raise PromiseBroken(
+            "the relay does not speak the generation of the target's clients (0.35): it lets in nodes since iroh "
+            "0.91 only, and realtime channels of Delta Chat do not work over it"
+        )
 
 
 def own_turn(target: Target, host: Host, key: str = TURN_KEY) -> TurnOffer:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 
 from ..calls.servers import TURN_KEY, TURNS_KEY
 from ..clients.mail.imap import ImapClient, ImapError
-from ..clients.relay.client import RelayError
+from ..clients.relay.client import RelayClient, RelayError
 from ..clients.relay.client_v1 import RelayClientV1
 from ..hosts import Host, MissingCapability
 from ..network.preflight import preflight
@@ -23,6 +24,8 @@ __all__ = ["look_up", "machine_seen", "server_seen"]
 log = logging.getLogger(__name__)
 
 WITHIN = 10.0
+GENERATIONS = {"relay_v035": "0.35", "relay_v1": "0.91 and later"}
+"""Capabilities of a relay, by the version of iroh whose nodes it lets in."""
 KEYS = {TURN_KEY: "turn", TURNS_KEY: "turns", IROH_RELAY_KEY: "iroh_relay"}
 
 
@@ -47,8 +50,8 @@ def look_up(target: Target, host: Host) -> Target:
         if key in values:
             target.on_secret(values[key].rpartition(":")[2])
     found = {KEYS[key] for key in values}
-    if IROH_RELAY_KEY in values and _speaks_v1(values[IROH_RELAY_KEY], target, host):
-        found.add("relay_v1")
+    if IROH_RELAY_KEY in values:
+        found.update(_generations(values[IROH_RELAY_KEY], target, host))
     return replace(target, capabilities=target.capabilities | found)
 
 
@@ -63,17 +66,23 @@ def server_seen(target: Target) -> ServerSeen:
         target.name,
         domain=target.domain,
         addresses=(target.host, *sorted(target.other_addresses)),
+        relay_generations=tuple(words for each, words in GENERATIONS.items() if each in target.capabilities),
         turn_transports=tuple(dict.fromkeys(url.transport for url in target.turn)),
         capabilities=tuple(sorted(target.capabilities)),
     )
 
 
-def _speaks_v1(text: str, target: Target, host: Host) -> bool:
-    """The relay lets a client of `iroh-relay-v1` or `-v2` in."""
+def _generations(text: str, target: Target, host: Host) -> Iterator[str]:
+    """Capabilities for those of our clients whom the relay lets in."""
     try:
         url = RelayUrl.parse(text)
-        tls = target.ssl_context() if url.secure else None
-        RelayClientV1(host, url, tls=tls, within=WITHIN).close()
-    except (UrlError, RelayError, WaitTimeout, OSError):
-        return False
-    return True
+    except UrlError:
+        return
+    tls = target.ssl_context() if url.secure else None
+    for client, capability in ((RelayClient, "relay_v035"), (RelayClientV1, "relay_v1")):
+        try:
+            with client(host, url, tls=tls, within=WITHIN) as admitted:
+                admitted.ping(within=WITHIN)
+        except (RelayError, WaitTimeout, OSError):
+            continue
+        yield capability

@@ -10,8 +10,9 @@ from typing import Any, Self
 from ..clients.relay.client import HttpAnswer, Packet, RelayClient, probe
 from ..clients.relay.client_v1 import RelayClientV1
 from ..hosts import Host
+from ..stage.offers import require_generation_of_cores
 from ..stage.stage import Stage
-from ..target import Service
+from ..target import Service, Target
 from ..urls import RelayUrl
 from ..waiting import WaitTimeout
 
@@ -33,6 +34,7 @@ class OwnRelay:
 
     host: Host
     """Where the clients are."""
+    target: Target
     url: RelayUrl
     tls: ssl.SSLContext | None
     """Verifies the relay as the target's, if it has TLS."""
@@ -41,14 +43,18 @@ class OwnRelay:
     def of(cls, stage: Stage) -> Self:
         """Raises `PromiseBroken` for a missing, unusable or foreign value."""
         url = stage.own_relay()
-        return cls(stage.host, url, stage.target.ssl_context() if url.secure else None)
+        return cls(stage.host, stage.target, url, stage.target.ssl_context() if url.secure else None)
 
     def get(self, path: str) -> HttpAnswer:
         """GET one path. Raises `RelayError` when nothing answers in HTTP."""
         return probe(self.host, self.url, path, tls=self.tls, within=WITHIN)
 
     def client(self, **options: Any) -> RelayClient:
-        """A client of generation 0.35 that has sent its log-in. `options`: those of `RelayClient`."""
+        """A client of generation 0.35 that has sent its log-in. `options`: those of `RelayClient`.
+
+        Raises `PromiseBroken` where the relay is known not to speak it.
+        """
+        require_generation_of_cores(self.target)
         return RelayClient(self.host, self.url, tls=self.tls, within=WITHIN, **options)
 
     def client_v1(self, **options: Any) -> RelayClientV1:

@@ -14,6 +14,7 @@ from ..evidence.verdicts import Verdict
 from ..realtime.swarm import Swarm, join
 from ..realtime.table import TruthTable
 from ..report.observations import PathSeen
+from ..stage.offers import require_generation_of_cores
 from ..stage.outcome import Outcome, promised
 from ..stage.stage import Stage
 from ..urls import RelayUrl
@@ -58,6 +59,7 @@ class SwarmOfTwo:
 def swarm_of_two(stage: Stage) -> Iterator[SwarmOfTwo]:
     """Alice and bob in a swarm. Raises `PromiseBroken` when they do not come together through the target's relay."""
     outcome, relay = stage.outcome, stage.own_relay()
+    require_generation_of_cores(stage.target)
     with stage.people("alice", "bob") as (alice, bob):
         progress.info("two cores are online at %s", stage.target.host)
         with promised(SendFailed):

@@ -16,6 +16,7 @@ from ..network.profiles import Profile
 from ..realtime.swarm import Swarm, join
 from ..realtime.table import LAYOUT, TruthTable
 from ..stage.lab import LabStage, People
+from ..stage.offers import require_generation_of_cores
 from ..stage.outcome import Outcome, promised
 from ..stage.watch import Watch
 from ..target import Service
@@ -80,6 +81,7 @@ def lab_swarm(outcome: Outcome, lab: LabStage, *, what: str = "", **places: Prof
     `what`: which one it is, where a check has several. Raises `PromiseBroken` when they do not come together.
     """
     words = what or "realtime does not work"
+    require_generation_of_cores(lab.stage.target)
     with lab.people(**places) as people:
         with promised(SendFailed, what=words):
             first, *others = people

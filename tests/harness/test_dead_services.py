@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.checks import relay, relay_v1, turn
+from harness.checks import realtime, relay, relay_v1, turn
 from harness.report.records import Verdict
 from harness.report.run import Run
 from harness.servers.reference import Reference
@@ -71,3 +71,13 @@ def test_clients_of_035_do_not_ask_for_ping(tmp_path):
         outcome = relay.relay_answers_http(replace(session, target=target).stage("http"))
     assert outcome, outcome
     assert any("/ping" in note and "0.35 does not" in note for note in outcome.notes)
+
+
+@pytest.mark.parametrize("check", [relay.relay_admits_a_client, realtime.two_devices_exchange_messages])
+def test_a_relay_of_another_generation_is_named_before_any_core_starts(check, tmp_path):
+    with open_session(Run(tmp_path / "run"), kind=Reference()) as session:
+        target = replace(session.target, capabilities=session.target.capabilities - {"relay_v035"})
+        outcome = check(replace(session, target=target).stage("generation"))
+    assert outcome.verdict is Verdict.FAILED
+    assert "does not speak the generation of the target's clients (0.35)" in outcome.reason
+    assert not outcome.clients

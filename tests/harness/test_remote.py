@@ -48,7 +48,7 @@ def server(endpoints):
 def test_a_running_server_is_tested_by_its_ready_line(ready_line, tmp_path):
     with open_session(Run(tmp_path / "run"), Choice(endpoints=read_endpoints(ready_line))) as session:
         assert session.capabilities == frozenset()
-        assert session.target.capabilities == {"iroh_relay", "relay_v1", "turn", "turns"}
+        assert session.target.capabilities == {"iroh_relay", "relay_v035", "relay_v1", "turn", "turns"}
         assert set(session.server.programs) == set(Service)
         assert session.server.ledger(Service.TURN) is not None
         assert not session.target.is_ours

@@ -120,7 +120,10 @@ def test_a_file_that_says_everything(read, tmp_path):
         ('enviroment = {A = "b"}' + TURN, r"mine\.toml: enviroment is no known key; did you mean environment\?"),
         ("frobnicate = 1" + TURN, r"frobnicate is no known key; there are services, ports, "),
         ('name = "My Server"' + TURN, "name is 'My Server': it must be a word of small letters"),
-        ('capabilities = ["turms"]' + TURN, r"capabilities has 'turms'; there are iroh_relay, relay_v1, turn, turns"),
+        (
+            'capabilities = ["turms"]' + TURN,
+            r"capabilities has 'turms'; there are iroh_relay, relay_v035, relay_v1, turn, turns",
+        ),
         (TURN.replace('turn = ["udp"]', ""), "ports lacks turn, which TURN needs"),
         (MAIL.replace('submissions = ["tcp"]', ""), "ports lacks submissions, which mail needs"),
         (TURN.replace('["udp"]', '["upd"]'), r"ports\.turn must name its protocols"),

@@ -1,7 +1,11 @@
-"""Upstream's iroh relay as a part of a server; its binary is named in the environment (IROH_RELAY_BIN)."""
+"""Upstream's iroh relay as a part of a server; its binaries are named in the environment.
+
+`IROH_RELAY_BIN` is one of generation 0.35, `IROH_RELAY_1_BIN` one of 1.x.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +25,17 @@ def relay() -> IrohRelay:
     relay = IrohRelay()
     relay._path()  # skips with what heals it
     return relay
+
+
+@pytest.fixture
+def relay_1() -> Path:
+    if (path := os.environ.get("IROH_RELAY_1_BIN")) is None:
+        raise MissingCapability(
+            "iroh-relay 1.x",
+            "no binary of it is known, and no package has it",
+            heal="IROH_RELAY_1_BIN=PATH in the environment",
+        )
+    return Path(path).absolute()
 
 
 def test_it_answers_and_says_its_version(relay, tmp_path):
@@ -65,6 +80,38 @@ def test_the_reference_server_sends_its_clients_there(relay, tmp_path):
     )
     assert {name: each.reason for name, each in records.items() if each.verdict != "passed"} == {}
     assert {each.server["iroh-relay"].split()[0] for each in records.values()} == {"iroh-relay"}
+
+
+def test_one_of_1_serves_nodes_of_its_generation_and_no_core(relay_1, tmp_path):
+    admits, needs_it = "relay.relay_admits_a_client", "realtime.two_devices_exchange_messages"
+    green = {
+        "relay.relay_answers_http",
+        "relay_v1.relay_v1_forwards_each_datagram_once",
+        "relay_v1.relay_v1_refuses_bad_signatures",
+        "relay_v1.relay_v1_same_key_rules",
+    }
+    records = outcomes(
+        f"reference+iroh-relay={relay_1}",
+        tmp_path,
+        *sorted(green),
+        admits,
+        "relay.relay_forwards_each_frame_once",
+        needs_it,
+    )
+    assert {name for name, each in records.items() if each.verdict == "passed"} == green
+    assert {name for name, each in records.items() if each.verdict == "failed"} == {admits}
+    assert records[admits].reason.startswith(
+        "the relay does not speak the generation of the target's clients (0.35)"
+    )
+    assert records[needs_it].verdict == "not reached"
+    assert records[needs_it].because_of == admits
+
+
+def test_alone_a_check_with_cores_says_that_they_are_of_another_generation(relay_1, tmp_path):
+    name = "realtime.two_devices_exchange_messages"
+    [record] = outcomes(f"reference+iroh-relay={relay_1}", tmp_path, name).values()
+    assert record.verdict == "failed"
+    assert record.reason.startswith("the relay does not speak the generation of the target's clients (0.35)")
 
 
 def test_without_a_binary_it_is_said_how_to_name_one(monkeypatch, tmp_path):
