@@ -49,6 +49,7 @@ from aiortc import (
 )
 from aiortc.sdp import candidate_from_sdp
 
+from ..errors import plain
 from ..urls import TurnUrl
 from .media import SAMPLE_RATE, Mute, Noise
 from .quality import SequenceCounter, judge_audio, judge_video
@@ -374,7 +375,7 @@ def keep_relay_errors() -> None:
             relay_errors.append(f"{server} did not answer in 5 s")
             raise
         except Exception as error:
-            relay_errors.append(f"{server}: {error or type(error).__name__}")
+            relay_errors.append(f"{server}: {plain(error)}")
             raise
 
     aioice.ice.relayed_candidate = relayed_candidate
@@ -448,7 +449,7 @@ async def main() -> None:
                         "id": request["id"],
                         "ok": False,
                         "kind": type(error).__name__,
-                        "error": str(error) or repr(error),
+                        "error": plain(error),
                     }
                 )
     finally:
