@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from ..closing import Closing
 from ..hosts import Host, LocalHost, MissingCapability, end_process
-from ..waiting import wait_until
-from .quality import LONGEST_PAUSE, AudioFindings, Gap, Jump, Pace, VideoFindings
+from ..waiting import WaitTimeout, wait_until
+from .quality import LONGEST_PAUSE, AudioFindings, Gap, Jump, MachineTooSlow, Pace, VideoFindings
 
 __all__ = [
     "Agent",
@@ -159,7 +159,10 @@ class Report:
 
 
 class Agent(Closing):
-    """A peer process; `with Agent(...) as agent:` ends it whatever happens. `within` is seconds for each answer."""
+    """A peer process; `with Agent(...) as agent:` ends it whatever happens.
+
+    `within`: seconds for each answer to a command; `MachineTooSlow` after that.
+    """
 
     def __init__(
         self,
@@ -324,12 +327,13 @@ class Agent(Closing):
                 raise self._died()
             return answer
 
-        answer = wait_until(
-            answered,
-            f"the answer of agent {self.name} to {command}",
-            within=self.within,
-            woken_by=self._changed,
-        )
+        what = f"the answer of agent {self.name} to {command}"
+        try:
+            answer = wait_until(answered, what, within=self.within, woken_by=self._changed)
+        except (
+            WaitTimeout
+        ) as error:  # gathering candidates, the longest that depends on others, ends after 5 s
+            raise MachineTooSlow(f"machine too slow ({error})") from error
         if not answer["ok"]:
             kind = NoRelayCandidate if answer["kind"] == NoRelayCandidate.__name__ else AgentError
             raise kind(f"{self.name}: {answer['error']}")

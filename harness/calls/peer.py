@@ -375,8 +375,7 @@ def keep_relay_errors() -> None:
             relay_errors.append(f"{server} did not answer in 5 s")
             raise
         except Exception as error:
-            words = plain(error) if isinstance(error, OSError) else str(error) or type(error).__name__
-            relay_errors.append(f"{server}: {words}")
+            relay_errors.append(f"{server}: {plain(error)}")
             raise
 
     aioice.ice.relayed_candidate = relayed_candidate
@@ -450,7 +449,7 @@ async def main() -> None:
                         "id": request["id"],
                         "ok": False,
                         "kind": type(error).__name__,
-                        "error": str(error) or repr(error),
+                        "error": plain(error),
                     }
                 )
     finally:

@@ -26,6 +26,7 @@ from ..clients.mail.smtp import SmtpError
 from ..clients.mail.web import WebError
 from ..clients.relay.client import RelayError
 from ..clients.turn.client import TurnError
+from ..errors import plain
 from ..hosts import MissingCapability
 from ..report.observations import AccountsLeft
 from ..report.records import Record, Verdict
@@ -198,7 +199,7 @@ def _guarded(entry: Check, stage: Stage, outcome: Outcome, function: Callable[[S
         outcome.include(Outcome(Verdict.UNDECIDED, [str(too_slow)]))
     except Exception as error:
         log.exception("%s could not come to a verdict", entry.name)
-        outcome.include(Outcome(Verdict.UNDECIDED, [f"{type(error).__name__}: {error}"]))
+        outcome.include(Outcome(Verdict.UNDECIDED, [f"a program of ours failed: {plain(error)}"]))
     if stage.target.pinned is not None:
         outcome.note(
             "nobody vouches for the target's certificates: those that it showed at first were pinned"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,29 @@ def test_what_was_collected_before_an_exception_is_recorded(error, verdict, stag
     assert (record.clients, record.profiles, record.seed) == ({"alice": "v2"}, {"alice": "home"}, 5)
     assert "somebody looked" in record.notes
     assert list(files) == [Path("alice.log")]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("no such candidate"), "a program of ours failed: no such candidate"),
+        (
+            OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH)),
+            "a program of ours failed: network is unreachable",
+        ),
+        (RuntimeError(b"not a frame"), "a program of ours failed: not a frame"),
+    ],
+)
+def test_a_crash_of_ours_is_told_in_words(error, reason, stage):
+    """Neither names of classes nor numbers of the system; those are in the log."""
+
+    @check()
+    def crashes(stage: Stage, outcome: Outcome) -> None:
+        """Cannot go on."""
+        raise error
+
+    outcome = crashes(stage)
+    assert (outcome.verdict, outcome.reason) == (Verdict.UNDECIDED, reason)
 
 
 def test_a_promise_that_was_broken_before_stays_broken(stage):

@@ -12,12 +12,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from harness.calls.agent import Agent, AgentDied, AgentError, IceServer, NoRelayCandidate, Settings
+from harness.calls.call import parties
 from harness.calls.quality import MachineTooSlow
 from harness.clients.turn.client import TurnCredentials
+from harness.hosts import LocalHost
+from harness.stage.outcome import promised
+from harness.steps.calls import FAILURES
 from harness.urls import TurnUrl
 from harness.waiting import wait_until
 
@@ -235,6 +241,33 @@ def test_a_sender_that_stands_still_is_no_verdict_about_the_way(tmp_path):
         talk(alice, bob, frames=50)
         with pytest.raises(MachineTooSlow, match=r"machine too slow \(alice's audio: sent nothing for"):
             alice.stats().check_pace("alice")
+
+
+def test_an_agent_that_is_not_ready_or_gives_no_answer_in_time_is_no_failure_of_the_target(tmp_path):
+    with Agent(tmp_path, "alice", within=0.5) as alice:
+        alice.wait_for("ready", within=30)
+        os.kill(alice.pid, signal.SIGSTOP)
+        with promised(*FAILURES), pytest.raises(MachineTooSlow, match="the answer of agent alice to stats"):
+            alice.stats()
+        os.kill(alice.pid, signal.SIGCONT)
+
+
+def test_agents_that_do_not_start_in_time_are_no_failure_of_the_target(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.calls.call.START_WITHIN", 0.0)
+    both: Any = [SimpleNamespace(name=name, host=LocalHost()) for name in ("alice", "bob")]
+    nobody: dict[str, list[IceServer]] = {"alice": [], "bob": []}
+    with pytest.raises(MachineTooSlow, match=r"machine too slow \(waited 0 s for ready at the agent alice"):
+        with promised(*FAILURES), parties(*both, nobody, tmp_path):
+            raise AssertionError("no program starts in no time")
+
+
+def test_a_turn_server_that_cannot_be_reached_is_told_in_words(tmp_path):
+    """In a network without IPv4 the system refuses at once; the broadcast address stands for it here."""
+    servers = [IceServer(("turn:255.255.255.255:3478?transport=udp",), "alice", "secret")]
+    with Agent(tmp_path, "alice") as alice, pytest.raises(NoRelayCandidate) as refused:
+        alice.offer(Settings(servers, 1, 2, policy="relay"))
+    assert "permission denied" in str(refused.value)
+    assert "Errno" not in str(refused.value)
 
 
 def test_an_agent_that_dies_is_said_to_be_dead(tmp_path):
