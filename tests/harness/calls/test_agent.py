@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import cast
 
 import pytest
 
 from harness.calls.agent import Agent, AgentDied, AgentError, IceServer, NoRelayCandidate, Settings
 from harness.calls.call import parties
 from harness.calls.quality import MachineTooSlow
+from harness.clients.device import Device
 from harness.clients.turn.client import TurnCredentials
 from harness.hosts import LocalHost
 from harness.stage.outcome import promised
@@ -254,11 +255,14 @@ def test_an_agent_that_is_not_ready_or_gives_no_answer_in_time_is_no_failure_of_
 
 def test_agents_that_do_not_start_in_time_are_no_failure_of_the_target(tmp_path, monkeypatch):
     monkeypatch.setattr("harness.calls.call.START_WITHIN", 0.0)
-    both: Any = [SimpleNamespace(name=name, host=LocalHost()) for name in ("alice", "bob")]
+    alice, bob = (cast(Device, SimpleNamespace(name=name, host=LocalHost())) for name in ("alice", "bob"))
     nobody: dict[str, list[IceServer]] = {"alice": [], "bob": []}
-    with pytest.raises(MachineTooSlow, match=r"machine too slow \(waited 0 s for ready at the agent alice"):
-        with promised(*FAILURES), parties(*both, nobody, tmp_path):
-            raise AssertionError("no program starts in no time")
+    with (
+        pytest.raises(MachineTooSlow, match=r"machine too slow \(waited 0 s for ready at the agent alice"),
+        promised(*FAILURES),
+        parties(alice, bob, nobody, tmp_path),
+    ):
+        raise AssertionError("no program starts in no time")
 
 
 def test_a_turn_server_that_cannot_be_reached_is_told_in_words(tmp_path):
