@@ -68,7 +68,7 @@ def install(base: Path) -> Installed:
     if uv is None:
         raise MissingCapability("uv", "the program uv is not installed", heal="./setup")
     dist = base / "dist"
-    build = [uv, "build", "-q", "--wheel", "-o", dist, ROOT]
+    build: list[str | Path] = [uv, "build", "-q", "--wheel", "-o", dist, ROOT]
     if subprocess.run([*build, "--offline"], capture_output=True, check=False).returncode != 0:
         subprocess.run(build, check=True, capture_output=True)
     [wheel] = dist.glob("*.whl")
