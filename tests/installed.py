@@ -68,11 +68,7 @@ def install(base: Path) -> Installed:
     if uv is None:
         raise MissingCapability("uv", "the program uv is not installed", heal="./setup")
     dist = base / "dist"
-<<<<<<< HEAD
-    build = [uv, "build", "-q", "--wheel", "-o", str(dist), str(ROOT)]
-=======
     build: list[str | Path] = [uv, "build", "-q", "--wheel", "-o", dist, ROOT]
->>>>>>> servers
     if subprocess.run([*build, "--offline"], capture_output=True, check=False).returncode != 0:
         subprocess.run(build, check=True, capture_output=True)
     [wheel] = dist.glob("*.whl")
