@@ -17,7 +17,7 @@ from ..target import Target
 from ..urls import RelayUrl, UrlError
 from ..versions import installed_versions
 from ..waiting import WaitTimeout
-from .offers import IROH_RELAY_KEY
+from .offers import IROH_RELAY_KEY, belongs_to
 
 __all__ = ["look_up", "machine_seen", "server_seen"]
 
@@ -73,10 +73,12 @@ def server_seen(target: Target) -> ServerSeen:
 
 
 def _generations(text: str, target: Target, host: Host) -> Iterator[str]:
-    """Capabilities for those of our clients whom the relay lets in."""
+    """Capabilities for those of our clients whom the relay lets in; that of somebody else is not asked."""
     try:
         url = RelayUrl.parse(text)
     except UrlError:
+        return
+    if not belongs_to(target, url.host, host):
         return
     tls = target.ssl_context() if url.secure else None
     for client, capability in ((RelayClient, "relay_v035"), (RelayClientV1, "relay_v1")):

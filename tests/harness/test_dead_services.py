@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from dataclasses import replace
 
 import pytest
 
 from harness.checks import realtime, relay, relay_v1, turn
+from harness.hosts import LocalHost
 from harness.report.records import Verdict
 from harness.report.run import Run
 from harness.servers.reference import Reference
+from harness.servers.server import Wants
 from harness.stage.check import entry_of
 from harness.stage.session import open_session
+from harness.stage.survey import look_up
 
 RELAY = [
     relay.relay_is_reachable,
@@ -81,3 +85,29 @@ def test_a_relay_of_another_generation_is_named_before_any_core_starts(check, tm
     assert outcome.verdict is Verdict.FAILED
     assert "does not speak the generation of the target's clients (0.35)" in outcome.reason
     assert not outcome.clients
+
+
+def test_what_no_client_needs_of_the_relay_is_unsupported_in_words(tmp_path):
+    with open_session(Run(tmp_path / "run"), kind=Reference()) as session:
+        target = replace(session.target, capabilities=session.target.capabilities - {"relay_v1"})
+        outcome = relay_v1.relay_v1_same_key_rules(replace(session, target=target).stage("v1"))
+    assert outcome.verdict is Verdict.UNSUPPORTED
+    assert outcome.reason == (
+        "the iroh relay of reference lets in no nodes of iroh 0.91 and later, which no Delta Chat client is"
+    )
+
+
+def test_only_the_servers_own_relay_is_asked_for_its_generations(tmp_path):
+    host = LocalHost()
+    with socket.create_server(("127.9.9.9", 0)) as others:
+        others.setblocking(False)
+        url = f"http://127.9.9.9:{others.getsockname()[1]}"
+        for wants, found in (
+            (Wants(), {"turn", "turns", "iroh_relay", "relay_v035", "relay_v1"}),
+            (Wants(advertised_relay=url), {"turn", "turns", "iroh_relay"}),
+        ):
+            with open_session(Run(tmp_path / "run"), kind=Reference(), wants=wants) as session:
+                target = look_up(replace(session.target, capabilities=frozenset()), host)
+            assert target.capabilities == found
+        with pytest.raises(BlockingIOError):
+            others.accept()
