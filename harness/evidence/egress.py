@@ -1,4 +1,4 @@
-"""Where a device went: every destination that it sent to or asked DNS for, against what its target offers.
+"""Egress of a device: every destination that it sent to or asked DNS for, against what its target offers.
 
 The strong witness are the counters at the device's edge, which it cannot avoid. Where nobody counts (one host, no
 namespaces) there is only what a client's log says, and `Egress.witness` says that.
@@ -23,7 +23,7 @@ PORT_OF_DNS = 53
 
 
 class Toward(StrEnum):
-    """What devices may send to each other without a service between them."""
+    """Traffic that devices may send to each other without a service between them."""
 
     NOTHING = "nothing"
     CHECKS = "checks"
@@ -33,7 +33,7 @@ class Toward(StrEnum):
 
 @dataclass(frozen=True)
 class Contact:
-    """What a device sent to one destination, and what was delivered to it from there. Bytes: see `flows`."""
+    """Traffic that a device sent to one destination, and that was delivered to it from there. Bytes: see `flows`."""
 
     device: str
     protocol: str
@@ -63,7 +63,7 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Egress:
-    """Where devices went."""
+    """Contacts and DNS lookups of devices."""
 
     witness: str
     contacts: tuple[Contact, ...] = ()
@@ -88,7 +88,7 @@ def of_edges(
     lookups: Iterable[tuple[str, str]] = (),
     names: Iterable[str] = (),
 ) -> Egress:
-    """Where the devices of `parties` went; its services are what the target offers.
+    """Egress of the devices of `parties`; its services are what the target offers.
 
     `lookups`: who asked (an address) and for which name, as the lab's name server recorded it. `names`: those that may
     be asked for, with everything below them. `devices`: what they may have for each other.

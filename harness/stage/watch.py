@@ -129,7 +129,7 @@ class Watch:
         return {device.name: _traffic(edges[device.name], parties) for device in parties.devices}
 
     def egress(self, toward: Toward) -> Egress:
-        """Where the devices went in this phase."""
+        """Destinations of the devices in this phase."""
         return egress.of_edges(self.edges, self.parties, devices=toward)
 
     def _read(self) -> Reading:

@@ -40,7 +40,7 @@ class CallAttempt:
     path: Way
     egress: Egress
     refused: str
-    """Why there was no call; empty if there was one."""
+    """Reason for which there was no call; empty if there was one."""
     talked: TalkResult | None
 
     @property
