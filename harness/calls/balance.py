@@ -152,6 +152,6 @@ def _allocation(ledger: ServiceLedger, pair: SelectedPair | None) -> TurnAllocat
 
 
 def _media(tallies: Iterable[Mapping[str, Count]]) -> Count:
-    """DTLS, RTP and RTCP; checks of connectivity are apart."""
+    """DTLS, RTP and RTCP; connectivity checks are apart."""
     found = [each[kind] for each in tallies for kind in MEDIA_CLASSES if kind in each]
     return Count(sum(each.packets for each in found), sum(each.bytes for each in found))

@@ -19,8 +19,8 @@ from ..urls import TurnUrl, UrlError
 from .agent import IceServer
 
 __all__ = [
-    "TURN_KEY",
     "TURNS_KEY",
+    "TURN_KEY",
     "ForeignIceServer",
     "IceServerError",
     "NoIceServer",

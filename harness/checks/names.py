@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ..calls.call import Media
 from ..clients.device import Device
-from ..evidence.egress import Toward
+from ..evidence.egress import DirectTraffic
 from ..network import profiles
 from ..network.names import Failure, Refusal, Slow, Wrong
 from ..report.observations import NameLookup
@@ -75,7 +75,7 @@ def core_finds_turn_by_its_name(stage: Stage, outcome: Outcome, ways: Sequence[s
         if cause := TurnHostLookup.of(lab.target, offer, lab.machine).cause:
             raise PromiseBroken(cause)
         homes = dict.fromkeys(("alice", "bob", *ways), profiles.HOME)
-        with lab.people(Toward.CHECKS, [NAME], **homes) as people:
+        with lab.people(DirectTraffic.CONNECTIVITY_CHECKS, [NAME], **homes) as people:
             with outcome.expect_to_arrive(*FAILURES):
                 _call_by_name(outcome, people)
             for way in ways:

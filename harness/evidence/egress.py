@@ -15,19 +15,19 @@ from ..clients.turn.ledger import NOTHING, Count
 from .flows import EdgeCounts, Endpoint, Flow, Kind
 from .parties import Device, Parties
 
-__all__ = ["COUNTERS", "LOG", "Contact", "Egress", "Lookup", "Toward", "of_edges", "of_log"]
+__all__ = ["COUNTERS", "LOG", "Contact", "DirectTraffic", "Egress", "Lookup", "of_edges", "of_log"]
 
 COUNTERS = "counters at the edges"
 LOG = "the client's own log, which says what it knew of and not what left the machine"
 PORT_OF_DNS = 53
 
 
-class Toward(StrEnum):
+class DirectTraffic(StrEnum):
     """Traffic that devices may send to each other without a service between them."""
 
     NOTHING = "nothing"
-    CHECKS = "checks"
-    """Checks of connectivity, and what ICMP says about them."""
+    CONNECTIVITY_CHECKS = "connectivity checks"
+    """Those of ICE (RFC 8445), and what ICMP says about them."""
     ALL = "all"
 
 
@@ -84,7 +84,7 @@ def of_edges(
     edges: Mapping[str, EdgeCounts],
     parties: Parties,
     *,
-    devices: Toward = Toward.NOTHING,
+    devices: DirectTraffic = DirectTraffic.NOTHING,
     lookups: Iterable[tuple[str, str]] = (),
     names: Iterable[str] = (),
 ) -> Egress:
@@ -163,12 +163,12 @@ def _is_somewhere(address: str) -> bool:
     return not (parsed.is_link_local or parsed.is_multicast or parsed.is_unspecified)
 
 
-def _is_offered(owner: object, kinds: frozenset[Kind], devices: Toward) -> bool:
+def _is_offered(owner: object, kinds: frozenset[Kind], devices: DirectTraffic) -> bool:
     if not isinstance(owner, Device):
         return owner is not None
-    if devices is Toward.CHECKS:
+    if devices is DirectTraffic.CONNECTIVITY_CHECKS:
         return kinds <= {Kind.STUN, Kind.DISCO, Kind.REST}
-    return devices is Toward.ALL
+    return devices is DirectTraffic.ALL
 
 
 def _sentence(contact: Contact, owner: object) -> str:

@@ -20,13 +20,13 @@ from .parties import Device, Parties
 from .verdicts import FEWEST_WITNESSES, Hop, Path, Verdict, conclude
 
 __all__ = [
-    "Path",
     "ClientCounts",
+    "Path",
     "RelayedBytes",
     "Verdict",
+    "client_counts",
     "of_call",
     "of_realtime",
-    "client_counts",
     "transferred",
     "turn_carried",
 ]

@@ -26,7 +26,7 @@ from pathlib import Path
 from ...hosts import Host, LocalHost, MissingCapability, end_process
 from .errors import CoreError
 
-__all__ = ["CoreBinary", "CoreChoice", "WHEELS", "bundled_binary", "cache_directory", "core_binary"]
+__all__ = ["WHEELS", "CoreBinary", "CoreChoice", "bundled_binary", "cache_directory", "core_binary"]
 
 PACKAGE = "deltachat-rpc-server"
 BINARY = "deltachat-rpc-server"

@@ -13,10 +13,10 @@ from .parser import Argument, Atom, BadSyntax
 __all__ = [
     "MONTHS",
     "STATUS_ITEMS",
+    "ListPattern",
     "date_time",
     "expect",
     "flags_of",
-    "ListPattern",
     "mailbox_name",
     "new_mailbox_name",
     "status_items",
