@@ -1,4 +1,4 @@
-"""What the network lab and its evidence cost: `python -m benchmarks.lab [--runs N] [--seconds S] [--json FILE]`.
+"""Costs of the network lab and its evidence: `python -m benchmarks.lab [--runs N] [--seconds S] [--json FILE]`.
 
 Set-up and end of labs with 2, 10 and 50 devices, each behind a NAT of its own: wall time, which other work on the
 machine makes longer, so the quickest of some runs stands beside the median. Then packets at the rate of a call between

@@ -1,4 +1,4 @@
-"""What relaying costs: server CPU time per relayed 1000-byte packet, ours and coturn's, one after the other.
+"""Cost of relaying: server CPU time per relayed 1000-byte packet, ours and coturn's, one after the other.
 
 `python -m benchmarks.turn [--vs coturn]`. Each server is pinned to one core and the generator to another. The
 generator keeps a window of packets on their way in both directions (closed loop), so it need not saturate anything:

@@ -53,7 +53,7 @@ class AccountSource(Protocol):
     """Gives each asker an account that no other part of the same check uses."""
 
     left_behind: int
-    """How many accounts exist on the server because of us, at most: some may never have been logged in to."""
+    """Upper bound of the accounts that exist on the server because of us: some may never have been logged in to."""
 
     def begin(self) -> None:
         """A check begins."""

@@ -1,4 +1,4 @@
-"""What has an end: `with` closes it, whatever happens in the block."""
+"""Base class of everything that has an end: leaving `with` calls `close()`, whatever happens in the block."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ __all__ = ["plain"]
 
 
 def plain(error: BaseException) -> str:
-    """What happened, as an operator would say it."""
+    """Describe an error as an operator would."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):

@@ -1,4 +1,4 @@
-"""Where programs run and sockets live.
+"""Hosts on which programs run and sockets live.
 
 Everything in `harness` that starts a process or opens a socket takes a `Host`. `LocalHost` is this machine
 as it is; those of `harness.network.lab` are network namespaces, where a process or a socket must be made inside.

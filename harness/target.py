@@ -61,20 +61,20 @@ class Target:
     ca_file: Path | None
     """The CA that signed its certificates; None: one that this machine trusts."""
     dialect: str
-    """How METADATA values are written: `chatmail` (literals, as dovecot) or `madmail` (quoted strings)."""
+    """Form of METADATA values: `chatmail` (literals, as dovecot) or `madmail` (quoted strings)."""
     imap_host: str | None = None
-    """Where cores are told that IMAP is, if not at `host`; its port is `imaps`."""
+    """Host at which cores are told that IMAP is, if not `host`; its port is `imaps`."""
     smtp_host: str | None = None
     """Likewise for submission, `submissions`."""
     other_addresses: frozenset[str] = frozenset()
     """Addresses of the server besides those of `host`."""
     capabilities: frozenset[str] = frozenset()
-    """What a check may require: `iroh_relay`, `relay_v035`, `relay_v1`, `turn`, `turns`, ...; stated by a server that
-    we started, looked up on any other."""
+    """Capabilities that a check may require: `iroh_relay`, `relay_v035`, `relay_v1`, `turn`, `turns`, ...;
+    stated by a server that we started, looked up on any other."""
     turn: tuple[TurnUrl, ...] = ()
-    """Where its TURN server listens, as far as that is known without METADATA."""
+    """URLs at which its TURN server listens, as far as they are known without METADATA."""
     iroh_relay: RelayUrl | None = None
-    """Where its iroh relay listens, likewise."""
+    """URL at which its iroh relay listens, likewise."""
     turn_permission_lifetime: float = 300.0
     """Seconds; the default of each is that of RFC 8656."""
     turn_channel_lifetime: float = 600.0

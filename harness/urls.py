@@ -53,7 +53,7 @@ class TurnUrl:
 
 @dataclass(frozen=True)
 class RelayUrl:
-    """Where a relay listens, from a URL as METADATA gives it."""
+    """Endpoint at which an iroh relay listens, from a URL as METADATA gives it."""
 
     secure: bool
     host: str

@@ -85,7 +85,7 @@ def wait_until(
 
 
 def watch(look: Callable[[], Iterable[T]], *, every: float) -> Iterator[T]:
-    """What `look` finds, again and again, with `every` seconds between two looks.
+    """Yield what `look` finds, again and again, with `every` seconds between two looks.
 
     For following something, where `wait_until` is for one thing that has to come. It goes on until whoever iterates
     stops, or `look` raises.

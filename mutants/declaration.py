@@ -1,4 +1,4 @@
-"""How a mutant is declared, directly above its behaviour, and found by its name.
+"""Declaration of a mutant, directly above its behaviour; it is found by its name.
 
     @mutant("turn", "credentials are good for ever", kills={"turn.turn_credentials_expire": "grants a new allocation"})
     def turn_expired_accepted(settings: TurnSettings) -> TurnService: ...

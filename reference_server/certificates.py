@@ -1,4 +1,4 @@
-"""Where the files of a certificate are. `tls` makes them; this module is quick to load."""
+"""Paths of the files of a certificate. `tls` makes them; this module is quick to load."""
 
 from __future__ import annotations
 

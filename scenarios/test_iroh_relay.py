@@ -1,4 +1,4 @@
-"""What an iroh relay promises beyond test 15: long-lived connections, and the protocols of nodes since 0.91."""
+"""Promises of an iroh relay beyond test 15: long-lived connections, and the protocols of nodes since 0.91."""
 
 from harness.checks import relay, relay_v1
 from harness.doors.scenario import scenario

@@ -1,4 +1,4 @@
-"""What a chatmail server promises about mail."""
+"""Promises of a chatmail server about mail."""
 
 from harness.checks import durability, mail
 from harness.doors.scenario import scenario

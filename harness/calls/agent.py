@@ -104,7 +104,7 @@ class SelectedPair:
 
     @property
     def is_relayed(self) -> bool:
-        """Whether one side at least holds the allocation that the media goes through."""
+        """True if one side at least holds the allocation that the media goes through."""
         return "relay" in (self.local, self.remote)
 
     def __str__(self) -> str:
@@ -123,14 +123,14 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Stats:
-    """What an agent says about its call so far."""
+    """Counts and states of an agent's call so far."""
 
     traffic: Traffic
     pair: SelectedPair | None
     ice: str
     connection: str
     pace: Mapping[str, Pace]
-    """How each source kept up."""
+    """Pace of each source, by its kind."""
     numbers_sent: int
     numbers_received: int
     numbers_in_order: bool
@@ -148,7 +148,7 @@ class Stats:
 
 @dataclass(frozen=True)
 class Report:
-    """What an agent heard and saw, and the RTP packets of all streams as it counted them."""
+    """Findings of an agent about what it heard and saw, and the RTP packets of all streams as it counted them."""
 
     audio: AudioFindings | None
     video: VideoFindings | None
@@ -230,7 +230,7 @@ class Agent(Closing):
         self._ask("send", count=count)
 
     def stats(self) -> Stats:
-        """What the call carried so far; also after `hang_up`."""
+        """Counts and states of the call so far; also after `hang_up`."""
         found = self._ask("stats")
         transport, pair = found["transport"], found["pair"]
         return Stats(
@@ -372,7 +372,7 @@ class Agent(Closing):
 
 
 def calls_are_possible() -> bool:
-    """Whether this machine has the capability `calls`: the optional package aiortc."""
+    """True if this machine has the capability `calls`: the optional package aiortc."""
     return importlib.util.find_spec("aiortc") is not None
 
 

@@ -125,7 +125,7 @@ def carried_by_sender(ledger: ServiceLedger, stats: Mapping[str, Stats]) -> dict
 
 
 def carried_since(known: ServiceLedger, ledger: ServiceLedger) -> Count:
-    """What all allocations that were not known before carried, in both directions."""
+    """Sum, in both directions, over all allocations that were not known before."""
     before = {each.id for each in known.allocations}
     new = [each for each in ledger.allocations if each.id not in before]
     return _media(tally for each in new for tally in (each.to_peer, each.to_client))
@@ -152,6 +152,6 @@ def _allocation(ledger: ServiceLedger, pair: SelectedPair | None) -> TurnAllocat
 
 
 def _media(tallies: Iterable[Mapping[str, Count]]) -> Count:
-    """DTLS, RTP and RTCP; checks of connectivity are apart."""
+    """DTLS, RTP and RTCP; connectivity checks are apart."""
     found = [each[kind] for each in tallies for kind in MEDIA_CLASSES if kind in each]
     return Count(sum(each.packets for each in found), sum(each.bytes for each in found))

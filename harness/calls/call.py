@@ -27,7 +27,7 @@ LONGEST_SETTLE = 2.0
 
 @dataclass(frozen=True)
 class Media:
-    """What both sides play: `video` is width, height and pictures per second; `mutes` are the caller's."""
+    """Media that both sides play: `video` is width, height and pictures per second; `mutes` are the caller's."""
 
     audio: bool = True
     video: tuple[int, int, float] | None = None
@@ -44,9 +44,9 @@ class Party:
     agent: Agent
     ice_servers: Sequence[IceServer]
     stream: int
-    """What it plays, as the other side recognises it."""
+    """Number of the stream that it plays, by which the other side recognises it."""
     policy: Literal["all", "relay"] | None = None
-    """Which candidates it uses, where that is not the policy of the call."""
+    """ICE transport policy of this side, where that is not the policy of the call."""
 
     @property
     def name(self) -> str:
@@ -71,7 +71,7 @@ class Party:
 
 @dataclass
 class Phases:
-    """When each step of setting a call up was done: seconds after the click. None: not yet."""
+    """Times at which each step of setting a call up was done: seconds after the click. None: not yet."""
 
     clicked: float
     """Unix seconds."""
@@ -89,11 +89,11 @@ class Phases:
 
 @dataclass(frozen=True)
 class TalkResult:
-    """What became of a while of talking. Both mappings are by the name of the side."""
+    """Result of a while of talking. Both mappings are by the name of the side."""
 
     stats: Mapping[str, Stats]
     reports: Mapping[str, Report]
-    """What each side heard and saw of the other."""
+    """Findings of each side about what it heard and saw of the other."""
     path: str
     """`direct`, `relayed` or `none`."""
 
@@ -168,7 +168,7 @@ class Ringing:
 
     @property
     def states(self) -> dict[str, str]:
-        """What the user of each device sees, see `CallMessage.state`."""
+        """State of the call for the user of each device, see `CallMessage.state`."""
         return {self.caller.name: self.outgoing.state, self.callee.name: self.incoming.state}
 
 
@@ -237,7 +237,7 @@ class Call:
             side.agent.pause()
 
     def _judged(self) -> TalkResult:
-        """What became of the call so far, both sides being silent."""
+        """Result of the call so far, both sides being silent."""
         stats = self._settled()
         one, other = (side.agent for side in self.sides)
         reports = {one.name: one.report(other), other.name: other.report(one)}
@@ -247,7 +247,7 @@ class Call:
         return {side.name: side.agent.stats() for side in self.sides}
 
     def _settled(self) -> dict[str, Stats]:
-        """What both sides count when everything that was sent has arrived, or does not come any more."""
+        """Counts of both sides when everything that was sent has arrived, or does not come any more."""
 
         def arrived() -> dict[str, Stats] | None:
             stats = self._counted()

@@ -1,4 +1,4 @@
-"""What a call carries in tests: sound and pictures in which a receiver can read what it got and when it was sent.
+"""Sound and pictures of test calls, in which a receiver can read what it got and when it was sent.
 
 Sound is a noise that repeats after 8.192 s, another one for each stream. The receiver looks where in the noise each
 piece of what it hears comes from. It compares signs only (a polarity coincidence correlator), so level does not
@@ -94,7 +94,7 @@ class Noise:
         return samples.tobytes()
 
     def locate(self, heard: Sequence[int]) -> list[float | None]:
-        """Where each piece of 5 ms comes from: seconds into the noise, minus seconds into what was heard.
+        """Find the origin of each piece of 5 ms: seconds into the noise, minus seconds into what was heard.
 
         `heard` is narrow (see `narrow`). None: silence, or something else than this noise. The difference is
         modulo `PERIOD`; it stays the same as long as nothing is skipped or repeated.
@@ -186,7 +186,7 @@ CRC_START = 0xFFFF
 
 @dataclass(frozen=True)
 class Cells:
-    """What one picture says: stream (8 bits), number of the frame (16) and time in milliseconds (24)."""
+    """Content of one picture: stream (8 bits), number of the frame (16) and time in milliseconds (24)."""
 
     stream: int
     number: int
@@ -235,7 +235,7 @@ def read_cells(luma: bytes, width: int, height: int, stride: int) -> Cells | Non
 
 
 def is_dark(luma: bytes, width: int, height: int, stride: int) -> bool:
-    """Whether a picture is black all over, as muted video is."""
+    """True if a picture is black all over, as muted video is."""
     return max(_cell_levels(luma, width, height, stride)) < BLACK + CONTRAST
 
 
@@ -253,5 +253,5 @@ def _cell_levels(luma: bytes, width: int, height: int, stride: int) -> list[floa
 
 
 def _edges(size: int) -> list[int]:
-    """Where cells begin along one side, and where the last one ends."""
+    """Positions at which cells begin along one side, and the end of the last one."""
     return [round(size * (BORDER + (1 - 2 * BORDER) * index / CELLS)) for index in range(CELLS + 1)]

@@ -76,7 +76,7 @@ DECIDE_EVERY = 0.02
 """Seconds from one look at the other pairs to the next: aioice's own pace of checks."""
 
 relay_errors: list[str] = []
-"""Why a TURN server gave no relay candidate; aioice itself keeps quiet about it."""
+"""Reasons for which a TURN server gave no relay candidate; aioice itself keeps quiet about them."""
 
 
 class NoRelayCandidate(Exception):
@@ -397,7 +397,7 @@ def prefer_direct_pairs() -> None:
 
     async def check_start(connection: aioice.ice.Connection, pair: aioice.ice.CandidatePair) -> None:
         def better(states: Collection[aioice.ice.CandidatePair.State]) -> bool:
-            """Whether a pair with fewer relays is in one of these states, and it is up to us to nominate."""
+            """True if a pair with fewer relays is in one of these states, and it is up to us to nominate."""
             others = connection._check_list
             found = any(each.state in states and relays(each) < relays(pair) for each in others)
             return connection.ice_controlling and found

@@ -56,7 +56,7 @@ class MachineTooSlow(Exception):
 
 @dataclass(frozen=True)
 class Pace:
-    """How a sender kept its own pace: frames that it sent in `seconds`, and its longest pause."""
+    """Pace of a sender: frames that it sent in `seconds`, and its longest pause."""
 
     sent: int
     seconds: float
@@ -93,7 +93,7 @@ class Jump:
 
 
 class AudioRecording:
-    """What one audio track delivered, on the media time line: holes of the time stamps are silent."""
+    """Samples of one audio track on the media time line: holes of the time stamps are silent."""
 
     def __init__(self) -> None:
         self.heard: array[int] = array("h")
@@ -123,7 +123,7 @@ class AudioRecording:
 
 @dataclass(frozen=True)
 class AudioFindings:
-    """What was heard of a stream. Times are seconds."""
+    """Findings about the sound of a stream. Times are seconds."""
 
     stream: int
     seconds: float
@@ -139,7 +139,7 @@ class AudioFindings:
     first: float | None
     """The place in the noise that was heard first, seconds, modulo `PERIOD`."""
     drift: float
-    """How much faster than the receiver's the sender's clock runs, in millionths."""
+    """Rate by which the sender's clock is faster than the receiver's, in millionths."""
     delays: tuple[float, ...] = field(repr=False, default=())
     """Arrival minus sending of each frame that was recognised, where the sending is known."""
 
@@ -210,7 +210,7 @@ def find_gaps(known: Sequence[bool]) -> list[Gap]:
 
 
 def find_jumps(places: Sequence[float | None]) -> list[Jump]:
-    """Where the content goes on elsewhere than it stopped."""
+    """Find the places where the content goes on elsewhere than it stopped."""
     seen = [(index, place) for index, place in enumerate(places) if place is not None]
     jumps = []
     for (_, before), (index, after) in pairwise(seen):
@@ -230,7 +230,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class VideoFindings:
-    """What was seen of a stream. Times are seconds."""
+    """Findings about the pictures of a stream. Times are seconds."""
 
     stream: int
     frames: int
@@ -407,7 +407,7 @@ def _delays(
 
 
 def _times_of(place: float, sent: Sequence[float]) -> Iterable[float]:
-    """When this place of the noise was sent, each time that it was."""
+    """Times at which this place of the noise was sent, one for each time that it was."""
     frame = FRAME_SAMPLES / SAMPLE_RATE
     while (number := int(place / frame)) < len(sent):
         yield sent[number] + place - number * frame

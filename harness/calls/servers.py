@@ -1,4 +1,4 @@
-"""Which TURN servers a call may use: those that the target's own METADATA names, and nobody else's.
+"""TURN servers that a call may use: those that the target's own METADATA names, and nobody else's.
 
 Core silently falls back to public servers when METADATA offers none that it can use. So what core gives to its user
 interface is compared with METADATA before any agent sees it.
@@ -19,8 +19,8 @@ from ..urls import TurnUrl, UrlError
 from .agent import IceServer
 
 __all__ = [
-    "TURN_KEY",
     "TURNS_KEY",
+    "TURN_KEY",
     "ForeignIceServer",
     "IceServerError",
     "NoIceServer",
@@ -40,7 +40,7 @@ LONGEST_BETWEEN = 600
 
 
 class IceServerError(Exception):
-    """What core would use for a call is not what the target offers."""
+    """Core would use something else for a call than the target offers."""
 
 
 class NoIceServer(IceServerError):
@@ -81,7 +81,7 @@ class TurnOffer:
 def ice_servers(
     account: Account, offer: TurnOffer, host: Host, *, within: float = 60.0
 ) -> tuple[IceServer, ...]:
-    """What core gives its user interface for a call, asked for when METADATA has been read.
+    """Ask core for the ICE servers that it gives its user interface for a call, when METADATA has been read.
 
     Never ask a core whose server offers no TURN: it would resolve the names of public servers. `offer` is what
     METADATA gave to our own client. Raises `NoIceServer`, `ForeignIceServer`, and `IceServerError` when the

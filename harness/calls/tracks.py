@@ -31,13 +31,13 @@ class Source(MediaStreamTrack):
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[float] = []
-        """When each frame was handed over, seconds of the machine's monotonic clock."""
+        """Times at which the frames were handed over, seconds of the machine's monotonic clock."""
         self.muted = False
         self._going = asyncio.Event()
         self._going.set()
         self._due = 0.0
         self._started: float | None = None
-        """When the first frame since the start or the latest pause was due."""
+        """Time at which the first frame since the start or the latest pause was due."""
         self._played = 0.0
         """Seconds of playing before the latest pause."""
         self._longest_pause = 0.0
@@ -53,7 +53,7 @@ class Source(MediaStreamTrack):
             self._going.set()
 
     def pace(self) -> Pace:
-        """How this source kept up, apart from the pauses that it was told to make."""
+        """Pace of this source, apart from the pauses that it was told to make."""
         seconds, longest_pause = self._played, self._longest_pause
         if self._started is not None:
             now = time.monotonic()

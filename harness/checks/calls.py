@@ -102,7 +102,7 @@ ENDS: Mapping[str, tuple[Callable[[Ringing], None], str, str]] = {
     "cancelled": (lambda ringing: ringing.cancel(within=CALL_WITHIN), "Canceled", "Missed"),
     "taken": (_taken, "Completed", "Completed"),
 }
-"""How a call ends, and what the user of the caller and of the callee sees then."""
+"""Ways to end a call, and the state that the user of the caller and of the callee sees then."""
 
 
 def _streams(stage: Stage) -> Mapping[Literal["tcp", "tls"], int | None]:

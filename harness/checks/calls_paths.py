@@ -28,7 +28,7 @@ __all__ = ["ESSENTIAL", "EVERY", "calls_take_the_expected_path", "one_leg_call_i
 progress = logging.getLogger("harness.progress")
 
 SECONDS = 1.0
-"""How long each side talks; media are some 50 packets each way then."""
+"""Seconds for which each side talks; media are some 50 packets each way then."""
 HEARD = 0.5
 """Part of it that must be heard: here it is proven that media take a way, and not how well."""
 AT_ONCE = 3

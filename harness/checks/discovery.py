@@ -13,7 +13,7 @@ from ..steps.mail import logged_in
 __all__ = ["metadata_needs_login", "metadata_offers_a_relay"]
 
 VALUE_FORMS = {"chatmail": "literal", "madmail": "quoted"}
-"""How each dialect writes a METADATA value."""
+"""Form of a METADATA value in each dialect."""
 
 
 @check("DISC-1", "DISC-2", "IROH-6", "E2E-15", needs=("iroh_relay",))

@@ -11,7 +11,7 @@ from ..calls.call import Media, place
 from ..clients.core.core import SendFailed, befriend
 from ..clients.turn import stun
 from ..evidence import expected
-from ..evidence.egress import Toward
+from ..evidence.egress import DirectTraffic
 from ..evidence.verdicts import Path, Verdict
 from ..hosts import Host
 from ..network import profiles
@@ -77,7 +77,7 @@ def devices_without_ipv4_are_served(
         lab.network.names.set(RELAY6, *_of_ipv6(lab.machine.resolve(DOMAIN)))
         _require_listeners(lab)
         with (
-            lab.people(Toward.ALL, [DOMAIN], alice=one, bob=other) as people,
+            lab.people(DirectTraffic.ALL, [DOMAIN], alice=one, bob=other) as people,
             outcome.expect_to_arrive(SendFailed, what=f"{one.name} with {other.name}"),
         ):
             _exchange_mail(outcome, people)

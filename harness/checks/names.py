@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ..calls.call import Media
 from ..clients.device import Device
-from ..evidence.egress import Toward
+from ..evidence.egress import DirectTraffic
 from ..network import profiles
 from ..network.names import Failure, Refusal, Slow, Wrong
 from ..report.observations import NameLookup
@@ -49,13 +49,13 @@ EVERY_WAY: Mapping[str, Failure] = {
     "slow": Slow(2.0),
     "too-slow": Slow(7.0),
 }
-"""How asking for a name can fail."""
+"""Ways in which a name lookup can fail."""
 QUICK_WAYS = ("NXDOMAIN", "wrong-answer")
 
 
 @check("DISC-5", "TURN-8", needs=("turn",))
 def turn_host_leads_to_the_target(stage: Stage, outcome: Outcome) -> None:
-    """What METADATA names as the TURN server is an address of the target, or a name that leads there in time."""
+    """The TURN server that METADATA names is an address of the target, or a name that leads there in time."""
     offer = offers.turn_in_metadata(stage.target, stage.host)
     found = TurnHostLookup.of(stage.target, offer, stage.host)
     outcome.observe(found.observation())
@@ -75,7 +75,7 @@ def core_finds_turn_by_its_name(stage: Stage, outcome: Outcome, ways: Sequence[s
         if cause := TurnHostLookup.of(lab.target, offer, lab.machine).cause:
             raise PromiseBroken(cause)
         homes = dict.fromkeys(("alice", "bob", *ways), profiles.HOME)
-        with lab.people(Toward.CHECKS, [NAME], **homes) as people:
+        with lab.people(DirectTraffic.CONNECTIVITY_CHECKS, [NAME], **homes) as people:
             with outcome.expect_to_arrive(*FAILURES):
                 _call_by_name(outcome, people)
             for way in ways:
@@ -136,7 +136,7 @@ def _fail(outcome: Outcome, people: People, device: Device) -> None:
 
 
 def _ask_core(device: Device) -> tuple[list[str], float]:
-    """What core gives its user interface for a call, and after how many seconds."""
+    """Ask core for the ICE servers of a call; with the seconds until it answered."""
     started = time.monotonic()
     servers = device.account.client.ice_servers()
     return [url for each in servers for url in each["urls"]], time.monotonic() - started

@@ -1,4 +1,4 @@
-"""Which way realtime data takes between networks of all kinds: real cores in a lab, counted outside of them."""
+"""Paths of realtime data between networks of all kinds: real cores in a lab, counted outside of them."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _judge(found: LabSwarm, wanted: Verdict, count: int) -> Path:
 
 
 def _established(found: LabSwarm, wanted: Verdict, count: int) -> tuple[TruthTable, Path]:
-    """Where a direct way exists, iroh may need a moment for it: exchange until all goes there, or it takes too long."""
+    """Exchange until all goes the direct way that is wanted, or it takes too long: iroh may need a moment for it."""
     deadline = Deadline(DIRECT_WITHIN)
     for number in itertools.count(1):
         phase = "established" if number == 1 else f"established, trial {number}"

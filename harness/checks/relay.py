@@ -30,7 +30,7 @@ __all__ = [
 STUN_WITHIN = 2.0
 IDLE_ROUNDS = 3
 PING_JITTER = 1 / 3
-"""How much later than its interval a relay may ping, in intervals: upstream waits 15 s and up to 5 s more."""
+"""Largest delay of a ping beyond its interval, in intervals: upstream waits 15 s and up to 5 s more."""
 PONG_TIMEOUT = 5.0
 REACHABLE = ("relay.relay_is_reachable",)
 ADMITS = (*REACHABLE, "relay.relay_admits_a_client")

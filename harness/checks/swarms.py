@@ -158,7 +158,7 @@ def _swarm(
 
 
 def _detour(found: LabSwarm, path: Path, seen: Watch) -> str:
-    """Where messages between the first two of three went, in words."""
+    """Places that messages between the first two of three went through, in words."""
     alice, bob, carol = found.devices
     went = [f"{_bytes(path, each, carol)} bytes went between {each.name} and carol" for each in (alice, bob)]
     ids = [found.swarm.node_id(device) for device in (alice, bob)]

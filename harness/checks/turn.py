@@ -195,7 +195,7 @@ def _expect_signed_error(outcome: Outcome, turn: OwnTurn) -> None:
 
 @check("TURN-4", needs=("turn",), wants=Wants(turn_ttl=4), after=GRANTS)
 def turn_credentials_expire(stage: Stage, outcome: Outcome) -> None:
-    """When credentials have expired, the allocations that were made with them go on, and there is no new one."""
+    """Allocations go on when the credentials that they were made with have expired, and there is no new one."""
     turn = OwnTurn.of(stage)
     expires = expiry_of(turn.offer, stage.target)
     with outcome.expect_to_arrive(TurnError), turn.peers() as (first, second):

@@ -56,7 +56,7 @@ class Connection:
     remote: str
     """`address:port` of the client's end."""
     identity: str | None
-    """Who logged in: a mail address, or a node ID as 64 hex digits."""
+    """Identity that logged in: a mail address, or a node ID as 64 hex digits."""
     opened: float
     closed: float | None
     bytes_in: int
@@ -67,7 +67,7 @@ class Connection:
 
 @dataclass(frozen=True)
 class Pair:
-    """What a relay forwarded from one node ID to another: packets and their payload bytes."""
+    """Traffic that a relay forwarded from one node ID to another: packets and their payload bytes."""
 
     source: str
     destination: str
@@ -78,7 +78,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class ServiceLedger:
-    """What one service remembers of a run. `complete` is False when bounds made it forget something."""
+    """Memory of one service about a run. `complete` is False when bounds made it forget something."""
 
     service: str
     enabled: bool
@@ -88,11 +88,11 @@ class ServiceLedger:
     pairs: tuple[Pair, ...]
     complete: bool
     events_forgotten: int = 0
-    """How many events there were before the first that is remembered."""
+    """Number of events before the first that is remembered."""
     allocations: tuple[TurnAllocation, ...] = ()
     """Those of a TURN service."""
     drops: Mapping[str, Count] = field(default_factory=dict)
-    """What a TURN service dropped that belongs to no allocation, by reason."""
+    """Datagrams that a TURN service dropped and that belong to no allocation, by reason."""
 
     @classmethod
     def parse(cls, data: object) -> ServiceLedger:
@@ -140,7 +140,7 @@ class ServiceLedger:
         return next((each for each in reversed(self.connections) if each.remote == remote), None)
 
     def pair(self, source: str, destination: str) -> Pair:
-        """What went from one node ID to another: zeros when nothing did."""
+        """Traffic from one node ID to another: zeros when there was none."""
         for each in self.pairs:
             if (each.source, each.destination) == (source, destination):
                 return each
@@ -194,7 +194,7 @@ class ControlClient:
         self._within = within
 
     def ledger(self) -> Ledgers:
-        """What the services have seen since they started."""
+        """Ledgers of the services since they started."""
         result = self._request("ledger")
         if not isinstance(result, Mapping):
             raise ControlError("the verb ledger answers an object")

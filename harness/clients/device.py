@@ -32,7 +32,7 @@ class Device:
     core: Core
     account: Account
     origin: str = ""
-    """What is to be said about where its core came from."""
+    """Remark on the place that its core came from."""
 
     @classmethod
     def start(
@@ -79,7 +79,7 @@ class Device:
 
     @property
     def description(self) -> str:
-        """Which client this is, for records."""
+        """Program, version and mode of this client, for records."""
         text = f"core {self.core.version}, bot={int(self.account.bot)}"
         return f"{text}, {self.origin}" if self.origin else text
 

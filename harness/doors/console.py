@@ -1,4 +1,4 @@
-"""What commands for a person print."""
+"""Output of the commands for a person."""
 
 from __future__ import annotations
 

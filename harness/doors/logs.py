@@ -101,7 +101,7 @@ class _Tail:
         return lines[1:] if size > MAX_PAST else lines
 
     def look(self) -> list[str]:
-        """What was added. Raises `_ServerEnded` when nothing was and nothing will be."""
+        """Read the lines that were added. Raises `_ServerEnded` when nothing was and nothing will be."""
         # A server removes its socket's directory last, after the end of every service. We look before we read:
         # afterwards, whatever was written is there to read.
         ended = not self._control.parent.exists()

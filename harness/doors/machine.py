@@ -22,7 +22,7 @@ def main() -> int:
 
 
 def line(can: list[str], cannot: Mapping[str, Missing]) -> str:
-    """What has one and the same reason stands together."""
+    """Sentence about this machine's capabilities; those that it lacks for the same reason stand together."""
     alike: dict[Missing, list[str]] = {}
     for proof, why in cannot.items():
         alike.setdefault(why, []).append(proof)

@@ -50,7 +50,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Cell:
-    """What one check found on one server. `declared` are the words that it had to find, if it had to."""
+    """Result of one check on one server. `declared` are the words that it had to find, if it had to."""
 
     mutant: str
     check: str
@@ -108,7 +108,7 @@ def _run_cell(row: Row, check: str, directory: Path) -> Cell:
 
 
 def judge(cells: Sequence[Cell]) -> list[str]:
-    """What is wrong with a table: declared kills that are none, and failures of the right server."""
+    """Faults of a table: declared kills that are none, and failures of the right server."""
     return sorted(cell.fault for cell in cells if cell.fault)
 
 

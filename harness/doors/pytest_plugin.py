@@ -77,7 +77,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """What this machine cannot do is no failure of a test of ours."""
+    """Skip a test of ours that needs a capability which this machine lacks."""
     try:
         return (yield)
     except MissingCapability as missing:

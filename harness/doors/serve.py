@@ -130,7 +130,7 @@ def _qr(text: str) -> list[str]:
 
 
 class _NewEvents:
-    """What the services' ledgers say that they did not say at the look before."""
+    """Events in the services' ledgers that were not there at the look before."""
 
     def __init__(self, server: SupervisorProcess) -> None:
         self._server = server
@@ -156,7 +156,7 @@ class _NewEvents:
         return [event_line(service, event) for event, service in fresh]
 
     def _known(self, ledger: ServiceLedger) -> int:
-        """How many of the ledger's events were there before; they count as seen afterwards."""
+        """Number of the ledger's events that were there before; all count as seen afterwards."""
         key = (ledger.service, ledger.started)
         before = self._seen.get(key, 0)
         self._seen[key] = ledger.events_forgotten + len(ledger.events)

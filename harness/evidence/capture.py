@@ -1,4 +1,4 @@
-"""What passes at the edges, as a pcapng file without secrets, and the TCP streams in it.
+"""Capture of the packets at the edges, as a pcapng file without secrets, and of the TCP streams in it.
 
 Sockets of AF_PACKET at the outer ends of links; one thread reads them all. The file is an explanation for people: no
 verdict comes from it. From what passes come the bytes of TCP streams, which counters of packets cannot tell, and where
@@ -133,7 +133,7 @@ class Capture(Closing):
             return sum((edge.counts() for edge in self._of(name)), start=EdgeCounts())
 
     def frames(self, names: Collection[str]) -> int:
-        """How many have passed the edges of these hosts by now, without those that were dropped."""
+        """Number of frames that have passed the edges of these hosts by now, without those that were dropped."""
         with self._lock:
             edges = [edge for edge in self._edges if edge.name in names]
             for edge in edges:

@@ -15,7 +15,7 @@ __all__ = ["as_json", "as_svg", "as_text"]
 
 
 def as_json(path: Path) -> dict[str, Any]:
-    """What `json.dumps` takes: everything that was counted, and what follows from it."""
+    """Dictionary for `json.dumps`: everything that was counted, and what follows from it."""
     return {
         "phase": path.phase,
         "verdict": path.verdict.value,
@@ -184,7 +184,7 @@ def _xy(point: Sequence[int]) -> str:
 
 
 def _label(leg: Leg) -> str:
-    """What arrived; where nobody saw it arrive, what was sent."""
+    """Count of what arrived; where nobody saw it arrive, of what was sent."""
     if leg.delivered is not None and leg.attempted is not None and leg.attempted != leg.delivered:
         return f"{leg.delivered} of {leg.attempted}"
     if leg.delivered is None and leg.way is Way.DIRECT:

@@ -85,7 +85,7 @@ class Edges(Closing):
         self._begun[phase] = self.now()
 
     def phase(self, name: str) -> dict[str, EdgeCounts]:
-        """What was counted in a phase; in the last one, until now. Raises `KeyError` for one that never began."""
+        """Counts of a phase; of the last one, until now. Raises `KeyError` for one that never began."""
         start = self._begun[name]
         begun = list(self._begun)
         following = begun[begun.index(name) + 1 :]

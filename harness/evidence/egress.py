@@ -1,4 +1,4 @@
-"""Where a device went: every destination that it sent to or asked DNS for, against what its target offers.
+"""Egress of a device: every destination that it sent to or asked DNS for, against what its target offers.
 
 The strong witness are the counters at the device's edge, which it cannot avoid. Where nobody counts (one host, no
 namespaces) there is only what a client's log says, and `Egress.witness` says that.
@@ -15,25 +15,25 @@ from ..clients.turn.ledger import NOTHING, Count
 from .flows import EdgeCounts, Endpoint, Flow, Kind
 from .parties import Device, Parties
 
-__all__ = ["COUNTERS", "LOG", "Contact", "Egress", "Lookup", "Toward", "of_edges", "of_log"]
+__all__ = ["COUNTERS", "LOG", "Contact", "DirectTraffic", "Egress", "Lookup", "of_edges", "of_log"]
 
 COUNTERS = "counters at the edges"
 LOG = "the client's own log, which says what it knew of and not what left the machine"
 PORT_OF_DNS = 53
 
 
-class Toward(StrEnum):
-    """What devices may send to each other without a service between them."""
+class DirectTraffic(StrEnum):
+    """Traffic that devices may send to each other without a service between them."""
 
     NOTHING = "nothing"
-    CHECKS = "checks"
-    """Checks of connectivity, and what ICMP says about them."""
+    CONNECTIVITY_CHECKS = "connectivity checks"
+    """Those of ICE (RFC 8445), and what ICMP says about them."""
     ALL = "all"
 
 
 @dataclass(frozen=True)
 class Contact:
-    """What a device sent to one destination, and what was delivered to it from there. Bytes: see `flows`."""
+    """Traffic that a device sent to one destination, and that was delivered to it from there. Bytes: see `flows`."""
 
     device: str
     protocol: str
@@ -63,7 +63,7 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Egress:
-    """Where devices went."""
+    """Contacts and DNS lookups of devices."""
 
     witness: str
     contacts: tuple[Contact, ...] = ()
@@ -84,11 +84,11 @@ def of_edges(
     edges: Mapping[str, EdgeCounts],
     parties: Parties,
     *,
-    devices: Toward = Toward.NOTHING,
+    devices: DirectTraffic = DirectTraffic.NOTHING,
     lookups: Iterable[tuple[str, str]] = (),
     names: Iterable[str] = (),
 ) -> Egress:
-    """Where the devices of `parties` went; its services are what the target offers.
+    """Egress of the devices of `parties`; its services are what the target offers.
 
     `lookups`: who asked (an address) and for which name, as the lab's name server recorded it. `names`: those that may
     be asked for, with everything below them. `devices`: what they may have for each other.
@@ -163,12 +163,12 @@ def _is_somewhere(address: str) -> bool:
     return not (parsed.is_link_local or parsed.is_multicast or parsed.is_unspecified)
 
 
-def _is_offered(owner: object, kinds: frozenset[Kind], devices: Toward) -> bool:
+def _is_offered(owner: object, kinds: frozenset[Kind], devices: DirectTraffic) -> bool:
     if not isinstance(owner, Device):
         return owner is not None
-    if devices is Toward.CHECKS:
+    if devices is DirectTraffic.CONNECTIVITY_CHECKS:
         return kinds <= {Kind.STUN, Kind.DISCO, Kind.REST}
-    return devices is Toward.ALL
+    return devices is DirectTraffic.ALL
 
 
 def _sentence(contact: Contact, owner: object) -> str:

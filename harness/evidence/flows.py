@@ -1,4 +1,4 @@
-"""What the kernel counts at the outer end of a host's link: packets and bytes of every flow, by class of first byte.
+"""Kernel counters at the outer end of a host's link: packets and bytes of every flow, by class of first byte.
 
 `tx` is what the host sent (attempted), `rx` is what was delivered to it. The counters stand outside the host, in the
 namespace of its upstream, so nothing that runs inside can touch them. One table for each interface, because a key has
@@ -66,7 +66,7 @@ class Kind(StrEnum):
 
 
 MEDIA = frozenset({Kind.DTLS, Kind.RTCP, Kind.RTP})
-"""What ICE carries as data: handshake and data channel, RTCP and RTP. Checks of connectivity are none of it."""
+"""Classes that ICE carries as data: handshake and data channel, RTCP and RTP. Connectivity checks are none of it."""
 
 
 class Endpoint(NamedTuple):
@@ -114,7 +114,7 @@ class Counts:
         return self.total - rows - self.fragments - self.other
 
     def __add__(self, other: Counts) -> Counts:
-        """What was counted at two places."""
+        """Sum of the counts at two places."""
         rows = dict(self.rows)
         for flow, count in other.rows.items():
             rows[flow] = rows.get(flow, NOTHING) + count
@@ -123,7 +123,7 @@ class Counts:
         )
 
     def __sub__(self, earlier: Counts) -> Counts:
-        """What was counted since an earlier reading; flows without a packet since then are left out."""
+        """Counts since an earlier reading; flows without a packet since then are left out."""
         since = {flow: count - earlier.rows.get(flow, NOTHING) for flow, count in self.rows.items()}
         return Counts(
             {flow: count for flow, count in since.items() if count != NOTHING},
@@ -156,9 +156,9 @@ class EdgeCounts:
     """Both directions of the edge of one host."""
 
     tx: Counts = field(default_factory=Counts)
-    """What the host sent; it may have been lost behind this point."""
+    """Traffic that the host sent; it may have been lost behind this point."""
     rx: Counts = field(default_factory=Counts)
-    """What was delivered to the host."""
+    """Traffic that was delivered to the host."""
     streams: Mapping[Connection, Stream] = field(default_factory=dict)
     """From a capture at the same place; the kernel's counters do not know sequence numbers."""
 
@@ -194,7 +194,7 @@ def install(link: Link) -> None:
 
 
 def read(link: Link) -> EdgeCounts:
-    """What was counted there since `install`.
+    """Read the counts since `install`.
 
     A listing is not atomic: what passes between its rows and its totals is in one of them only. One that contradicts
     itself is therefore read again; with traffic that never rests, a packet or two may remain.
@@ -258,7 +258,7 @@ def _class(direction: str, prefix: str, name: str, ip: str, size: int) -> list[s
 
 
 def _dispatch(direction: str, prefix: str, version: str) -> list[str]:
-    """Which class a packet belongs to. `@th,64,8` is the first byte behind a UDP header; without one it is OTHER."""
+    """Rules that classify a packet. `@th,64,8` is the first byte behind a UDP header; without one it is OTHER."""
     return [
         f"chain {prefix}media {{",
         f"@th,72,8 192-223 goto {prefix}rtcp",

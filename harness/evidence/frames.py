@@ -40,7 +40,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class _Packet:
-    """Where the transport header of an IP packet begins, and how many bytes there are from there on."""
+    """Position of the transport header in an IP packet, and the number of bytes from there on."""
 
     source: str
     destination: str
@@ -110,7 +110,7 @@ def _packet(frame: bytes) -> _Packet | None:
 
 
 class Streams:
-    """How many bytes of payload each TCP connection of a host carried, by sequence numbers (RFC 9293 section 3.4).
+    """Payload bytes of each TCP connection of a host, by sequence numbers (RFC 9293 section 3.4).
 
     A connection that is older than the first segment seen counts from there. A repetition counts once, and what the
     other end has not acknowledged not at all.

@@ -13,7 +13,7 @@ from .parties import Parties, Site
 __all__ = ["Leg", "Load", "Measure", "Way", "datagrams", "legs_of", "media", "total"]
 
 Measure = Callable[[Flow, Count], Count | None]
-"""What a row of counters counts for; None: nothing."""
+"""Function that gives the part of a row of counters that counts; None: nothing."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ EMPTY = Load()
 
 
 class Way(StrEnum):
-    """What a leg is part of."""
+    """Kind of traffic that a leg is part of."""
 
     DIRECT = "direct"
     RELAYED = "relayed"
@@ -52,7 +52,7 @@ class Way(StrEnum):
 
 @dataclass(frozen=True)
 class Leg:
-    """What one party had for another. At least one end is a device whose edge was watched.
+    """Traffic of one party for another. At least one end is a device whose edge was watched.
 
     `attempted`: counted where it left, `delivered`: where it arrived; None where nobody counted.
     """
@@ -61,7 +61,7 @@ class Leg:
     target: str
     way: Way
     by: str = ""
-    """Who relays: the end that is no device."""
+    """Name of the relay: the end that is no device."""
     attempted: Load | None = None
     delivered: Load | None = None
 
@@ -139,7 +139,7 @@ def _stream_legs(name: str, edge: EdgeCounts, parties: Parties) -> Iterator[Leg]
 
 
 def _way(parties: Parties, protocol: str, remote: Endpoint) -> tuple[str, Way] | None:
-    """Who is at the other end, and what that makes the leg; None for a service that carries nothing."""
+    """Name of the other end, and the kind of traffic that it makes; None for a service that carries nothing."""
     owner = parties.owner(protocol, remote)
     if owner is None:
         return remote.address, Way.FOREIGN

@@ -1,4 +1,4 @@
-"""Who is who on the wire: devices with all addresses that their packets may bear, and services."""
+"""Parties on the wire: devices with all addresses that their packets may bear, and services."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Device", "Parties", "Placed", "Site"]
 
 
 class Linked(Protocol):
-    """What has a way out: a router."""
+    """Router: something with a link to the outside."""
 
     @property
     def name(self) -> str: ...
@@ -43,9 +43,9 @@ class Device:
     addresses: frozenset[str]
     """Its own, and the outer ones of the NATs in front of it."""
     behind: tuple[str, ...] = ()
-    """What stands between it and the internet, in words, from the inside out. For drawings."""
+    """Descriptions of what stands between it and the internet, from the inside out. For drawings."""
     network: str = ""
-    """What kind of network that makes, in words. For drawings."""
+    """Kind of network that makes, in words. For drawings."""
 
     @classmethod
     def at(cls, host: Placed, *, moved_from: Self | None = None) -> Self:
@@ -72,7 +72,7 @@ class Site:
     """Ports; None: all, as for a TURN server, whose relayed addresses are not known beforehand."""
 
     def is_at(self, protocol: str, endpoint: Endpoint) -> bool:
-        """Whether this endpoint belongs to it. `protocol`: `udp`, `tcp`, or `rest` where there are no ports."""
+        """True if this endpoint belongs to it. `protocol`: `udp`, `tcp`, or `rest` where there are no ports."""
         if endpoint.address not in self.addresses:
             return False
         if protocol == "rest":
@@ -92,7 +92,7 @@ class Parties:
     """Those that carry nothing between devices, such as mail and DNS."""
 
     def owner(self, protocol: str, endpoint: Endpoint) -> Device | Site | None:
-        """Who is at that end, as far as an address can tell: two devices behind one NAT share some."""
+        """Party at that end, as far as an address can tell: two devices behind one NAT share some."""
         for service in (*self.relays, *self.others):
             if service.is_at(protocol, endpoint):
                 return service

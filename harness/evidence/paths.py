@@ -1,4 +1,4 @@
-"""Which way the bytes took in a phase, by witnesses that must agree. Pure functions of what was counted.
+"""Path of the bytes of a phase, by witnesses that must agree. Pure functions of what was counted.
 
 Witnesses are the counters at the edges (outside the clients), the clients' own counts, and the ledger of the relay.
 One alone proves nothing, and two that contradict each other prove that one of them is wrong: that is a verdict of its
@@ -20,13 +20,13 @@ from .parties import Device, Parties
 from .verdicts import FEWEST_WITNESSES, Hop, Path, Verdict, conclude
 
 __all__ = [
-    "Path",
     "ClientCounts",
+    "Path",
     "RelayedBytes",
     "Verdict",
+    "client_counts",
     "of_call",
     "of_realtime",
-    "client_counts",
     "transferred",
     "turn_carried",
 ]
@@ -43,7 +43,7 @@ QUIET = 1000
 MINOR = 0.05
 """Share of the bytes below which a way of realtime data is no part of the verdict: set-up, keep-alives."""
 TLS_FACTOR = 1.3
-"""What TLS adds to small frames of a relay, at most."""
+"""Largest factor by which TLS expands small frames of a relay."""
 TLS_HANDSHAKES = 65536
 READ_SLACK = 0.01
 ON_ITS_WAY = 4096
@@ -57,7 +57,7 @@ UNREAD = 4096
 
 @dataclass(frozen=True)
 class ClientCounts:
-    """What a client says that it sent and received."""
+    """Traffic that a client says it sent and received."""
 
     sent: Count
     received: Count
@@ -69,7 +69,7 @@ SILENT = ClientCounts(NOTHING, NOTHING)
 def client_counts(
     stats: Mapping[str, Stats], before: Mapping[str, Stats] | None = None
 ) -> dict[str, ClientCounts]:
-    """What call agents counted, by device; with `before`, since that reading."""
+    """Counts of call agents, by device; with `before`, since that reading."""
     found = {}
     for name, each in stats.items():
         now = _said(each)
@@ -81,7 +81,7 @@ def client_counts(
 def turn_carried(
     ledger: ServiceLedger, parties: Parties, before: ServiceLedger | None = None
 ) -> dict[str, Count]:
-    """What the ledger of a TURN server says that it took over from each device, without checks of connectivity.
+    """Traffic that the ledger of a TURN server says it took over from each device, without connectivity checks.
 
     It asks no client. Devices that share an outer address cannot be told apart by it: use
     `harness.calls.balance.carried_by_sender` for those.
@@ -234,7 +234,7 @@ class RelayedBytes:
 
 
 def transferred(ledger: ServiceLedger, parties: Parties, before: ServiceLedger | None = None) -> RelayedBytes:
-    """What the ledger of an iroh relay says of its TCP connections with devices; with `before`, since that reading."""
+    """Bytes of an iroh relay's TCP connections with devices, by its ledger; with `before`, since that reading."""
     now = _transferred(ledger.connections, parties)
     then = _transferred(before.connections if before is not None else (), parties)
     return RelayedBytes(now.taken - then.taken, now.given - then.given)
@@ -282,7 +282,7 @@ def of_realtime(
 
 
 def _hops_at_server(legs: Iterable[Leg], at_server: AtServer) -> list[tuple[Hop, Hop]]:
-    """What the edge of a device and that of the server have of the same streams, one pair for each direction."""
+    """Counts of the same streams at the edge of a device and at that of the server, one pair for each direction."""
     relayed = [leg for leg in legs if leg.way is Way.RELAYED]
     pairs = []
     for name, came in at_server.came.items():
@@ -412,7 +412,7 @@ def _witnesses(
 
 
 def _doubts(edges: Mapping[str, EdgeCounts], parties: Parties, witnesses: tuple[str, ...]) -> list[str]:
-    """Why these counts can prove nothing, if so."""
+    """Reasons for which these counts can prove nothing, if there are any."""
     found = [
         f"nobody counted at the edge of {each.name}" for each in parties.devices if each.name not in edges
     ]

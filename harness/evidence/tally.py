@@ -46,7 +46,7 @@ class Tally:
         (self._sent if outgoing else self._delivered).observe(frame, length)
 
     def read(self, missed: int) -> EdgeCounts:
-        """What was counted since the beginning.
+        """Read the counts since the beginning.
 
         `missed`: frames that came faster than they were read. Nobody knows of which direction they were, so that they
         are `other` in both.
@@ -96,7 +96,7 @@ class _Key(NamedTuple):
 
 @dataclass(frozen=True)
 class _Packet:
-    """What an IP header says."""
+    """Fields of an IP header."""
 
     source: bytes
     destination: bytes
@@ -105,7 +105,7 @@ class _Packet:
     fixed_header: int
     """Bytes of the IP header without options and extensions, which is what is taken off to count a payload."""
     transport: bytes
-    """What is there of the packet behind them all."""
+    """Bytes of the packet behind them all, as far as they were captured."""
     later_fragment: bool
 
 

@@ -1,4 +1,4 @@
-"""What is said about a path: the verdict, who relayed, what every witness counted, and where they disagree."""
+"""Findings about a path: the verdict, who relayed, what every witness counted, and where they disagree."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Hop:
-    """What one witness counted of one direction at one place, in words."""
+    """Count of one witness in one direction at one place, in words."""
 
     witness: str
     place: str
@@ -43,7 +43,7 @@ class Path:
     phase: str
     verdict: Verdict
     by: tuple[str, ...] = ()
-    """Who relayed, or the addresses of strangers."""
+    """Names of those who relayed, or the addresses of strangers."""
     shares: Mapping[str, float] = field(default_factory=dict)
     """Of the bytes that were delivered to devices: `direct`, and each relay or stranger by name."""
     legs: tuple[Leg, ...] = ()
@@ -52,7 +52,7 @@ class Path:
     contradictions: tuple[str, ...] = ()
     """Sentences of witnesses that do not agree."""
     doubts: tuple[str, ...] = ()
-    """Why it is not proven."""
+    """Reasons for which it is not proven."""
 
     def is_relayed_by(self, *names: str) -> bool:
         """Everything went through these services, and through all of them. Nothing was delivered directly."""

@@ -116,7 +116,7 @@ class Applied:
         return self._emulator.process.pid if self._emulator else None
 
     def lost(self) -> dict[Way, Lost]:
-        """What the lab has dropped since `apply`, until `remove`. Raises `EmulatorFailed`."""
+        """Traffic that the lab has dropped since `apply`, until `remove`. Raises `EmulatorFailed`."""
         between = self._emulator.lost() if self._emulator else NOTHING_LOST
         return {way: Lost(between[way], interface.dropped()) for way, interface in self._interfaces.items()}
 

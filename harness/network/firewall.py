@@ -1,4 +1,4 @@
-"""What a router lets through, as data, and the rules for it."""
+"""Traffic that a router lets through, as data, and the rules for it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Firewall:
     tcp_ports: frozenset[int] | None = None
     """Those that may be connected to; None: all."""
     refuses: bool = False
-    """What is not allowed is refused (RST, ICMP) and not swallowed: clients behave differently."""
+    """True if what is not allowed is refused (RST, ICMP) and not swallowed: clients behave differently."""
     unsolicited: bool = True
     """Outsiders may begin. False is what home routers do to IPv6."""
 

@@ -54,7 +54,7 @@ Failure = Refusal | Wrong | Slow
 
 @dataclass(frozen=True)
 class Query:
-    """What somebody asked."""
+    """Question that somebody asked."""
 
     at: float
     """Seconds since 1970."""

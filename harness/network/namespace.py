@@ -50,7 +50,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def program(name: str) -> str:
-    """Where a program of the system's is, also for users whose PATH lacks `sbin`. Raises `MissingCapability`."""
+    """Path of a program of the system, also for users whose PATH lacks `sbin`. Raises `MissingCapability`."""
     found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
     if found is None:
         package = PACKAGES.get(name, name)
@@ -82,7 +82,7 @@ class Namespace(Closing):
         self._thread = threading.Thread(target=self._live, args=(entered,), name=f"netns {name}", daemon=True)
         self._thread.start()
         self.fd = entered.result()
-        """What programs like pyroute2 know the namespace by."""
+        """File descriptor by which programs like pyroute2 know the namespace."""
 
     def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function inside, and return or raise what it does. Raises `NamespaceClosed`."""
@@ -131,11 +131,11 @@ class Namespace(Closing):
         self._run_nft("-f", "-", stdin=ruleset)
 
     def nft_json(self, *command: str) -> str:
-        """What `nft -j` answers to a command."""
+        """Answer of `nft -j` to a command."""
         return self._run_nft("-j", *command)
 
     def conntrack(self, *arguments: str) -> str:
-        """What the program `conntrack` prints, asked about the flows of this network."""
+        """Output of the program `conntrack`, asked about the flows of this network."""
         done = self.call(
             subprocess.run, [program("conntrack"), *arguments], capture_output=True, text=True, check=True
         )
@@ -193,7 +193,7 @@ class Namespace(Closing):
 
 
 def in_user_namespace() -> bool:
-    """Whether we are root in a user namespace only, in which user 0 is somebody else."""
+    """True if we are root in a user namespace only, in which user 0 is somebody else."""
     return Path("/proc/self/uid_map").read_text().split() != ["0", "0", str(2**32 - 1)]
 
 

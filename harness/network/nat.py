@@ -26,7 +26,7 @@ __all__ = [
 
 TABLE = "lab_nat"
 OTHER_PORTS = "40000-64999"
-"""Where a mapping goes whose own port is taken on the outside."""
+"""Ports for mappings whose own port is taken on the outside."""
 MOST_MAPPINGS = 8192
 """At a time. The kernel makes room for all of them at once: 0.1 MB for each thousand."""
 
@@ -48,7 +48,7 @@ flush set ip {TABLE} contacted
 
 
 class Dependence(enum.StrEnum):
-    """What a mapping or a filter depends on (RFC 4787, sections 4.1 and 5)."""
+    """Part of the remote endpoint that a mapping or a filter depends on (RFC 4787, sections 4.1 and 5)."""
 
     ENDPOINT_INDEPENDENT = "endpoint-independent"
     ADDRESS_DEPENDENT = "address-dependent"
@@ -57,7 +57,7 @@ class Dependence(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What the world sees of UDP on a host's way out, of all routers on it together."""
+    """Behaviour of UDP on a host's way out as the world sees it, of all routers on the way together."""
 
     mapping: Dependence | None
     filtering: Dependence | None
@@ -65,7 +65,7 @@ class Behaviour:
     translated: bool = True
     """The world sees another address than the host."""
     hairpin: bool = False
-    """What is sent to that address from inside comes back in (RFC 4787, 6)."""
+    """True if what is sent to that address from inside comes back in (RFC 4787, 6)."""
 
     def behind(self, outer: Behaviour) -> Behaviour:
         """Both, one after the other: the stricter one decides."""

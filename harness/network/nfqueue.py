@@ -52,7 +52,7 @@ def bind_request(queue: int) -> bytes:
 
 
 def limit_request(queue: int, packets: int) -> bytes:
-    """How many packets may wait for a verdict; the kernel drops what comes beyond. Acknowledged."""
+    """Limit the packets that wait for a verdict; the kernel drops what comes beyond. Acknowledged."""
     return _config(queue, CFG_QUEUE_MAXLEN, struct.pack(">I", packets))
 
 
@@ -62,7 +62,7 @@ def verdict_request(queue: int, packet: int, *, accept: bool) -> bytes:
 
 
 def parse(datagram: bytes) -> Iterator[Packet | Refusal]:
-    """What the kernel said in one datagram. Raises `struct.error` where it is no netlink message."""
+    """Messages of the kernel in one datagram. Raises `struct.error` where it is no netlink message."""
     position = 0
     while position < len(datagram):
         length, kind, _flags, _sequence, _port = HEADER.unpack_from(datagram, position)

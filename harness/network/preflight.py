@@ -1,4 +1,4 @@
-"""What this machine can do for a lab, found by trying; no version is read and no setting believed.
+"""Capabilities of this machine for a lab, found by trying; no version is read and no setting believed.
 
 Levels: `root` and `userns` can make networks, the latter as an ordinary user who is root in a namespace of their own;
 `loopback` cannot, and what needs a network is skipped with the missing capability.
@@ -59,7 +59,7 @@ table ip trial {{
 
 
 class Level(enum.StrEnum):
-    """How much of a lab can be had."""
+    """Level of privilege, and with it the part of a lab that can be had."""
 
     ROOT = "root"
     USERNS = "userns"
@@ -68,7 +68,7 @@ class Level(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Missing:
-    """Why a capability is not there."""
+    """Reason for which a capability is missing."""
 
     reason: str
     heal: str
@@ -80,7 +80,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Preflight:
-    """What was found."""
+    """Findings about this machine."""
 
     level: Level
     found: dict[str, str]
@@ -97,7 +97,7 @@ class Preflight:
                 raise MissingCapability(capability, missing.reason, heal=missing.heal)
 
     def proofs(self) -> tuple[list[str], dict[str, Missing]]:
-        """What can be proven in a lab of this machine; and what cannot, with what the first way to it lacks."""
+        """Features that a lab of this machine can prove; and those that it cannot, with what the first way lacks."""
         can = [proof for proof, ways in PROOFS.items() if any(self.has(*way) for way in ways)]
         cannot = {
             proof: next(self.missing[each] for each in ways[0] if each in self.missing)
@@ -239,12 +239,12 @@ def _try_nat64(namespace: Namespace) -> None:
 
 @dataclass(frozen=True)
 class Trial:
-    """How a capability is found."""
+    """Trial that shows if a capability is there."""
 
     use: str
     attempt: Callable[[Namespace], None]
     heal: str
-    """Where no program is missing and the kernel refuses."""
+    """Remedy where no program is missing and the kernel refuses."""
 
 
 TRIALS = {

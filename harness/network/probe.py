@@ -89,7 +89,7 @@ class Reflector:
         return _exchange([(self._sockets[contacted], token, mapped)], client, token)
 
     def passes(self, client: Socket, mapped: Address, *, contacted: Address, sender: Address) -> bool:
-        """Whether what `sender` sends to the client's mapped address arrives, when that of `contacted` does."""
+        """True if what `sender` sends to the client's mapped address arrives, when that of `contacted` does."""
         for _ in range(ROUNDS):
             unasked, control = secrets.token_bytes(TOKEN_SIZE), secrets.token_bytes(TOKEN_SIZE)
             packets = [
@@ -102,7 +102,7 @@ class Reflector:
 
 
 def classify(reflector: Reflector, host: LabHost) -> Behaviour:
-    """What UDP of this host meets on its way to the reflector. Raises `WaitTimeout` where not even DNS passes."""
+    """Classify the UDP of this host on its way to the reflector. Raises `WaitTimeout` where not even DNS passes."""
     with udp_socket(host, reflector.family) as client:
         first, dns = (reflector.first, PORTS[0]), (reflector.first, DNS_PORT)
         if first not in reflector.arrivals(client, [first, dns]):
@@ -207,7 +207,7 @@ def _exchange(
 
 
 def arrived(receiver: Socket) -> dict[bytes, Address]:
-    """What has come, and from where."""
+    """Datagrams that have come, and their senders."""
     got: dict[bytes, Address] = {}
     with contextlib.suppress(BlockingIOError):
         while True:

@@ -54,7 +54,7 @@ class Gateway:
 
     @property
     def ipv4(self) -> Behaviour | None:
-        """What UDP over IPv4 meets here; None: there is no IPv4 behind it. And over IPv6:"""
+        """Behaviour of UDP over IPv4 here; None: there is no IPv4 behind it. And over IPv6:"""
         if self.nat is None:
             return self.ipv6 if self.routed else None
         if self.nat64:
@@ -90,7 +90,7 @@ class Profile:
     routers: tuple[Gateway, ...] = ()
     """From the device outward; none: the device is on the internet itself."""
     ipv4: Behaviour | None = None
-    """What UDP over IPv4 meets on the way; None: no such addresses."""
+    """Behaviour of UDP over IPv4 on the way; None: no such addresses."""
     ipv6: Behaviour | None = None
 
     @property

@@ -23,20 +23,20 @@ ROUNDS = 5
 
 
 def can_punch(one: Behaviour, other: Behaviour) -> bool:
-    """Whether two hosts can exchange UDP directly, once each knows the address at which a server sees the other."""
+    """True if two hosts can exchange UDP directly, once each knows the address at which a server sees the other."""
     if one.mapping is None or other.mapping is None:
         return False
     return _reaches(one, other) or _reaches(other, one)
 
 
 def can_go_direct(one: Profile, other: Profile) -> bool:
-    """Whether devices in these networks can exchange UDP directly, over either family."""
+    """True if devices in these networks can exchange UDP directly, over either family."""
     families = ((one.ipv4, other.ipv4), (one.ipv6, other.ipv6))
     return any(here and there and can_punch(here, there) for here, there in families)
 
 
 def _reaches(sender: Behaviour, receiver: Behaviour) -> bool:
-    """Whether a packet to the receiver's known address passes; the answer then finds its way back in any case."""
+    """True if a packet to the receiver's known address passes; the answer then finds its way back in any case."""
     if receiver.filtering is Dependence.ENDPOINT_INDEPENDENT:
         return True
     if receiver.mapping is not Dependence.ENDPOINT_INDEPENDENT:
@@ -58,7 +58,7 @@ class _End:
     starts: int
     """In which round it begins to send."""
     heard: set[Address] = field(default_factory=set)
-    """Where packets of the other side came from."""
+    """Addresses that packets of the other side came from."""
 
 
 def punch(reflector: Reflector, hosts: Mapping[str, Sequence[LabHost]]) -> dict[tuple[str, str], bool]:
@@ -102,7 +102,7 @@ def _send(number: int, one: _End, other: _End) -> None:
 
 
 def _receive(reflector: Reflector, *ends: _End) -> None:
-    """What the server gets was sent after the packets of this round: these have arrived by now, or never will."""
+    """Receive the packets of this round: what the server gets was sent after them, so they are here now or lost."""
     for end in ends:
         reflector.sees(end.socket, (reflector.first, PORTS[0]))
     for end in ends:

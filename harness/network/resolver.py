@@ -1,4 +1,4 @@
-"""How programs in a namespace find names: their private /etc/hosts and /etc/resolv.conf.
+"""Name resolution for programs in a namespace: their private /etc/hosts and /etc/resolv.conf.
 
 A program that is started inside reads these files by itself; we are outside, and ask with `lookup.resolve`.
 """

@@ -48,7 +48,7 @@ class Router:
         self._guests = itertools.count(2)
         self._blocks: set[Block] = set()
         self.ipv4 = gateway.ipv4 is not None
-        """Whether there is IPv4 behind it; and IPv6:"""
+        """True if there is IPv4 behind it; and IPv6:"""
         self.ipv6 = any(":" in address for address in link.addresses)
         self._inside = [f"{PREFIX6.format(link.number)}/48"] if self.ipv6 else []
         if gateway.routed:
@@ -61,11 +61,11 @@ class Router:
 
     @property
     def address(self) -> str:
-        """What the world, or a carrier, knows it by: IPv4 where there is any behind it."""
+        """Address by which the world, or a carrier, knows it: IPv4 where there is any behind it."""
         return self.link.addresses[0]
 
     def as_profile(self) -> Profile:
-        """What a guest without routers of its own lives in."""
+        """Profile of a guest without routers of its own."""
         own = Profile(
             f"guest of {self.name}",
             f"A guest in the network of {self.name}.",

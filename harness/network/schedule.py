@@ -81,7 +81,7 @@ class Schedule:
             yield Verdict(heapq.heappop(self._waiting)[2], accept=True)
 
     def next_at(self) -> float | None:
-        """When to ask again."""
+        """Time to ask again."""
         return self._waiting[0][0] if self._waiting else None
 
     def rest(self) -> Iterator[Verdict]:

@@ -1,4 +1,4 @@
-"""What one device of a swarm heard of the others. Each event is decoded once, however often somebody looks."""
+"""Messages that one device of a swarm heard of the others. Each event is decoded once, however often somebody looks."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Inbox:
         return self._arrivals[kind]
 
     def heard(self, sender: str, kind: Kind, number: int) -> bool:
-        """Whether a message of this kind came with this number or a later one."""
+        """True if a message of this kind came with this number or a later one."""
         return self._newest.get((kind, sender), -1) >= number
 
     def has_all(self, sender: str, numbers: Iterable[int]) -> bool:
-        """Whether each of these numbered messages came."""
+        """True if each of these numbered messages came."""
         return self._numbers[sender].issuperset(numbers)

@@ -34,7 +34,7 @@ TALK_ON = 3.0
 
 
 class NodeIdUnknown(Exception):
-    """What the clients say does not tie a node ID to a device. The text has what they say."""
+    """Node ID that the clients' words do not tie to a device. The text has what they say."""
 
 
 class Member:
@@ -169,7 +169,7 @@ class Swarm:
             member.app.send(Payload(self._run, member.index, Kind.AWAY, number).encode())
 
     def heard_away(self, device: Device) -> int:
-        """How many messages that were sent while it had left arrived at a device all the same."""
+        """Number of messages that were sent while it had left and arrived at a device all the same."""
         return sum(each.receiver == device.name for each in self._arrivals(Kind.AWAY))
 
     def _member(self, device: Device) -> Member:

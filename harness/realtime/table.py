@@ -1,4 +1,4 @@
-"""What was sent and what arrived, as a truth table: one row for each ordered pair of devices. Does no IO."""
+"""Truth table of messages sent and arrived: one row for each ordered pair of devices. Does no IO."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILLING = bytes(range(251))
 
 
 class Kind(IntEnum):
-    """What a message is for. Only `NUMBERED` ones are counted."""
+    """Purpose of a message. Only `NUMBERED` ones are counted."""
 
     WARM_UP = 0
     NUMBERED = 1
@@ -26,7 +26,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Payload:
-    """What a message says: 8 bytes that are the same in one run only, sender, kind, number. 14 bytes, and a filling."""
+    """Message content: 8 bytes that are the same in one run only, sender, kind, number. 14 bytes, and a filling."""
 
     run: bytes
     sender: int

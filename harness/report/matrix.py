@@ -51,7 +51,7 @@ def matrix(records: Sequence[Record]) -> Iterator[Section]:
 
 
 def words(cell: MatrixCell) -> str:
-    """What was found between two networks, with a mark if it is not what was expected."""
+    """Finding between two networks, with a mark if it is not what was expected."""
     over_tcp = (
         "" if cell.over_tcp is None else f" [{'' if cell.over_tcp == 'relayed' else '!'}{cell.over_tcp}]"
     )

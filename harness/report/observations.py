@@ -23,11 +23,11 @@ __all__ = [
     "Certificate",
     "DeviceAt",
     "Flow",
-    "LinkSeen",
-    "LoadSeen",
-    "LegSeen",
     "HopSeen",
+    "LegSeen",
+    "LinkSeen",
     "Listener",
+    "LoadSeen",
     "MachineSeen",
     "MatrixCell",
     "Measured",
@@ -89,7 +89,7 @@ class Unrecognised(Observation):
 
 @dataclass(frozen=True)
 class CallPhases:
-    """When each step of setting a call up was done: ms after the click. None: it was not reached."""
+    """Times at which each step of setting a call up was done: ms after the click. None: it was not reached."""
 
     offer_ms: float | None = None
     """The caller's agent has its candidates."""
@@ -256,7 +256,7 @@ class PathSeen(Observation):
     contradictions: tuple[str, ...] = ()
     """Sentences on witnesses that do not agree."""
     doubts: tuple[str, ...] = ()
-    """Why it is not proven."""
+    """Reasons for which it is not proven."""
     legs: tuple[LegSeen, ...] = ()
     hops: tuple[HopSeen, ...] = ()
     devices: tuple[DeviceAt, ...] = ()
@@ -283,7 +283,7 @@ class MatrixCell(Observation):
     found: str
     """Verdict of the witnesses, as in `PathSeen`."""
     why: str = ""
-    """What is expected, in words."""
+    """Expectation, in words."""
     legs: int | None = None
     """Sides of a call that have a relayed transport address: 0 to 2; None: not a call."""
     over_tcp: str | None = None
@@ -349,7 +349,7 @@ class LinkSeen(Observation):
 
 @dataclass(frozen=True)
 class Timing(Observation):
-    """How long something took, each time that it happened."""
+    """Durations of something that happened several times."""
 
     kind: ClassVar[str] = "timing"
     identity: ClassVar[tuple[str, ...]] = ("subject", "name")
@@ -376,7 +376,7 @@ class NameLookup(Observation):
     seconds: float | None = None
     """None: nobody measured."""
     cause: str = ""
-    """Why calls will not find the target's server; empty if they will."""
+    """Reason for which calls will not find the target's server; empty if they will."""
     used: tuple[str, ...] | None = None
     """URLs that the client has for a call afterwards; None: no client was asked."""
     client_seconds: float | None = None

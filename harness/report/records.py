@@ -28,7 +28,7 @@ Observed = TypeVar("Observed", bound=Observation)
 
 
 class Verdict(enum.StrEnum):
-    """How a check ended. Only `FAILED` says that the target broke a promise."""
+    """Result of a check. Only `FAILED` says that the target broke a promise."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -59,7 +59,7 @@ class Record:
     """Name of the check, or `run` for the head."""
     verdict: Verdict
     time: float
-    """When it began, unix seconds."""
+    """Time at which it began, unix seconds."""
     duration: float
     """Seconds."""
     target: str
@@ -71,7 +71,7 @@ class Record:
     because_of: str = ""
     """Check whose failure explains that this one was not reached."""
     notes: tuple[str, ...] = ()
-    """What a reader must know to weigh the verdict, for example what was not proven."""
+    """Sentences that a reader must know to weigh the verdict, for example what was not proven."""
     observations: tuple[Observation, ...] = ()
     """Everything that was seen and measured; each has a kind."""
     clients: Mapping[str, str] = field(default_factory=dict)

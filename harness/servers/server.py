@@ -23,8 +23,8 @@ from ..urls import RelayUrl, TurnUrl
 __all__ = [
     "EVERY_SERVICE",
     "ContradictingWants",
-    "Ports",
     "Place",
+    "Ports",
     "Program",
     "Running",
     "RunningServer",

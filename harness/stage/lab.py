@@ -14,7 +14,7 @@ from ..calls.servers import TURN_KEY, TURNS_KEY, TurnOffer
 from ..clients.control import ServiceLedger
 from ..clients.device import Device, devices_online
 from ..evidence.edges import Edges
-from ..evidence.egress import Toward, of_edges
+from ..evidence.egress import DirectTraffic, of_edges
 from ..evidence.parties import Device as Party
 from ..evidence.parties import Parties
 from ..network.lab import Lab, LabHost
@@ -93,7 +93,7 @@ class People:
         self.edges.follow(host)
         self._parties[device.name] = Party.at(host, moved_from=self._parties[device.name])
 
-    def expect_nothing_else_contacted(self, toward: Toward, names: Collection[str]) -> None:
+    def expect_nothing_else_contacted(self, toward: DirectTraffic, names: Collection[str]) -> None:
         """The devices dealt with the target's services, and with each other as far as `toward` allows."""
         asked = [(each.asker, each.name) for each in self.lab.network.names.queries]
         everybody = self.parties(Service.TURN)
@@ -141,7 +141,7 @@ class LabStage:
     @contextmanager
     def people(
         self,
-        toward: Toward = Toward.ALL,
+        toward: DirectTraffic = DirectTraffic.ALL,
         lookups: Collection[str] = (),
         /,
         **places: Profile,

@@ -112,7 +112,7 @@ def own_addresses(target: Target, host: Host) -> frozenset[str]:
 
 
 def addresses(name: str, host: Host) -> str:
-    """Where a name leads, in words: `at 203.0.113.5`, or `nowhere` with the reason."""
+    """Addresses of a name, in words: `at 203.0.113.5`, or `nowhere` with the reason."""
     try:
         return f"at {', '.join(sorted(host.addresses_of(name)))}"
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Which server is tested, with which accounts and which clients: the options that every door has, in one place."""
+"""Options that every door has, in one place: the server that is tested, its accounts and the clients."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def parties_of(
     offers: Offers,
     server_addresses: frozenset[str],
 ) -> Parties:
-    """Who is who on the wire. `carrier`: the service that may carry what one device has for another; in a call that is
+    """Parties on the wire. `carrier`: the service that may carry what one device has for another; in a call that is
     TURN, for realtime data the iroh relay. `server_addresses`: all that the server has."""
     sites = tuple(_sites(target, offers, server_addresses))
     relays = tuple(site for service, site in sites if service is carrier)

@@ -39,10 +39,10 @@ class Session:
     target: Target
     host: Host
     logs: Path
-    """Where clients, and further servers, write."""
+    """Directory in which clients, and further servers, write."""
     choice: Choice
     kind: Server | None
-    """How a server of the same kind as the target is started; None: it is somebody else's."""
+    """Kind of the target, to start a server like it; None: it is somebody else's."""
     wants: Wants = field(default_factory=Wants)
     """Properties that this run's server was started with because the caller wanted it."""
     results: dict[str, Outcome] = field(default_factory=dict)

@@ -50,7 +50,7 @@ class Stage:
         return self.target.capabilities | self.session.capabilities
 
     def explain_missing(self, capability: str) -> str:
-        """Why a check that needs this is not run."""
+        """Reason for which a check that needs this is not run."""
         if capability == "lab":
             return f"{self.target.name} runs elsewhere: only a server that we start can be put into a lab"
         if capability == "relay_v1":

@@ -18,7 +18,7 @@ from typing import Self
 from ..clients.control import Pair, ServiceLedger
 from ..evidence import egress, paths
 from ..evidence.edges import Edges
-from ..evidence.egress import Egress, Toward
+from ..evidence.egress import DirectTraffic, Egress
 from ..evidence.flows import EdgeCounts
 from ..evidence.parties import Parties
 from ..evidence.paths import ClientCounts
@@ -128,8 +128,8 @@ class Watch:
         edges, parties = self.edges, self.parties
         return {device.name: _traffic(edges[device.name], parties) for device in parties.devices}
 
-    def egress(self, toward: Toward) -> Egress:
-        """Where the devices went in this phase."""
+    def egress(self, toward: DirectTraffic) -> Egress:
+        """Destinations of the devices in this phase."""
         return egress.of_edges(self.edges, self.parties, devices=toward)
 
     def _read(self) -> Reading:

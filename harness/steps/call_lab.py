@@ -14,7 +14,7 @@ from ..calls.agent import NoRelayCandidate
 from ..calls.call import Call, Media, TalkResult, place
 from ..evidence import paths
 from ..evidence.artefacts import keep
-from ..evidence.egress import Egress, Toward
+from ..evidence.egress import DirectTraffic, Egress
 from ..evidence.verdicts import Path as Way
 from ..evidence.verdicts import Verdict
 from ..network.profiles import Profile
@@ -40,7 +40,7 @@ class CallAttempt:
     path: Way
     egress: Egress
     refused: str
-    """Why there was no call; empty if there was one."""
+    """Reason for which there was no call; empty if there was one."""
     talked: TalkResult | None
 
     @property
@@ -154,8 +154,8 @@ def is_the_way(path: Way, wanted: Verdict) -> bool:
     return path.verdict is wanted
 
 
-def _toward(path: Way) -> Toward:
-    return Toward.ALL if path.is_direct else Toward.CHECKS
+def _toward(path: Way) -> DirectTraffic:
+    return DirectTraffic.ALL if path.is_direct else DirectTraffic.CONNECTIVITY_CHECKS
 
 
 def _counts(call: Call) -> dict[str, paths.ClientCounts]:

@@ -50,7 +50,7 @@ TURN_WORKS = ("turn.turn_allocates_with_offered_credentials",)
 FAILURES = (SendFailed, IceServerError, NoRelayCandidate)
 """Failures of the target, besides what does not arrive in time."""
 SECONDS = 2.0
-"""How long each side talks."""
+"""Seconds for which each side talks."""
 NUMBERS = 100
 """Data messages from each side."""
 CALL_WITHIN = 12.0
@@ -138,7 +138,7 @@ def friends(stage: Stage) -> Iterator[Callers]:
 
 
 def ice_servers_of(devices: Iterable[Device], offer: TurnOffer, stage: Stage | LabStage) -> Servers:
-    """What each core gives its user interface for a call. Raises `IceServerError` if that is not the offer."""
+    """ICE servers that each core gives its user interface. Raises `IceServerError` if they are not the offered ones."""
     servers = {each.name: ice_servers(each.account, offer, each.host) for each in devices}
     for each in (server for found in servers.values() for server in found):
         stage.target.on_secret(each.credential or "")

@@ -37,7 +37,7 @@ class Pause:
     """For people, such as "TURN stood still"."""
     seconds: float
     before: Mapping[str, Stats]
-    """What the sides had counted when it began, by name."""
+    """Counts of the sides when it began, by name."""
     after: Mapping[str, Stats]
     """And when it was over."""
 

@@ -33,7 +33,7 @@ class OwnRelay:
     """The target's iroh relay, as METADATA names it, for our own clients."""
 
     host: Host
-    """Where the clients are."""
+    """Host on which the clients are."""
     target: Target
     url: RelayUrl
     tls: ssl.SSLContext | None
@@ -96,7 +96,7 @@ def _send_one_direction(stage: Stage, sender: RelayClient, receiver: RelayClient
 
 
 def _fault(sent: Sequence[bytes], arrived: Sequence[Packet], source: str) -> str:
-    """How the frames that arrived differ from those that were sent; empty when they do not."""
+    """Difference between the frames that arrived and those that were sent; empty when there is none."""
     payloads = [packet.payload for packet in arrived]
     if any(packet.source != source for packet in arrived):
         return "the relay forwarded a frame with another source key than the sender's"

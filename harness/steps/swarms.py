@@ -43,7 +43,7 @@ class LabSwarm:
     """The way of phase `joining`, in which they came together."""
     outcome: Outcome
     subject: str = ""
-    """Which one it is, where a check has several."""
+    """Name of the swarm, where a check has several."""
 
     @property
     def devices(self) -> tuple[Device, ...]:

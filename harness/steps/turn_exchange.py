@@ -215,7 +215,7 @@ def waiting_payloads(client: TurnClient) -> list[Received]:
 
 
 def _fault(arrived: Sequence[bytes]) -> str:
-    """How the datagrams that arrived differ from those that were sent; empty when they do not."""
+    """Difference between the datagrams that arrived and those that were sent; empty when there is none."""
     sent = _payloads()
     if not arrived:
         return f"none of {len(sent)} datagrams arrived"

@@ -29,7 +29,7 @@ class TurnHostLookup:
     addresses: tuple[str, ...]
     seconds: float
     cause: str
-    """Why calls will not find the target's TURN server, or not it alone, for its operator; empty if they will."""
+    """Reason, for its operator, that calls do not find the target's TURN server, or not it alone; empty if they do."""
 
     @classmethod
     def of(cls, target: Target, offer: TurnOffer, host: Host) -> Self:

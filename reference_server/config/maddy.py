@@ -49,7 +49,7 @@ class TurnOffer:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where one service listens. Mail without addresses listens where the command line says."""
+    """Address at which one service listens. Mail without addresses listens where the command line says."""
 
     listeners: tuple[Listener, ...]
     tls: CertificateFiles | None

@@ -34,7 +34,7 @@ class RelayFile:
     findings: tuple[Finding, ...] = ()
 
     def place(self, key: str) -> Place:
-        """Where a key stands; the file's first line where it does not."""
+        """Place of a key; that of the file's first line if the key is missing."""
         return Place(self.file, _line(self.text, key))
 
     def text_for(self, host: str) -> str:

@@ -135,7 +135,7 @@ class Client:
         return self.state is State.READY or self.state is State.WAITING
 
     def next_deadline(self) -> float:
-        """When something is due if nothing more happens."""
+        """Time at which something is due if nothing more happens."""
         if self.state is not State.READY:
             due = self.login_until
         elif self.rate_limited:

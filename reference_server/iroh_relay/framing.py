@@ -1,4 +1,4 @@
-"""How frames travel inside this package, whichever generation they belong to and whatever they look like on the wire.
+"""Framing inside this package, whichever generation frames belong to and whatever they look like on the wire.
 
     type u8 | length u32 big-endian | body
 
@@ -42,7 +42,7 @@ def check_header(kind: int, length: int, longest: Mapping[int, int]) -> None:
 
 
 def frame_end(data: bytearray | memoryview, start: int, end: int, longest: Mapping[int, int]) -> int | None:
-    """Where the frame at `start` ends, or None while it is incomplete. Raises `FrameError` for a bad header."""
+    """End of the frame that begins at `start`, or None while it is incomplete. Raises `FrameError` for a bad header."""
     if end - start < HEADER.size:
         return None
     kind, length = HEADER.unpack_from(data, start)

@@ -202,7 +202,7 @@ class Hub(ABC):
         return self._take_actions()
 
     def next_deadline(self) -> float | None:
-        """When `expire` wants to be called; it may find then that nothing is due."""
+        """Time at which `expire` wants to be called; it may find then that nothing is due."""
         return self._deadlines[0][0] if self._deadlines else None
 
     def expire(self, now: float, unsent: Callable[[Client], int]) -> list[Action]:

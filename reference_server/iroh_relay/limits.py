@@ -48,7 +48,7 @@ class Meter(Protocol):
     """Decides how much of what has arrived may be taken now."""
 
     resume_at: float
-    """When the frame that `admit` held back may be taken."""
+    """Time at which the frame that `admit` held back may be taken."""
 
     def admit(self, data: bytearray, end: int, now: float, /) -> int:
         """The offset up to which data[:end] may be taken; `end` when nothing is held back."""

@@ -1,4 +1,4 @@
-"""How a log-in is judged, for every generation of the protocol."""
+"""Verification of a log-in, for every generation of the protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Ed25519Signatures", "LoginRefused", "SignaturePolicy"]
 
 
 class LoginRefused(Exception):
-    """Why a client may not log in; the sentence goes to the ledger, never to the client."""
+    """Reason for which a client may not log in; the sentence goes to the ledger, never to the client."""
 
 
 class SignaturePolicy(Protocol):

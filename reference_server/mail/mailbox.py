@@ -74,7 +74,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Added:
-    """Where a message went (RFC 4315 `APPENDUID`)."""
+    """Place that a message went to (RFC 4315 `APPENDUID`)."""
 
     uid_validity: int
     uid: int
@@ -90,7 +90,7 @@ class Copied:
 
 
 class Part(IntEnum):
-    """How much of a message is wanted."""
+    """Part of a message that is wanted."""
 
     NOTHING = 0
     HEADER = 1

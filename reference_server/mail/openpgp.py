@@ -51,7 +51,7 @@ def is_encrypted_message(packets: bytes) -> bool:
 
 
 def _packet_end(packets: bytes, at: int) -> int | None:
-    """Where a packet ends whose length starts at `at`; None if the length is cut off (section 4.2.1)."""
+    """Position at which a packet ends whose length starts at `at`; None if the length is cut off (section 4.2.1)."""
     while at < len(packets):
         first = packets[at]
         if first < 192:

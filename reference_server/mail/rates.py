@@ -1,4 +1,4 @@
-"""How often somebody may do something, and how much memory strangers may fill. No sockets, no clock."""
+"""Limits on how often somebody may do something, and on the memory that strangers may fill. No sockets, no clock."""
 
 from __future__ import annotations
 

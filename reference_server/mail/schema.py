@@ -36,7 +36,7 @@ CREATE TABLE device_tokens (
 
 
 def create_tables(database: sqlite3.Connection) -> None:
-    """Where there are none yet, in the transaction of the caller."""
+    """Create those that are not there yet, in the transaction of the caller."""
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version == 0:
         for statement in TABLES.split(";"):

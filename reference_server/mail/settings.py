@@ -43,7 +43,7 @@ class Limits:
     transfer: float = 1800.0
     """For one message to come in, over SMTP or IMAP."""
     stalled_write: float = 120.0
-    """How long a client may leave what was sent to it unread."""
+    """Seconds for which a client may leave what was sent to it unread."""
     idle_keepalive: float = 120.0
     """Between two `* OK Still here` inside IDLE; core leaves IDLE after five minutes of silence."""
     imap_line: int = 8192

@@ -83,7 +83,7 @@ class SmtpConnection(SMTP):
         self._over = asyncio.Event()
         self._login_failures = 0
         self._data_end: int | None = None
-        """How much may have come from the client at the end of the DATA that is being read."""
+        """Largest number of bytes from the client at the end of the DATA that is being read."""
         self._held = 0
         """Bytes of the memory that all connections share."""
         self._login_deadline = self.loop.call_later(limits.before_login, self._hang_up)

@@ -35,7 +35,7 @@ MIN_TIDY = 1024
 
 
 class FiveTuple(NamedTuple):
-    """How a client reaches the server; it names the allocation."""
+    """5-tuple by which a client reaches the server; it names the allocation."""
 
     transport: Transport
     client: Address
@@ -119,7 +119,7 @@ class PermissionPolicy(Protocol):
     """Decides when data may pass."""
 
     def open_until(self, channel: Channel, /) -> float:
-        """When the channel stops to carry data, unless something refreshes it."""
+        """Time at which the channel stops to carry data, unless something refreshes it."""
 
     def permits(self, allocation: Allocation, host: str, now: float, /) -> bool:
         """For Send, and for data from a peer without a channel."""
@@ -227,7 +227,7 @@ class Allocations:
             self._tidy_at = max(MIN_TIDY, 2 * len(self._timers))
 
     def next_deadline(self) -> float | None:
-        """When `expired` has something to give at the latest-known state; it may turn out to be nothing."""
+        """Time at which `expired` has something to give at the latest-known state; it may turn out to be nothing."""
         return self._timers[0][0] if self._timers else None
 
     def expired(self, now: float) -> Iterator[Timed]:

@@ -139,7 +139,7 @@ class Turn:
         return [] if allocation is None else self._end_allocation(allocation, "disconnected", now)
 
     def next_deadline(self) -> float | None:
-        """When `expire` should be called at the latest."""
+        """Time at which `expire` should be called at the latest."""
         return self.allocations.next_deadline()
 
     def expire(self, now: float) -> list[Action]:

@@ -141,7 +141,7 @@ class TurnService:
 
 
 def _listener_host(settings: TurnSettings, family: AddressFamily) -> str:
-    """Where relays are bound when relay_ip is an address of somebody in front of us."""
+    """Address to which relays are bound when relay_ip is an address of somebody in front of us."""
     hosts = [listen.address.host for listen in settings.listeners if listen.address.family == family]
     if not hosts:
         raise ConfigurationError(

@@ -183,7 +183,7 @@ class TurnSettings(ServiceSettings):
     )
     reservation_lifetime: float = 30.0
     port_rest: float = 60.0
-    """How long a relay port that was freed is given to nobody, while there are others."""
+    """Seconds for which a relay port that was freed is given to nobody, while there are others."""
     nonce_lifetime: float = 3600.0
     sign_errors: bool = True
     """Errors after authentication carry MESSAGE-INTEGRITY. aioice ignores those that do not."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.clients.core.core import befriend
-from harness.evidence.egress import Toward
+from harness.evidence.egress import DirectTraffic
 from harness.network import profiles
 from harness.realtime.swarm import join
 
@@ -12,7 +12,7 @@ from .labs import lab_stage
 
 def test_devices_on_machines_of_their_own_meet_through_the_server(tmp_path):
     with lab_stage(tmp_path) as lab:
-        with lab.people(Toward.ALL, alice=profiles.ONLY_443, bob=profiles.PUBLIC) as people:
+        with lab.people(DirectTraffic.ALL, alice=profiles.ONLY_443, bob=profiles.PUBLIC) as people:
             alice, bob = people
             befriend(alice.account, bob.account)
             table = join(alice, bob, within=60).exchange(20)

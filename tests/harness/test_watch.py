@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.clients.relay.client import RelayClient
-from harness.evidence.egress import Toward
+from harness.evidence.egress import DirectTraffic
 from harness.evidence.verdicts import Verdict
 from harness.network import profiles
 from harness.network.lab import LabHost
@@ -112,10 +112,10 @@ def test_data_over_the_relay_of_a_stranger_is_foreign_and_named(lab):
                 talk(host, stranger, STRANGER_PORT)
         path = seen.path_of_realtime()
         assert (path.verdict, path.by) == (Verdict.FOREIGN, (stranger.address,)), path.sentence
-        went = seen.egress(Toward.ALL)
+        went = seen.egress(DirectTraffic.ALL)
         assert not went
         assert f"to {stranger.address} port {STRANGER_PORT} over tcp" in str(went)
-        people.expect_nothing_else_contacted(Toward.ALL, [])
+        people.expect_nothing_else_contacted(DirectTraffic.ALL, [])
         assert str(stranger.address) in lab.outcome.reason
 
 
@@ -132,4 +132,4 @@ def test_a_moved_device_is_known_by_its_new_address_and_by_the_old_one(lab):
         assert traffic["alice"]["bob"]["received"] > 20_000
         assert traffic["alice"]["iroh_relay"]["sent"] > 2 * 50 * 1000
         assert seen.path_of_realtime().contradictions == ()
-        assert seen.egress(Toward.ALL)
+        assert seen.egress(DirectTraffic.ALL)

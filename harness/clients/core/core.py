@@ -132,7 +132,7 @@ class Core(Closing):
 
     @property
     def era(self) -> Era:
-        """What this version does in its own way."""
+        """Properties in which this version differs from others."""
         return self.rpc.era
 
     @property
@@ -147,7 +147,7 @@ class Core(Closing):
         return self._log_file, self._stderr
 
     def iroh_trace(self) -> iroh_trace.IrohTrace:
-        """What the iroh endpoints of this process say that they did so far."""
+        """Trace of the iroh endpoints of this process so far."""
         return iroh_trace.IrohTrace.parse(self._stderr.read_text(errors="replace"))
 
     def new_account(
@@ -417,7 +417,7 @@ class Webxdc:
         return self.received_from(0)[0]
 
     def received_from(self, position: int) -> tuple[tuple[CoreEvent, ...], int]:
-        """What arrived from a position on; see `Account.events_from`."""
+        """Events that arrived from a position on; see `Account.events_from`."""
         return self.account.events_from(position, "WebxdcRealtimeData", msg_id=self.msg_id)
 
     @property
@@ -451,7 +451,7 @@ class CallMessage:
 
     @property
     def state(self) -> str:
-        """What the user sees: Alerting, Active, Completed, Declined, Canceled or Missed."""
+        """State that the user sees: Alerting, Active, Completed, Declined, Canceled or Missed."""
         return str(self.account.core.rpc.call_info(self.account.id, self.msg_id)["state"]["kind"])
 
 

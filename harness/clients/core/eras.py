@@ -1,4 +1,4 @@
-"""What differs between versions of Delta Chat core, as far as this harness drives them: one row for each change.
+"""Differences between versions of Delta Chat core, as far as this harness drives them: one row for each change.
 
 Everything else that the harness asks of core (configuration codes, secure join, messages, apps, realtime, backups)
 is the same from 1.160.0 to 2.65.0. Measured with the binaries themselves. Every version before 2.50.0 lacks
@@ -43,8 +43,9 @@ class Era:
     batched_events: bool
     """The events that are there come in one answer, and not each with a request of its own."""
     needs_turn: bool
-    """Where METADATA offers no TURN, core looks up the public name nine.testrun.org before it watches its inbox, and
-    does not watch it when that name has no address. (Others, 2.20.0 among them, look it up and go on without.)"""
+    """True if core, where METADATA offers no TURN, looks up the public name nine.testrun.org before it watches its
+    inbox, and does not watch it when that name has no address. (Others, 2.20.0 among them, look it up and go on
+    without.)"""
 
     def next_events(self, source: EventSource) -> Sequence[Mapping[str, Any]]:
         """Wait for the next events; empty when there will be none."""

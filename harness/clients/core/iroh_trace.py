@@ -1,4 +1,4 @@
-"""What the iroh endpoint inside a core says that it did: its trace on core's stderr, read as evidence.
+"""Trace of the iroh endpoint inside a core: its own words on core's stderr, read as evidence.
 
 It is the client's own word, apart from the server's ledger: which node ID it had, which relays it dialled, from
 which local port, and whether it reached its peers directly. Core's Info events say none of this. The lines are
@@ -48,7 +48,7 @@ class IrohTrace:
     contacted: frozenset[str]
     """`address:port` of what was dialled or asked for our address. Peers are not among them."""
     connection_types: tuple[str, ...]
-    """How peers were reached: `relay(URL)`, `direct(address:port)`, `mixed(...)`."""
+    """Connection types of its peers: `relay(URL)`, `direct(address:port)`, `mixed(...)`."""
 
     @classmethod
     def parse(cls, text: str) -> IrohTrace:

@@ -26,7 +26,7 @@ from pathlib import Path
 from ...hosts import Host, LocalHost, MissingCapability, end_process
 from .errors import CoreError
 
-__all__ = ["CoreBinary", "CoreChoice", "WHEELS", "bundled_binary", "cache_directory", "core_binary"]
+__all__ = ["WHEELS", "CoreBinary", "CoreChoice", "bundled_binary", "cache_directory", "core_binary"]
 
 PACKAGE = "deltachat-rpc-server"
 BINARY = "deltachat-rpc-server"
@@ -74,13 +74,13 @@ class CoreBinary:
 
     @property
     def origin(self) -> str:
-        """What a reader of a record must know: the hash of a wheel that nobody has vouched for. Empty otherwise."""
+        """Remark that a reader of a record needs: the hash of a wheel that nobody has vouched for. Empty otherwise."""
         return f"wheel not pinned, sha256 {self.sha256}" if self.wheel and self.wheel not in WHEELS else ""
 
 
 @dataclass(frozen=True)
 class CoreChoice:
-    """Which core each device runs: a version by the device's name, or the one for all; None is the installed one."""
+    """Core of each device: a version by the device's name, or the one for all; None is the installed one."""
 
     version: str | None = None
     by_device: Mapping[str, str] = field(default_factory=dict)
@@ -113,7 +113,7 @@ class CoreChoice:
 
 
 def cache_directory() -> Path:
-    """Where binaries are kept (XDG Base Directory Specification)."""
+    """Directory in which binaries are kept (XDG Base Directory Specification)."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "dc-harness" / "cores"
 

@@ -36,12 +36,12 @@ class ImapError(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered to one command, complete."""
+    """Complete answer of a server to one command."""
 
     status: str
     """`OK`, `NO` or `BAD`."""
     text: str
-    """What stands behind the status."""
+    """Text behind the status."""
     untagged: tuple[bytes, ...]
     """Every other response that came before it, whole, with its literals."""
 
@@ -75,7 +75,7 @@ class ImapClient(Closing):
         self._stream = self._session.stream
 
     def capabilities(self) -> frozenset[str]:
-        """What the server offers now; it may offer more after the log-in."""
+        """Capabilities that the server offers now; it may offer more after the log-in."""
         answer = self._expect_ok("CAPABILITY")
         lines = [line.split() for line in answer.untagged]
         return frozenset(

@@ -41,7 +41,7 @@ class MetadataValue:
 
 
 def literal_size(line: bytes) -> int | None:
-    """How many bytes of literal follow this line; None when the response ends with it."""
+    """Number of bytes of literal that follow this line; None when the response ends with it."""
     match = LITERAL_AT_END.search(line)
     return int(match[1]) if match else None
 

@@ -119,11 +119,11 @@ class RelayClient(Closing):
         self.public_key = self._key.public_key().public_bytes_raw()
         self.node_id = self.public_key.hex()
         self.health: list[str] = []
-        """What the relay said about this connection, for people."""
+        """Messages of the relay about this connection, for people."""
         self.gone: list[str] = []
         """Node IDs that the relay reported as disconnected."""
         self.pings = 0
-        """How often the relay asked whether we are still there."""
+        """Number of pings from the relay."""
         self._answer_pings = answer_pings
         self._signature = signature
         self._packets: deque[Packet] = deque()
@@ -283,7 +283,7 @@ def send_all(connection: socket.socket, data: bytes, deadline: Deadline) -> None
 
 
 def receive_some(connection: socket.socket, what: str, deadline: Deadline) -> bytes:
-    """What has arrived; empty when the relay has ended the connection."""
+    """Receive the bytes that have arrived; empty when the relay has ended the connection."""
     if deadline.over:
         raise WaitTimeout(f"{what} from the relay", deadline.within)
     connection.settimeout(deadline.remaining())

@@ -25,7 +25,7 @@ from .frames_v1 import FrameType, client_auth, datagram, message_to_sign, read_d
 __all__ = ["PROTOCOLS", "RelayClientV1", "RelayDenied"]
 
 PROTOCOLS = ("iroh-relay-v2", "iroh-relay-v1")
-"""What a node offers, best first."""
+"""WebSocket subprotocols that a node offers, best first."""
 MAX_MESSAGE = 1024 * 1024
 SAME_ID_CONNECTED = 1
 
@@ -56,7 +56,7 @@ class RelayClientV1(RelayClient):
         self.protocol = ""
         """The subprotocol that the relay chose."""
         self.active = True
-        """Whether this is the connection that gets what is sent to its key, as the relay tells it."""
+        """True while this connection is the one that gets what is sent to its key, as the relay tells it."""
         self._sign = sign
         self._token = token
         self._challenge: bytes | None = None

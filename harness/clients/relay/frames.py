@@ -50,7 +50,7 @@ def encode(frame_type: FrameType, body: bytes = b"") -> bytes:
 
 
 def signed_message() -> bytes:
-    """What a client signs to log in: the protocol version as a varint, which is this one byte."""
+    """Bytes that a client signs to log in: the protocol version as a varint, which is this one byte."""
     return bytes([PROTOCOL_VERSION])
 
 

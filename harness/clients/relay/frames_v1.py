@@ -37,7 +37,7 @@ class FrameType(IntEnum):
 
 
 def message_to_sign(challenge: bytes) -> bytes:
-    """What a client signs to log in, from the 16 bytes that the relay sent."""
+    """Bytes that a client signs to log in, from the 16 bytes that the relay sent."""
     return blake3(challenge, derive_key_context=CONTEXT).digest()
 
 

@@ -38,7 +38,7 @@ class IrohNodeError(Exception):
 
 @dataclass(frozen=True)
 class Exchange:
-    """How many messages came back unchanged, and the paths of the connection as the node itself names them."""
+    """Number of messages that came back unchanged, and the paths of the connection as the node itself names them."""
 
     echoed: int
     paths: tuple[tuple[str, bool], ...]

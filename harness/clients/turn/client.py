@@ -95,7 +95,7 @@ class TurnCredentials:
 
     @classmethod
     def from_secret(cls, secret: str, expires: int | str) -> TurnCredentials:
-        """What a server with this secret hands out: the username is the second at which it expires."""
+        """Credentials that a server with this secret hands out: the username is the second at which they expire."""
         signature = hmac.digest(secret.encode(), str(expires).encode(), "sha1")
         return cls(str(expires), base64.b64encode(signature).decode())
 
@@ -146,7 +146,7 @@ class TurnClient(Closing):
         self.last_answer = b""
         """The latest answer as it arrived."""
         self.stale_nonces = 0
-        """How often the server asked for a fresh nonce (438)."""
+        """Number of times that the server asked for a fresh nonce (438)."""
         self._realm = ""
         self._nonce: bytes | None = None
         self._payloads: deque[Received] = deque(maxlen=MAX_WAITING)

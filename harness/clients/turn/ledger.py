@@ -1,4 +1,4 @@
-"""What a TURN server says that it carried (docs/control-protocol.md, "LEDGER of TURN")."""
+"""Ledger of a TURN server: the traffic that it says it carried (docs/control-protocol.md, "LEDGER of TURN")."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NOTHING = Count(0, 0)
 
 @dataclass(frozen=True)
 class PeerAccount:
-    """What one allocation exchanged with one peer, by class of the first byte: `stun`, `dtls`, `rtp`, `other`."""
+    """Traffic of one allocation with one peer, by class of the first byte: `stun`, `dtls`, `rtp`, `other`."""
 
     peer: str
     """`address:port`, or `others` for all beyond the bound."""
@@ -65,13 +65,13 @@ class TurnAllocation:
     opened: float
     closed: float | None
     reason: str | None
-    """Why it ended: `deleted`, `expired` or `disconnected`."""
+    """Reason of its end: `deleted`, `expired` or `disconnected`."""
     control_in: Count
     """STUN messages other than Send and Data: all of their bytes."""
     control_out: Count
     peers: tuple[PeerAccount, ...]
     drops: Mapping[str, Count]
-    """What was not forwarded, by reason."""
+    """Traffic that was not forwarded, by reason."""
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> TurnAllocation:
@@ -95,12 +95,12 @@ class TurnAllocation:
 
     @property
     def to_peer(self) -> Mapping[str, Count]:
-        """What was taken over from the client, of all peers, by class."""
+        """Traffic that was taken over from the client, of all peers, by class."""
         return _total(each.to_peer for each in self.peers)
 
     @property
     def to_client(self) -> Mapping[str, Count]:
-        """What was handed to the client, of all peers, by class."""
+        """Traffic that was handed to the client, of all peers, by class."""
         return _total(each.to_client for each in self.peers)
 
     def with_peer(self, peer: str) -> PeerAccount:

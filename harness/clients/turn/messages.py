@@ -155,7 +155,7 @@ def decode(data: bytes) -> Message | ChannelData:
 
 
 def integrity_holds(data: bytes, key: bytes) -> bool:
-    """Whether the bytes of a message carry a MESSAGE-INTEGRITY of this key. They are taken as received."""
+    """True if the bytes of a message carry a MESSAGE-INTEGRITY of this key. They are taken as received."""
     position = HEADER_SIZE
     while position + 4 <= len(data):
         number, size = (int.from_bytes(data[position + at :][:2], "big") for at in (0, 2))

@@ -19,7 +19,7 @@ LATER = ("lxc", "keep-lxc", "stress")
 
 @dataclass(frozen=True)
 class Options:
-    """What the caller asked for."""
+    """Options that the caller gave."""
 
     tests: tuple[int, ...]
     choice: Choice

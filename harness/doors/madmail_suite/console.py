@@ -1,4 +1,4 @@
-"""What a person sees while the suite runs. Two ways: sentences, or one symbol per test (`--cool`)."""
+"""Output for a person while the suite runs: sentences, or one symbol per test (`--cool`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the scenario modules of the drop-in do: prove a test against a server, and hand out accounts there."""
+"""Helpers of the drop-in's scenario modules: prove a test against a server, and hand out accounts there."""
 
 from __future__ import annotations
 

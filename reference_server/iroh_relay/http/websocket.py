@@ -19,7 +19,7 @@ class WebSocket:
         self._message = bytearray()
         self._skipping = False
         self.ended: str | None = None
-        """Why nothing more can come: the peer has closed, or broke the protocol."""
+        """Reason for which nothing more can come: the peer has closed, or broke the protocol."""
 
     def receive(self, data: bytes) -> tuple[bytearray, bytes]:
         """Bytes that arrived -> whole frames, and bytes to send at once (pong, close)."""

@@ -13,10 +13,10 @@ from .parser import Argument, Atom, BadSyntax
 __all__ = [
     "MONTHS",
     "STATUS_ITEMS",
+    "ListPattern",
     "date_time",
     "expect",
     "flags_of",
-    "ListPattern",
     "mailbox_name",
     "new_mailbox_name",
     "status_items",
@@ -139,7 +139,7 @@ def status_items(argument: Argument) -> list[str]:
 
 
 def store_item(argument: Argument) -> tuple[FlagChange, bool]:
-    """How to change the flags, and whether to do it silently."""
+    """Change of the flags; with True if it is to be silent."""
     match = _STORE.fullmatch(text_of(argument))
     if match is None:
         raise BadSyntax("STORE items are FLAGS, +FLAGS and -FLAGS")

@@ -47,7 +47,7 @@ def read_line() -> Generator[Want, Any, bytes]:
 
 @dataclass(frozen=True)
 class Profile:
-    """How a server's sessions are."""
+    """Properties of a server's sessions."""
 
     dialect: Dialect = Dialect.CHATMAIL
     limits: Limits = field(default_factory=Limits)

@@ -98,7 +98,7 @@ class _Reader:
         return end if found < 0 else found + 4
 
     def _parts(self, parsed: Message, body: int, end: int) -> list[tuple[int, int]]:
-        """Where the parts of a multipart begin and end. The line end before its body is that of the empty line."""
+        """Begin and end of each part of a multipart. The line end before its body is that of the empty line."""
         boundary = _boundary(parsed)
         if not boundary:
             return []

@@ -153,7 +153,7 @@ def _body_item(text: str) -> _Item:
 
 
 def _section(section: str) -> tuple[Callable[[_Reading], bytes | None], Part]:
-    """How to read a section, and from how much of a message; None is a part that the message does not have."""
+    """Reader of a section, and the part of a message that it takes; None is a part that the message does not have."""
     match = _SECTION.fullmatch(section)
     if match is None or section.startswith(".") or section.endswith("."):
         raise BadSyntax(f"There is no section [{section}]")

@@ -180,7 +180,7 @@ def append(_context: Context, command: Command) -> Steps:
 
 
 def find_target(name: Argument) -> Generator[Event[Any] | Want, Any, int]:
-    """Where messages are to go. A client may try again when it has created it (RFC 3501 section 6.3.11)."""
+    """Mailbox that messages are to go to. A client may try again when it has created it (RFC 3501 section 6.3.11)."""
     try:
         return (yield from ask(FindMailbox(mailbox_name(name))))
     except Refused as error:

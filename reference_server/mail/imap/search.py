@@ -78,7 +78,7 @@ Test = Callable[[Candidate], bool]
 class Criterion:
     test: Test
     needs: Part | None = None
-    """How much of the message; None: flags and UID are enough."""
+    """Part of the message that it takes; None: flags and UID are enough."""
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ class ImapSession:
         self._context.changed = True
 
     def next_deadline(self) -> float:
-        """When to call `tick`."""
+        """Time at which to call `tick`."""
         if self._context.state in _BEFORE_LOGIN:
             return self._opened + self._limits.before_login
         deadline = self._last_data + self._limits.idle

@@ -27,7 +27,7 @@ __all__ = ["ChannelSocket", "ClientSocket"]
 BATCHES = 4
 """Rounds of one socket before it is the turn of others."""
 ALONE = 16
-"""How many datagrams are read one by one before it is seen again whether there are more at once."""
+"""Number of datagrams that are read one by one before it is seen again if there are more at once."""
 QUEUE = SLOTS // 2
 """Datagrams of one size in a queue that look like a flood."""
 FLOOD = 512
@@ -48,7 +48,7 @@ class Connected(ABC):
     )
 
     offset: int
-    """Where in a slot of the batch a datagram is received."""
+    """Offset in a slot of the batch at which a datagram is received."""
 
     def __init__(
         self, fast_path: FastPath, bind: Address, remote: Address, record: AllocationRecord, stray: Stray

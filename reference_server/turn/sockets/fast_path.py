@@ -14,7 +14,7 @@ __all__ = ["FastPath", "Route"]
 
 
 class Route:
-    """Where data of one channel goes: looked up once, good until something changes or its time is over.
+    """Route of the data of one channel: looked up once, good until something changes or its time is over.
 
     `header` is the channel number that whoever is at the outlet knows the sender by; None: a peer, who gets the bare
     payload. `packets` and `volume` count by class; `also` is the other client's tally when the peer is its relay.
@@ -62,7 +62,7 @@ class FastPath:
         self._strategies = turn.strategies
 
     def route_to_peer(self, channel: Channel) -> Route | None:
-        """How data of `channel` leaves; None: `Turn` has to look at it."""
+        """Route by which data of `channel` leaves; None: `Turn` has to look at it."""
         strategies = self._strategies
         until = strategies.permissions.open_until(channel)
         if strategies.forwarding is not None or until <= self.loop.now:
@@ -91,7 +91,7 @@ class FastPath:
         )
 
     def route_to_client(self, channel: Channel) -> Route | None:
-        """How data from the peer of `channel` gets to the client; None: `Turn` has to look at it."""
+        """Route by which data from the peer of `channel` gets to the client; None: `Turn` has to look at it."""
         strategies = self._strategies
         until = strategies.permissions.open_until(channel)
         client = self.clients.get(channel.allocation)

@@ -108,7 +108,7 @@ class Streams:
             del self._of_source[source]
 
     def next_deadline(self) -> float | None:
-        """When `sweep` wants to be called; None while there is nobody to be slow."""
+        """Time at which `sweep` wants to be called; None while there is nobody to be slow."""
         return self._next_sweep if self._open else None
 
     def sweep(self, allocated: Container[FiveTuple]) -> None:

@@ -68,7 +68,7 @@ def address_of(name: Any) -> Address:
 
 
 class UdpListener:
-    """Where clients come first. What has an allocation gets a socket of its own, as long as there are descriptors."""
+    """Socket that clients come to first. Those with an allocation get their own, as long as there are descriptors."""
 
     def __init__(self, loop: EpollLoop, bound: socket, receive: Receive) -> None:
         prepare(bound)
@@ -174,7 +174,7 @@ class RelayTable:
         return sender is not None and sender.send(action.payload, action.peer)
 
     def bound(self, relay: Address) -> Address:
-        """Where the sockets of a relay are bound."""
+        """Address to which the sockets of a relay are bound."""
         return Address(self._hosts[relay.family], relay.port)
 
     def _told(self, family: AddressFamily, port: int) -> Address:

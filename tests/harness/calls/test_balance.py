@@ -71,7 +71,7 @@ def test_one_leg_is_enough_to_be_relayed():
 
 
 def an_allocation(number: int, relayed: str, *, to_peer: int = 0, to_client: int = 0) -> TurnAllocation:
-    """Half of the packets are DTLS, with another peer; checks of connectivity, which no account has, are many."""
+    """Half of the packets are DTLS, with another peer; connectivity checks, which no account has, are many."""
 
     def counted(packets: int, dtls: int, rtp: int) -> list[dict[str, Count]]:
         half = packets // 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.clients.turn.ledger import Count
 from harness.evidence import egress
-from harness.evidence.egress import Toward
+from harness.evidence.egress import DirectTraffic
 from harness.evidence.flows import Endpoint, Flow, Kind
 
 from .recorded import ALICE_INSIDE, BOB, CALL, IROH, RELAY_PORT, TURN, Rows, checks, edge, rtp
@@ -67,9 +67,9 @@ def test_packets_of_dns_have_a_hint():
 def test_other_devices_are_reached_as_far_as_it_is_allowed():
     both = checks(ALICE_INSIDE, BOB) | rtp(ALICE_INSIDE, BOB, 10)
     assert "that is bob, who should not be reached directly" in str(of(checks(ALICE_INSIDE, BOB)))
-    assert of(checks(ALICE_INSIDE, BOB), devices=Toward.CHECKS)
-    assert not of(both, devices=Toward.CHECKS)
-    assert of(both, devices=Toward.ALL)
+    assert of(checks(ALICE_INSIDE, BOB), devices=DirectTraffic.CONNECTIVITY_CHECKS)
+    assert not of(both, devices=DirectTraffic.CONNECTIVITY_CHECKS)
+    assert of(both, devices=DirectTraffic.ALL)
 
 
 def test_what_stays_on_the_link_is_no_destination():

@@ -12,7 +12,7 @@ from pyroute2 import IPRoute
 from harness.clients.turn.ledger import NOTHING, Count
 from harness.evidence import egress, paths
 from harness.evidence.edges import Edges
-from harness.evidence.egress import Toward
+from harness.evidence.egress import DirectTraffic
 from harness.evidence.flows import Endpoint, Stream
 from harness.evidence.parties import Device, Parties, Site
 from harness.evidence.paths import ClientCounts, RelayedBytes, Verdict
@@ -77,7 +77,7 @@ def test_direct(pair):
 
 
 def test_relayed_with_checks_that_arrive(lab, pair, tmp_path):
-    """Checks of connectivity go directly, as in a real call: they are no media."""
+    """Connectivity checks go directly, as in a real call: they are no media."""
     alice, bob = pair
     server = lab.server("server")
     who = parties(pair, Site("turn", frozenset(server.addresses), udp=None))
@@ -100,7 +100,7 @@ def test_relayed_with_checks_that_arrive(lab, pair, tmp_path):
     silent = {name: ClientCounts(NOTHING, NOTHING) for name in ("alice", "bob")}
     assert paths.of_call(signalling, who, silent, {}).verdict is Verdict.NONE
     assert paths.of_call(media, who, agents, {}).verdict is Verdict.DISAGREEMENT
-    assert egress.of_edges(media, who, devices=Toward.CHECKS)
+    assert egress.of_edges(media, who, devices=DirectTraffic.CONNECTIVITY_CHECKS)
     assert not egress.of_edges(media, who)
 
     stranger = paths.of_call(media, parties(pair), agents, {})

@@ -18,7 +18,7 @@ from harness.clients.control import ServiceLedger
 from harness.clients.turn.client import TurnCredentials
 from harness.evidence import egress, paths
 from harness.evidence.edges import Edges
-from harness.evidence.egress import Toward
+from harness.evidence.egress import DirectTraffic
 from harness.evidence.parties import Device, Parties, Site
 from harness.evidence.paths import Path as Way
 from harness.hosts import end_process
@@ -127,7 +127,7 @@ def call(
         return (
             paths.of_call(media, who, paths.client_counts(stats), carried),
             paths.of_call(signalling, who, {}, None),
-            egress.of_edges(edges.now(), who, devices=Toward.ALL),
+            egress.of_edges(edges.now(), who, devices=DirectTraffic.ALL),
         )
 
 

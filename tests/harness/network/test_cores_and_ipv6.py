@@ -6,7 +6,7 @@ import pytest
 
 from harness.checks.ipv6 import IPV6_WITHOUT_UDP
 from harness.clients.core.core import befriend
-from harness.evidence.egress import Toward
+from harness.evidence.egress import DirectTraffic
 from harness.network import profiles
 from harness.realtime.swarm import join
 from harness.servers.server import Wants
@@ -22,7 +22,7 @@ BOTH_FAMILIES = Wants(both_families=True)
 def test_the_ledgers_name_clients_of_both_families_as_they_are(tmp_path):
     """On a socket of both families an IPv4 address comes wrapped; nobody must see that."""
     with lab_stage(tmp_path, BOTH_FAMILIES) as lab:
-        with lab.people(Toward.ALL, [DOMAIN], alice=profiles.IPV6_ONLY, bob=profiles.HOME) as people:
+        with lab.people(DirectTraffic.ALL, [DOMAIN], alice=profiles.IPV6_ONLY, bob=profiles.HOME) as people:
             alice, bob = people
             befriend(alice.account, bob.account)
             assert join(alice, bob).exchange(10).complete
@@ -42,7 +42,7 @@ def test_without_an_answer_over_udp_iroh_dials_the_ipv4_address_of_a_relay(tmp_p
     """Also where the device has no IPv4 address and the relay's name has an IPv6 one: it never gets there."""
     blocked = IPV6_WITHOUT_UDP
     with lab_stage(tmp_path, BOTH_FAMILIES) as lab:
-        with lab.people(Toward.ALL, [DOMAIN], alice=blocked, bob=blocked) as people:
+        with lab.people(DirectTraffic.ALL, [DOMAIN], alice=blocked, bob=blocked) as people:
             alice, bob = people
             befriend(alice.account, bob.account)
             with pytest.raises(WaitTimeout):
