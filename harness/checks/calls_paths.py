@@ -43,6 +43,7 @@ ESSENTIAL = (
 """One for each way that a call can take; those that take longest first."""
 EVERY = every_pair([each for each in profiles.ALL if each.ipv4])
 """Without those that have only IPv6: a lab's server does not listen there."""
+HTTPS_PORT = 443
 ONE_LEG = Pair(profiles.HOME, profiles.SYMMETRIC)
 
 
@@ -133,7 +134,7 @@ def _servers_over_tcp(callers: LabCallers, pair: Pair) -> Servers | None:
     for name, network in pair.places.items():
         servers = callers.servers[name]
         if network.only_443:
-            if turns is None:
+            if turns is None or turns.port != HTTPS_PORT:
                 return None
             changed[name] = transport_override(servers, "tls", turns.port, host=turns.host)
         elif network.ipv4 is None or network.ipv4.mapping is None:
