@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+from collections.abc import Mapping
 from functools import partial
 
 from ..calls.agent import NoRelayCandidate
@@ -27,6 +29,9 @@ progress = logging.getLogger("harness.progress")
 PAUSE = 3.0
 """Seconds. aioice gives a call up after half a minute without an answer (RFC 7675)."""
 TURN = (Service.TURN,)
+WATCHED = "ImapInboxIdle"
+BACK_WITHIN = 60.0
+"""Seconds in which a core comes back to a mail server that was restarted."""
 
 
 @check("TURN-10", needs=NEEDS, disturbs=TURN, impact=Impact.HARMFUL, after=TURN_WORKS)
@@ -49,6 +54,7 @@ def calling_survives_a_restart_of_turn(stage: Stage, outcome: Outcome) -> None:
         with callers.calling("cut-off", Media(policy="relay")) as call:
             with machine_too_slow():
                 call.play_on(BEFORE)
+            watched = {name: len(each.account.events(WATCHED)) for name, each in callers.devices.items()}
             killed = now()
             turn.restart(kill=True)
             progress.info("TURN was killed and started again")
@@ -56,10 +62,19 @@ def calling_survives_a_restart_of_turn(stage: Stage, outcome: Outcome) -> None:
                 outcome.expect(False, f"TURN rejects credentials issued before its restart: {refusal}")
                 return
             wait_until_closed(outcome, "cut-off", call, killed)
+            if stage.server.programs.get(Service.MAIL) is turn:
+                _wait_until_back(callers, watched)
             states = call.ringing.states
         outcome.note(f"when the media had died, core still said {states}: only the window of a call notices")
         _call_without_turn(callers, turn)
         judge_relayed_call(callers, "after-the-restart", video=False)
+
+
+def _wait_until_back(callers: Callers, watched: Mapping[str, int]) -> None:
+    """Mail was killed with TURN: the cores log in again by themselves. `watched`: how often they did before."""
+    for name, device in callers.devices.items():
+        again = device.account.follow(WATCHED, "the inbox to be watched again", within=BACK_WITHIN)
+        next(itertools.islice(again, watched[name], None))
 
 
 def _refusal(callers: Callers) -> str:
