@@ -85,6 +85,8 @@ def _generations(text: str, target: Target, host: Host) -> Iterator[str]:
         try:
             with client(host, url, tls=tls, within=WITHIN) as admitted:
                 admitted.ping(within=WITHIN)
-        except (RelayError, WaitTimeout, OSError):
+        except RelayError:
             continue
+        except (WaitTimeout, OSError):
+            return  # of one that is silent nothing is known: it has not refused this generation
         yield capability
