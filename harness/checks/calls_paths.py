@@ -57,12 +57,12 @@ def calls_take_the_expected_path(stage: Stage, outcome: Outcome, pairs: Sequence
 
 @check("TURN-6", "TURN-10", needs=(*NEEDS, "lab"), after=TURN_WORKS)
 def one_leg_call_is_relayed(stage: Stage, outcome: Outcome) -> None:
-    """One side has an allocation in use, the other sends to its relayed address from a NAT: each hears the other."""
+    """One side uses an allocation, the other sends from a NAT to its relayed transport address: each hears."""
     name = f"{ONE_LEG}, one leg"
     with stage.lab() as lab, lab_callers(lab, ONE_LEG.places) as callers:
         callers.befriend(*ONE_LEG.devices)
         attempt = callers.attempt(name, *ONE_LEG.devices, seconds=SECONDS, policy="relay")
-        why = "the caller uses nothing but its relayed address"
+        why = "the caller uses nothing but its relayed transport address"
         _judge(outcome, name, Expected(Verdict.RELAYED, why), attempt)
         outcome.expect(
             attempt.talked is None or attempt.legs == 1,

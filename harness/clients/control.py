@@ -147,11 +147,11 @@ class ServiceLedger:
         return Pair(source, destination, 0, 0, 0)
 
     def allocation_at(self, relayed: str) -> TurnAllocation | None:
-        """The newest allocation with that relayed address, `address:port`."""
+        """The newest allocation with that relayed transport address, `address:port`."""
         return next((each for each in reversed(self.allocations) if relayed in each.relayed), None)
 
     def allocation_of(self, client: str, relayed: str) -> TurnAllocation | None:
-        """The newest allocation of the client at `address:port` with that relayed address."""
+        """The newest allocation of the client at `address:port` with that relayed transport address."""
         return next(
             (
                 each

@@ -69,7 +69,7 @@ class Site:
     tcp: frozenset[int] = frozenset()
     """Ports. Several services may share an address over TCP."""
     udp: frozenset[int] | None = frozenset()
-    """Ports; None: all, as for a TURN server, whose relayed addresses are not known beforehand."""
+    """Ports; None: all, as for a TURN server, whose relayed transport addresses are not known beforehand."""
 
     def is_at(self, protocol: str, endpoint: Endpoint) -> bool:
         """True if this endpoint belongs to it. `protocol`: `udp`, `tcp`, or `rest` where there are no ports."""

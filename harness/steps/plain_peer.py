@@ -53,9 +53,10 @@ def exchange_with_plain_peer(
         if (port := _first_arrival(client, peer)) is None:
             outcome.expect(
                 False,
-                f"nothing from outside reaches the relayed address {written(client.relayed)}: {TRIES} datagrams of a "
-                "peer that has a permission and no allocation did not arrive. The ports of relayed addresses do not "
-                "answer from outside: open them in the firewall (UDP 49152-65535, or the range of the TURN server)",
+                f"nothing from outside reaches the relayed transport address {written(client.relayed)}: "
+                f"{TRIES} datagrams of a peer that has a permission and no allocation did not arrive. "
+                "The ports of relayed transport addresses do not answer from outside: open them "
+                "in the firewall (UDP 49152-65535, or the range of the TURN server)",
             )
             return
         outcome.expect(

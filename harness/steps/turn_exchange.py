@@ -120,7 +120,7 @@ class OwnTurn:
         target = self.stage.target
         if not belongs_to(target, peer.relayed[0], self.stage.host):
             raise PromiseBroken(
-                f"TURN tells clients the relayed address {written(peer.relayed)}, "
+                f"TURN tells clients the relayed transport address {written(peer.relayed)}, "
                 f"which is no address of {target.host} ({target.domain})"
             )
 

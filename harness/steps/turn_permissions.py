@@ -115,7 +115,7 @@ def judge_peers_at_own_address(stage: Stage, peer: Peer) -> None:
     elif reached:
         outcome.note(
             f"clients reach {' and '.join(reached)} at the server's own address {own} through TURN, and seem to come "
-            "from the server: it tells relayed addresses from others by no port, which RFC 8656 leaves to it"
+            "from the server: it tells relayed transport addresses from others by no port, which RFC 8656 leaves to it"
         )
 
 

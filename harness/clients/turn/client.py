@@ -102,7 +102,7 @@ class TurnCredentials:
 
 @dataclass(frozen=True)
 class Allocation:
-    """A relayed address, our address as the server sees it, seconds to live, and a token for the next port."""
+    """A relayed transport address, ours as the server sees it, seconds to live, and a token for the next port."""
 
     relayed: Address
     mapped: Address
@@ -177,7 +177,7 @@ class TurnClient(Closing):
         protocol: int | None = UDP_PROTOCOL,
         extra: Sequence[tuple[int, bytes]] = (),
     ) -> Allocation:
-        """Ask for a relayed address. `protocol` None leaves REQUESTED-TRANSPORT out; `extra` comes last."""
+        """Ask for a relayed transport address. `protocol` None leaves REQUESTED-TRANSPORT out; `extra` comes last."""
         attributes = [] if protocol is None else [(Attribute.REQUESTED_TRANSPORT, bytes([protocol, 0, 0, 0]))]
         if lifetime is not None:
             attributes.append((Attribute.LIFETIME, lifetime.to_bytes(4, "big")))
