@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..clients.device import Device
 from ..evidence import expected
 from ..evidence.legs import Way
-from ..evidence.verdicts import Path, Verdict
+from ..evidence.verdicts import Path, PathVerdict
 from ..network import profiles
 from ..network.profiles import Profile
 from ..report.observations import Measured
@@ -86,7 +86,7 @@ def every_device_receives_every_message(stage: Stage, outcome: Outcome, networks
         arrived = table.all_right if len(networks) == 2 else table.complete
         outcome.expect(arrived, f"realtime messages went wrong: {table}")
         for device, network in zip(found.devices, networks, strict=True):
-            if all(expected.of_realtime(network, each).verdict is Verdict.RELAYED for each in networks):
+            if all(expected.of_realtime(network, each).verdict is PathVerdict.RELAYED for each in networks):
                 direct = _directly(path, device)
                 outcome.expect(
                     not direct,

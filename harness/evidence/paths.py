@@ -17,13 +17,13 @@ from ..clients.turn.ledger import NOTHING, Count
 from .flows import MEDIA, SLACK, EdgeCounts, Endpoint
 from .legs import Leg, Load, Measure, Way, datagrams, legs_of, media, total
 from .parties import Device, Parties
-from .verdicts import FEWEST_WITNESSES, Hop, Path, Verdict, conclude
+from .verdicts import FEWEST_WITNESSES, Hop, Path, PathVerdict, conclude
 
 __all__ = [
     "ClientCounts",
     "Path",
+    "PathVerdict",
     "RelayedBytes",
-    "Verdict",
     "client_counts",
     "of_call",
     "of_realtime",

@@ -16,7 +16,7 @@ from ..evidence import paths
 from ..evidence.artefacts import keep
 from ..evidence.egress import DirectTraffic, Egress
 from ..evidence.verdicts import Path as Way
-from ..evidence.verdicts import Verdict
+from ..evidence.verdicts import PathVerdict
 from ..network.profiles import Profile
 from ..stage.lab import LabStage, People
 from ..stage.outcome import promised
@@ -97,7 +97,7 @@ class LabCallers(Callers):
         caller: str,
         callee: str,
         *,
-        wanted: Verdict = Verdict.RELAYED,
+        wanted: PathVerdict = PathVerdict.RELAYED,
         lost: Mapping[str, int] | None = None,
     ) -> Iterator[Call]:
         """As `calling`; and at the end the media must have taken the way that is wanted, by all witnesses.
@@ -147,9 +147,9 @@ def lab_callers(lab: LabStage, places: Mapping[str, Profile]) -> Iterator[LabCal
         yield LabCallers(lab, people.devices, servers, people)
 
 
-def is_the_way(path: Way, wanted: Verdict) -> bool:
+def is_the_way(path: Way, wanted: PathVerdict) -> bool:
     """A call that must be relayed is relayed by TURN, and nothing of it arrived directly."""
-    if wanted is Verdict.RELAYED:
+    if wanted is PathVerdict.RELAYED:
         return path.is_relayed_by(Service.TURN) and path.delivered_directly == 0
     return path.verdict is wanted
 

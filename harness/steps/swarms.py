@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..clients.core.core import SendFailed, befriend
 from ..clients.device import Device
 from ..evidence.artefacts import keep
-from ..evidence.verdicts import Path, Verdict
+from ..evidence.verdicts import Path, PathVerdict
 from ..network.lab import LabHost
 from ..network.profiles import Profile
 from ..realtime.swarm import Swarm, join
@@ -30,7 +30,7 @@ JOIN_WITHIN_EACH = 10.0
 """Seconds for each device of a swarm; ten have come together in 13."""
 CALM_WITHIN = 20.0
 """Seconds until a swarm is quiet that has come together: ten devices have sent each other thousands of messages."""
-PROVEN = frozenset({Verdict.DIRECT, Verdict.RELAYED, Verdict.MIXED})
+PROVEN = frozenset({PathVerdict.DIRECT, PathVerdict.RELAYED, PathVerdict.MIXED})
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def told_again(seen: PathSeen) -> tuple[verdicts.Path, Parties]:
     ]
     path = verdicts.Path(
         seen.phase,
-        verdicts.Verdict(seen.verdict),
+        verdicts.PathVerdict(seen.verdict),
         seen.by,
         seen.shares,
         tuple(found),

@@ -145,7 +145,7 @@ def test_a_relayed_call(lab, pair, tmp_path, policies, transports):
     assert path.is_relayed_by("turn"), path
     assert path.delivered_directly == 0
     assert len(path.witnesses) == 3
-    assert before.verdict is paths.Verdict.NONE, before
+    assert before.verdict is paths.PathVerdict.NONE, before
     assert went, went
 
 
