@@ -57,7 +57,7 @@ def calls_take_the_expected_path(stage: Stage, outcome: Outcome, pairs: Sequence
 
 @check("TURN-6", "TURN-10", needs=(*NEEDS, "lab"), after=TURN_WORKS)
 def one_leg_call_is_relayed(stage: Stage, outcome: Outcome) -> None:
-    """One side uses an allocation, the other sends from a NAT to its relayed transport address: each hears."""
+    """One side uses an allocation, the other sends from a NAT to its relayed transport address: both are heard."""
     name = f"{ONE_LEG}, one leg"
     with stage.lab() as lab, lab_callers(lab, ONE_LEG.places) as callers:
         callers.befriend(*ONE_LEG.devices)

@@ -12,7 +12,7 @@ from ..clients.core.core import SendFailed, befriend
 from ..clients.turn import stun
 from ..evidence import expected
 from ..evidence.egress import DirectTraffic
-from ..evidence.verdicts import Path, PathVerdict
+from ..evidence.verdicts import ObservedPath, PathVerdict
 from ..hosts import Host
 from ..network import profiles
 from ..network.firewall import Firewall
@@ -144,7 +144,7 @@ def _exchange_realtime(outcome: Outcome, people: People) -> None:
     outcome.expect(path.verdict is wanted, f"messages should be {wanted}, they are not: {path.sentence}")
 
 
-def _exchange(outcome: Outcome, people: People, swarm: Swarm, phase: str) -> Path:
+def _exchange(outcome: Outcome, people: People, swarm: Swarm, phase: str) -> ObservedPath:
     """Both send; the way of it."""
     with people.watch(phase, Service.IROH_RELAY) as seen:
         table = swarm.exchange(MESSAGES, size=SIZE)

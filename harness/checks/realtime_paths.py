@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from ..evidence import expected
-from ..evidence.verdicts import Path, PathVerdict
+from ..evidence.verdicts import ObservedPath, PathVerdict
 from ..network import profiles
 from ..network.lab import possible
 from ..network.profiles import Profile
@@ -129,7 +129,7 @@ def _attempt(lab: LabStage, pair: Pair) -> Outcome:
     return outcome
 
 
-def _judge(found: LabSwarm, wanted: PathVerdict, count: int) -> Path:
+def _judge(found: LabSwarm, wanted: PathVerdict, count: int) -> ObservedPath:
     """Exchange messages on the way that is wanted."""
     outcome = found.outcome
     joining = found.joining
@@ -146,7 +146,7 @@ def _judge(found: LabSwarm, wanted: PathVerdict, count: int) -> Path:
     return path
 
 
-def _established(found: LabSwarm, wanted: PathVerdict, count: int) -> tuple[TruthTable, Path]:
+def _established(found: LabSwarm, wanted: PathVerdict, count: int) -> tuple[TruthTable, ObservedPath]:
     """Exchange until all goes the direct way that is wanted, or it takes too long: iroh may need a moment for it."""
     deadline = Deadline(DIRECT_WITHIN)
     for number in itertools.count(1):

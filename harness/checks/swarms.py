@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..clients.device import Device
 from ..evidence import expected
 from ..evidence.legs import Way
-from ..evidence.verdicts import Path, PathVerdict
+from ..evidence.verdicts import ObservedPath, PathVerdict
 from ..network import profiles
 from ..network.profiles import Profile
 from ..report.observations import Measured
@@ -157,7 +157,7 @@ def _swarm(
     return lab_swarm(outcome, lab, what=what, **dict(zip(NAMES, networks, strict=False)))
 
 
-def _detour(found: LabSwarm, path: Path, seen: Watch) -> str:
+def _detour(found: LabSwarm, path: ObservedPath, seen: Watch) -> str:
     """Places that messages between the first two of three went through, in words."""
     alice, bob, carol = found.devices
     went = [f"{_bytes(path, each, carol)} bytes went between {each.name} and carol" for each in (alice, bob)]
@@ -170,7 +170,7 @@ def _detour(found: LabSwarm, path: Path, seen: Watch) -> str:
     return ", ".join(went)
 
 
-def _directly(path: Path, device: Device) -> int:
+def _directly(path: ObservedPath, device: Device) -> int:
     """Packets that were delivered from or to a device without a relay."""
     return sum(
         leg.delivered.packets
@@ -179,7 +179,7 @@ def _directly(path: Path, device: Device) -> int:
     )
 
 
-def _bytes(path: Path, one: Device, other: Device) -> int:
+def _bytes(path: ObservedPath, one: Device, other: Device) -> int:
     return sum(
         leg.delivered.all_bytes
         for leg in path.legs

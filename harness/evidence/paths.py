@@ -17,11 +17,11 @@ from ..clients.turn.ledger import NOTHING, Count
 from .flows import MEDIA, SLACK, EdgeCounts, Endpoint
 from .legs import Leg, Load, Measure, Way, datagrams, legs_of, media, total
 from .parties import Device, Parties
-from .verdicts import FEWEST_WITNESSES, Hop, Path, PathVerdict, conclude
+from .verdicts import FEWEST_WITNESSES, Hop, ObservedPath, PathVerdict, conclude
 
 __all__ = [
     "ClientCounts",
-    "Path",
+    "ObservedPath",
     "PathVerdict",
     "RelayedBytes",
     "client_counts",
@@ -100,7 +100,7 @@ def of_call(
     server: EdgeCounts | None = None,
     lost: Mapping[str, int] | None = None,
     phase: str = "media",
-) -> Path:
+) -> ObservedPath:
     """The way of a call; `parties` has its two devices and no more.
 
     `edges`: by name of the device, counted in this phase; other names are ignored. `agents`: see `client_counts`; None
@@ -249,7 +249,7 @@ def of_realtime(
     server: EdgeCounts | None = None,
     tls: bool = False,
     phase: str = "established",
-) -> Path:
+) -> ObservedPath:
     """The way of what nodes of iroh had for each other: QUIC over UDP, or over TCP to a relay.
 
     `arrived`: bytes of the messages that the apps got, which is less than what the edges must have seen; None where

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from .legs import Leg, Load, Way, total
 
-__all__ = ["FEWEST_WITNESSES", "Hop", "Path", "PathVerdict", "conclude"]
+__all__ = ["FEWEST_WITNESSES", "Hop", "ObservedPath", "PathVerdict", "conclude"]
 
 FEWEST_WITNESSES = 2
 
@@ -37,7 +37,7 @@ class Hop:
 
 
 @dataclass(frozen=True)
-class Path:
+class ObservedPath:
     """The way of one phase. `sentence` says all of it."""
 
     phase: str
@@ -99,11 +99,11 @@ def conclude(
     witnesses: Sequence[str],
     contradictions: Iterable[str],
     doubts: Iterable[str],
-) -> Path:
+) -> ObservedPath:
     """Exactly one verdict. `carrying`: the legs that count; whatever makes the counts worthless goes first."""
     used = list(carrying)
     shares = _shares(used)
-    path = Path(
+    path = ObservedPath(
         phase,
         PathVerdict.NONE,
         shares=shares,

@@ -16,7 +16,7 @@ from ..evidence.flows import EdgeCounts
 from ..evidence.flows import Flow as FlowKey
 from ..evidence.legs import Load
 from ..evidence.parties import Parties
-from ..evidence.verdicts import Path, PathVerdict
+from ..evidence.verdicts import ObservedPath, PathVerdict
 from ..network.schedule import Conditions
 from ..realtime.table import TruthTable
 from ..report.observations import (
@@ -115,7 +115,7 @@ def swarm_seen(table: TruthTable, phase: str, *, subject: str = "", silence: boo
     )
 
 
-def path_seen(path: Path, who: Parties, *, subject: str = "", phase: str = "") -> PathSeen:
+def path_seen(path: ObservedPath, who: Parties, *, subject: str = "", phase: str = "") -> PathSeen:
     """A path with everything that was counted on it, and who was where. `phase`: another name for it."""
     return PathSeen(
         phase=phase or path.phase,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..clients.core.core import SendFailed, befriend
 from ..clients.device import Device
 from ..evidence.artefacts import keep
-from ..evidence.verdicts import Path, PathVerdict
+from ..evidence.verdicts import ObservedPath, PathVerdict
 from ..network.lab import LabHost
 from ..network.profiles import Profile
 from ..realtime.swarm import Swarm, join
@@ -39,7 +39,7 @@ class LabSwarm:
 
     people: People
     swarm: Swarm
-    joining: Path
+    joining: ObservedPath
     """The way of phase `joining`, in which they came together."""
     outcome: Outcome
     subject: str = ""
@@ -55,7 +55,7 @@ class LabSwarm:
 
     def exchange(
         self, phase: str, count: int, *, apart: Sequence[Device] = (), within: float = 30.0
-    ) -> tuple[TruthTable, Path, Watch]:
+    ) -> tuple[TruthTable, ObservedPath, Watch]:
         """A phase in which everyone sends: the messages that arrived, their way, and everything that was counted.
 
         `apart`: those of whom nothing is expected, see `Swarm.exchange`.
@@ -97,6 +97,6 @@ def lab_swarm(outcome: Outcome, lab: LabStage, *, what: str = "", **places: Prof
             yield LabSwarm(people, swarm, joining, outcome, what)
 
 
-def expect_proven(outcome: Outcome, path: Path) -> None:
+def expect_proven(outcome: Outcome, path: ObservedPath) -> None:
     """It is known which way the messages went, and it was no strange one."""
     outcome.expect(path.verdict in PROVEN, f"which way the messages went is not proven: {path.sentence}")

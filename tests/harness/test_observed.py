@@ -57,7 +57,7 @@ def load(seen: LoadSeen | None) -> legs.Load | None:
     return None if seen is None else legs.Load(seen.packets, seen.bytes, seen.tcp_bytes)
 
 
-def told_again(seen: PathSeen) -> tuple[verdicts.Path, Parties]:
+def told_again(seen: PathSeen) -> tuple[verdicts.ObservedPath, Parties]:
     """The path of the record as the drawing takes it."""
     devices = tuple(Device(each.name, frozenset(), each.behind, each.network) for each in seen.devices)
     names = {each.name for each in devices}
@@ -72,7 +72,7 @@ def told_again(seen: PathSeen) -> tuple[verdicts.Path, Parties]:
         )
         for leg in seen.legs
     ]
-    path = verdicts.Path(
+    path = verdicts.ObservedPath(
         seen.phase,
         verdicts.PathVerdict(seen.verdict),
         seen.by,

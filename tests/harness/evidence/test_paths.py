@@ -251,7 +251,7 @@ def test_any_mix_of_flows_is_one_verdict_about_realtime_data(edges, arrived, cla
     assert_sound(path)
 
 
-def assert_sound(path: paths.Path) -> None:
+def assert_sound(path: paths.ObservedPath) -> None:
     assert isinstance(path.verdict, PathVerdict)
     assert path.name in path.sentence
     assert not path.shares or sum(path.shares.values()) == pytest.approx(1)

@@ -20,7 +20,7 @@ from harness.evidence import egress, paths
 from harness.evidence.edges import Edges
 from harness.evidence.egress import DirectTraffic
 from harness.evidence.parties import Device, Parties, Site
-from harness.evidence.paths import Path as Way
+from harness.evidence.paths import ObservedPath
 from harness.hosts import end_process
 from harness.network import profiles
 from harness.network.lab import LabHost
@@ -79,7 +79,7 @@ def call(
     policies: tuple[str, str],
     transports: tuple[str, ...] = ("udp", "udp"),
     turn: TurnServer = turn_server,
-) -> tuple[Way, Way, egress.Egress]:
+) -> tuple[ObservedPath, ObservedPath, egress.Egress]:
     """The path of the media, that of the time before, and where the devices went. A transport "": no TURN server."""
     credentials = TurnCredentials.from_secret(SECRET, int(time.time()) + 3600)
     who = Parties(
