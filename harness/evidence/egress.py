@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..clients.turn.ledger import NOTHING, Count
-from .flows import EdgeCounts, Endpoint, Flow, Kind
+from .flows import EdgeCounts, Endpoint, Flow, PacketClass
 from .parties import Device, Parties
 
 __all__ = ["COUNTERS", "LOG", "Contact", "DirectTraffic", "Egress", "Lookup", "of_edges", "of_log"]
@@ -130,7 +130,7 @@ def of_log(device: str, hosts: Iterable[str], allowed: Iterable[str]) -> Egress:
     )
 
 
-def _contacts(device: str, edge: EdgeCounts) -> list[tuple[Contact, frozenset[Kind]]]:
+def _contacts(device: str, edge: EdgeCounts) -> list[tuple[Contact, frozenset[PacketClass]]]:
     """By destination, with the classes of what was sent there."""
     sent = _by_remote(edge.tx.rows, outgoing=True)
     delivered = _by_remote(edge.rx.rows, outgoing=False)
@@ -143,7 +143,7 @@ def _contacts(device: str, edge: EdgeCounts) -> list[tuple[Contact, frozenset[Ki
     ]
 
 
-Remotes = dict[tuple[str, Endpoint], tuple[Count, frozenset[Kind]]]
+Remotes = dict[tuple[str, Endpoint], tuple[Count, frozenset[PacketClass]]]
 
 
 def _by_remote(rows: Mapping[Flow, Count], *, outgoing: bool) -> Remotes:
@@ -163,11 +163,11 @@ def _is_somewhere(address: str) -> bool:
     return not (parsed.is_link_local or parsed.is_multicast or parsed.is_unspecified)
 
 
-def _is_offered(owner: object, kinds: frozenset[Kind], devices: DirectTraffic) -> bool:
+def _is_offered(owner: object, kinds: frozenset[PacketClass], devices: DirectTraffic) -> bool:
     if not isinstance(owner, Device):
         return owner is not None
     if devices is DirectTraffic.CONNECTIVITY_CHECKS:
-        return kinds <= {Kind.STUN, Kind.DISCO, Kind.REST}
+        return kinds <= {PacketClass.STUN, PacketClass.DISCO, PacketClass.REST}
     return devices is DirectTraffic.ALL
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.clients.turn.ledger import NOTHING, Count
 from harness.evidence import paths
-from harness.evidence.flows import Connection, Counts, EdgeCounts, Flow, Kind, Stream
+from harness.evidence.flows import Connection, Counts, EdgeCounts, Flow, PacketClass, Stream
 from harness.evidence.paths import ClientCounts, PathVerdict, RelayedBytes
 
 from .recorded import (
@@ -212,7 +212,7 @@ endpoints = st.sampled_from([ALICE_INSIDE, ALICE, BOB_INSIDE, BOB, TURN, RELAY_P
 numbers = st.integers(0, 10**6)
 any_count = st.builds(Count, numbers, numbers)
 any_rows = st.dictionaries(
-    st.builds(Flow, endpoints, endpoints, st.sampled_from(Kind), st.booleans()), any_count, max_size=6
+    st.builds(Flow, endpoints, endpoints, st.sampled_from(PacketClass), st.booleans()), any_count, max_size=6
 )
 any_counts = st.builds(Counts, any_rows, numbers, numbers, numbers) | any_rows.map(counts)
 any_edge = st.builds(
