@@ -43,7 +43,7 @@ EMPTY = Load()
 
 
 class Way(StrEnum):
-    """PacketClass of traffic that a leg is part of."""
+    """Kind of traffic that a leg is part of."""
 
     DIRECT = "direct"
     RELAYED = "relayed"

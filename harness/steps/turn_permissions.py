@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from functools import partial
 
-from ..clients.turn.messages import Kind, Message, Method
+from ..clients.turn.messages import Message, MessageClass, Method
 from ..hosts import Host
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
@@ -131,7 +131,7 @@ def _reached_at(stage: Stage, peer: Peer, own: str) -> list[str]:
     reached = []
     for port, transport in sorted(_listeners(stage, peer).items()):
         if transport == "udp":
-            client.send((own, port), Message(Method.BINDING, Kind.REQUEST).encode())
+            client.send((own, port), Message(Method.BINDING, MessageClass.REQUEST).encode())
             with contextlib.suppress(WaitTimeout):
                 client.receive(within=ANSWERS_WITHIN)
                 reached.append(f"TURN itself (port {port})")
