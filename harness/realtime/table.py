@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["Arrival", "Direction", "Kind", "Payload", "Sent", "TruthTable", "tabulate"]
+__all__ = ["Arrival", "Direction", "MessageKind", "Payload", "Sent", "TruthTable", "tabulate"]
 
 LAYOUT = struct.Struct("!8sBBI")
 FILLING = bytes(range(251))
 
 
-class Kind(IntEnum):
+class MessageKind(IntEnum):
     """Purpose of a message. Only `NUMBERED` ones are counted."""
 
     WARM_UP = 0
@@ -30,7 +30,7 @@ class Payload:
 
     run: bytes
     sender: int
-    kind: Kind
+    kind: MessageKind
     sequence: int
 
     def encode(self, size: int = LAYOUT.size) -> bytes:
@@ -44,7 +44,7 @@ class Payload:
             return None
         try:
             run, sender, kind, sequence = LAYOUT.unpack_from(data)
-            return cls(run, sender, Kind(kind), sequence)
+            return cls(run, sender, MessageKind(kind), sequence)
         except (struct.error, ValueError):
             return None
 
