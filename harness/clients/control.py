@@ -22,7 +22,7 @@ __all__ = [
     "ControlError",
     "Event",
     "Ledgers",
-    "Pair",
+    "PairTraffic",
     "ServiceLedger",
     "ServiceLog",
 ]
@@ -31,7 +31,7 @@ VERSION = 1
 MAX_REPLY = 64 * 1024 * 1024
 """Bytes. A ledger with all its bounds reached stays below."""
 
-Record = TypeVar("Record", "Connection", "Pair")
+Record = TypeVar("Record", "Connection", "PairTraffic")
 
 
 class ControlError(Exception):
@@ -66,7 +66,7 @@ class Connection:
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairTraffic:
     """Traffic that a relay forwarded from one node ID to another: packets and their payload bytes."""
 
     source: str
@@ -85,7 +85,7 @@ class ServiceLedger:
     started: float
     events: tuple[Event, ...] = field(repr=False)
     connections: tuple[Connection, ...] = field(repr=False)
-    pairs: tuple[Pair, ...]
+    pairs: tuple[PairTraffic, ...]
     complete: bool
     events_forgotten: int = 0
     """Number of events before the first that is remembered."""
@@ -114,7 +114,7 @@ class ServiceLedger:
                 started=float(data["started"]),
                 events=tuple(_event(each) for each in data["events"]),
                 connections=tuple(_record(Connection, each) for each in data["connections"]),
-                pairs=tuple(_record(Pair, each) for each in data["pairs"]),
+                pairs=tuple(_record(PairTraffic, each) for each in data["pairs"]),
                 complete=not any(data[f"{part}_forgotten"] for part in parts),
                 events_forgotten=int(data["events_forgotten"]),
                 allocations=tuple(map(TurnAllocation.parse, data["allocations"])) if turn else (),
@@ -139,12 +139,12 @@ class ServiceLedger:
         """The newest connection whose client end is `address:port`."""
         return next((each for each in reversed(self.connections) if each.remote == remote), None)
 
-    def pair(self, source: str, destination: str) -> Pair:
+    def pair(self, source: str, destination: str) -> PairTraffic:
         """Traffic from one node ID to another: zeros when there was none."""
         for each in self.pairs:
             if (each.source, each.destination) == (source, destination):
                 return each
-        return Pair(source, destination, 0, 0, 0)
+        return PairTraffic(source, destination, 0, 0, 0)
 
     def allocation_at(self, relayed: str) -> TurnAllocation | None:
         """The newest allocation with that relayed transport address, `address:port`."""

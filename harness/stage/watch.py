@@ -15,7 +15,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from ..clients.control import Pair, ServiceLedger
+from ..clients.control import PairTraffic, ServiceLedger
 from ..evidence import egress, paths
 from ..evidence.edges import Edges
 from ..evidence.egress import DirectTraffic, Egress
@@ -110,7 +110,7 @@ class Watch:
         server = edges.pop(self._server, None)
         return paths.of_realtime(edges, among, arrived, carried, server=server, phase=self.phase)
 
-    def relayed(self, source: str, destination: str) -> Pair | None:
+    def relayed(self, source: str, destination: str) -> PairTraffic | None:
         """Frames that the relay's ledger has from one node ID to another; None without a ledger."""
         before, after = self._before[1], self._after[1]
         if before is None or after is None:
