@@ -17,7 +17,7 @@ from ..hosts import Host
 from .turn.ledger import Count, TurnAllocation, read_counts
 
 __all__ = [
-    "Connection",
+    "AcceptedConnection",
     "ControlClient",
     "ControlError",
     "Event",
@@ -31,7 +31,7 @@ VERSION = 1
 MAX_REPLY = 64 * 1024 * 1024
 """Bytes. A ledger with all its bounds reached stays below."""
 
-Record = TypeVar("Record", "Connection", "PairTraffic")
+Record = TypeVar("Record", "AcceptedConnection", "PairTraffic")
 
 
 class ControlError(Exception):
@@ -48,7 +48,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Connection:
+class AcceptedConnection:
     """One accepted TCP connection; bytes are those of its socket, inside TLS where there is TLS."""
 
     id: int
@@ -84,7 +84,7 @@ class ServiceLedger:
     enabled: bool
     started: float
     events: tuple[Event, ...] = field(repr=False)
-    connections: tuple[Connection, ...] = field(repr=False)
+    connections: tuple[AcceptedConnection, ...] = field(repr=False)
     pairs: tuple[PairTraffic, ...]
     complete: bool
     events_forgotten: int = 0
@@ -113,7 +113,7 @@ class ServiceLedger:
                 enabled=bool(data["enabled"]),
                 started=float(data["started"]),
                 events=tuple(_event(each) for each in data["events"]),
-                connections=tuple(_record(Connection, each) for each in data["connections"]),
+                connections=tuple(_record(AcceptedConnection, each) for each in data["connections"]),
                 pairs=tuple(_record(PairTraffic, each) for each in data["pairs"]),
                 complete=not any(data[f"{part}_forgotten"] for part in parts),
                 events_forgotten=int(data["events_forgotten"]),
@@ -131,11 +131,11 @@ class ServiceLedger:
             if event.kind == kind and all(event.fields.get(key) == value for key, value in wanted.items())
         )
 
-    def connections_of(self, identity: str) -> tuple[Connection, ...]:
+    def connections_of(self, identity: str) -> tuple[AcceptedConnection, ...]:
         """The connections on which that identity logged in."""
         return tuple(each for each in self.connections if each.identity == identity)
 
-    def connection_from(self, remote: str) -> Connection | None:
+    def connection_from(self, remote: str) -> AcceptedConnection | None:
         """The newest connection whose client end is `address:port`."""
         return next((each for each in reversed(self.connections) if each.remote == remote), None)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..calls.agent import Stats
-from ..clients.control import Connection, ServiceLedger
+from ..clients.control import AcceptedConnection, ServiceLedger
 from ..clients.turn.ledger import NOTHING, Count
 from .flows import MEDIA, SLACK, EdgeCounts, Endpoint
 from .legs import Leg, Load, Measure, Way, datagrams, legs_of, media, total
@@ -345,7 +345,7 @@ def _realtime_contradictions(hops: Mapping[str, Hop], *, tls: bool) -> Iterator[
                 yield f"{hops[claimed]}, but {hops[seen]}"
 
 
-def _transferred(connections: Iterable[Connection], parties: Parties) -> RelayedBytes:
+def _transferred(connections: Iterable[AcceptedConnection], parties: Parties) -> RelayedBytes:
     ours = [each for each in connections if parties.device_at(_address(each.remote)) is not None]
     return RelayedBytes(sum(each.bytes_in for each in ours), sum(each.bytes_out for each in ours))
 
