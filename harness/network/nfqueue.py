@@ -39,7 +39,7 @@ class QueuedPacket:
 
 @dataclass(frozen=True)
 class Acknowledgement:
-    """The kernel did not do what a request with an acknowledgement asked for; number 0 says that it did."""
+    """Netlink acknowledgement of a request: number 0, or that of the error for which the kernel did not do it."""
 
     number: int
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 from harness.calls.agent import Stats, Traffic
-from harness.clients.control import Connection, ServiceLedger
+from harness.clients.control import AcceptedConnection, ServiceLedger
 from harness.clients.turn.ledger import NOTHING, Count, PeerAccount, TurnAllocation
 from harness.evidence import paths
 from harness.evidence.parties import Device
@@ -80,12 +80,12 @@ def test_what_turn_carried_before_is_taken_off():
     }
 
 
-def relay(*connections: Connection) -> ServiceLedger:
+def relay(*connections: AcceptedConnection) -> ServiceLedger:
     return ServiceLedger("iroh_relay", True, 0.0, (), connections, (), True)
 
 
-def connection(number: int, remote: str, taken: int, given: int) -> Connection:
-    return Connection(number, "relay", remote, None, 0.0, None, taken, given, 0, 0)
+def connection(number: int, remote: str, taken: int, given: int) -> AcceptedConnection:
+    return AcceptedConnection(number, "relay", remote, None, 0.0, None, taken, given, 0, 0)
 
 
 def test_a_relay_transfers_what_its_connections_with_devices_carried():
