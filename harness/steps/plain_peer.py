@@ -16,7 +16,7 @@ from ..hosts import Host, MissingCapability, Socket
 from ..stage.outcome import Outcome
 from ..urls import TurnUrl
 from ..waiting import Deadline, WaitTimeout
-from .turn_exchange import Peer, allocated, written
+from .turn_exchange import AllocatedClient, allocated, written
 
 __all__ = ["exchange_with_plain_peer"]
 
@@ -74,7 +74,7 @@ def _bound(host: Host) -> Iterator[Socket]:
         yield bound
 
 
-def _first_arrival(client: Peer, peer: Socket) -> int | None:
+def _first_arrival(client: AllocatedClient, peer: Socket) -> int | None:
     """The port from which the server saw the peer's datagram come; None when none arrived."""
     for _ in range(TRIES):
         payload = secrets.token_bytes(SIZE)
@@ -88,7 +88,7 @@ def _first_arrival(client: Peer, peer: Socket) -> int | None:
     return None
 
 
-def _answered(client: Peer, peer: Socket, address: tuple[str, int]) -> bool:
+def _answered(client: AllocatedClient, peer: Socket, address: tuple[str, int]) -> bool:
     for _ in range(TRIES):
         payload = secrets.token_bytes(SIZE)
         client.client.send(address, payload)
