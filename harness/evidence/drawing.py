@@ -8,7 +8,7 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from .legs import Leg, Way
-from .parties import Device, Parties
+from .parties import ObservedDevice, Parties
 from .verdicts import ObservedPath
 
 __all__ = ["as_json", "as_svg", "as_text"]
@@ -100,7 +100,7 @@ def _column(number: int, of: int, width: int) -> int:
     return width * (2 * number + 1) // (2 * of)
 
 
-def _device(device: Device, x: int) -> Iterator[str]:
+def _device(device: ObservedDevice, x: int) -> Iterator[str]:
     network = f" ({device.network})" if device.network else ""
     yield _box(x, DEVICES_Y, f"{device.name}{network}", "device")
     for number, router in enumerate(device.behind, start=1):

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from ..clients.turn.ledger import NOTHING, Count
 from .flows import EdgeCounts, Endpoint, Flow, PacketClass
-from .parties import Device, Parties
+from .parties import ObservedDevice, Parties
 
 __all__ = ["COUNTERS", "LOG", "Contact", "DirectTraffic", "Egress", "Lookup", "of_edges", "of_log"]
 
@@ -164,7 +164,7 @@ def _is_somewhere(address: str) -> bool:
 
 
 def _is_offered(owner: object, kinds: frozenset[PacketClass], devices: DirectTraffic) -> bool:
-    if not isinstance(owner, Device):
+    if not isinstance(owner, ObservedDevice):
         return owner is not None
     if devices is DirectTraffic.CONNECTIVITY_CHECKS:
         return kinds <= {PacketClass.STUN, PacketClass.DISCO, PacketClass.REST}
@@ -172,7 +172,7 @@ def _is_offered(owner: object, kinds: frozenset[PacketClass], devices: DirectTra
 
 
 def _sentence(contact: Contact, owner: object) -> str:
-    if isinstance(owner, Device):
+    if isinstance(owner, ObservedDevice):
         return f"{contact}: that is {owner.name}, who should not be reached directly"
     hint = ""
     if contact.destination.port == PORT_OF_DNS:

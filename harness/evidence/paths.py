@@ -16,7 +16,7 @@ from ..clients.control import AcceptedConnection, ServiceLedger
 from ..clients.turn.ledger import NOTHING, Count
 from .flows import MEDIA, SLACK, EdgeCounts, Endpoint
 from .legs import Leg, Load, Measure, Way, datagrams, legs_of, media, total
-from .parties import Device, Parties
+from .parties import ObservedDevice, Parties
 from .verdicts import FEWEST_WITNESSES, Hop, ObservedPath, PathVerdict, conclude
 
 __all__ = [
@@ -399,7 +399,7 @@ def _device_name(parties: Parties, protocol: str, own: Endpoint, remote: Endpoin
     return device.name if device is not None else ""
 
 
-def _shares_an_address(device: Device, parties: Parties) -> bool:
+def _shares_an_address(device: ObservedDevice, parties: Parties) -> bool:
     return any(each is not device and each.addresses & device.addresses for each in parties.devices)
 
 

@@ -13,7 +13,7 @@ from harness.calls.call import Phases
 from harness.calls.quality import AudioFindings, Gap
 from harness.evidence import legs, paths, verdicts
 from harness.evidence.drawing import as_json, as_svg
-from harness.evidence.parties import Device, Parties, Site
+from harness.evidence.parties import ObservedDevice, Parties, Site
 from harness.network.schedule import Conditions
 from harness.realtime.table import Arrival, Sent, tabulate
 from harness.report.numbers import paths as path_section
@@ -59,7 +59,9 @@ def load(seen: LoadSeen | None) -> legs.Load | None:
 
 def told_again(seen: PathSeen) -> tuple[verdicts.ObservedPath, Parties]:
     """The path of the record as the drawing takes it."""
-    devices = tuple(Device(each.name, frozenset(), each.behind, each.network) for each in seen.devices)
+    devices = tuple(
+        ObservedDevice(each.name, frozenset(), each.behind, each.network) for each in seen.devices
+    )
     names = {each.name for each in devices}
     found = [
         legs.Leg(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from harness.clients.turn.ledger import Count
 from harness.evidence.flows import Connection, Counts, EdgeCounts, Endpoint, Flow, PacketClass, Stream
-from harness.evidence.parties import Device, Parties, Site
+from harness.evidence.parties import ObservedDevice, Parties, Site
 from harness.evidence.paths import ClientCounts
 
 ALICE_INSIDE, ALICE = Endpoint("10.0.1.2", 40000), Endpoint("5.9.0.10", 61000)
@@ -19,8 +19,8 @@ TURN_SERVICE = Site("turn", frozenset({"5.9.0.1"}), tcp=frozenset({3478, 5349}),
 IROH_SERVICE = Site("iroh relay", frozenset({"5.9.0.1"}), tcp=frozenset({3340}), udp=frozenset({3478}))
 MAIL = Site("mail", frozenset({"5.9.0.1"}), tcp=frozenset({993, 465}))
 DEVICES = (
-    Device("alice", frozenset({"10.0.1.2", "5.9.0.10"}), ("home",)),
-    Device("bob", frozenset({"10.0.2.2", "5.9.0.20"}), ("mobile",)),
+    ObservedDevice("alice", frozenset({"10.0.1.2", "5.9.0.10"}), ("home",)),
+    ObservedDevice("bob", frozenset({"10.0.2.2", "5.9.0.20"}), ("mobile",)),
 )
 CALL = Parties(DEVICES, (TURN_SERVICE,), (MAIL, IROH_SERVICE))
 REALTIME = Parties(DEVICES, (IROH_SERVICE,), (MAIL, TURN_SERVICE))

@@ -14,7 +14,7 @@ from harness.evidence import egress, paths
 from harness.evidence.edges import Edges
 from harness.evidence.egress import DirectTraffic
 from harness.evidence.flows import Endpoint, Stream
-from harness.evidence.parties import Device, Parties, Site
+from harness.evidence.parties import ObservedDevice, Parties, Site
 from harness.evidence.paths import ClientCounts, PathVerdict, RelayedBytes
 from harness.network.lab import LabHost
 from harness.network.links import connect
@@ -29,7 +29,7 @@ PACKETS = 200
 
 
 def parties(pair: tuple[LabHost, LabHost], *relays: Site) -> Parties:
-    return Parties(tuple(Device(host.name, frozenset(host.addresses)) for host in pair), relays)
+    return Parties(tuple(ObservedDevice(host.name, frozenset(host.addresses)) for host in pair), relays)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from harness.clients.turn.client import TurnCredentials
 from harness.evidence import egress, paths
 from harness.evidence.edges import Edges
 from harness.evidence.egress import DirectTraffic
-from harness.evidence.parties import Device, Parties, Site
+from harness.evidence.parties import ObservedDevice, Parties, Site
 from harness.evidence.paths import ObservedPath
 from harness.hosts import end_process
 from harness.network import profiles
@@ -83,7 +83,7 @@ def call(
     """The path of the media, that of the time before, and where the devices went. A transport "": no TURN server."""
     credentials = TurnCredentials.from_secret(SECRET, int(time.time()) + 3600)
     who = Parties(
-        tuple(Device(host.name, frozenset(host.addresses)) for host in pair),
+        tuple(ObservedDevice(host.name, frozenset(host.addresses)) for host in pair),
         (Site("turn", frozenset(server.addresses), tcp=frozenset({3478}), udp=None),),
     )
     with (

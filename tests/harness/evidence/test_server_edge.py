@@ -8,7 +8,7 @@ import pytest
 
 from harness.evidence import paths
 from harness.evidence.flows import Connection, Counts, EdgeCounts, Endpoint, Stream
-from harness.evidence.parties import Device, Parties
+from harness.evidence.parties import ObservedDevice, Parties
 from harness.evidence.paths import PathVerdict
 
 from .recorded import (
@@ -201,7 +201,7 @@ def test_devices_that_share_an_outer_address_are_left_out():
 
 def test_a_third_device_with_an_address_of_its_own_is_still_compared():
     carol_inside, carol = Endpoint("10.0.3.2", 41000), Endpoint("5.9.0.30", 63000)
-    lone = Device("carol", frozenset({carol_inside.address, carol.address}))
+    lone = ObservedDevice("carol", frozenset({carol_inside.address, carol.address}))
     who = Parties((*SAME_ROOF, lone), REALTIME.relays, REALTIME.others)
     edges = OVER_THE_RELAY | {"carol": edge({}, {}, tcp(carol_inside, 20_000, 20_000))}
     server = edge({}, {}, {Connection(IROH, carol): Stream(sent=20_000, received=10_000)})

@@ -9,7 +9,7 @@ from harness.calls.agent import Stats, Traffic
 from harness.clients.control import AcceptedConnection, ServiceLedger
 from harness.clients.turn.ledger import NOTHING, Count, PeerAccount, TurnAllocation
 from harness.evidence import paths
-from harness.evidence.parties import Device
+from harness.evidence.parties import ObservedDevice
 from harness.evidence.paths import ClientCounts, RelayedBytes
 from harness.network.profiles import CARRIER, PUBLIC, Profile
 
@@ -117,8 +117,8 @@ def test_a_device_is_known_by_the_addresses_of_its_routers_too():
     home = Place(
         "alice", ("10.0.1.2",), [router("home", "100.64.0.2"), router("carrier", "5.9.0.10")], CARRIER
     )
-    at_home = Device.at(home)
+    at_home = ObservedDevice.at(home)
     addresses = frozenset({"10.0.1.2", "100.64.0.2", "5.9.0.10"})
-    assert at_home == Device("alice", addresses, ("home", "carrier"), "carrier")
-    moved = Device.at(Place("alice", ("5.9.0.99",)), moved_from=at_home)
-    assert moved == Device("alice", at_home.addresses | {"5.9.0.99"}, (), "public")
+    assert at_home == ObservedDevice("alice", addresses, ("home", "carrier"), "carrier")
+    moved = ObservedDevice.at(Place("alice", ("5.9.0.99",)), moved_from=at_home)
+    assert moved == ObservedDevice("alice", at_home.addresses | {"5.9.0.99"}, (), "public")
