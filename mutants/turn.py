@@ -113,8 +113,10 @@ def turn_forgets_secret_at_restart(settings: TurnSettings) -> TurnService:
 
 @mutant(
     "turn",
-    "clients are told relayed addresses that are not the server's",
-    kills={"turn.turn_allocates_with_offered_credentials": "tells clients the relayed address 203.0.113.7:"},
+    "clients are told relayed transport addresses that are not the server's",
+    kills={
+        "turn.turn_allocates_with_offered_credentials": "tells clients the relayed transport address 203.0.113.7:"
+    },
 )
 def turn_wrong_relay_ip(settings: TurnSettings) -> TurnService:
     told = {**settings.relay_ips, AddressFamily.IPV4: "203.0.113.7"}  # RFC 5737: nobody lives there
@@ -163,7 +165,9 @@ class NoOutsiders(Permissions):
     "turn",
     "a firewall closes the range of relay ports: two clients of the server reach each other, nobody else does",
     kills={
-        "turn_from_outside.relayed_address_answers_a_plain_peer": "nothing from outside reaches the relayed address",
+        "turn_from_outside.relayed_address_answers_a_plain_peer": (
+            "nothing from outside reaches the relayed transport address"
+        ),
         "calls_paths.one_leg_call_is_relayed": "2 sides use an allocation, where one is enough",
     },
 )
@@ -213,7 +217,7 @@ def turn_loopback_open(settings: TurnSettings) -> TurnService:
 
 
 class NobodyElse:
-    """A peer must be a relayed address of this server, which it never asks about."""
+    """A peer must be a relayed transport address of this server, which it never asks about."""
 
     def allows(self, peer: Address) -> bool:
         del peer

@@ -45,7 +45,7 @@ class AgentError(Exception):
 
 
 class NoRelayCandidate(AgentError):
-    """The TURN server gave the agent no relayed address. The text says what aioice saw."""
+    """The TURN server gave the agent no relayed transport address. The text says what aioice saw."""
 
 
 class AgentDied(AgentError):

@@ -289,7 +289,7 @@ class Peer:
         await self.connection.addIceCandidate(candidate)
 
 
-class Program:
+class AgentProgram:
     """Takes commands one after the other."""
 
     def __init__(self) -> None:
@@ -434,7 +434,7 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader(limit=LINE_LIMIT)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    program = Program()
+    program = AgentProgram()
     emit("ready")
     try:
         while line := await lines.readline():

@@ -100,6 +100,6 @@ def _call_without_turn(callers: Callers, turn: Program) -> None:
         except NoRelayCandidate as error:
             outcome.observe(Measured("the caller is told while TURN stands still", str(error)))
         else:
-            raise ServerError("TURN was made to stand still, and yet it gave a relayed address")
+            raise ServerError("TURN was made to stand still, and yet it gave a relayed transport address")
     rings = len(bob.events("IncomingCall")) - rang
-    outcome.expect(rings == 0, "bob's phone rang although alice's call had no relayed address")
+    outcome.expect(rings == 0, "bob's phone rang although alice's call had no relayed transport address")

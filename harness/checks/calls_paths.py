@@ -11,11 +11,11 @@ from ..calls.quality import MachineTooSlow
 from ..calls.servers import transport_override
 from ..evidence import expected
 from ..evidence.expected import Expected
-from ..evidence.verdicts import Verdict
+from ..evidence.verdicts import PathVerdict
 from ..network import profiles
 from ..report.matrix import words
 from ..report.observations import MatrixCell
-from ..report.records import Verdict as RecordVerdict
+from ..report.records import Verdict
 from ..stage.check import check
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
@@ -58,13 +58,13 @@ def calls_take_the_expected_path(stage: Stage, outcome: Outcome, pairs: Sequence
 
 @check("TURN-6", "TURN-10", needs=(*NEEDS, "lab"), after=TURN_WORKS)
 def one_leg_call_is_relayed(stage: Stage, outcome: Outcome) -> None:
-    """One side has an allocation in use, the other sends to its relayed address from a NAT: each hears the other."""
+    """One side uses an allocation, the other sends from a NAT to its relayed transport address: both are heard."""
     name = f"{ONE_LEG}, one leg"
     with stage.lab() as lab, lab_callers(lab, ONE_LEG.places) as callers:
         callers.befriend(*ONE_LEG.devices)
         attempt = callers.attempt(name, *ONE_LEG.devices, seconds=SECONDS, policy="relay")
-        why = "the caller uses nothing but its relayed address"
-        _judge(outcome, name, Expected(Verdict.RELAYED, why), attempt)
+        why = "the caller uses nothing but its relayed transport address"
+        _judge(outcome, name, Expected(PathVerdict.RELAYED, why), attempt)
         outcome.expect(
             attempt.talked is None or attempt.legs == 1,
             f"{name}: {attempt.legs} sides use an allocation, where one is enough for both",
@@ -88,12 +88,12 @@ def _attempt(callers: LabCallers, pair: Pair) -> Outcome:
             wanted.why,
             attempt.legs,
         )
-        if wanted.verdict is Verdict.NONE:
+        if wanted.verdict is PathVerdict.NONE:
             outcome.note(f"no call: {wanted.why}")
-            if attempt.path.verdict is Verdict.NONE:
+            if attempt.path.verdict is PathVerdict.NONE:
                 cell = replace(cell, over_tcp=_over_tcp(here, pair))
     except MachineTooSlow as error:
-        return outcome.include(Outcome(RecordVerdict.UNDECIDED, [f"{pair}: {error}"]))
+        return outcome.include(Outcome(Verdict.UNDECIDED, [f"{pair}: {error}"]))
     progress.info("%s: %s (%s)", pair, words(cell), wanted.why)
     return outcome.observe(cell)
 
@@ -122,7 +122,7 @@ def _over_tcp(callers: LabCallers, pair: Pair) -> str | None:
         return None
     name = f"{pair} over TCP"
     attempt = callers.attempt(name, *pair.devices, seconds=SECONDS, servers=servers)
-    wanted = Expected(Verdict.RELAYED, "TURN over TCP is what the server could do")
+    wanted = Expected(PathVerdict.RELAYED, "TURN over TCP is what the server could do")
     _judge(callers.outcome, name, wanted, attempt)
     return attempt.path.verdict.value
 

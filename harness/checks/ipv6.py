@@ -12,7 +12,7 @@ from ..clients.core.core import SendFailed, befriend
 from ..clients.turn import stun
 from ..evidence import expected
 from ..evidence.egress import DirectTraffic
-from ..evidence.verdicts import Path, Verdict
+from ..evidence.verdicts import ObservedPath, PathVerdict
 from ..hosts import Host
 from ..network import profiles
 from ..network.firewall import Firewall
@@ -139,12 +139,12 @@ def _exchange_realtime(outcome: Outcome, people: People) -> None:
     deadline = Deadline(DIRECT_WITHIN)
     for number in itertools.count(1):
         path = _exchange(outcome, people, swarm, f"realtime, trial {number}")
-        if path.verdict is wanted or wanted is not Verdict.DIRECT or deadline.over or not outcome:
+        if path.verdict is wanted or wanted is not PathVerdict.DIRECT or deadline.over or not outcome:
             break
     outcome.expect(path.verdict is wanted, f"messages should be {wanted}, they are not: {path.sentence}")
 
 
-def _exchange(outcome: Outcome, people: People, swarm: Swarm, phase: str) -> Path:
+def _exchange(outcome: Outcome, people: People, swarm: Swarm, phase: str) -> ObservedPath:
     """Both send; the way of it."""
     with people.watch(phase, Service.IROH_RELAY) as seen:
         table = swarm.exchange(MESSAGES, size=SIZE)
@@ -168,7 +168,7 @@ def _try_calls(outcome: Outcome, people: People) -> None:
         with callers.seated("through TURN") as both:
             place(*both, Media(), within=CALL_WITHIN)
     except NoRelayCandidate as error:
-        outcome.observe(PathSeen("call through TURN", Verdict.NONE.value, Verdict.NONE.value))
+        outcome.observe(PathSeen("call through TURN", PathVerdict.NONE.value, PathVerdict.NONE.value))
         outcome.note(
             f"no call through TURN: METADATA can only give its IPv4 address ({offer.host}), alice has none: {error}"
         )

@@ -9,7 +9,7 @@ from ..clients.control import ServiceLedger
 from ..clients.core.core import Webxdc
 from ..clients.device import Device
 from ..clients.sockets import tcp_connections
-from ..evidence.verdicts import Verdict
+from ..evidence.verdicts import PathVerdict
 from ..realtime.swarm import LARGEST, NodeIdUnknown, Swarm
 from ..report.observations import Measured
 from ..stage.check import check
@@ -49,7 +49,7 @@ def two_devices_exchange_messages(stage: Stage, outcome: Outcome) -> None:
             _expect_frames_of_both(outcome, ledger, pair)
         doubt = "" if ledger is not None and outcome else ONLY_CORES
         outcome.observe(
-            path_by_agents(Verdict.RELAYED, Service.IROH_RELAY, subject="", phase="joining", doubt=doubt)
+            path_by_agents(PathVerdict.RELAYED, Service.IROH_RELAY, subject="", phase="joining", doubt=doubt)
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from ..evidence import expected
-from ..evidence.verdicts import Path, Verdict
+from ..evidence.verdicts import ObservedPath, PathVerdict
 from ..network import profiles
 from ..network.lab import possible
 from ..network.profiles import Profile
@@ -102,7 +102,7 @@ def _two_devices(outcome: Outcome, lab: LabStage, network: Profile) -> None:
         path = _judge(found, wanted, MESSAGES)
         largest = found.swarm.exchange(1, size=LARGEST)
         outcome.expect(largest.all_right, f"messages of {LARGEST} bytes went wrong: {largest}")
-        may = "a direct path is possible" if wanted is Verdict.DIRECT else "no direct path is possible"
+        may = "a direct path is possible" if wanted is PathVerdict.DIRECT else "no direct path is possible"
         outcome.note(f"both devices in a network of the kind {network.name!r}, {may}: {path.sentence}")
 
 
@@ -129,7 +129,7 @@ def _attempt(lab: LabStage, pair: Pair) -> Outcome:
     return outcome
 
 
-def _judge(found: LabSwarm, wanted: Verdict, count: int) -> Path:
+def _judge(found: LabSwarm, wanted: PathVerdict, count: int) -> ObservedPath:
     """Exchange messages on the way that is wanted."""
     outcome = found.outcome
     joining = found.joining
@@ -137,7 +137,7 @@ def _judge(found: LabSwarm, wanted: Verdict, count: int) -> Path:
     outcome.expect(table.all_right, f"realtime messages went wrong: {table}")
     expect_proven(outcome, joining)
     outcome.expect(path.verdict is wanted, f"messages should be {wanted}, they are not: {path.sentence}")
-    if wanted is Verdict.RELAYED:
+    if wanted is PathVerdict.RELAYED:
         for each in (joining, path):
             outcome.expect(
                 not each.delivered_directly,
@@ -146,12 +146,12 @@ def _judge(found: LabSwarm, wanted: Verdict, count: int) -> Path:
     return path
 
 
-def _established(found: LabSwarm, wanted: Verdict, count: int) -> tuple[TruthTable, Path]:
+def _established(found: LabSwarm, wanted: PathVerdict, count: int) -> tuple[TruthTable, ObservedPath]:
     """Exchange until all goes the direct way that is wanted, or it takes too long: iroh may need a moment for it."""
     deadline = Deadline(DIRECT_WITHIN)
     for number in itertools.count(1):
         phase = "established" if number == 1 else f"established, trial {number}"
         table, path, _seen = found.exchange(phase, count, within=DEADLINE)
-        if path.verdict is wanted or wanted is not Verdict.DIRECT or deadline.over or not table.all_right:
+        if path.verdict is wanted or wanted is not PathVerdict.DIRECT or deadline.over or not table.all_right:
             return table, path
     raise AssertionError("unreachable")

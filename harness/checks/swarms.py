@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..clients.device import Device
 from ..evidence import expected
 from ..evidence.legs import Way
-from ..evidence.verdicts import Path, Verdict
+from ..evidence.verdicts import ObservedPath, PathVerdict
 from ..network import profiles
 from ..network.profiles import Profile
 from ..report.observations import Measured
@@ -86,7 +86,7 @@ def every_device_receives_every_message(stage: Stage, outcome: Outcome, networks
         arrived = table.all_right if len(networks) == 2 else table.complete
         outcome.expect(arrived, f"realtime messages went wrong: {table}")
         for device, network in zip(found.devices, networks, strict=True):
-            if all(expected.of_realtime(network, each).verdict is Verdict.RELAYED for each in networks):
+            if all(expected.of_realtime(network, each).verdict is PathVerdict.RELAYED for each in networks):
                 direct = _directly(path, device)
                 outcome.expect(
                     not direct,
@@ -157,7 +157,7 @@ def _swarm(
     return lab_swarm(outcome, lab, what=what, **dict(zip(NAMES, networks, strict=False)))
 
 
-def _detour(found: LabSwarm, path: Path, seen: Watch) -> str:
+def _detour(found: LabSwarm, path: ObservedPath, seen: Watch) -> str:
     """Places that messages between the first two of three went through, in words."""
     alice, bob, carol = found.devices
     went = [f"{_bytes(path, each, carol)} bytes went between {each.name} and carol" for each in (alice, bob)]
@@ -170,7 +170,7 @@ def _detour(found: LabSwarm, path: Path, seen: Watch) -> str:
     return ", ".join(went)
 
 
-def _directly(path: Path, device: Device) -> int:
+def _directly(path: ObservedPath, device: Device) -> int:
     """Packets that were delivered from or to a device without a relay."""
     return sum(
         leg.delivered.packets
@@ -179,7 +179,7 @@ def _directly(path: Path, device: Device) -> int:
     )
 
 
-def _bytes(path: Path, one: Device, other: Device) -> int:
+def _bytes(path: ObservedPath, one: Device, other: Device) -> int:
     return sum(
         leg.delivered.all_bytes
         for leg in path.legs

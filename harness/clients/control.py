@@ -17,12 +17,12 @@ from ..hosts import Host
 from .turn.ledger import Count, TurnAllocation, read_counts
 
 __all__ = [
-    "Connection",
+    "AcceptedConnection",
     "ControlClient",
     "ControlError",
     "Event",
     "Ledgers",
-    "Pair",
+    "PairTraffic",
     "ServiceLedger",
     "ServiceLog",
 ]
@@ -31,7 +31,7 @@ VERSION = 1
 MAX_REPLY = 64 * 1024 * 1024
 """Bytes. A ledger with all its bounds reached stays below."""
 
-Record = TypeVar("Record", "Connection", "Pair")
+Record = TypeVar("Record", "AcceptedConnection", "PairTraffic")
 
 
 class ControlError(Exception):
@@ -48,7 +48,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Connection:
+class AcceptedConnection:
     """One accepted TCP connection; bytes are those of its socket, inside TLS where there is TLS."""
 
     id: int
@@ -66,7 +66,7 @@ class Connection:
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairTraffic:
     """Traffic that a relay forwarded from one node ID to another: packets and their payload bytes."""
 
     source: str
@@ -84,8 +84,8 @@ class ServiceLedger:
     enabled: bool
     started: float
     events: tuple[Event, ...] = field(repr=False)
-    connections: tuple[Connection, ...] = field(repr=False)
-    pairs: tuple[Pair, ...]
+    connections: tuple[AcceptedConnection, ...] = field(repr=False)
+    pairs: tuple[PairTraffic, ...]
     complete: bool
     events_forgotten: int = 0
     """Number of events before the first that is remembered."""
@@ -113,8 +113,8 @@ class ServiceLedger:
                 enabled=bool(data["enabled"]),
                 started=float(data["started"]),
                 events=tuple(_event(each) for each in data["events"]),
-                connections=tuple(_record(Connection, each) for each in data["connections"]),
-                pairs=tuple(_record(Pair, each) for each in data["pairs"]),
+                connections=tuple(_record(AcceptedConnection, each) for each in data["connections"]),
+                pairs=tuple(_record(PairTraffic, each) for each in data["pairs"]),
                 complete=not any(data[f"{part}_forgotten"] for part in parts),
                 events_forgotten=int(data["events_forgotten"]),
                 allocations=tuple(map(TurnAllocation.parse, data["allocations"])) if turn else (),
@@ -131,27 +131,27 @@ class ServiceLedger:
             if event.kind == kind and all(event.fields.get(key) == value for key, value in wanted.items())
         )
 
-    def connections_of(self, identity: str) -> tuple[Connection, ...]:
+    def connections_of(self, identity: str) -> tuple[AcceptedConnection, ...]:
         """The connections on which that identity logged in."""
         return tuple(each for each in self.connections if each.identity == identity)
 
-    def connection_from(self, remote: str) -> Connection | None:
+    def connection_from(self, remote: str) -> AcceptedConnection | None:
         """The newest connection whose client end is `address:port`."""
         return next((each for each in reversed(self.connections) if each.remote == remote), None)
 
-    def pair(self, source: str, destination: str) -> Pair:
+    def pair(self, source: str, destination: str) -> PairTraffic:
         """Traffic from one node ID to another: zeros when there was none."""
         for each in self.pairs:
             if (each.source, each.destination) == (source, destination):
                 return each
-        return Pair(source, destination, 0, 0, 0)
+        return PairTraffic(source, destination, 0, 0, 0)
 
     def allocation_at(self, relayed: str) -> TurnAllocation | None:
-        """The newest allocation with that relayed address, `address:port`."""
+        """The newest allocation with that relayed transport address, `address:port`."""
         return next((each for each in reversed(self.allocations) if relayed in each.relayed), None)
 
     def allocation_of(self, client: str, relayed: str) -> TurnAllocation | None:
-        """The newest allocation of the client at `address:port` with that relayed address."""
+        """The newest allocation of the client at `address:port` with that relayed transport address."""
         return next(
             (
                 each

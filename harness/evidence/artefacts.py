@@ -8,12 +8,12 @@ import re
 
 from .drawing import as_json, as_svg, as_text
 from .parties import Parties
-from .verdicts import Path
+from .verdicts import ObservedPath
 
 __all__ = ["keep"]
 
 
-def keep(path: Path, who: Parties, directory: pathlib.Path, name: str) -> list[pathlib.Path]:
+def keep(path: ObservedPath, who: Parties, directory: pathlib.Path, name: str) -> list[pathlib.Path]:
     """Write `path-NAME.svg`, its drawing, `.json`, everything that was counted, and `.txt`, two lines.
 
     `name`: any text, such as "home x symmetric"; once in a directory, which is made. Returns the three files, for

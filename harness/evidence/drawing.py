@@ -8,13 +8,13 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from .legs import Leg, Way
-from .parties import Device, Parties
-from .verdicts import Path
+from .parties import ObservedDevice, Parties
+from .verdicts import ObservedPath
 
 __all__ = ["as_json", "as_svg", "as_text"]
 
 
-def as_json(path: Path) -> dict[str, Any]:
+def as_json(path: ObservedPath) -> dict[str, Any]:
     """Dictionary for `json.dumps`: everything that was counted, and what follows from it."""
     return {
         "phase": path.phase,
@@ -40,7 +40,7 @@ def as_json(path: Path) -> dict[str, Any]:
     }
 
 
-def as_text(path: Path) -> str:
+def as_text(path: ObservedPath) -> str:
     """Two lines: the verdict with its witnesses, and what went where."""
     legs = "; ".join(f"{leg.source} > {leg.target} {_label(leg)}" for leg in path.legs) or "nothing passed"
     return f"{path.sentence}\n{legs}"
@@ -61,7 +61,7 @@ STYLE = (
 )
 
 
-def as_svg(path: Path, parties: Parties) -> str:
+def as_svg(path: ObservedPath, parties: Parties) -> str:
     """Devices, what they are behind, who carries, and arrows with what went along them.
 
     A whole line: it arrived. A broken line: nothing did. Wide as the number of devices needs.
@@ -100,7 +100,7 @@ def _column(number: int, of: int, width: int) -> int:
     return width * (2 * number + 1) // (2 * of)
 
 
-def _device(device: Device, x: int) -> Iterator[str]:
+def _device(device: ObservedDevice, x: int) -> Iterator[str]:
     network = f" ({device.network})" if device.network else ""
     yield _box(x, DEVICES_Y, f"{device.name}{network}", "device")
     for number, router in enumerate(device.behind, start=1):

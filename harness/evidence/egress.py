@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..clients.turn.ledger import NOTHING, Count
-from .flows import EdgeCounts, Endpoint, Flow, Kind
-from .parties import Device, Parties
+from .flows import EdgeCounts, Endpoint, Flow, PacketClass
+from .parties import ObservedDevice, Parties
 
 __all__ = ["COUNTERS", "LOG", "Contact", "DirectTraffic", "Egress", "Lookup", "of_edges", "of_log"]
 
@@ -130,7 +130,7 @@ def of_log(device: str, hosts: Iterable[str], allowed: Iterable[str]) -> Egress:
     )
 
 
-def _contacts(device: str, edge: EdgeCounts) -> list[tuple[Contact, frozenset[Kind]]]:
+def _contacts(device: str, edge: EdgeCounts) -> list[tuple[Contact, frozenset[PacketClass]]]:
     """By destination, with the classes of what was sent there."""
     sent = _by_remote(edge.tx.rows, outgoing=True)
     delivered = _by_remote(edge.rx.rows, outgoing=False)
@@ -143,7 +143,7 @@ def _contacts(device: str, edge: EdgeCounts) -> list[tuple[Contact, frozenset[Ki
     ]
 
 
-Remotes = dict[tuple[str, Endpoint], tuple[Count, frozenset[Kind]]]
+Remotes = dict[tuple[str, Endpoint], tuple[Count, frozenset[PacketClass]]]
 
 
 def _by_remote(rows: Mapping[Flow, Count], *, outgoing: bool) -> Remotes:
@@ -163,16 +163,16 @@ def _is_somewhere(address: str) -> bool:
     return not (parsed.is_link_local or parsed.is_multicast or parsed.is_unspecified)
 
 
-def _is_offered(owner: object, kinds: frozenset[Kind], devices: DirectTraffic) -> bool:
-    if not isinstance(owner, Device):
+def _is_offered(owner: object, kinds: frozenset[PacketClass], devices: DirectTraffic) -> bool:
+    if not isinstance(owner, ObservedDevice):
         return owner is not None
     if devices is DirectTraffic.CONNECTIVITY_CHECKS:
-        return kinds <= {Kind.STUN, Kind.DISCO, Kind.REST}
+        return kinds <= {PacketClass.STUN, PacketClass.DISCO, PacketClass.REST}
     return devices is DirectTraffic.ALL
 
 
 def _sentence(contact: Contact, owner: object) -> str:
-    if isinstance(owner, Device):
+    if isinstance(owner, ObservedDevice):
         return f"{contact}: that is {owner.name}, who should not be reached directly"
     hint = ""
     if contact.destination.port == PORT_OF_DNS:

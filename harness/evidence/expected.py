@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..network.profiles import Profile
 from ..network.punching import can_go_direct
-from .verdicts import Verdict
+from .verdicts import PathVerdict
 
 __all__ = ["AIOICE_LIMITS", "Expected", "of_call", "of_realtime"]
 
@@ -20,7 +20,7 @@ __all__ = ["AIOICE_LIMITS", "Expected", "of_call", "of_realtime"]
 class Expected:
     """A way, and the reason for it."""
 
-    verdict: Verdict
+    verdict: PathVerdict
     why: str
 
 
@@ -35,18 +35,18 @@ def of_call(one: Profile, other: Profile) -> Expected:
     """As Delta Chat calls: TURN over UDP on IPv4, and whatever address each side learns of itself."""
     for each in (one, other):
         if each.ipv4 is None:
-            return Expected(Verdict.NONE, NO_IPV4.format(each.name))
+            return Expected(PathVerdict.NONE, NO_IPV4.format(each.name))
         if each.ipv4.mapping is None:
-            return Expected(Verdict.NONE, NO_UDP.format(each.name))
+            return Expected(PathVerdict.NONE, NO_UDP.format(each.name))
     if limit := AIOICE_LIMITS.get(frozenset({one.name, other.name})):
         return limit
     if can_go_direct(one, other):
-        return Expected(Verdict.DIRECT, "one can reach the other where TURN sees it (RFC 4787)")
-    return Expected(Verdict.RELAYED, "neither can reach the other where TURN sees it (RFC 4787)")
+        return Expected(PathVerdict.DIRECT, "one can reach the other where TURN sees it (RFC 4787)")
+    return Expected(PathVerdict.RELAYED, "neither can reach the other where TURN sees it (RFC 4787)")
 
 
 def of_realtime(one: Profile, other: Profile) -> Expected:
     """As iroh connects, once it has found the best way: QUIC over UDP, or the relay over TCP, which all can reach."""
     if can_go_direct(one, other):
-        return Expected(Verdict.DIRECT, "one can reach the other where the relay sees it (RFC 4787)")
-    return Expected(Verdict.RELAYED, "neither can reach the other where the relay sees it (RFC 4787)")
+        return Expected(PathVerdict.DIRECT, "one can reach the other where the relay sees it (RFC 4787)")
+    return Expected(PathVerdict.RELAYED, "neither can reach the other where the relay sees it (RFC 4787)")

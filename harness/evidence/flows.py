@@ -26,7 +26,7 @@ __all__ = [
     "EdgeCounts",
     "Endpoint",
     "Flow",
-    "Kind",
+    "PacketClass",
     "Stream",
     "install",
     "parse",
@@ -49,7 +49,7 @@ and take 0.3 s to make in place of 0.02.
 ETHERNET, IPV4, IPV6, UDP, CHANNEL = 14, 20, 40, 8, 4
 
 
-class Kind(StrEnum):
+class PacketClass(StrEnum):
     """By protocol, and for UDP by the first byte of the payload; inside ChannelData by the first byte behind it."""
 
     STUN = "stun"
@@ -65,7 +65,7 @@ class Kind(StrEnum):
     """Neither UDP nor TCP, such as ICMP. Both ports are 0, bytes are those behind the IP header."""
 
 
-MEDIA = frozenset({Kind.DTLS, Kind.RTCP, Kind.RTP})
+MEDIA = frozenset({PacketClass.DTLS, PacketClass.RTCP, PacketClass.RTP})
 """Classes that ICE carries as data: handshake and data channel, RTCP and RTP. Connectivity checks are none of it."""
 
 
@@ -83,13 +83,13 @@ class Flow:
 
     source: Endpoint
     destination: Endpoint
-    kind: Kind
+    kind: PacketClass
     channel: bool = False
     """Inside ChannelData."""
 
     @property
     def protocol(self) -> str:
-        return self.kind.value if self.kind in (Kind.TCP, Kind.REST) else "udp"
+        return self.kind.value if self.kind in (PacketClass.TCP, PacketClass.REST) else "udp"
 
     def __str__(self) -> str:
         return f"{self.kind}{' in channel' if self.channel else ''} {self.source} > {self.destination}"
@@ -214,8 +214,11 @@ HOOKS = {"tx": "ingress", "rx": "egress"}
 FAMILIES = {"4": "ip", "6": "ip6"}
 NOT_FIRST_FRAGMENT = {"4": "ip frag-off & 0x1fff != 0", "6": "frag frag-off != 0"}
 FIRST_BYTES = "0-3 : goto {0}stun, 20-63 : goto {0}dtls, 128-191 : goto {0}media"
-CLASSES = tuple(kind.value for kind in Kind)
-CHANNEL_CLASSES = tuple(f"channel_{kind}" for kind in (Kind.STUN, Kind.DTLS, Kind.RTCP, Kind.RTP, Kind.OTHER))
+CLASSES = tuple(kind.value for kind in PacketClass)
+CHANNEL_CLASSES = tuple(
+    f"channel_{kind}"
+    for kind in (PacketClass.STUN, PacketClass.DTLS, PacketClass.RTCP, PacketClass.RTP, PacketClass.OTHER)
+)
 
 
 def ruleset(interface: str, *, size: int = MOST_FLOWS) -> str:
@@ -242,7 +245,7 @@ def ruleset(interface: str, *, size: int = MOST_FLOWS) -> str:
 
 def _class(direction: str, prefix: str, name: str, ip: str, size: int) -> list[str]:
     """The flows of one class. In a set that is full the update does not match, and the next rule counts."""
-    key = (KEY_WITHOUT_PORTS if name == Kind.REST else KEY).format(ip=ip)
+    key = (KEY_WITHOUT_PORTS if name == PacketClass.REST else KEY).format(ip=ip)
     return [
         f"set {prefix}{name} {{",
         f"typeof {key}",
@@ -313,13 +316,13 @@ def _rows(sets: Iterable[Mapping[str, Any]], direction: str) -> Iterator[tuple[F
         where, _, name = each["name"].partition("_")
         if where.startswith(direction):
             channel = name.startswith("channel_")
-            kind = Kind(name.removeprefix("channel_"))
+            kind = PacketClass(name.removeprefix("channel_"))
             headers = _headers(kind, channel=channel, outgoing=direction == "tx", version=where[-1])
             for element in each.get("elem", ()):
                 yield _row(element["elem"], kind, channel=channel, headers=headers)
 
 
-def _row(element: Mapping[str, Any], kind: Kind, *, channel: bool, headers: int) -> tuple[Flow, Count]:
+def _row(element: Mapping[str, Any], kind: PacketClass, *, channel: bool, headers: int) -> tuple[Flow, Count]:
     source, destination, _protocol, *ports = element["val"]["concat"]
     source_port, destination_port = ports or (0, 0)
     packets = int(element["counter"]["packets"])
@@ -329,11 +332,11 @@ def _row(element: Mapping[str, Any], kind: Kind, *, channel: bool, headers: int)
     )
 
 
-def _headers(kind: Kind, *, channel: bool, outgoing: bool, version: str) -> int:
+def _headers(kind: PacketClass, *, channel: bool, outgoing: bool, version: str) -> int:
     """Bytes of each packet in front of what a row counts. At the egress hook the Ethernet header is counted too."""
     return (
         (0 if outgoing else ETHERNET)
         + (IPV4 if version == "4" else IPV6)
-        + (0 if kind in (Kind.TCP, Kind.REST) else UDP)
+        + (0 if kind in (PacketClass.TCP, PacketClass.REST) else UDP)
         + (CHANNEL if channel else 0)
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ..clients.turn.ledger import Count
-from .flows import CHANNEL, MEDIA, EdgeCounts, Endpoint, Flow, Kind
+from .flows import CHANNEL, MEDIA, EdgeCounts, Endpoint, Flow, PacketClass
 from .parties import Parties, Site
 
 __all__ = ["Leg", "Load", "Measure", "Way", "datagrams", "legs_of", "media", "total"]
@@ -89,7 +89,11 @@ def datagrams(flow: Flow, count: Count) -> Count | None:
     The first byte of a QUIC packet with a short header is 64 to 127 (RFC 9000 section 17.3), so the classes of ICE are
     chance, and what looks like ChannelData has no such header.
     """
-    if flow.protocol != "udp" or flow.kind is Kind.DISCO or (flow.kind is Kind.STUN and not flow.channel):
+    if (
+        flow.protocol != "udp"
+        or flow.kind is PacketClass.DISCO
+        or (flow.kind is PacketClass.STUN and not flow.channel)
+    ):
         return None
     return Count(count.packets, count.bytes + CHANNEL * count.packets) if flow.channel else count
 

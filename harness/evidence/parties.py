@@ -10,7 +10,7 @@ from ..network.links import Link
 from ..network.profiles import Profile
 from .flows import Endpoint
 
-__all__ = ["Device", "Parties", "Placed", "Site"]
+__all__ = ["ObservedDevice", "Parties", "Placed", "Site"]
 
 
 class Linked(Protocol):
@@ -36,7 +36,7 @@ class Placed(Protocol):
 
 
 @dataclass(frozen=True)
-class Device:
+class ObservedDevice:
     """A person's device, and where it lives."""
 
     name: str
@@ -69,7 +69,7 @@ class Site:
     tcp: frozenset[int] = frozenset()
     """Ports. Several services may share an address over TCP."""
     udp: frozenset[int] | None = frozenset()
-    """Ports; None: all, as for a TURN server, whose relayed addresses are not known beforehand."""
+    """Ports; None: all, as for a TURN server, whose relayed transport addresses are not known beforehand."""
 
     def is_at(self, protocol: str, endpoint: Endpoint) -> bool:
         """True if this endpoint belongs to it. `protocol`: `udp`, `tcp`, or `rest` where there are no ports."""
@@ -85,18 +85,18 @@ class Site:
 class Parties:
     """Everybody of whom it is known that they exist."""
 
-    devices: tuple[Device, ...]
+    devices: tuple[ObservedDevice, ...]
     relays: tuple[Site, ...] = ()
     """Those that may carry what one device has for another."""
     others: tuple[Site, ...] = ()
     """Those that carry nothing between devices, such as mail and DNS."""
 
-    def owner(self, protocol: str, endpoint: Endpoint) -> Device | Site | None:
+    def owner(self, protocol: str, endpoint: Endpoint) -> ObservedDevice | Site | None:
         """Party at that end, as far as an address can tell: two devices behind one NAT share some."""
         for service in (*self.relays, *self.others):
             if service.is_at(protocol, endpoint):
                 return service
         return self.device_at(endpoint.address)
 
-    def device_at(self, address: str) -> Device | None:
+    def device_at(self, address: str) -> ObservedDevice | None:
         return next((each for each in self.devices if address in each.addresses), None)

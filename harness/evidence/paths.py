@@ -12,18 +12,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..calls.agent import Stats
-from ..clients.control import Connection, ServiceLedger
+from ..clients.control import AcceptedConnection, ServiceLedger
 from ..clients.turn.ledger import NOTHING, Count
 from .flows import MEDIA, SLACK, EdgeCounts, Endpoint
 from .legs import Leg, Load, Measure, Way, datagrams, legs_of, media, total
-from .parties import Device, Parties
-from .verdicts import FEWEST_WITNESSES, Hop, Path, Verdict, conclude
+from .parties import ObservedDevice, Parties
+from .verdicts import FEWEST_WITNESSES, Hop, ObservedPath, PathVerdict, conclude
 
 __all__ = [
     "ClientCounts",
-    "Path",
+    "ObservedPath",
+    "PathVerdict",
     "RelayedBytes",
-    "Verdict",
     "client_counts",
     "of_call",
     "of_realtime",
@@ -100,7 +100,7 @@ def of_call(
     server: EdgeCounts | None = None,
     lost: Mapping[str, int] | None = None,
     phase: str = "media",
-) -> Path:
+) -> ObservedPath:
     """The way of a call; `parties` has its two devices and no more.
 
     `edges`: by name of the device, counted in this phase; other names are ignored. `agents`: see `client_counts`; None
@@ -249,7 +249,7 @@ def of_realtime(
     server: EdgeCounts | None = None,
     tls: bool = False,
     phase: str = "established",
-) -> Path:
+) -> ObservedPath:
     """The way of what nodes of iroh had for each other: QUIC over UDP, or over TCP to a relay.
 
     `arrived`: bytes of the messages that the apps got, which is less than what the edges must have seen; None where
@@ -345,7 +345,7 @@ def _realtime_contradictions(hops: Mapping[str, Hop], *, tls: bool) -> Iterator[
                 yield f"{hops[claimed]}, but {hops[seen]}"
 
 
-def _transferred(connections: Iterable[Connection], parties: Parties) -> RelayedBytes:
+def _transferred(connections: Iterable[AcceptedConnection], parties: Parties) -> RelayedBytes:
     ours = [each for each in connections if parties.device_at(_address(each.remote)) is not None]
     return RelayedBytes(sum(each.bytes_in for each in ours), sum(each.bytes_out for each in ours))
 
@@ -399,7 +399,7 @@ def _device_name(parties: Parties, protocol: str, own: Endpoint, remote: Endpoin
     return device.name if device is not None else ""
 
 
-def _shares_an_address(device: Device, parties: Parties) -> bool:
+def _shares_an_address(device: ObservedDevice, parties: Parties) -> bool:
     return any(each is not device and each.addresses & device.addresses for each in parties.devices)
 
 

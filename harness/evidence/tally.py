@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..clients.turn.ledger import Count
-from .flows import Counts, EdgeCounts, Endpoint, Flow, Kind
+from .flows import Counts, EdgeCounts, Endpoint, Flow, PacketClass
 
 __all__ = ["MOST_ROWS", "Tally", "kind_of"]
 
@@ -29,8 +29,8 @@ DISCO = bytes.fromhex("5453f09f92ac")
 CHANNELS = range(64, 80)
 RTCP_TYPES = range(192, 224)
 KINDS = (
-    *([Kind.STUN] * 4 + [Kind.OTHER] * 16 + [Kind.DTLS] * 44 + [Kind.OTHER] * 64),
-    *([Kind.RTP] * 64 + [Kind.OTHER] * 64),
+    *([PacketClass.STUN] * 4 + [PacketClass.OTHER] * 16 + [PacketClass.DTLS] * 44 + [PacketClass.OTHER] * 64),
+    *([PacketClass.RTP] * 64 + [PacketClass.OTHER] * 64),
 )
 """By first byte (RFC 7983)."""
 
@@ -90,7 +90,7 @@ class _Key(NamedTuple):
     source: bytes
     destination: bytes
     ports: tuple[int, int]
-    kind: Kind
+    kind: PacketClass
     channel: bool
 
 
@@ -109,21 +109,21 @@ class _Packet:
     later_fragment: bool
 
 
-def kind_of(payload: bytes) -> tuple[Kind, bool]:
+def kind_of(payload: bytes) -> tuple[PacketClass, bool]:
     """The class of a UDP payload, and whether it is inside ChannelData."""
     if payload.startswith(DISCO):
-        return Kind.DISCO, False
+        return PacketClass.DISCO, False
     if payload[:1] and payload[0] in CHANNELS:
         return _media_kind(payload[CHANNEL_HEADER:]), True
     return _media_kind(payload), False
 
 
-def _media_kind(payload: bytes) -> Kind:
+def _media_kind(payload: bytes) -> PacketClass:
     if not payload:
-        return Kind.OTHER
+        return PacketClass.OTHER
     kind = KINDS[payload[0]]
-    if kind is Kind.RTP and payload[1:2] and payload[1] in RTCP_TYPES:
-        return Kind.RTCP
+    if kind is PacketClass.RTP and payload[1:2] and payload[1] in RTCP_TYPES:
+        return PacketClass.RTCP
     return kind
 
 
@@ -162,12 +162,12 @@ def _key(packet: _Packet) -> _Key | None:
     """None where the ports cannot be read."""
     ends = packet.source, packet.destination
     if packet.protocol not in (TCP, UDP):
-        return _Key(*ends, (0, 0), Kind.REST, channel=False)
+        return _Key(*ends, (0, 0), PacketClass.REST, channel=False)
     if len(packet.transport) < 4:
         return None
     ports = struct.unpack_from("!HH", packet.transport)
     if packet.protocol == TCP:
-        return _Key(*ends, ports, Kind.TCP, channel=False)
+        return _Key(*ends, ports, PacketClass.TCP, channel=False)
     return _Key(*ends, ports, *kind_of(packet.transport[UDP_HEADER:]))
 
 
@@ -178,6 +178,6 @@ def _flow(key: _Key) -> Flow:
 
 def _headers(key: _Key) -> int:
     """Bytes between the IP header and what a row counts."""
-    if key.kind in (Kind.TCP, Kind.REST):
+    if key.kind in (PacketClass.TCP, PacketClass.REST):
         return 0
     return UDP_HEADER + (CHANNEL_HEADER if key.channel else 0)

@@ -8,12 +8,12 @@ from enum import StrEnum
 
 from .legs import Leg, Load, Way, total
 
-__all__ = ["FEWEST_WITNESSES", "Hop", "Path", "Verdict", "conclude"]
+__all__ = ["FEWEST_WITNESSES", "Hop", "ObservedPath", "PathVerdict", "conclude"]
 
 FEWEST_WITNESSES = 2
 
 
-class Verdict(StrEnum):
+class PathVerdict(StrEnum):
     DIRECT = "direct"
     RELAYED = "relayed"
     MIXED = "mixed"
@@ -37,11 +37,11 @@ class Hop:
 
 
 @dataclass(frozen=True)
-class Path:
+class ObservedPath:
     """The way of one phase. `sentence` says all of it."""
 
     phase: str
-    verdict: Verdict
+    verdict: PathVerdict
     by: tuple[str, ...] = ()
     """Names of those who relayed, or the addresses of strangers."""
     shares: Mapping[str, float] = field(default_factory=dict)
@@ -56,11 +56,11 @@ class Path:
 
     def is_relayed_by(self, *names: str) -> bool:
         """Everything went through these services, and through all of them. Nothing was delivered directly."""
-        return self.verdict is Verdict.RELAYED and set(self.by) == set(names)
+        return self.verdict is PathVerdict.RELAYED and set(self.by) == set(names)
 
     @property
     def is_direct(self) -> bool:
-        return self.verdict is Verdict.DIRECT
+        return self.verdict is PathVerdict.DIRECT
 
     @property
     def delivered_directly(self) -> int:
@@ -75,7 +75,7 @@ class Path:
     @property
     def name(self) -> str:
         """As reports show it: `direct`, `relayed(turn)`, `mixed(direct 40 %, turn 60 %)`."""
-        if self.verdict is Verdict.MIXED:
+        if self.verdict is PathVerdict.MIXED:
             shown = ", ".join(f"{way} {share:.0%}" for way, share in self.shares.items())
             return f"mixed({shown})"
         return f"{self.verdict}({', '.join(self.by)})" if self.by else str(self.verdict)
@@ -99,13 +99,13 @@ def conclude(
     witnesses: Sequence[str],
     contradictions: Iterable[str],
     doubts: Iterable[str],
-) -> Path:
+) -> ObservedPath:
     """Exactly one verdict. `carrying`: the legs that count; whatever makes the counts worthless goes first."""
     used = list(carrying)
     shares = _shares(used)
-    path = Path(
+    path = ObservedPath(
         phase,
-        Verdict.NONE,
+        PathVerdict.NONE,
         shares=shares,
         legs=tuple(legs),
         hops=tuple(hops),
@@ -115,15 +115,17 @@ def conclude(
     )
     strangers = {leg.carrier for leg in used if leg.way is Way.FOREIGN}
     if path.doubts:
-        return replace(path, verdict=Verdict.NOT_PROVEN)
+        return replace(path, verdict=PathVerdict.NOT_PROVEN)
     if strangers:
-        return replace(path, verdict=Verdict.FOREIGN, by=tuple(sorted(strangers)))
+        return replace(path, verdict=PathVerdict.FOREIGN, by=tuple(sorted(strangers)))
     if path.contradictions:
-        return replace(path, verdict=Verdict.DISAGREEMENT)
+        return replace(path, verdict=PathVerdict.DISAGREEMENT)
     relays = tuple(sorted({leg.carrier for leg in used if leg.way is Way.RELAYED}))
     if not relays:
-        return replace(path, verdict=Verdict.DIRECT if used else Verdict.NONE)
-    return replace(path, verdict=Verdict.MIXED if Way.DIRECT in shares else Verdict.RELAYED, by=relays)
+        return replace(path, verdict=PathVerdict.DIRECT if used else PathVerdict.NONE)
+    return replace(
+        path, verdict=PathVerdict.MIXED if Way.DIRECT in shares else PathVerdict.RELAYED, by=relays
+    )
 
 
 def _shares(legs: Iterable[Leg]) -> dict[str, float]:

@@ -32,10 +32,10 @@ from .schedule import Conditions
 
 __all__ = ["Applied", "Conditions", "EmulatorFailed", "Lost", "apply"]
 
-Way = Literal["up", "down"]
+LinkDirection = Literal["up", "down"]
 
 ORDINARY = Conditions()
-NOTHING_LOST: dict[Way, int] = {"up": 0, "down": 0}
+NOTHING_LOST: dict[LinkDirection, int] = {"up": 0, "down": 0}
 TC_H_ROOT = 0xFFFFFFFF
 """The root of a link, of <linux/pkt_sched.h>."""
 ROOT_HANDLE, CHILD_HANDLE = 0x10000, 0x20000
@@ -91,13 +91,13 @@ class Applied:
         self.link = link
         self._open = ExitStack()
         self._emulator: _Emulator | None = None
-        self._interfaces: dict[Way, _Interface] = {
+        self._interfaces: dict[LinkDirection, _Interface] = {
             "up": _Interface(link.downstream, link.inner),
             "down": _Interface(link.upstream, link.outer),
         }
         with ExitStack() as undo:
-            emulated: dict[Way, Conditions] = {"up": ORDINARY, "down": ORDINARY}
-            wanted: dict[Way, Conditions] = {"up": up, "down": down}
+            emulated: dict[LinkDirection, Conditions] = {"up": ORDINARY, "down": ORDINARY}
+            wanted: dict[LinkDirection, Conditions] = {"up": up, "down": down}
             for way, conditions in wanted.items():
                 interface = self._interfaces[way]
                 undo.callback(interface.clear)
@@ -115,7 +115,7 @@ class Applied:
         """None where the kernel does it all."""
         return self._emulator.process.pid if self._emulator else None
 
-    def lost(self) -> dict[Way, Lost]:
+    def lost(self) -> dict[LinkDirection, Lost]:
         """Traffic that the lab has dropped since `apply`, until `remove`. Raises `EmulatorFailed`."""
         between = self._emulator.lost() if self._emulator else NOTHING_LOST
         return {way: Lost(between[way], interface.dropped()) for way, interface in self._interfaces.items()}
@@ -238,7 +238,7 @@ class _Emulator:
                 undo.callback(self._hook, table_program, "-D", direction)
             self._undo = undo.pop_all()
 
-    def lost(self) -> dict[Way, int]:
+    def lost(self) -> dict[LinkDirection, int]:
         if not self._closed:
             self._say(b"\n")
             self._hear()

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import nfqueue
-from .schedule import Conditions, Schedule, Verdict
+from .schedule import Conditions, PacketVerdict, Schedule
 
 __all__ = ["main"]
 
@@ -55,7 +55,7 @@ class Emulator:
         acknowledged = 0
         while acknowledged < 3:
             for answer in nfqueue.parse(self._kernel.recv(DATAGRAM)):
-                if isinstance(answer, nfqueue.Refusal):
+                if isinstance(answer, nfqueue.Acknowledgement):
                     if answer.number:
                         raise OSError(answer.number, f"{os.strerror(answer.number)}: NFQUEUE {queue}")
                     acknowledged += 1
@@ -92,13 +92,13 @@ class Emulator:
             return False
         now = time.monotonic()
         for packet in nfqueue.parse(datagram):
-            if isinstance(packet, nfqueue.Packet):
+            if isinstance(packet, nfqueue.QueuedPacket):
                 schedule = self.up if packet.came_in_by == self._outer else self.down
                 if verdict := schedule.arrived(packet.number, now):
                     self._decide(verdict)
         return True
 
-    def _decide(self, *verdicts: Verdict) -> None:
+    def _decide(self, *verdicts: PacketVerdict) -> None:
         for each in verdicts:
             self._kernel.send(nfqueue.verdict_request(self.queue, each.packet, accept=each.accept))
 

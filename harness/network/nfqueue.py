@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Packet", "Refusal", "bind_request", "limit_request", "parse", "verdict_request"]
+__all__ = ["Acknowledgement", "QueuedPacket", "bind_request", "limit_request", "parse", "verdict_request"]
 
 HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port: struct nlmsghdr
 FAMILY = struct.Struct(">BBH")  # family, version, queue: struct nfgenmsg
@@ -29,7 +29,7 @@ NF_DROP, NF_ACCEPT = 0, 1
 
 
 @dataclass(frozen=True)
-class Packet:
+class QueuedPacket:
     """A packet that waits for a verdict."""
 
     number: int
@@ -38,8 +38,8 @@ class Packet:
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """The kernel did not do what a request with an acknowledgement asked for; number 0 says that it did."""
+class Acknowledgement:
+    """Netlink acknowledgement of a request: number 0, or that of the error for which the kernel did not do it."""
 
     number: int
 
@@ -61,19 +61,19 @@ def verdict_request(queue: int, packet: int, *, accept: bool) -> bytes:
     return _message(MSG_VERDICT, NLM_F_REQUEST, queue, _attribute(VERDICT_HDR, verdict))
 
 
-def parse(datagram: bytes) -> Iterator[Packet | Refusal]:
+def parse(datagram: bytes) -> Iterator[QueuedPacket | Acknowledgement]:
     """Messages of the kernel in one datagram. Raises `struct.error` where it is no netlink message."""
     position = 0
     while position < len(datagram):
         length, kind, _flags, _sequence, _port = HEADER.unpack_from(datagram, position)
         body = datagram[position + HEADER.size : position + length]
         if kind == NLMSG_ERROR:
-            yield Refusal(-struct.unpack_from("=i", body)[0])
+            yield Acknowledgement(-struct.unpack_from("=i", body)[0])
         elif kind == MSG_PACKET:
             attributes = dict(_attributes(body[FAMILY.size :]))
             number: int = struct.unpack_from(">I", attributes[PACKET_HDR])[0]
             came_in_by: int = struct.unpack(">I", attributes[IFINDEX_INDEV])[0]
-            yield Packet(number, came_in_by)
+            yield QueuedPacket(number, came_in_by)
         position += max(_aligned(length), HEADER.size)
 
 

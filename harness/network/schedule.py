@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Conditions", "Schedule", "Verdict"]
+__all__ = ["Conditions", "PacketVerdict", "Schedule"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Conditions:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PacketVerdict:
     packet: int
     accept: bool
 
@@ -61,13 +61,13 @@ class Schedule:
         self.lost = 0
         """Packets dropped so far."""
 
-    def arrived(self, packet: int, now: float) -> Verdict | None:
+    def arrived(self, packet: int, now: float) -> PacketVerdict | None:
         """A packet came: it is dropped at once, or has its verdict in `due` later."""
         # As many dice for every packet, so that what happens to the n-th depends on nothing but the seed and n.
         lost, overtakes, wobble = self._dice.random(), self._dice.random(), self._dice.uniform(-1, 1)
         if lost < self._conditions.loss:
             self.lost += 1
-            return Verdict(packet, accept=False)
+            return PacketVerdict(packet, accept=False)
         due = now
         if overtakes >= self._conditions.reorder:
             delay = (self._conditions.delay_ms + wobble * self._conditions.jitter_ms) / 1000
@@ -75,15 +75,15 @@ class Schedule:
         heapq.heappush(self._waiting, (due, next(self._arrivals), packet))
         return None
 
-    def due(self, now: float) -> Iterator[Verdict]:
+    def due(self, now: float) -> Iterator[PacketVerdict]:
         """The packets whose time has come, in their order."""
         while self._waiting and self._waiting[0][0] <= now:
-            yield Verdict(heapq.heappop(self._waiting)[2], accept=True)
+            yield PacketVerdict(heapq.heappop(self._waiting)[2], accept=True)
 
     def next_at(self) -> float | None:
         """Time to ask again."""
         return self._waiting[0][0] if self._waiting else None
 
-    def rest(self) -> Iterator[Verdict]:
+    def rest(self) -> Iterator[PacketVerdict]:
         """The link becomes ordinary again: everything that is on its way arrives now."""
         yield from self.due(float("inf"))

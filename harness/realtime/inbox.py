@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from ..clients.core.core import CoreEvent
-from .table import Arrival, Kind, Payload
+from .table import Arrival, MessageKind, Payload
 
 __all__ = ["Inbox"]
 
@@ -18,8 +18,8 @@ class Inbox:
         self._receiver = receiver
         self._names = names
         self._run = run
-        self._arrivals: dict[Kind, list[Arrival]] = defaultdict(list)
-        self._newest: dict[tuple[Kind, str], int] = {}
+        self._arrivals: dict[MessageKind, list[Arrival]] = defaultdict(list)
+        self._newest: dict[tuple[MessageKind, str], int] = {}
         self._numbers: dict[str, set[int]] = defaultdict(set)
 
     def take(self, events: Iterable[CoreEvent]) -> None:
@@ -32,14 +32,14 @@ class Inbox:
             self._arrivals[payload.kind].append(Arrival(self._receiver, sender, payload.sequence, event.time))
             key = payload.kind, sender
             self._newest[key] = max(self._newest.get(key, -1), payload.sequence)
-            if payload.kind is Kind.NUMBERED:
+            if payload.kind is MessageKind.NUMBERED:
                 self._numbers[sender].add(payload.sequence)
 
-    def arrivals(self, kind: Kind) -> Sequence[Arrival]:
+    def arrivals(self, kind: MessageKind) -> Sequence[Arrival]:
         """In order of arrival."""
         return self._arrivals[kind]
 
-    def heard(self, sender: str, kind: Kind, number: int) -> bool:
+    def heard(self, sender: str, kind: MessageKind, number: int) -> bool:
         """True if a message of this kind came with this number or a later one."""
         return self._newest.get((kind, sender), -1) >= number
 

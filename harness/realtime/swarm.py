@@ -18,7 +18,7 @@ from ..clients.device import Device
 from ..waiting import Deadline, WaitTimeout, now, wait_until
 from .app import build_app
 from .inbox import Inbox
-from .table import Arrival, Kind, Payload, Sent, TruthTable, tabulate
+from .table import Arrival, MessageKind, Payload, Sent, TruthTable, tabulate
 
 __all__ = ["LARGEST", "NodeIdUnknown", "Swarm", "join"]
 
@@ -68,7 +68,7 @@ class Swarm:
             Member(index, device, app, Inbox(device.name, self._names, self._run))
             for index, (device, app) in enumerate(members)
         ]
-        self._numbers = Counter[Kind]()
+        self._numbers = Counter[MessageKind]()
 
     def advertise(self, *, within: float = 60.0) -> None:
         """Every device announces its node ID to the others, who wait for it."""
@@ -91,15 +91,15 @@ class Swarm:
     def wait_until_up(self, *, within: float = 60.0) -> None:
         """Send marked messages from everyone until each pair has seen one of these in each direction."""
         deadline = Deadline(within)
-        first = self._numbers[Kind.WARM_UP]
-        while silent := self._silent(Kind.WARM_UP, first):
+        first = self._numbers[MessageKind.WARM_UP]
+        while silent := self._silent(MessageKind.WARM_UP, first):
             if deadline.over:
                 heard = f"nothing from {', '.join(silent)}"
                 raise WaitTimeout("each device of the swarm to hear each other", within, heard)
-            self._send_all(Kind.WARM_UP)
+            self._send_all(MessageKind.WARM_UP)
             with contextlib.suppress(WaitTimeout):
                 wait_until(
-                    lambda: not self._silent(Kind.WARM_UP, first), "the swarm", within=WARM_UP_INTERVAL
+                    lambda: not self._silent(MessageKind.WARM_UP, first), "the swarm", within=WARM_UP_INTERVAL
                 )
 
     def exchange(
@@ -115,8 +115,8 @@ class Swarm:
         A message that does not arrive in time is a row of the table, not an exception. Nobody waits for what is sent
         from or to the devices `apart`: it is not expected to arrive.
         """
-        first = self._numbers[Kind.NUMBERED]
-        sent = [each for _ in range(count) for each in self._send_all(Kind.NUMBERED, size)]
+        first = self._numbers[MessageKind.NUMBERED]
+        sent = [each for _ in range(count) for each in self._send_all(MessageKind.NUMBERED, size)]
         return self._tabulate(first, sent, within=within, apart=[each.name for each in apart])
 
     def exchange_during(
@@ -128,13 +128,15 @@ class Swarm:
         Raises `WaitTimeout` when they do not hear each other again.
         """
         deadline = Deadline(within)
-        first = self._numbers[Kind.NUMBERED]
+        first = self._numbers[MessageKind.NUMBERED]
         over = threading.Event()
         with ThreadPoolExecutor(max_workers=1) as pool:
             sending = pool.submit(self._send_until, over, every)
             try:
                 wait_until(
-                    lambda: not self._silent(Kind.NUMBERED, first), "the swarm", within=deadline.remaining()
+                    lambda: not self._silent(MessageKind.NUMBERED, first),
+                    "the swarm",
+                    within=deadline.remaining(),
                 )
                 event()
                 self.wait_until_up(within=deadline.remaining())
@@ -166,17 +168,17 @@ class Swarm:
         """Send messages from one device while another has left."""
         member = self._member(device)
         for number in range(count):
-            member.app.send(Payload(self._run, member.index, Kind.AWAY, number).encode())
+            member.app.send(Payload(self._run, member.index, MessageKind.AWAY, number).encode())
 
     def heard_away(self, device: Device) -> int:
         """Number of messages that were sent while it had left and arrived at a device all the same."""
-        return sum(each.receiver == device.name for each in self._arrivals(Kind.AWAY))
+        return sum(each.receiver == device.name for each in self._arrivals(MessageKind.AWAY))
 
     def _member(self, device: Device) -> Member:
         [member] = [each for each in self._members if each.device is device]
         return member
 
-    def _send_all(self, kind: Kind, size: int | None = None) -> list[Sent]:
+    def _send_all(self, kind: MessageKind, size: int | None = None) -> list[Sent]:
         """One message of this kind from every device, all with the same new number."""
         number = self._numbers[kind]
         self._numbers[kind] += 1
@@ -189,32 +191,32 @@ class Swarm:
         return sent
 
     def _send_until(self, over: threading.Event, every: float) -> list[Sent]:
-        sent = self._send_all(Kind.NUMBERED)
+        sent = self._send_all(MessageKind.NUMBERED)
         while not over.wait(every):
-            sent += self._send_all(Kind.NUMBERED)
+            sent += self._send_all(MessageKind.NUMBERED)
         return sent
 
     def _tabulate(
         self, first: int, sent: Sequence[Sent], *, within: float, apart: Collection[str] = ()
     ) -> TruthTable:
         """Wait for the messages from number `first` on, and for one more, so that duplicates have come as well."""
-        [last, *_] = self._send_all(Kind.LAST)
+        [last, *_] = self._send_all(MessageKind.LAST)
         wanted = range(first, max(each.sequence for each in sent) + 1)
 
         def complete() -> bool:
             inboxes = {member.name: member.inbox() for member in self._members}
             return all(
-                inboxes[receiver].heard(sender, Kind.LAST, last.sequence)
+                inboxes[receiver].heard(sender, MessageKind.LAST, last.sequence)
                 and inboxes[receiver].has_all(sender, wanted)
                 for sender, receiver in self._pairs(apart)
             )
 
         with contextlib.suppress(WaitTimeout):
             wait_until(complete, "every message", within=within)
-        arrivals = [each for each in self._arrivals(Kind.NUMBERED) if each.sequence >= first]
+        arrivals = [each for each in self._arrivals(MessageKind.NUMBERED) if each.sequence >= first]
         return tabulate(self._names, sent, arrivals)
 
-    def _silent(self, kind: Kind, number: int) -> list[str]:
+    def _silent(self, kind: MessageKind, number: int) -> list[str]:
         """The directions in which no message of this kind with this number or a later one arrived."""
         inboxes = {member.name: member.inbox() for member in self._members}
         return [
@@ -226,7 +228,7 @@ class Swarm:
     def _pairs(self, apart: Collection[str] = ()) -> list[tuple[str, str]]:
         return list(itertools.permutations([name for name in self._names if name not in apart], 2))
 
-    def _arrivals(self, kind: Kind) -> list[Arrival]:
+    def _arrivals(self, kind: MessageKind) -> list[Arrival]:
         return [arrival for member in self._members for arrival in member.inbox().arrivals(kind)]
 
 

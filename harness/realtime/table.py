@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["Arrival", "Direction", "Kind", "Payload", "Sent", "TruthTable", "tabulate"]
+__all__ = ["Arrival", "MessageKind", "Payload", "Sent", "TruthTable", "TruthTableRow", "tabulate"]
 
 LAYOUT = struct.Struct("!8sBBI")
 FILLING = bytes(range(251))
 
 
-class Kind(IntEnum):
+class MessageKind(IntEnum):
     """Purpose of a message. Only `NUMBERED` ones are counted."""
 
     WARM_UP = 0
@@ -30,7 +30,7 @@ class Payload:
 
     run: bytes
     sender: int
-    kind: Kind
+    kind: MessageKind
     sequence: int
 
     def encode(self, size: int = LAYOUT.size) -> bytes:
@@ -44,7 +44,7 @@ class Payload:
             return None
         try:
             run, sender, kind, sequence = LAYOUT.unpack_from(data)
-            return cls(run, sender, Kind(kind), sequence)
+            return cls(run, sender, MessageKind(kind), sequence)
         except (struct.error, ValueError):
             return None
 
@@ -69,7 +69,7 @@ class Arrival:
 
 
 @dataclass(frozen=True)
-class Direction:
+class TruthTableRow:
     """One row: what a sender sent and what a receiver got of it."""
 
     sender: str
@@ -119,9 +119,9 @@ class Direction:
 class TruthTable:
     """All rows of one exchange."""
 
-    directions: tuple[Direction, ...]
+    directions: tuple[TruthTableRow, ...]
 
-    def between(self, sender: str, receiver: str) -> Direction:
+    def between(self, sender: str, receiver: str) -> TruthTableRow:
         return next(each for each in self.directions if (each.sender, each.receiver) == (sender, receiver))
 
     @property
@@ -188,7 +188,7 @@ def tabulate(names: Sequence[str], sent: Iterable[Sent], arrivals: Iterable[Arri
     )
 
 
-def _direction(sender: str, receiver: str, sent: dict[int, float], arrivals: list[Arrival]) -> Direction:
+def _direction(sender: str, receiver: str, sent: dict[int, float], arrivals: list[Arrival]) -> TruthTableRow:
     latencies: list[float] = []
     seen: set[int] = set()
     times: list[float] = []
@@ -203,7 +203,7 @@ def _direction(sender: str, receiver: str, sent: dict[int, float], arrivals: lis
             seen.add(arrival.sequence)
             latencies.append(arrival.time - sent[arrival.sequence])
             times.append(arrival.time)
-    return Direction(
+    return TruthTableRow(
         sender=sender,
         receiver=receiver,
         sent=len(sent),
@@ -217,7 +217,7 @@ def _direction(sender: str, receiver: str, sent: dict[int, float], arrivals: lis
     )
 
 
-def _cell(row: Direction) -> str:
+def _cell(row: TruthTableRow) -> str:
     text = str(row.delivered) if row.delivered == row.sent else f"{row.delivered}/{row.sent}"
     marks = (("+", row.duplicates), ("~", row.out_of_order), ("?", row.never_sent))
     return text + "".join(f"{mark}{count}" for mark, count in marks if count)

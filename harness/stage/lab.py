@@ -15,8 +15,7 @@ from ..clients.control import ServiceLedger
 from ..clients.device import Device, devices_online
 from ..evidence.edges import Edges
 from ..evidence.egress import DirectTraffic, of_edges
-from ..evidence.parties import Device as Party
-from ..evidence.parties import Parties
+from ..evidence.parties import ObservedDevice, Parties
 from ..network.lab import Lab, LabHost
 from ..network.preflight import preflight
 from ..network.probe import self_test
@@ -51,10 +50,10 @@ class People:
     devices: dict[str, Device]
     offers: Offers
     edges: Edges
-    _parties: dict[str, Party] = field(init=False)
+    _parties: dict[str, ObservedDevice] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._parties = {name: Party.at(host) for name, host in self.hosts.items()}
+        self._parties = {name: ObservedDevice.at(host) for name, host in self.hosts.items()}
 
     def __iter__(self) -> Iterator[Device]:
         return iter(self.devices.values())
@@ -91,7 +90,7 @@ class People:
         host = self.host(device)
         self.lab.network.move(host, profile)
         self.edges.follow(host)
-        self._parties[device.name] = Party.at(host, moved_from=self._parties[device.name])
+        self._parties[device.name] = ObservedDevice.at(host, moved_from=self._parties[device.name])
 
     def expect_nothing_else_contacted(self, toward: DirectTraffic, names: Collection[str]) -> None:
         """The devices dealt with the target's services, and with each other as far as `toward` allows."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..calls.servers import TurnOffer
-from ..evidence.parties import Device, Parties, Site
+from ..evidence.parties import ObservedDevice, Parties, Site
 from ..network.lab import NAME_SERVERS
 from ..target import Service, Target
 from ..urls import RelayUrl
@@ -33,7 +33,7 @@ class Offers:
 
 
 def parties_of(
-    devices: tuple[Device, ...],
+    devices: tuple[ObservedDevice, ...],
     carrier: Service,
     target: Target,
     offers: Offers,

@@ -15,14 +15,14 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from ..clients.control import Pair, ServiceLedger
+from ..clients.control import PairTraffic, ServiceLedger
 from ..evidence import egress, paths
 from ..evidence.edges import Edges
 from ..evidence.egress import DirectTraffic, Egress
 from ..evidence.flows import EdgeCounts
 from ..evidence.parties import Parties
 from ..evidence.paths import ClientCounts
-from ..evidence.verdicts import Path
+from ..evidence.verdicts import ObservedPath
 from ..waiting import WaitTimeout
 
 __all__ = ["Traffic", "Watch"]
@@ -89,7 +89,7 @@ class Watch:
 
     def path_of_call(
         self, agents: Mapping[str, ClientCounts] | None, *, lost: Mapping[str, int] | None = None
-    ) -> Path:
+    ) -> ObservedPath:
         """The way of a call of two devices. `agents`, `lost`: see `paths.of_call`."""
         parties, edges = self.parties, self.edges
         before, after = self._before[1], self._after[1]
@@ -97,7 +97,7 @@ class Watch:
         server = edges.pop(self._server, None)
         return paths.of_call(edges, parties, agents, carried, server=server, lost=lost, phase=self.phase)
 
-    def path_of_realtime(self, arrived: int | None = None, *, apart: Collection[str] = ()) -> Path:
+    def path_of_realtime(self, arrived: int | None = None, *, apart: Collection[str] = ()) -> ObservedPath:
         """The way of realtime data. `arrived`: bytes of the messages that apps got, where that is known.
 
         `apart`: devices that it is not about, because the lab took away what the relay had for them.
@@ -110,7 +110,7 @@ class Watch:
         server = edges.pop(self._server, None)
         return paths.of_realtime(edges, among, arrived, carried, server=server, phase=self.phase)
 
-    def relayed(self, source: str, destination: str) -> Pair | None:
+    def relayed(self, source: str, destination: str) -> PairTraffic | None:
         """Frames that the relay's ledger has from one node ID to another; None without a ledger."""
         before, after = self._before[1], self._after[1]
         if before is None or after is None:

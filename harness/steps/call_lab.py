@@ -15,8 +15,7 @@ from ..calls.call import Call, Media, TalkResult, place
 from ..evidence import paths
 from ..evidence.artefacts import keep
 from ..evidence.egress import DirectTraffic, Egress
-from ..evidence.verdicts import Path as Way
-from ..evidence.verdicts import Verdict
+from ..evidence.verdicts import ObservedPath, PathVerdict
 from ..network.profiles import Profile
 from ..stage.lab import LabStage, People
 from ..stage.outcome import promised
@@ -37,7 +36,7 @@ PHASE = "media"
 class CallAttempt:
     """Everything that is known of one call that was tried."""
 
-    path: Way
+    path: ObservedPath
     egress: Egress
     refused: str
     """Reason for which there was no call; empty if there was one."""
@@ -97,7 +96,7 @@ class LabCallers(Callers):
         caller: str,
         callee: str,
         *,
-        wanted: Verdict = Verdict.RELAYED,
+        wanted: PathVerdict = PathVerdict.RELAYED,
         lost: Mapping[str, int] | None = None,
     ) -> Iterator[Call]:
         """As `calling`; and at the end the media must have taken the way that is wanted, by all witnesses.
@@ -127,7 +126,7 @@ class LabCallers(Callers):
         name: str,
         agents: Mapping[str, paths.ClientCounts] | None,
         lost: Mapping[str, int] | None = None,
-    ) -> Way:
+    ) -> ObservedPath:
         path = seen.path_of_call(agents, lost=lost)
         self.outcome.observe(path_seen(path, seen.parties, subject=name))
         files: list[Path] = keep(path, seen.parties, self.stage.logs, f"{PHASE} {name}")
@@ -147,14 +146,14 @@ def lab_callers(lab: LabStage, places: Mapping[str, Profile]) -> Iterator[LabCal
         yield LabCallers(lab, people.devices, servers, people)
 
 
-def is_the_way(path: Way, wanted: Verdict) -> bool:
+def is_the_way(path: ObservedPath, wanted: PathVerdict) -> bool:
     """A call that must be relayed is relayed by TURN, and nothing of it arrived directly."""
-    if wanted is Verdict.RELAYED:
+    if wanted is PathVerdict.RELAYED:
         return path.is_relayed_by(Service.TURN) and path.delivered_directly == 0
     return path.verdict is wanted
 
 
-def _toward(path: Way) -> DirectTraffic:
+def _toward(path: ObservedPath) -> DirectTraffic:
     return DirectTraffic.ALL if path.is_direct else DirectTraffic.CONNECTIVITY_CHECKS
 
 

@@ -16,7 +16,7 @@ from ..evidence.flows import EdgeCounts
 from ..evidence.flows import Flow as FlowKey
 from ..evidence.legs import Load
 from ..evidence.parties import Parties
-from ..evidence.verdicts import Path, Verdict
+from ..evidence.verdicts import ObservedPath, PathVerdict
 from ..network.schedule import Conditions
 from ..realtime.table import TruthTable
 from ..report.observations import (
@@ -115,7 +115,7 @@ def swarm_seen(table: TruthTable, phase: str, *, subject: str = "", silence: boo
     )
 
 
-def path_seen(path: Path, who: Parties, *, subject: str = "", phase: str = "") -> PathSeen:
+def path_seen(path: ObservedPath, who: Parties, *, subject: str = "", phase: str = "") -> PathSeen:
     """A path with everything that was counted on it, and who was where. `phase`: another name for it."""
     return PathSeen(
         phase=phase or path.phase,
@@ -142,10 +142,10 @@ def path_seen(path: Path, who: Parties, *, subject: str = "", phase: str = "") -
 def path_by_agents(path: str, service: Service, *, subject: str, phase: str, doubt: str = "") -> PathSeen:
     """The path of a phase on one host, where no edge is. `doubt`: why the clients' word is no proof; empty: it is one,
     because the service's ledger says the same."""
-    by = (service.value,) if path == Verdict.RELAYED else ()
+    by = (service.value,) if path == PathVerdict.RELAYED else ()
     name = f"{path}({service})" if by else path
     if doubt:
-        verdict = Verdict.NOT_PROVEN.value
+        verdict = PathVerdict.NOT_PROVEN.value
         return PathSeen(phase, f"{name}, {verdict}", verdict, by, doubts=(doubt,), subject=subject)
     return PathSeen(phase, name, path, by, witnesses=("clients", "the relay's ledger"), subject=subject)
 

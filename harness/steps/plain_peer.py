@@ -16,7 +16,7 @@ from ..hosts import Host, MissingCapability, Socket
 from ..stage.outcome import Outcome
 from ..urls import TurnUrl
 from ..waiting import Deadline, WaitTimeout
-from .turn_exchange import Peer, allocated, written
+from .turn_exchange import AllocatedClient, allocated, written
 
 __all__ = ["exchange_with_plain_peer"]
 
@@ -53,9 +53,10 @@ def exchange_with_plain_peer(
         if (port := _first_arrival(client, peer)) is None:
             outcome.expect(
                 False,
-                f"nothing from outside reaches the relayed address {written(client.relayed)}: {TRIES} datagrams of a "
-                "peer that has a permission and no allocation did not arrive. The ports of relayed addresses do not "
-                "answer from outside: open them in the firewall (UDP 49152-65535, or the range of the TURN server)",
+                f"nothing from outside reaches the relayed transport address {written(client.relayed)}: "
+                f"{TRIES} datagrams of a peer that has a permission and no allocation did not arrive. "
+                "The ports of relayed transport addresses do not answer from outside: open them "
+                "in the firewall (UDP 49152-65535, or the range of the TURN server)",
             )
             return
         outcome.expect(
@@ -73,7 +74,7 @@ def _bound(host: Host) -> Iterator[Socket]:
         yield bound
 
 
-def _first_arrival(client: Peer, peer: Socket) -> int | None:
+def _first_arrival(client: AllocatedClient, peer: Socket) -> int | None:
     """The port from which the server saw the peer's datagram come; None when none arrived."""
     for _ in range(TRIES):
         payload = secrets.token_bytes(SIZE)
@@ -87,7 +88,7 @@ def _first_arrival(client: Peer, peer: Socket) -> int | None:
     return None
 
 
-def _answered(client: Peer, peer: Socket, address: tuple[str, int]) -> bool:
+def _answered(client: AllocatedClient, peer: Socket, address: tuple[str, int]) -> bool:
     for _ in range(TRIES):
         payload = secrets.token_bytes(SIZE)
         client.client.send(address, payload)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..clients.core.core import SendFailed, befriend
 from ..clients.device import Device
 from ..clients.sockets import tcp_connections
-from ..evidence.verdicts import Verdict
+from ..evidence.verdicts import PathVerdict
 from ..realtime.swarm import Swarm, join
 from ..realtime.table import TruthTable
 from ..report.observations import PathSeen
@@ -72,7 +72,7 @@ def swarm_of_two(stage: Stage) -> Iterator[SwarmOfTwo]:
         with outcome.expect_to_arrive(SendFailed, what=what):
             yield SwarmOfTwo(alice, bob, swarm, relay)
         outcome.note(NOT_PROVEN)
-        unknown = Verdict.NOT_PROVEN.value
+        unknown = PathVerdict.NOT_PROVEN.value
         outcome.observe(PathSeen("established", unknown, unknown, doubts=(NOT_PROVEN,)))
 
 

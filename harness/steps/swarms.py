@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..clients.core.core import SendFailed, befriend
 from ..clients.device import Device
 from ..evidence.artefacts import keep
-from ..evidence.verdicts import Path, Verdict
+from ..evidence.verdicts import ObservedPath, PathVerdict
 from ..network.lab import LabHost
 from ..network.profiles import Profile
 from ..realtime.swarm import Swarm, join
@@ -30,7 +30,7 @@ JOIN_WITHIN_EACH = 10.0
 """Seconds for each device of a swarm; ten have come together in 13."""
 CALM_WITHIN = 20.0
 """Seconds until a swarm is quiet that has come together: ten devices have sent each other thousands of messages."""
-PROVEN = frozenset({Verdict.DIRECT, Verdict.RELAYED, Verdict.MIXED})
+PROVEN = frozenset({PathVerdict.DIRECT, PathVerdict.RELAYED, PathVerdict.MIXED})
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class LabSwarm:
 
     people: People
     swarm: Swarm
-    joining: Path
+    joining: ObservedPath
     """The way of phase `joining`, in which they came together."""
     outcome: Outcome
     subject: str = ""
@@ -55,7 +55,7 @@ class LabSwarm:
 
     def exchange(
         self, phase: str, count: int, *, apart: Sequence[Device] = (), within: float = 30.0
-    ) -> tuple[TruthTable, Path, Watch]:
+    ) -> tuple[TruthTable, ObservedPath, Watch]:
         """A phase in which everyone sends: the messages that arrived, their way, and everything that was counted.
 
         `apart`: those of whom nothing is expected, see `Swarm.exchange`.
@@ -97,6 +97,6 @@ def lab_swarm(outcome: Outcome, lab: LabStage, *, what: str = "", **places: Prof
             yield LabSwarm(people, swarm, joining, outcome, what)
 
 
-def expect_proven(outcome: Outcome, path: Path) -> None:
+def expect_proven(outcome: Outcome, path: ObservedPath) -> None:
     """It is known which way the messages went, and it was no strange one."""
     outcome.expect(path.verdict in PROVEN, f"which way the messages went is not proven: {path.sentence}")

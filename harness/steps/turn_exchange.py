@@ -25,8 +25,8 @@ from ..waiting import Deadline, WaitTimeout
 __all__ = [
     "FIRST_CHANNEL",
     "LONGEST_WAIT",
+    "AllocatedClient",
     "OwnTurn",
-    "Peer",
     "allocated",
     "exchange",
     "expiry_of",
@@ -50,7 +50,7 @@ LONGEST_WAIT = 60.0
 
 
 @dataclass(frozen=True)
-class Peer:
+class AllocatedClient:
     """A client with its allocation."""
 
     client: TurnClient
@@ -62,10 +62,10 @@ class Peer:
 
 
 @contextlib.contextmanager
-def allocated(client: TurnClient) -> Iterator[Peer]:
+def allocated(client: TurnClient) -> Iterator[AllocatedClient]:
     """The client with an allocation, which ends with the block. Closes the client."""
     with client:
-        peer = Peer(client, client.allocate())
+        peer = AllocatedClient(client, client.allocate())
         try:
             yield peer
         finally:
@@ -108,7 +108,7 @@ class OwnTurn:
             self._expect_own_address(peer)
 
     @contextlib.contextmanager
-    def peers(self, url: TurnUrl | None = None) -> Iterator[tuple[Peer, Peer]]:
+    def peers(self, url: TurnUrl | None = None) -> Iterator[tuple[AllocatedClient, AllocatedClient]]:
         """Two clients with allocations. Raises `PromiseBroken` for a relayed transport address that is not the
         target's own; nothing is sent to any other."""
         with allocated(self.client(url=url)) as first, allocated(self.client(url=url)) as second:
@@ -116,11 +116,11 @@ class OwnTurn:
             self._expect_own_address(second)
             yield first, second
 
-    def _expect_own_address(self, peer: Peer) -> None:
+    def _expect_own_address(self, peer: AllocatedClient) -> None:
         target = self.stage.target
         if not belongs_to(target, peer.relayed[0], self.stage.host):
             raise PromiseBroken(
-                f"TURN tells clients the relayed address {written(peer.relayed)}, "
+                f"TURN tells clients the relayed transport address {written(peer.relayed)}, "
                 f"which is no address of {target.host} ({target.domain})"
             )
 
@@ -147,7 +147,7 @@ def expiry_of(offer: TurnOffer, target: Target) -> int:
     return int(offer.username)
 
 
-def exchange(stage: Stage, first: Peer, second: Peer) -> None:
+def exchange(stage: Stage, first: AllocatedClient, second: AllocatedClient) -> None:
     """Send in both directions, first in Send indications, then over channels; then compare with the ledger."""
     outcome, peers = stage.outcome, (first, second)
     for mine, other in (peers, peers[::-1]):
@@ -175,7 +175,7 @@ def _payloads() -> list[bytes]:
     return [bytes([first, number]).ljust(size, bytes([number])) for number, (first, size) in enumerate(kinds)]
 
 
-def _judge(outcome: Outcome, sender: Peer, receiver: Peer, like: Received) -> bool:
+def _judge(outcome: Outcome, sender: AllocatedClient, receiver: AllocatedClient, like: Received) -> bool:
     """True when each payload arrives once, and from where it should: `like`, but for the data."""
     arrived = _receive_all(sender.client, receiver.client)
     way = "in Data indications" if like.channel is None else "over a channel"
@@ -227,7 +227,7 @@ def _fault(arrived: Sequence[bytes]) -> str:
     return ""
 
 
-def _compare_with_ledger(stage: Stage, first: Peer, second: Peer) -> None:
+def _compare_with_ledger(stage: Stage, first: AllocatedClient, second: AllocatedClient) -> None:
     """Both clients have sent everything in both ways: the ledger has to say the same."""
     ledger = stage.ledger(Service.TURN, otherwise="only our own two clients were counted")
     if ledger is None:

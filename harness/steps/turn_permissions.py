@@ -8,13 +8,13 @@ import socket
 from collections.abc import Callable
 from functools import partial
 
-from ..clients.turn.messages import Kind, Message, Method
+from ..clients.turn.messages import Message, MessageClass, Method
 from ..hosts import Host
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
 from ..target import Service
 from ..waiting import WaitTimeout
-from .turn_exchange import FIRST_CHANNEL, Peer, refusal_of, waiting_payloads, written
+from .turn_exchange import FIRST_CHANNEL, AllocatedClient, refusal_of, waiting_payloads, written
 
 __all__ = [
     "expect_channel_includes_permission",
@@ -37,7 +37,7 @@ ANSWERS_WITHIN = 0.5
 PAYLOAD = b"\xffthis must not arrive"
 
 
-def expect_permission_needed(stage: Stage, closed: Peer, open_: Peer) -> None:
+def expect_permission_needed(stage: Stage, closed: AllocatedClient, open_: AllocatedClient) -> None:
     """One of two allocations has given a permission, the other one none."""
     open_.client.permit(closed.relayed[0])
     closed.client.send(open_.relayed, PAYLOAD)
@@ -61,7 +61,7 @@ def expect_permission_needed(stage: Stage, closed: Peer, open_: Peer) -> None:
     )
 
 
-def expect_channel_includes_permission(stage: Stage, bound: Peer, other: Peer) -> None:
+def expect_channel_includes_permission(stage: Stage, bound: AllocatedClient, other: AllocatedClient) -> None:
     """RFC 8656, section 12: ChannelBind installs a permission; aioice never asks for one besides."""
     bound.client.bind(FIRST_CHANNEL, other.relayed)
     other.client.permit(bound.relayed[0])
@@ -73,7 +73,7 @@ def expect_channel_includes_permission(stage: Stage, bound: Peer, other: Peer) -
             receiver.client.receive()
 
 
-def expect_peers_refused(stage: Stage, peer: Peer) -> None:
+def expect_peers_refused(stage: Stage, peer: AllocatedClient) -> None:
     """Neither a permission nor a channel is granted for addresses of a kind that is no peer's, and nothing gets there.
 
     Each channel has a number of its own: one that was used for another peer is an error by itself (section 12).
@@ -95,7 +95,7 @@ def expect_peers_refused(stage: Stage, peer: Peer) -> None:
         )
 
 
-def judge_peers_at_own_address(stage: Stage, peer: Peer) -> None:
+def judge_peers_at_own_address(stage: Stage, peer: AllocatedClient) -> None:
     """The address of relays has other sockets, too, that Send or a channel may reach.
 
     RFC 8656 leaves it to a server to tell ports apart (sections 10.2 and 12.2: "MAY impose restrictions"). coturn knows
@@ -115,23 +115,23 @@ def judge_peers_at_own_address(stage: Stage, peer: Peer) -> None:
     elif reached:
         outcome.note(
             f"clients reach {' and '.join(reached)} at the server's own address {own} through TURN, and seem to come "
-            "from the server: it tells relayed addresses from others by no port, which RFC 8656 leaves to it"
+            "from the server: it tells relayed transport addresses from others by no port, which RFC 8656 leaves to it"
         )
 
 
-def _listeners(stage: Stage, peer: Peer) -> dict[int, str]:
+def _listeners(stage: Stage, peer: AllocatedClient) -> dict[int, str]:
     """Transport of each listener of TURN, by its port."""
     return {url.port: url.transport for url in (*stage.target.turn, peer.client.server)}
 
 
-def _reached_at(stage: Stage, peer: Peer, own: str) -> list[str]:
+def _reached_at(stage: Stage, peer: AllocatedClient, own: str) -> list[str]:
     """Sockets at the address of relays, other than relays, that a Send indication reaches, in words."""
     client = peer.client
     client.permit(own)
     reached = []
     for port, transport in sorted(_listeners(stage, peer).items()):
         if transport == "udp":
-            client.send((own, port), Message(Method.BINDING, Kind.REQUEST).encode())
+            client.send((own, port), Message(Method.BINDING, MessageClass.REQUEST).encode())
             with contextlib.suppress(WaitTimeout):
                 client.receive(within=ANSWERS_WITHIN)
                 reached.append(f"TURN itself (port {port})")
@@ -148,7 +148,7 @@ def _expect_forbidden(outcome: Outcome, what: str, request: Callable[[], object]
         outcome.expect(refusal.code == 403, f"{what}: {refusal}, instead of 403")
 
 
-def _reaches_a_program(host: Host, peer: Peer, address: str) -> bool:
+def _reaches_a_program(host: Host, peer: AllocatedClient, address: str) -> bool:
     """A Send indication arrives at somebody else's UDP socket on the machine of the server."""
     with host.socket(socket.AF_INET, socket.SOCK_DGRAM) as program:
         program.bind((address, 0))

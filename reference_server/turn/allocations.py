@@ -152,7 +152,7 @@ def source_of(client: Address) -> str:
 
 
 class Allocations:
-    """Every allocation and reservation of a server, found by 5-tuple, relayed address or token, and ended in time."""
+    """Allocations and reservations of a server, by 5-tuple, relayed transport address or token, and ended in time."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits

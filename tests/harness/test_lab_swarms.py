@@ -4,7 +4,7 @@ import pytest
 
 from harness.checks import realtime_paths
 from harness.evidence import expected
-from harness.evidence.verdicts import Verdict
+from harness.evidence.verdicts import PathVerdict
 from harness.network import profiles
 from harness.network.profiles import (
     CARRIER,
@@ -21,15 +21,15 @@ from harness.network.profiles import (
 @pytest.mark.parametrize(
     ("one", "other", "way"),
     [
-        (HOME, HOME, Verdict.DIRECT),
-        (HOME, CARRIER, Verdict.DIRECT),
-        (FULL_CONE, SYMMETRIC, Verdict.DIRECT),
-        (HOME, SYMMETRIC, Verdict.RELAYED),
-        (MOBILE, CARRIER, Verdict.RELAYED),
-        (SYMMETRIC, SYMMETRIC, Verdict.RELAYED),
-        (PUBLIC, UDP_BLOCKED, Verdict.RELAYED),
-        (ONLY_443, PUBLIC, Verdict.RELAYED),
-        (profiles.IPV6_ONLY, profiles.DUAL_STACK, Verdict.DIRECT),
+        (HOME, HOME, PathVerdict.DIRECT),
+        (HOME, CARRIER, PathVerdict.DIRECT),
+        (FULL_CONE, SYMMETRIC, PathVerdict.DIRECT),
+        (HOME, SYMMETRIC, PathVerdict.RELAYED),
+        (MOBILE, CARRIER, PathVerdict.RELAYED),
+        (SYMMETRIC, SYMMETRIC, PathVerdict.RELAYED),
+        (PUBLIC, UDP_BLOCKED, PathVerdict.RELAYED),
+        (ONLY_443, PUBLIC, PathVerdict.RELAYED),
+        (profiles.IPV6_ONLY, profiles.DUAL_STACK, PathVerdict.DIRECT),
     ],
 )
 def test_the_expected_way_is_direct_where_a_hole_can_be_punched(one, other, way):
@@ -44,5 +44,5 @@ def test_only_networks_that_let_nothing_but_443_out_need_it():
 
 def test_the_essential_cells_have_both_ways():
     ways = [expected.of_realtime(each.first, each.second).verdict for each in realtime_paths.ESSENTIAL]
-    assert {ways.count(Verdict.DIRECT), ways.count(Verdict.RELAYED)} == {2}
+    assert {ways.count(PathVerdict.DIRECT), ways.count(PathVerdict.RELAYED)} == {2}
     assert len(realtime_paths.EVERY) == 78

@@ -147,7 +147,7 @@ def test_turn_of_another_program_is_advertised_and_used(tmp_path):
 
 @dataclass(frozen=True)
 class BehindFirewall(ToldOtherwise):
-    """A server whose machine lets nothing in to the ports of relayed addresses."""
+    """A server whose machine lets nothing in to the ports of relayed transport addresses."""
 
     def start(self, host: Host, place: Place, wants: Wants) -> Running:
         if isinstance(host, LabHost):

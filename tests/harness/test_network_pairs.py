@@ -9,7 +9,7 @@ import pytest
 
 from harness.checks import calls_paths, realtime_paths
 from harness.evidence import expected
-from harness.evidence.verdicts import Verdict
+from harness.evidence.verdicts import PathVerdict
 from harness.network import profiles
 from harness.steps.pairs import Pair, every_pair, places_of, rounds, side_by_side
 
@@ -22,29 +22,29 @@ def test_calls_go_direct_where_holes_can_be_punched():
         for pair in calls_paths.EVERY
         if {pair.first.name, pair.second.name} <= CHATMAIL
     }
-    direct = {pair for pair, verdict in found.items() if verdict is Verdict.DIRECT}
+    direct = {pair for pair, verdict in found.items() if verdict is PathVerdict.DIRECT}
     assert direct == {frozenset({"home"}), frozenset({"home", "carrier"}), frozenset({"carrier"})}
-    assert set(found.values()) == {Verdict.DIRECT, Verdict.RELAYED}
+    assert set(found.values()) == {PathVerdict.DIRECT, PathVerdict.RELAYED}
 
 
 @pytest.mark.parametrize("blocked", [profiles.UDP_BLOCKED, profiles.ONLY_443, profiles.ONLY_443_REFUSED])
 def test_without_udp_there_is_no_call_and_the_reason_is_said(blocked):
     for other in (profiles.PUBLIC, profiles.HOME, blocked):
         for found in (expected.of_call(blocked, other), expected.of_call(other, blocked)):
-            assert found.verdict is Verdict.NONE
+            assert found.verdict is PathVerdict.NONE
             assert "Delta Chat has no TURN over TCP" in found.why
 
 
 def test_with_ipv6_alone_there_is_no_call_and_the_reason_is_said():
     found = expected.of_call(profiles.HOME, profiles.IPV6_ONLY)
-    assert found.verdict is Verdict.NONE
+    assert found.verdict is PathVerdict.NONE
     assert "IPv6 only has no IPv4 address" in found.why
 
 
 def test_where_there_can_be_a_call_realtime_data_takes_the_same_kind_of_way():
     for pair in calls_paths.EVERY:
         call, realtime = (of(pair.first, pair.second) for of in (expected.of_call, expected.of_realtime))
-        assert call.verdict in (realtime.verdict, Verdict.NONE)
+        assert call.verdict in (realtime.verdict, PathVerdict.NONE)
 
 
 @pytest.mark.parametrize("every", [calls_paths.EVERY, realtime_paths.EVERY], ids=["calls", "realtime"])

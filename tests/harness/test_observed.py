@@ -13,7 +13,7 @@ from harness.calls.call import Phases
 from harness.calls.quality import AudioFindings, Gap
 from harness.evidence import legs, paths, verdicts
 from harness.evidence.drawing import as_json, as_svg
-from harness.evidence.parties import Device, Parties, Site
+from harness.evidence.parties import ObservedDevice, Parties, Site
 from harness.network.schedule import Conditions
 from harness.realtime.table import Arrival, Sent, tabulate
 from harness.report.numbers import paths as path_section
@@ -57,9 +57,11 @@ def load(seen: LoadSeen | None) -> legs.Load | None:
     return None if seen is None else legs.Load(seen.packets, seen.bytes, seen.tcp_bytes)
 
 
-def told_again(seen: PathSeen) -> tuple[verdicts.Path, Parties]:
+def told_again(seen: PathSeen) -> tuple[verdicts.ObservedPath, Parties]:
     """The path of the record as the drawing takes it."""
-    devices = tuple(Device(each.name, frozenset(), each.behind, each.network) for each in seen.devices)
+    devices = tuple(
+        ObservedDevice(each.name, frozenset(), each.behind, each.network) for each in seen.devices
+    )
     names = {each.name for each in devices}
     found = [
         legs.Leg(
@@ -72,9 +74,9 @@ def told_again(seen: PathSeen) -> tuple[verdicts.Path, Parties]:
         )
         for leg in seen.legs
     ]
-    path = verdicts.Path(
+    path = verdicts.ObservedPath(
         seen.phase,
-        verdicts.Verdict(seen.verdict),
+        verdicts.PathVerdict(seen.verdict),
         seen.by,
         seen.shares,
         tuple(found),

@@ -3,7 +3,7 @@ import random
 
 from harness.clients.core.core import CoreEvent
 from harness.realtime.inbox import Inbox
-from harness.realtime.table import Arrival, Kind, Payload, Sent, TruthTable, tabulate
+from harness.realtime.table import Arrival, MessageKind, Payload, Sent, TruthTable, tabulate
 
 NAMES = ("alice", "bob")
 RUN = b"this run"
@@ -75,13 +75,13 @@ def test_three_devices_make_six_rows():
 
 
 def test_payloads_survive_the_channel():
-    payload = Payload(RUN, 1, Kind.NUMBERED, 4_000_000_000)
+    payload = Payload(RUN, 1, MessageKind.NUMBERED, 4_000_000_000)
     assert Payload.decode(payload.encode()) == payload
     assert len(payload.encode()) == 14
 
 
 def test_bytes_of_others_are_no_payload():
-    good = Payload(RUN, 0, Kind.NUMBERED, 1).encode()
+    good = Payload(RUN, 0, MessageKind.NUMBERED, 1).encode()
     randomness = random.Random(15)
     for data in (
         b"",
@@ -100,19 +100,22 @@ def test_only_numbered_messages_of_this_run_are_counted():
         return CoreEvent(5.0, "WebxdcRealtimeData", {"msg_id": 12, "data": data})
 
     events = [
-        event(Payload(RUN, 0, Kind.WARM_UP, 0).encode()),
-        event(Payload(b"other ru", 0, Kind.NUMBERED, 0).encode()),
+        event(Payload(RUN, 0, MessageKind.WARM_UP, 0).encode()),
+        event(Payload(b"other ru", 0, MessageKind.NUMBERED, 0).encode()),
         event(b"Hello Iroh P2P"),
-        event(Payload(RUN, 9, Kind.NUMBERED, 0).encode()),
-        event(Payload(RUN, 0, Kind.NUMBERED, 3).encode()),
+        event(Payload(RUN, 9, MessageKind.NUMBERED, 0).encode()),
+        event(Payload(RUN, 0, MessageKind.NUMBERED, 3).encode()),
     ]
     inbox = Inbox("bob", NAMES, RUN)
     inbox.take(events)
-    assert inbox.arrivals(Kind.NUMBERED) == [Arrival("bob", "alice", 3, 5.0)]
+    assert inbox.arrivals(MessageKind.NUMBERED) == [Arrival("bob", "alice", 3, 5.0)]
     assert inbox.has_all("alice", [3])
     assert not inbox.has_all("alice", [3, 4])
-    assert (inbox.heard("alice", Kind.NUMBERED, 3), inbox.heard("alice", Kind.NUMBERED, 4)) == (True, False)
-    assert not inbox.heard("bob", Kind.NUMBERED, 0)
+    assert (inbox.heard("alice", MessageKind.NUMBERED, 3), inbox.heard("alice", MessageKind.NUMBERED, 4)) == (
+        True,
+        False,
+    )
+    assert not inbox.heard("bob", MessageKind.NUMBERED, 0)
 
 
 def test_any_order_is_complete_but_not_right():
@@ -124,7 +127,7 @@ def test_any_order_is_complete_but_not_right():
 
 
 def test_a_large_message_counts_only_as_it_was_sent():
-    payload = Payload(RUN, 1, Kind.NUMBERED, 7)
+    payload = Payload(RUN, 1, MessageKind.NUMBERED, 7)
     data = payload.encode(130_964)
     assert len(data) == 130_964
     assert Payload.decode(data) == payload
@@ -202,9 +205,9 @@ def test_the_longest_silence_is_that_of_the_worst_direction():
 
 def test_events_that_were_taken_are_not_looked_at_again():
     inbox = Inbox("bob", NAMES, RUN)
-    event = CoreEvent(5.0, "WebxdcRealtimeData", {"data": Payload(RUN, 0, Kind.NUMBERED, 0).encode()})
+    event = CoreEvent(5.0, "WebxdcRealtimeData", {"data": Payload(RUN, 0, MessageKind.NUMBERED, 0).encode()})
     inbox.take([event])
     inbox.take([])
-    assert len(inbox.arrivals(Kind.NUMBERED)) == 1
+    assert len(inbox.arrivals(MessageKind.NUMBERED)) == 1
     inbox.take([event])
-    assert len(inbox.arrivals(Kind.NUMBERED)) == 2
+    assert len(inbox.arrivals(MessageKind.NUMBERED)) == 2

@@ -19,8 +19,8 @@ from harness.clients.turn.messages import (
     Attribute,
     ChannelData,
     FormatError,
-    Kind,
     Message,
+    MessageClass,
     Method,
     StreamDecoder,
     address_value,
@@ -62,7 +62,7 @@ def test_addresses_of_the_rfcs_answers():
     for name, address in (("2.2", "192.0.2.1"), ("2.3", "2001:db8:1234:5678:11:2233:4455:6677")):
         answer = decode(VECTORS[name])
         assert isinstance(answer, Message)
-        assert (answer.method, answer.kind) == (Method.BINDING, Kind.SUCCESS)
+        assert (answer.method, answer.kind) == (Method.BINDING, MessageClass.SUCCESS)
         value = answer.get(Attribute.XOR_MAPPED_ADDRESS)
         assert value is not None
         assert read_address(value, answer.transaction) == (address, 32853)
@@ -73,12 +73,12 @@ def test_the_rfcs_long_term_request_is_written_byte_for_byte():
     request = decode(VECTORS["2.4"])
     assert isinstance(request, Message)
     unsigned = [each for each in request.attributes if each[0] != Attribute.MESSAGE_INTEGRITY]
-    again = Message(Method.BINDING, Kind.REQUEST, unsigned, request.transaction)
+    again = Message(Method.BINDING, MessageClass.REQUEST, unsigned, request.transaction)
     assert again.encode(LONG_TERM_KEY) == VECTORS["2.4"]
 
 
 def test_a_fingerprint_covers_everything_before_it():
-    message = Message(Method.BINDING, Kind.REQUEST, [(Attribute.SOFTWARE, b"test")], bytes(12))
+    message = Message(Method.BINDING, MessageClass.REQUEST, [(Attribute.SOFTWARE, b"test")], bytes(12))
     text = message.encode(b"key", fingerprint=True)
     assert integrity_holds(text, b"key")
     assert text[-8:-4].hex() == "80280004"
@@ -89,11 +89,11 @@ def test_a_fingerprint_covers_everything_before_it():
 
 def test_every_type_number():
     """RFC 8656's table: the class bits stand between those of the method."""
-    assert Message(Method.ALLOCATE, Kind.ERROR).encode()[:2].hex() == "0113"
-    assert Message(Method.SEND, Kind.INDICATION).encode()[:2].hex() == "0016"
-    assert Message(Method.CHANNEL_BIND, Kind.SUCCESS).encode()[:2].hex() == "0109"
+    assert Message(Method.ALLOCATE, MessageClass.ERROR).encode()[:2].hex() == "0113"
+    assert Message(Method.SEND, MessageClass.INDICATION).encode()[:2].hex() == "0016"
+    assert Message(Method.CHANNEL_BIND, MessageClass.SUCCESS).encode()[:2].hex() == "0109"
     for method in Method:
-        for kind in Kind:
+        for kind in MessageClass:
             message = Message(method, kind, (), bytes(12))
             assert decode(message.encode()) == message
 
@@ -101,7 +101,7 @@ def test_every_type_number():
 def test_what_follows_the_integrity_does_not_count():
     twice = [(Attribute.LIFETIME, b"1"), (Attribute.LIFETIME, b"2")]
     late = [(Attribute.MESSAGE_INTEGRITY, bytes(20)), (Attribute.DATA, b"late")]
-    message = Message(Method.REFRESH, Kind.SUCCESS, [*twice, *late])
+    message = Message(Method.REFRESH, MessageClass.SUCCESS, [*twice, *late])
     assert message.get(Attribute.LIFETIME) == b"1"
     assert message.get(Attribute.DATA) is None
 
@@ -265,7 +265,7 @@ def test_a_request_that_is_repeated_gets_the_same_answer(client):
     client.allocate()
     first = client.last_answer
     again = client.repeat()
-    assert again.kind is Kind.SUCCESS
+    assert again.kind is MessageClass.SUCCESS
     assert again.get(Attribute.XOR_RELAYED_ADDRESS) == _decoded(first).get(Attribute.XOR_RELAYED_ADDRESS)
     with pytest.raises(TurnRefused) as refused:
         client.allocate()
@@ -278,7 +278,7 @@ def test_a_request_that_somebody_else_replays_is_refused(server, client):
     with TurnClient(HOST, server.url, TurnCredentials("nobody", ""), within=20) as thief:
         thief.binding()
         answer = thief.exchange(client.last_request)
-    assert answer.kind is Kind.ERROR
+    assert answer.kind is MessageClass.ERROR
     code = answer.get(Attribute.ERROR_CODE)
     assert code is not None
     assert code[2] * 100 + code[3] == 438
@@ -344,18 +344,22 @@ def _decoded(data: bytes) -> Message:
     return message
 
 
-def answer(request: bytes, kind: Kind, *attributes: tuple[int, bytes], key: bytes | None = None) -> bytes:
+def answer(
+    request: bytes, kind: MessageClass, *attributes: tuple[int, bytes], key: bytes | None = None
+) -> bytes:
     question = _decoded(request)
     return Message(question.method, kind, attributes, question.transaction).encode(key)
 
 
 def challenge(request: bytes) -> bytes:
     code = (Attribute.ERROR_CODE, b"\x00\x00\x04\x01")
-    return answer(request, Kind.ERROR, code, (Attribute.REALM, REALM.encode()), (Attribute.NONCE, b"nonce"))
+    return answer(
+        request, MessageClass.ERROR, code, (Attribute.REALM, REALM.encode()), (Attribute.NONCE, b"nonce")
+    )
 
 
 def success(request: bytes) -> bytes:
-    return answer(request, Kind.SUCCESS, (Attribute.LIFETIME, bytes(4)))
+    return answer(request, MessageClass.SUCCESS, (Attribute.LIFETIME, bytes(4)))
 
 
 @pytest.mark.parametrize(
@@ -363,9 +367,13 @@ def success(request: bytes) -> bytes:
     [
         ((success,), "an open relay"),
         ((challenge, success), "a success that our password does not sign"),
-        ((lambda request: answer(request, Kind.ERROR),), "with 0 without an error code"),
+        ((lambda request: answer(request, MessageClass.ERROR),), "with 0 without an error code"),
         (
-            (lambda request: answer(request, Kind.ERROR, (Attribute.ERROR_CODE, b"\x00\x00\x04\x01")),),
+            (
+                lambda request: answer(
+                    request, MessageClass.ERROR, (Attribute.ERROR_CODE, b"\x00\x00\x04\x01")
+                ),
+            ),
             "without a realm and a nonce",
         ),
         ((lambda _request: b"HTTP/1.1 400 Bad Request",), "something that TURN does not know"),
@@ -389,7 +397,7 @@ def test_what_is_wrong_with_a_server_is_said(answers, words):
 )
 def test_an_answer_without_a_usable_address_is_said(attributes, words):
     with (
-        a_server_that(lambda request: answer(request, Kind.SUCCESS, *attributes)) as url,
+        a_server_that(lambda request: answer(request, MessageClass.SUCCESS, *attributes)) as url,
         TurnClient(HOST, url, TurnCredentials("u", "p"), within=20) as client,
         pytest.raises(TurnError, match=words),
     ):

@@ -11,7 +11,7 @@ import pytest
 
 from harness.clients.relay.client import RelayClient
 from harness.evidence.egress import DirectTraffic
-from harness.evidence.verdicts import Verdict
+from harness.evidence.verdicts import PathVerdict
 from harness.network import profiles
 from harness.network.lab import LabHost
 from harness.stage.lab import LabStage
@@ -95,7 +95,7 @@ def test_a_relay_that_somebody_on_the_way_takes_the_place_of_is_found_out(lab):
             for host in hosts:
                 talk(host, stranger, relay.port, at=relay.host)
         path = seen.path_of_realtime()
-    assert path.verdict is Verdict.DISAGREEMENT, path.sentence
+    assert path.verdict is PathVerdict.DISAGREEMENT, path.sentence
     assert (
         "alice's edge sent to the relay: 20000 bytes over TCP, "
         "but the server's edge received from alice: 0 packets/0 bytes"
@@ -111,7 +111,7 @@ def test_data_over_the_relay_of_a_stranger_is_foreign_and_named(lab):
             for host in hosts:
                 talk(host, stranger, STRANGER_PORT)
         path = seen.path_of_realtime()
-        assert (path.verdict, path.by) == (Verdict.FOREIGN, (stranger.address,)), path.sentence
+        assert (path.verdict, path.by) == (PathVerdict.FOREIGN, (stranger.address,)), path.sentence
         went = seen.egress(DirectTraffic.ALL)
         assert not went
         assert f"to {stranger.address} port {STRANGER_PORT} over tcp" in str(went)

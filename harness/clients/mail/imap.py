@@ -22,7 +22,7 @@ from ...target import Target
 from ...waiting import Deadline, WaitTimeout
 from .imap_syntax import MetadataValue, literal_size, metadata_entries
 
-__all__ = ["Answer", "Idle", "ImapClient", "ImapError", "ImapRefused", "StoredMessage"]
+__all__ = ["Idle", "ImapClient", "ImapError", "ImapRefused", "ImapResponse", "StoredMessage"]
 
 MAX_RESPONSE = 64 * 1024 * 1024
 READ_SIZE = 64 * 1024
@@ -35,8 +35,8 @@ class ImapError(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Complete answer of a server to one command."""
+class ImapResponse:
+    """Tagged response of a server to one command, with the untagged ones before it (RFC 3501 section 2.2.2)."""
 
     status: str
     """`OK`, `NO` or `BAD`."""
@@ -49,7 +49,7 @@ class Answer:
 class ImapRefused(ImapError):
     """The server answered NO or BAD."""
 
-    def __init__(self, command: str, answer: Answer) -> None:
+    def __init__(self, command: str, answer: ImapResponse) -> None:
         self.answer = answer
         super().__init__(f"{command} was refused: {answer.status} {answer.text}")
 
@@ -92,7 +92,7 @@ class ImapClient(Closing):
         except imaplib.IMAP4.abort as error:
             raise ImapError(f"the connection broke during LOGIN: {plain(error)}") from error
         except imaplib.IMAP4.error as error:
-            raise ImapRefused("LOGIN", Answer("NO", plain(error), ())) from error
+            raise ImapRefused("LOGIN", ImapResponse("NO", plain(error), ())) from error
 
     def get_metadata(
         self, *keys: str, form: Literal["single", "list"] = "list", mailbox: str = ""
@@ -120,7 +120,7 @@ class ImapClient(Closing):
         except imaplib.IMAP4.error as error:
             raise ImapError(f"SELECT failed: {plain(error)}") from error
         if status != "OK":
-            raise ImapRefused("SELECT", Answer(status, repr(count), ()))
+            raise ImapRefused("SELECT", ImapResponse(status, repr(count), ()))
         return int(count or 0)
 
     def uid_state(self, mailbox: str = "INBOX") -> tuple[int, int]:
@@ -140,7 +140,7 @@ class ImapClient(Closing):
         except imaplib.IMAP4.error as error:
             raise ImapError(f"FETCH failed: {plain(error)}") from error
         if status != "OK":
-            raise ImapRefused("FETCH", Answer(status, repr(parts), ()))
+            raise ImapRefused("FETCH", ImapResponse(status, repr(parts), ()))
         messages = []
         for part, after in zip(parts, [*parts[1:], b""], strict=True):
             if isinstance(part, tuple):
@@ -168,7 +168,7 @@ class ImapClient(Closing):
             self._stream.send(b"DONE\r\n")
             self._finish("IDLE", tag)
 
-    def command(self, text: str) -> Answer:
+    def command(self, text: str) -> ImapResponse:
         """Send any command and return everything that was answered, whether OK or not."""
         return self._finish(text.partition(" ")[0], self._send(text))
 
@@ -176,7 +176,7 @@ class ImapClient(Closing):
         """End the connection without a word, as a client does that loses its network."""
         self._session.shutdown()
 
-    def _expect_ok(self, text: str) -> Answer:
+    def _expect_ok(self, text: str) -> ImapResponse:
         answer = self.command(text)
         if answer.status != "OK":
             raise ImapRefused(text, answer)
@@ -187,7 +187,7 @@ class ImapClient(Closing):
         self._stream.send(tag + b" " + text.encode() + b"\r\n")
         return tag
 
-    def _finish(self, name: str, tag: bytes) -> Answer:
+    def _finish(self, name: str, tag: bytes) -> ImapResponse:
         deadline = Deadline(self._within)
         untagged: list[bytes] = []
         while not (response := self._stream.response(f"the answer to {name}", deadline)).startswith(
@@ -315,9 +315,9 @@ class _Session(imaplib.IMAP4):
         self.stream.close()
 
 
-def _answer(tagged: bytes, untagged: list[bytes]) -> Answer:
+def _answer(tagged: bytes, untagged: list[bytes]) -> ImapResponse:
     _tag, _, rest = tagged.decode("utf-8", "replace").strip().partition(" ")
     status, _, text = rest.partition(" ")
     if status.upper() not in ("OK", "NO", "BAD"):
         raise ImapError(f"the server answered {rest[:80]!r} instead of OK, NO or BAD")
-    return Answer(status.upper(), text, tuple(untagged))
+    return ImapResponse(status.upper(), text, tuple(untagged))

@@ -26,8 +26,8 @@ from .messages import (
     Attribute,
     ChannelData,
     FormatError,
-    Kind,
     Message,
+    MessageClass,
     Method,
     StreamDecoder,
     address_value,
@@ -102,7 +102,7 @@ class TurnCredentials:
 
 @dataclass(frozen=True)
 class Allocation:
-    """A relayed address, our address as the server sees it, seconds to live, and a token for the next port."""
+    """A relayed transport address, ours as the server sees it, seconds to live, and a token for the next port."""
 
     relayed: Address
     mapped: Address
@@ -177,7 +177,7 @@ class TurnClient(Closing):
         protocol: int | None = UDP_PROTOCOL,
         extra: Sequence[tuple[int, bytes]] = (),
     ) -> Allocation:
-        """Ask for a relayed address. `protocol` None leaves REQUESTED-TRANSPORT out; `extra` comes last."""
+        """Ask for a relayed transport address. `protocol` None leaves REQUESTED-TRANSPORT out; `extra` comes last."""
         attributes = [] if protocol is None else [(Attribute.REQUESTED_TRANSPORT, bytes([protocol, 0, 0, 0]))]
         if lifetime is not None:
             attributes.append((Attribute.LIFETIME, lifetime.to_bytes(4, "big")))
@@ -217,10 +217,10 @@ class TurnClient(Closing):
 
     def send(self, peer: Address, data: bytes) -> None:
         """A Send indication. Nobody answers it."""
-        message = Message(Method.SEND, Kind.INDICATION)
+        message = Message(Method.SEND, MessageClass.INDICATION)
         peer_address = (Attribute.XOR_PEER_ADDRESS, address_value(peer, message.transaction))
         attributes = [peer_address, (Attribute.DATA, data)]
-        self.transmit(Message(Method.SEND, Kind.INDICATION, attributes, message.transaction).encode())
+        self.transmit(Message(Method.SEND, MessageClass.INDICATION, attributes, message.transaction).encode())
 
     def send_on_channel(self, channel: int, data: bytes) -> None:
         """ChannelData. Nobody answers it."""
@@ -289,12 +289,12 @@ class TurnClient(Closing):
         if signed and self._nonce is None:
             self._learn_nonce(method, attributes, peers)
         answer = self._ask(method, attributes, peers, signed=signed)
-        if signed and answer.kind is Kind.ERROR and _error_code(answer)[0] == 438:
+        if signed and answer.kind is MessageClass.ERROR and _error_code(answer)[0] == 438:
             self.stale_nonces += 1
             self._nonce = answer.get(Attribute.NONCE) or self._nonce
             answer = self._ask(method, attributes, peers, signed=True)
         holds = signed and integrity_holds(self.last_answer, self._key)
-        if answer.kind is Kind.ERROR:
+        if answer.kind is MessageClass.ERROR:
             raise TurnRefused(self.server, method, *_error_code(answer), signed=holds)
         if signed and not holds:
             raise TurnError(f"{self.server} answers {method} with a success that our password does not sign")
@@ -304,7 +304,7 @@ class TurnClient(Closing):
         self, method: Method, attributes: Sequence[tuple[int, bytes]], peers: Sequence[Address]
     ) -> None:
         answer = self._ask(method, attributes, peers, signed=False)
-        if answer.kind is Kind.SUCCESS:
+        if answer.kind is MessageClass.SUCCESS:
             raise TurnError(f"{self.server} grants {method} without any credentials: it is an open relay")
         realm, nonce = answer.get(Attribute.REALM), answer.get(Attribute.NONCE)
         code, words = _error_code(answer)
@@ -322,7 +322,7 @@ class TurnClient(Closing):
         *,
         signed: bool,
     ) -> Message:
-        transaction = Message(method, Kind.REQUEST).transaction
+        transaction = Message(method, MessageClass.REQUEST).transaction
         everything = list(attributes)
         everything += [(Attribute.XOR_PEER_ADDRESS, address_value(peer, transaction)) for peer in peers]
         if signed:
@@ -330,7 +330,7 @@ class TurnClient(Closing):
             everything.append((Attribute.USERNAME, self.credentials.username.encode()))
             everything.append((Attribute.REALM, self._sent_realm.encode()))
             everything.append((Attribute.NONCE, self._nonce))
-        request = Message(method, Kind.REQUEST, everything, transaction)
+        request = Message(method, MessageClass.REQUEST, everything, transaction)
         self.last_request = request.encode(self._key if signed else None)
         return self.exchange(self.last_request)
 
@@ -357,7 +357,7 @@ class TurnClient(Closing):
             if isinstance(message, ChannelData):
                 self._payloads.append(Received(message.data, channel=message.channel))
                 return None
-            if message.method != Method.DATA or message.kind is not Kind.INDICATION:
+            if message.method != Method.DATA or message.kind is not MessageClass.INDICATION:
                 return message
             peer = read_address(message.get(Attribute.XOR_PEER_ADDRESS) or b"", message.transaction)
             self._payloads.append(Received(message.get(Attribute.DATA) or b"", peer=peer))

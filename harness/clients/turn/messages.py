@@ -16,8 +16,8 @@ __all__ = [
     "Attribute",
     "ChannelData",
     "FormatError",
-    "Kind",
     "Message",
+    "MessageClass",
     "Method",
     "StreamDecoder",
     "address_value",
@@ -58,7 +58,7 @@ class Method(IntEnum):
         return self.name.title().replace("_", "")
 
 
-class Kind(IntEnum):
+class MessageClass(IntEnum):
     """The class of a message, as the two bits of the type that carry it."""
 
     REQUEST = 0x000
@@ -96,7 +96,7 @@ class Message:
     """A STUN message. `attributes` are pairs of number and value, in their order, without padding."""
 
     method: int
-    kind: Kind
+    kind: MessageClass
     attributes: Sequence[tuple[int, bytes]] = ()
     transaction: bytes = field(default_factory=lambda: secrets.token_bytes(TRANSACTION_SIZE))
 
@@ -150,7 +150,7 @@ def decode(data: bytes) -> Message | ChannelData:
     number, size = int.from_bytes(data[:2], "big"), int.from_bytes(data[2:4], "big")
     if size != len(data) - HEADER_SIZE or size % 4:
         raise FormatError(f"a STUN message of {len(data)} bytes with a length field of {size}")
-    kind = Kind(number & 0x110)
+    kind = MessageClass(number & 0x110)
     return Message(_gather(number), kind, _decode_attributes(data), data[8:HEADER_SIZE])
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.clients.turn.ledger import Count
-from harness.evidence.flows import Connection, Counts, EdgeCounts, Endpoint, Flow, Kind, Stream
-from harness.evidence.parties import Device, Parties, Site
+from harness.evidence.flows import Connection, Counts, EdgeCounts, Endpoint, Flow, PacketClass, Stream
+from harness.evidence.parties import ObservedDevice, Parties, Site
 from harness.evidence.paths import ClientCounts
 
 ALICE_INSIDE, ALICE = Endpoint("10.0.1.2", 40000), Endpoint("5.9.0.10", 61000)
@@ -19,8 +19,8 @@ TURN_SERVICE = Site("turn", frozenset({"5.9.0.1"}), tcp=frozenset({3478, 5349}),
 IROH_SERVICE = Site("iroh relay", frozenset({"5.9.0.1"}), tcp=frozenset({3340}), udp=frozenset({3478}))
 MAIL = Site("mail", frozenset({"5.9.0.1"}), tcp=frozenset({993, 465}))
 DEVICES = (
-    Device("alice", frozenset({"10.0.1.2", "5.9.0.10"}), ("home",)),
-    Device("bob", frozenset({"10.0.2.2", "5.9.0.20"}), ("mobile",)),
+    ObservedDevice("alice", frozenset({"10.0.1.2", "5.9.0.10"}), ("home",)),
+    ObservedDevice("bob", frozenset({"10.0.2.2", "5.9.0.20"}), ("mobile",)),
 )
 CALL = Parties(DEVICES, (TURN_SERVICE,), (MAIL, IROH_SERVICE))
 REALTIME = Parties(DEVICES, (IROH_SERVICE,), (MAIL, TURN_SERVICE))
@@ -37,11 +37,11 @@ def edge(tx: Rows, rx: Rows, streams: Mapping[Connection, Stream] | None = None)
 
 
 def rtp(source: Endpoint, destination: Endpoint, packets: int, *, channel: bool = False) -> dict[Flow, Count]:
-    return {Flow(source, destination, Kind.RTP, channel): Count(packets, packets * 200)}
+    return {Flow(source, destination, PacketClass.RTP, channel): Count(packets, packets * 200)}
 
 
 def checks(source: Endpoint, destination: Endpoint) -> dict[Flow, Count]:
-    return {Flow(source, destination, Kind.STUN): Count(20, 1760)}
+    return {Flow(source, destination, PacketClass.STUN): Count(20, 1760)}
 
 
 def sides(alice: int, bob: int) -> dict[str, ClientCounts]:
@@ -102,15 +102,15 @@ def quic(source: Endpoint, destination: Endpoint, size: int) -> dict[Flow, Count
     """The first byte is chance, so a flow stands in several classes."""
     half = size // 2
     return {
-        Flow(source, destination, Kind.OTHER): Count(10, size - half),
-        Flow(source, destination, Kind.STUN, channel=True): Count(10, half - 40),
-        Flow(source, destination, Kind.DISCO): Count(30, 3000),
-        Flow(source, destination, Kind.STUN): Count(3, 300),
+        Flow(source, destination, PacketClass.OTHER): Count(10, size - half),
+        Flow(source, destination, PacketClass.STUN, channel=True): Count(10, half - 40),
+        Flow(source, destination, PacketClass.DISCO): Count(30, 3000),
+        Flow(source, destination, PacketClass.STUN): Count(3, 300),
     }
 
 
 def probes(source: Endpoint, destination: Endpoint) -> dict[Flow, Count]:
-    return {Flow(source, destination, Kind.DISCO): Count(30, 3000)}
+    return {Flow(source, destination, PacketClass.DISCO): Count(30, 3000)}
 
 
 def tcp(local: Endpoint, sent: int, received: int) -> dict[Connection, Stream]:

@@ -10,7 +10,7 @@ import pytest
 
 from harness.evidence import paths
 from harness.evidence.drawing import as_json, as_svg, as_text
-from harness.evidence.parties import Device, Parties
+from harness.evidence.parties import ObservedDevice, Parties
 from harness.evidence.paths import RelayedBytes
 
 from .recorded import (
@@ -68,7 +68,7 @@ def test_a_device_is_drawn_with_the_kind_of_its_network():
 
 
 def test_names_are_no_markup():
-    odd = Parties((Device('<b>"&', CALL.devices[0].addresses), CALL.devices[1]), CALL.relays)
+    odd = Parties((ObservedDevice('<b>"&', CALL.devices[0].addresses), CALL.devices[1]), CALL.relays)
     path = paths.of_call({'<b>"&': DIRECT["alice"]}, odd, None, None)
     assert '<b>"&' in texts(as_svg(path, odd))
 

@@ -12,24 +12,24 @@ import pytest
 from harness.clients.turn.ledger import Count
 from harness.evidence import capture, flows
 from harness.evidence.edges import Edges
-from harness.evidence.flows import Connection, Endpoint, Flow, Kind, Stream
+from harness.evidence.flows import Connection, Endpoint, Flow, PacketClass, Stream
 
 from .rooms import lab, pair, send_over_tcp, udp
 
 __all__ = ["lab", "pair"]
 
 PAYLOADS = {
-    (Kind.STUN, False): b"\0" + bytes(19),
-    (Kind.DTLS, False): b"\x16" + bytes(30),
-    (Kind.RTCP, False): b"\x80\xc8" + bytes(18),
-    (Kind.RTP, False): b"\x80\x6f" + bytes(98),
-    (Kind.DISCO, False): "TS💬".encode() + bytes(40),
-    (Kind.OTHER, False): b"\xff" * 77,
-    (Kind.STUN, True): b"\x40\0\0\x14\0" + bytes(19),
-    (Kind.DTLS, True): b"\x40\0\0\x0a\x16" + bytes(9),
-    (Kind.RTCP, True): b"\x40\0\0\x10\x80\xc8" + bytes(14),
-    (Kind.RTP, True): b"\x40\0\0\x40\x80\x6f" + bytes(62),
-    (Kind.OTHER, True): b"\x40\0\0\x05\xff" + bytes(4),
+    (PacketClass.STUN, False): b"\0" + bytes(19),
+    (PacketClass.DTLS, False): b"\x16" + bytes(30),
+    (PacketClass.RTCP, False): b"\x80\xc8" + bytes(18),
+    (PacketClass.RTP, False): b"\x80\x6f" + bytes(98),
+    (PacketClass.DISCO, False): "TS💬".encode() + bytes(40),
+    (PacketClass.OTHER, False): b"\xff" * 77,
+    (PacketClass.STUN, True): b"\x40\0\0\x14\0" + bytes(19),
+    (PacketClass.DTLS, True): b"\x40\0\0\x0a\x16" + bytes(9),
+    (PacketClass.RTCP, True): b"\x40\0\0\x10\x80\xc8" + bytes(14),
+    (PacketClass.RTP, True): b"\x40\0\0\x40\x80\x6f" + bytes(62),
+    (PacketClass.OTHER, True): b"\x40\0\0\x05\xff" + bytes(4),
 }
 
 
@@ -63,7 +63,7 @@ def test_an_empty_datagram_has_no_class_and_is_counted(pair):
         one.sendto(b"", other.getsockname())
         edges.settle(within=10)
         rows = edges.now()["bob"].rx.rows
-        flow = Flow(Endpoint(*one.getsockname()), Endpoint(*other.getsockname()), Kind.OTHER)
+        flow = Flow(Endpoint(*one.getsockname()), Endpoint(*other.getsockname()), PacketClass.OTHER)
     assert rows[flow] == Count(1, 0)
 
 
@@ -75,7 +75,7 @@ def test_a_phase_is_what_came_between_two_readings(pair):
             for _ in range(packets):
                 one.sendto(b"\x80" + bytes(99), other.getsockname())
         edges.settle(within=10)
-        flow = Flow(Endpoint(*one.getsockname()), Endpoint(*other.getsockname()), Kind.RTP)
+        flow = Flow(Endpoint(*one.getsockname()), Endpoint(*other.getsockname()), PacketClass.RTP)
         seen = {phase: edges.phase(phase) for phase in ("joining", "media", "hanging up")}
     assert {phase: each["bob"].rx.rows[flow] for phase, each in seen.items()} == {
         "joining": Count(5, 500),
@@ -95,7 +95,7 @@ def test_attempted_and_delivered_are_different(pair):
         one.sendto(b"\x80" + bytes(99), other.getsockname())
         edges.settle(within=10)
         now = edges.now()
-    assert [flow.kind for flow in now["alice"].tx.rows if flow.protocol == "udp"] == [Kind.RTP]
+    assert [flow.kind for flow in now["alice"].tx.rows if flow.protocol == "udp"] == [PacketClass.RTP]
     assert not [flow for flow in now["bob"].rx.rows if flow.protocol == "udp"]
 
 
@@ -122,7 +122,7 @@ def test_flows_without_room_make_the_account_worthless(pair):
                 one.sendto(b"\x80" + bytes(99), other.getsockname())
                 other.recv(100)
     counted = flows.read(link)
-    assert len([flow for flow in counted.rx.rows if flow.kind is Kind.RTP]) == 2
+    assert len([flow for flow in counted.rx.rows if flow.kind is PacketClass.RTP]) == 2
     assert counted.rx.other == 3
     assert counted.rx.unaccounted == 0
     assert counted.problems == ["delivered: 3 packets had no room in the counters"]

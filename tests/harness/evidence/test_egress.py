@@ -5,14 +5,14 @@ from __future__ import annotations
 from harness.clients.turn.ledger import Count
 from harness.evidence import egress
 from harness.evidence.egress import DirectTraffic
-from harness.evidence.flows import Endpoint, Flow, Kind
+from harness.evidence.flows import Endpoint, Flow, PacketClass
 
 from .recorded import ALICE_INSIDE, BOB, CALL, IROH, RELAY_PORT, TURN, Rows, checks, edge, rtp
 
 IMAP = Endpoint("5.9.0.1", 993)
 
 
-def sent(destination: Endpoint, kind: Kind = Kind.TCP, packets: int = 4) -> dict[Flow, Count]:
+def sent(destination: Endpoint, kind: PacketClass = PacketClass.TCP, packets: int = 4) -> dict[Flow, Count]:
     return {Flow(ALICE_INSIDE, destination, kind): Count(packets, packets * 60)}
 
 
@@ -25,9 +25,9 @@ def test_what_the_target_offers_is_fine():
         sent(IMAP)
         | sent(IROH)
         | sent(TURN)
-        | sent(Endpoint("5.9.0.1", 3478), Kind.STUN)
+        | sent(Endpoint("5.9.0.1", 3478), PacketClass.STUN)
         | rtp(ALICE_INSIDE, RELAY_PORT, 100)
-        | {Flow(Endpoint("10.0.1.2", 0), Endpoint("5.9.0.1", 0), Kind.REST): Count(1, 64)}
+        | {Flow(Endpoint("10.0.1.2", 0), Endpoint("5.9.0.1", 0), PacketClass.REST): Count(1, 64)}
     )
     assert found
     assert len(found.contacts) == 6
@@ -35,8 +35,10 @@ def test_what_the_target_offers_is_fine():
 
 
 def test_a_stranger_is_named_with_what_came_back():
-    back = {Flow(Endpoint("7.7.7.7", 443), ALICE_INSIDE, Kind.TCP): Count(3, 200)}
-    found = of(sent(IMAP) | sent(Endpoint("7.7.7.7", 443)) | sent(Endpoint("8.8.8.8", 9), Kind.STUN), back)
+    back = {Flow(Endpoint("7.7.7.7", 443), ALICE_INSIDE, PacketClass.TCP): Count(3, 200)}
+    found = of(
+        sent(IMAP) | sent(Endpoint("7.7.7.7", 443)) | sent(Endpoint("8.8.8.8", 9), PacketClass.STUN), back
+    )
     assert not found
     assert found.foreign == (
         "alice sent 4 packets to 7.7.7.7 port 443 over tcp; 3 came back: the target does not offer that",
@@ -58,7 +60,7 @@ def test_a_port_of_the_target_that_is_no_service_is_foreign():
 def test_packets_of_dns_have_a_hint():
     """Random numbers begin a query, so it stands in several classes and is one contact."""
     resolver = Endpoint("1.1.1.1", 53)
-    found = of(sent(resolver, Kind.OTHER) | sent(resolver, Kind.RTP))
+    found = of(sent(resolver, PacketClass.OTHER) | sent(resolver, PacketClass.RTP))
     (sentence,) = found.foreign
     assert sentence.startswith("alice sent 8 packets to 1.1.1.1 port 53 over udp")
     assert "a key that METADATA does not have" in sentence
@@ -74,10 +76,10 @@ def test_other_devices_are_reached_as_far_as_it_is_allowed():
 
 def test_what_stays_on_the_link_is_no_destination():
     chatter = {
-        Flow(Endpoint("fe80::2", 0), Endpoint(address, 0), Kind.REST): Count(2, 100)
+        Flow(Endpoint("fe80::2", 0), Endpoint(address, 0), PacketClass.REST): Count(2, 100)
         for address in ("ff02::16", "ff02::2", "fe80::1")
     }
-    assert of(chatter | sent(Endpoint("224.0.0.251", 5353), Kind.OTHER)).contacts == ()
+    assert of(chatter | sent(Endpoint("224.0.0.251", 5353), PacketClass.OTHER)).contacts == ()
 
 
 def test_names_that_were_asked_for():

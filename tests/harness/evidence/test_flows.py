@@ -7,7 +7,7 @@ import re
 
 from harness.clients.turn.ledger import Count
 from harness.evidence import flows
-from harness.evidence.flows import Counts, EdgeCounts, Endpoint, Flow, Kind
+from harness.evidence.flows import Counts, EdgeCounts, Endpoint, Flow, PacketClass
 
 SOURCE, DESTINATION = Endpoint("5.9.0.1", 1000), Endpoint("2a01:4f8::1", 2000)
 
@@ -56,15 +56,15 @@ def test_headers_are_taken_off_as_the_hook_counts_them():
         )
     )
     assert {(flow.kind, flow.channel): count for flow, count in counted.tx.rows.items()} == {
-        (Kind.RTP, False): Count(2, 200),
-        (Kind.RTCP, False): Count(1, 100),
-        (Kind.DTLS, True): Count(3, 300),
-        (Kind.TCP, False): Count(1, 132),
+        (PacketClass.RTP, False): Count(2, 200),
+        (PacketClass.RTCP, False): Count(1, 100),
+        (PacketClass.DTLS, True): Count(3, 300),
+        (PacketClass.TCP, False): Count(1, 132),
     }
     assert dict(counted.rx.rows) == {
-        Flow(SOURCE, DESTINATION, Kind.RTP): Count(1, 100),
-        Flow(SOURCE, DESTINATION, Kind.OTHER): Count(1, 100),
-        Flow(Endpoint(SOURCE.address, 0), Endpoint(DESTINATION.address, 0), Kind.REST): Count(1, 64),
+        Flow(SOURCE, DESTINATION, PacketClass.RTP): Count(1, 100),
+        Flow(SOURCE, DESTINATION, PacketClass.OTHER): Count(1, 100),
+        Flow(Endpoint(SOURCE.address, 0), Endpoint(DESTINATION.address, 0), PacketClass.REST): Count(1, 64),
     }
     assert counted.problems == []
 
@@ -78,7 +78,7 @@ def test_a_total_that_its_parts_do_not_add_up_to_is_a_problem():
 
 
 def test_a_difference_forgets_what_did_not_move():
-    moved, still = (Flow(SOURCE, DESTINATION, kind) for kind in (Kind.RTP, Kind.STUN))
+    moved, still = (Flow(SOURCE, DESTINATION, kind) for kind in (PacketClass.RTP, PacketClass.STUN))
     earlier = EdgeCounts(Counts({moved: Count(1, 10), still: Count(5, 50)}, total=6))
     later = EdgeCounts(Counts({moved: Count(3, 40), still: Count(5, 50)}, total=9, fragments=1))
     assert later - earlier == EdgeCounts(Counts({moved: Count(2, 30)}, total=3, fragments=1))

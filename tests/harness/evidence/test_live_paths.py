@@ -14,8 +14,8 @@ from harness.evidence import egress, paths
 from harness.evidence.edges import Edges
 from harness.evidence.egress import DirectTraffic
 from harness.evidence.flows import Endpoint, Stream
-from harness.evidence.parties import Device, Parties, Site
-from harness.evidence.paths import ClientCounts, RelayedBytes, Verdict
+from harness.evidence.parties import ObservedDevice, Parties, Site
+from harness.evidence.paths import ClientCounts, PathVerdict, RelayedBytes
 from harness.network.lab import LabHost
 from harness.network.links import connect
 
@@ -29,7 +29,7 @@ PACKETS = 200
 
 
 def parties(pair: tuple[LabHost, LabHost], *relays: Site) -> Parties:
-    return Parties(tuple(Device(host.name, frozenset(host.addresses)) for host in pair), relays)
+    return Parties(tuple(ObservedDevice(host.name, frozenset(host.addresses)) for host in pair), relays)
 
 
 @contextmanager
@@ -98,8 +98,8 @@ def test_relayed_with_checks_that_arrive(lab, pair, tmp_path):
     assert path.is_relayed_by("turn"), path
     assert path.delivered_directly == 0
     silent = {name: ClientCounts(NOTHING, NOTHING) for name in ("alice", "bob")}
-    assert paths.of_call(signalling, who, silent, {}).verdict is Verdict.NONE
-    assert paths.of_call(media, who, agents, {}).verdict is Verdict.DISAGREEMENT
+    assert paths.of_call(signalling, who, silent, {}).verdict is PathVerdict.NONE
+    assert paths.of_call(media, who, agents, {}).verdict is PathVerdict.DISAGREEMENT
     assert egress.of_edges(media, who, devices=DirectTraffic.CONNECTIVITY_CHECKS)
     assert not egress.of_edges(media, who)
 
@@ -122,7 +122,7 @@ def test_a_hidden_direct_path_turns_the_verdict(lab, pair):
     agents = {name: ClientCounts(both, both) for name in ("alice", "bob")}
     path = paths.of_call(now, who, agents, {"alice": both, "bob": both})
     assert not path.is_relayed_by("turn")
-    assert path.verdict is Verdict.DISAGREEMENT
+    assert path.verdict is PathVerdict.DISAGREEMENT
     half = Count(PACKETS, PACKETS * len(RTP))
     honest = paths.of_call(now, who, agents, {"alice": half, "bob": half})
     assert honest.name == "mixed(direct 50%, turn 50%)"

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from harness.clients.turn.ledger import NOTHING, Count
 from harness.evidence import paths
-from harness.evidence.flows import Connection, Counts, EdgeCounts, Flow, Kind, Stream
-from harness.evidence.paths import ClientCounts, RelayedBytes, Verdict
+from harness.evidence.flows import Connection, Counts, EdgeCounts, Flow, PacketClass, Stream
+from harness.evidence.paths import ClientCounts, PathVerdict, RelayedBytes
 
 from .recorded import (
     ALICE,
@@ -65,7 +65,7 @@ def test_a_call_with_a_known_answer(edges, claimed, expected, directly):
 
 def test_a_call_that_never_came_about():
     path = paths.of_call(NOTHING_BUT_CHECKS, CALL, sides(0, 0), ledger(0, 0))
-    assert path.verdict is Verdict.NONE
+    assert path.verdict is PathVerdict.NONE
     assert path.attempted_directly == 0
 
 
@@ -73,13 +73,13 @@ def test_two_witnesses_are_enough_and_one_is_not():
     assert paths.of_call(DIRECT, CALL, sides(500, 400), None).is_direct
     assert paths.of_call(RELAYED_BOTH, CALL, None, ledger(500, 400)).is_relayed_by("turn")
     alone = paths.of_call(DIRECT, CALL, None, None)
-    assert alone.verdict is Verdict.NOT_PROVEN
+    assert alone.verdict is PathVerdict.NOT_PROVEN
     assert "counters at the edges alone is no proof" in alone.sentence
 
 
 def test_without_counters_outside_the_clients_nothing_is_proven():
     path = paths.of_call({}, CALL, sides(500, 400), ledger(500, 400))
-    assert path.verdict is Verdict.NOT_PROVEN
+    assert path.verdict is PathVerdict.NOT_PROVEN
     assert "nobody counted at the edge of alice" in path.sentence
 
 
@@ -108,13 +108,13 @@ def test_a_hidden_direct_path_is_seen():
 def test_a_ledger_that_lies_is_a_disagreement(edges, claimed, words):
     said = sides(0, 0) if edges is NOTHING_BUT_CHECKS else sides(500, 400)
     path = paths.of_call(edges, CALL, said, claimed)
-    assert path.verdict is Verdict.DISAGREEMENT
+    assert path.verdict is PathVerdict.DISAGREEMENT
     assert words in path.sentence
 
 
 def test_agents_that_lie_are_a_disagreement():
     path = paths.of_call(RELAYED_BOTH, CALL, sides(600, 400), ledger(500, 400))
-    assert path.verdict is Verdict.DISAGREEMENT
+    assert path.verdict is PathVerdict.DISAGREEMENT
     assert (
         "alice sent: 600 packets/120000 bytes, but alice's edge sent: 500 packets/100000 bytes"
         in path.sentence
@@ -123,7 +123,7 @@ def test_agents_that_lie_are_a_disagreement():
 
 def test_three_packets_may_be_on_their_way_and_four_may_not():
     assert paths.of_call(RELAYED_BOTH, CALL, sides(503, 397), ledger(497, 403)).is_relayed_by("turn")
-    assert paths.of_call(RELAYED_BOTH, CALL, sides(504, 400), None).verdict is Verdict.DISAGREEMENT
+    assert paths.of_call(RELAYED_BOTH, CALL, sides(504, 400), None).verdict is PathVerdict.DISAGREEMENT
 
 
 def test_what_the_lab_took_away_is_no_disagreement():
@@ -131,7 +131,7 @@ def test_what_the_lab_took_away_is_no_disagreement():
     edges["alice"] = edge(rtp(ALICE_INSIDE, TURN, 500, channel=True), {})
     up = Count(500, 100_000)
     said = {"alice": ClientCounts(up, NOTHING), "bob": ClientCounts(NOTHING, Count(450, 90_000))}
-    assert paths.of_call(edges, CALL, said, ledger(500, 0)).verdict is Verdict.DISAGREEMENT
+    assert paths.of_call(edges, CALL, said, ledger(500, 0)).verdict is PathVerdict.DISAGREEMENT
     assert paths.of_call(edges, CALL, said, ledger(500, 0), lost={"alice": 50}).is_relayed_by("turn")
     assert paths.of_call(edges, CALL, said, ledger(450, 0), lost={"alice": 50}).is_relayed_by("turn")
 
@@ -142,7 +142,9 @@ def test_what_the_lab_took_away_behind_the_counters_is_no_disagreement():
     path = paths.of_call(RELAYED_BOTH, CALL, said, ledger(500, 400))
     assert "bob's edge received: 500 packets/100000 bytes, but bob received: 450" in path.sentence
     assert paths.of_call(RELAYED_BOTH, CALL, said, None, lost={"alice": 47}).is_relayed_by("turn")
-    assert paths.of_call(RELAYED_BOTH, CALL, said, None, lost={"alice": 46}).verdict is Verdict.DISAGREEMENT
+    assert (
+        paths.of_call(RELAYED_BOTH, CALL, said, None, lost={"alice": 46}).verdict is PathVerdict.DISAGREEMENT
+    )
 
 
 @pytest.mark.parametrize("framing", [4, 40])
@@ -164,7 +166,7 @@ def test_a_long_call_with_one_leg_over_tcp_or_tls(framing):
 def test_an_edge_whose_account_does_not_add_up_proves_nothing():
     full = EdgeCounts(Counts({}, total=9, other=9), Counts())
     path = paths.of_call(RELAYED_BOTH | {"alice": full}, CALL, sides(500, 400), ledger(500, 400))
-    assert path.verdict is Verdict.NOT_PROVEN
+    assert path.verdict is PathVerdict.NOT_PROVEN
     assert "edge of alice, sent: 9 packets had no room" in path.sentence
 
 
@@ -193,7 +195,7 @@ def test_realtime_data_with_a_known_answer(edges, arrived, claimed, expected):
 
 def test_a_ledger_inside_tls_has_fewer_bytes_than_the_wire():
     inside = RelayedBytes(75_000, 75_000)
-    assert paths.of_realtime(OVER_THE_RELAY, REALTIME, 60_000, inside).verdict is Verdict.DISAGREEMENT
+    assert paths.of_realtime(OVER_THE_RELAY, REALTIME, 60_000, inside).verdict is PathVerdict.DISAGREEMENT
     assert paths.of_realtime(OVER_THE_RELAY, REALTIME, 60_000, inside, tls=True).is_relayed_by("iroh relay")
 
 
@@ -210,7 +212,7 @@ endpoints = st.sampled_from([ALICE_INSIDE, ALICE, BOB_INSIDE, BOB, TURN, RELAY_P
 numbers = st.integers(0, 10**6)
 any_count = st.builds(Count, numbers, numbers)
 any_rows = st.dictionaries(
-    st.builds(Flow, endpoints, endpoints, st.sampled_from(Kind), st.booleans()), any_count, max_size=6
+    st.builds(Flow, endpoints, endpoints, st.sampled_from(PacketClass), st.booleans()), any_count, max_size=6
 )
 any_counts = st.builds(Counts, any_rows, numbers, numbers, numbers) | any_rows.map(counts)
 any_edge = st.builds(
@@ -249,15 +251,15 @@ def test_any_mix_of_flows_is_one_verdict_about_realtime_data(edges, arrived, cla
     assert_sound(path)
 
 
-def assert_sound(path: paths.Path) -> None:
-    assert isinstance(path.verdict, Verdict)
+def assert_sound(path: paths.ObservedPath) -> None:
+    assert isinstance(path.verdict, PathVerdict)
     assert path.name in path.sentence
     assert not path.shares or sum(path.shares.values()) == pytest.approx(1)
-    if path.verdict in (Verdict.DIRECT, Verdict.RELAYED, Verdict.MIXED, Verdict.NONE):
+    if path.verdict in (PathVerdict.DIRECT, PathVerdict.RELAYED, PathVerdict.MIXED, PathVerdict.NONE):
         assert len(path.witnesses) >= 2
         assert not path.contradictions
         assert not path.doubts
-    if path.verdict is Verdict.NOT_PROVEN:
+    if path.verdict is PathVerdict.NOT_PROVEN:
         assert path.doubts
-    if path.verdict is Verdict.DISAGREEMENT:
+    if path.verdict is PathVerdict.DISAGREEMENT:
         assert path.contradictions

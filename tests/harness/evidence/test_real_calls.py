@@ -19,8 +19,8 @@ from harness.clients.turn.client import TurnCredentials
 from harness.evidence import egress, paths
 from harness.evidence.edges import Edges
 from harness.evidence.egress import DirectTraffic
-from harness.evidence.parties import Device, Parties, Site
-from harness.evidence.paths import Path as Way
+from harness.evidence.parties import ObservedDevice, Parties, Site
+from harness.evidence.paths import ObservedPath
 from harness.hosts import end_process
 from harness.network import profiles
 from harness.network.lab import LabHost
@@ -79,11 +79,11 @@ def call(
     policies: tuple[str, str],
     transports: tuple[str, ...] = ("udp", "udp"),
     turn: TurnServer = turn_server,
-) -> tuple[Way, Way, egress.Egress]:
+) -> tuple[ObservedPath, ObservedPath, egress.Egress]:
     """The path of the media, that of the time before, and where the devices went. A transport "": no TURN server."""
     credentials = TurnCredentials.from_secret(SECRET, int(time.time()) + 3600)
     who = Parties(
-        tuple(Device(host.name, frozenset(host.addresses)) for host in pair),
+        tuple(ObservedDevice(host.name, frozenset(host.addresses)) for host in pair),
         (Site("turn", frozenset(server.addresses), tcp=frozenset({3478}), udp=None),),
     )
     with (
@@ -145,7 +145,7 @@ def test_a_relayed_call(lab, pair, tmp_path, policies, transports):
     assert path.is_relayed_by("turn"), path
     assert path.delivered_directly == 0
     assert len(path.witnesses) == 3
-    assert before.verdict is paths.Verdict.NONE, before
+    assert before.verdict is paths.PathVerdict.NONE, before
     assert went, went
 
 

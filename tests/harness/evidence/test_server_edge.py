@@ -8,8 +8,8 @@ import pytest
 
 from harness.evidence import paths
 from harness.evidence.flows import Connection, Counts, EdgeCounts, Endpoint, Stream
-from harness.evidence.parties import Device, Parties
-from harness.evidence.paths import Verdict
+from harness.evidence.parties import ObservedDevice, Parties
+from harness.evidence.paths import PathVerdict
 
 from .recorded import (
     ALICE,
@@ -83,7 +83,7 @@ def test_both_edges_of_a_relayed_call_are_a_proof_without_agents_and_ledger():
 )
 def test_a_server_edge_that_counted_something_else_is_a_disagreement(server, words):
     path = paths.of_call(RELAYED_BOTH, CALL, sides(500, 400), None, server=server)
-    assert path.verdict is Verdict.DISAGREEMENT
+    assert path.verdict is PathVerdict.DISAGREEMENT
     assert words in path.sentence
 
 
@@ -98,14 +98,14 @@ def test_what_the_lab_took_away_on_the_way_to_the_server_is_no_disagreement():
     edges = RELAYED_BOTH | {
         "bob": edge(rtp(BOB_INSIDE, TURN, 400, channel=True), rtp(TURN, BOB_INSIDE, 450, channel=True))
     }
-    assert paths.of_call(edges, CALL, None, None, server=server).verdict is Verdict.DISAGREEMENT
+    assert paths.of_call(edges, CALL, None, None, server=server).verdict is PathVerdict.DISAGREEMENT
     assert paths.of_call(edges, CALL, None, None, server=server, lost={"alice": 50}).is_relayed_by("turn")
 
 
 def test_of_a_direct_call_the_server_edge_has_nothing():
     assert paths.of_call(DIRECT, CALL, None, None, server=edge({}, {})).is_direct
     path = paths.of_call(DIRECT, CALL, sides(500, 400), None, server=turn_edge())
-    assert path.verdict is Verdict.DISAGREEMENT
+    assert path.verdict is PathVerdict.DISAGREEMENT
 
 
 def test_a_leg_over_tcp_is_compared_by_the_bytes_of_its_stream():
@@ -122,7 +122,7 @@ def test_a_leg_over_tcp_is_compared_by_the_bytes_of_its_stream():
 
 def test_a_server_edge_whose_account_does_not_add_up_is_no_witness():
     full = replace(turn_edge(), rx=Counts({}, total=9, other=9))
-    assert paths.of_call(RELAYED_BOTH, CALL, None, None, server=full).verdict is Verdict.NOT_PROVEN
+    assert paths.of_call(RELAYED_BOTH, CALL, None, None, server=full).verdict is PathVerdict.NOT_PROVEN
     assert paths.of_call(RELAYED_BOTH, CALL, sides(500, 400), None, server=full).is_relayed_by("turn")
 
 
@@ -156,7 +156,7 @@ def test_both_edges_prove_realtime_data_of_which_nobody_else_says_anything():
 )
 def test_realtime_data_that_the_server_edge_counted_otherwise_is_a_disagreement(server, words):
     path = paths.of_realtime(OVER_THE_RELAY, REALTIME, 60_000, None, server=server)
-    assert path.verdict is Verdict.DISAGREEMENT
+    assert path.verdict is PathVerdict.DISAGREEMENT
     assert words in path.sentence
 
 
@@ -175,7 +175,7 @@ def test_four_kilobytes_may_be_on_their_way_between_two_edges():
 def test_direct_data_while_the_relay_is_idle():
     quiet = edge({}, {}, {Connection(IROH, ALICE): Stream(90, 90), Connection(IROH, BOB): Stream(90, 90)})
     assert paths.of_realtime(WITHOUT_THE_RELAY, REALTIME, None, None, server=quiet).is_direct
-    assert paths.of_realtime(IDLE, REALTIME, None, None, server=quiet).verdict is Verdict.NONE
+    assert paths.of_realtime(IDLE, REALTIME, None, None, server=quiet).verdict is PathVerdict.NONE
 
 
 # Devices that it cannot, or need not, know
@@ -189,19 +189,19 @@ def test_devices_that_share_an_outer_address_are_left_out():
     who = replace(REALTIME, devices=SAME_ROOF)
     nothing = edge({}, {})
     alone = paths.of_realtime(OVER_THE_RELAY, who, None, None, server=nothing)
-    assert alone.verdict is Verdict.NOT_PROVEN
+    assert alone.verdict is PathVerdict.NOT_PROVEN
     assert "counters at the edges alone is no proof" in alone.sentence
     with_apps = paths.of_realtime(OVER_THE_RELAY, who, 60_000, None, server=nothing)
     assert with_apps.is_relayed_by("iroh relay")
     assert "the server's edge" not in with_apps.sentence
     call = replace(CALL, devices=SAME_ROOF)
-    assert paths.of_call(RELAYED_BOTH, call, None, None, server=nothing).verdict is Verdict.NOT_PROVEN
+    assert paths.of_call(RELAYED_BOTH, call, None, None, server=nothing).verdict is PathVerdict.NOT_PROVEN
     assert paths.of_call(RELAYED_BOTH, call, sides(500, 400), None, server=nothing).is_relayed_by("turn")
 
 
 def test_a_third_device_with_an_address_of_its_own_is_still_compared():
     carol_inside, carol = Endpoint("10.0.3.2", 41000), Endpoint("5.9.0.30", 63000)
-    lone = Device("carol", frozenset({carol_inside.address, carol.address}))
+    lone = ObservedDevice("carol", frozenset({carol_inside.address, carol.address}))
     who = Parties((*SAME_ROOF, lone), REALTIME.relays, REALTIME.others)
     edges = OVER_THE_RELAY | {"carol": edge({}, {}, tcp(carol_inside, 20_000, 20_000))}
     server = edge({}, {}, {Connection(IROH, carol): Stream(sent=20_000, received=10_000)})
@@ -238,8 +238,8 @@ def test_a_device_that_has_moved_is_known_by_both_addresses():
     path = paths.of_realtime(edges, who, None, None, server=edge({}, {}, streams))
     assert path.is_relayed_by("iroh relay"), path
     stayed = paths.of_realtime(edges, REALTIME, None, None, server=edge({}, {}, streams))
-    assert stayed.verdict is Verdict.DISAGREEMENT
+    assert stayed.verdict is PathVerdict.DISAGREEMENT
 
 
 def test_where_nobody_counted_at_the_server_it_is_no_witness():
-    assert paths.of_realtime(OVER_THE_RELAY, REALTIME, None, None).verdict is Verdict.NOT_PROVEN
+    assert paths.of_realtime(OVER_THE_RELAY, REALTIME, None, None).verdict is PathVerdict.NOT_PROVEN

@@ -9,7 +9,7 @@ import pytest
 
 from harness.clients.turn.ledger import Count
 from harness.evidence.edges import Edges
-from harness.evidence.flows import Counts, EdgeCounts, Endpoint, Kind
+from harness.evidence.flows import Counts, EdgeCounts, Endpoint, PacketClass
 from harness.evidence.tally import Tally, kind_of
 from harness.network.preflight import preflight
 
@@ -61,13 +61,13 @@ def test_every_class_by_its_first_bytes(kind, channel):
 @pytest.mark.parametrize(
     ("payload", "kind", "channel"),
     [
-        (b"", Kind.OTHER, False),
-        (b"\x40", Kind.OTHER, True),
-        (b"\x40\0\0\x06TS\xf0\x9f\x92\xac", Kind.OTHER, True),
-        (b"\x80", Kind.RTP, False),
-        (b"\x04", Kind.OTHER, False),
-        (b"\xbf\xc0", Kind.RTCP, False),
-        (b"\xc0", Kind.OTHER, False),
+        (b"", PacketClass.OTHER, False),
+        (b"\x40", PacketClass.OTHER, True),
+        (b"\x40\0\0\x06TS\xf0\x9f\x92\xac", PacketClass.OTHER, True),
+        (b"\x80", PacketClass.RTP, False),
+        (b"\x04", PacketClass.OTHER, False),
+        (b"\xbf\xc0", PacketClass.RTCP, False),
+        (b"\xc0", PacketClass.OTHER, False),
     ],
 )
 def test_what_is_short_or_strange_has_a_class_too(payload, kind, channel):
@@ -83,8 +83,8 @@ def test_headers_of_extension_and_options_are_passed_over():
         ipv6(first_fragment + rtp, following=44),
     ).rows
     assert {(flow.source, flow.kind): count for flow, count in rows.items()} == {
-        (Endpoint("5.9.0.1", 1000), Kind.RTP): Count(1, 108),
-        (Endpoint("2a01::1", 1000), Kind.RTP): Count(2, 216),
+        (Endpoint("5.9.0.1", 1000), PacketClass.RTP): Count(1, 108),
+        (Endpoint("2a01::1", 1000), PacketClass.RTP): Count(2, 216),
     }
 
 
@@ -133,7 +133,11 @@ def test_packet_sockets_and_nft_count_the_same(pair, at):
         by_nft.settle(within=10)
         by_sockets.settle(within=10)
         expected, found = by_nft.now(), by_sockets.now()
-    assert {flow.kind for flow in found["alice"].tx.rows} >= set(Kind) - {Kind.REST}
-    assert {flow.kind for flow in found["alice"].rx.rows} >= {Kind.RTP, Kind.TCP, Kind.REST}
+    assert {flow.kind for flow in found["alice"].tx.rows} >= set(PacketClass) - {PacketClass.REST}
+    assert {flow.kind for flow in found["alice"].rx.rows} >= {
+        PacketClass.RTP,
+        PacketClass.TCP,
+        PacketClass.REST,
+    }
     assert found["bob"].rx.fragments > 0
     assert found == expected

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 from harness.calls.agent import Stats, Traffic
-from harness.clients.control import Connection, ServiceLedger
+from harness.clients.control import AcceptedConnection, ServiceLedger
 from harness.clients.turn.ledger import NOTHING, Count, PeerAccount, TurnAllocation
 from harness.evidence import paths
-from harness.evidence.parties import Device
+from harness.evidence.parties import ObservedDevice
 from harness.evidence.paths import ClientCounts, RelayedBytes
 from harness.network.profiles import CARRIER, PUBLIC, Profile
 
@@ -80,12 +80,12 @@ def test_what_turn_carried_before_is_taken_off():
     }
 
 
-def relay(*connections: Connection) -> ServiceLedger:
+def relay(*connections: AcceptedConnection) -> ServiceLedger:
     return ServiceLedger("iroh_relay", True, 0.0, (), connections, (), True)
 
 
-def connection(number: int, remote: str, taken: int, given: int) -> Connection:
-    return Connection(number, "relay", remote, None, 0.0, None, taken, given, 0, 0)
+def connection(number: int, remote: str, taken: int, given: int) -> AcceptedConnection:
+    return AcceptedConnection(number, "relay", remote, None, 0.0, None, taken, given, 0, 0)
 
 
 def test_a_relay_transfers_what_its_connections_with_devices_carried():
@@ -117,8 +117,8 @@ def test_a_device_is_known_by_the_addresses_of_its_routers_too():
     home = Place(
         "alice", ("10.0.1.2",), [router("home", "100.64.0.2"), router("carrier", "5.9.0.10")], CARRIER
     )
-    at_home = Device.at(home)
+    at_home = ObservedDevice.at(home)
     addresses = frozenset({"10.0.1.2", "100.64.0.2", "5.9.0.10"})
-    assert at_home == Device("alice", addresses, ("home", "carrier"), "carrier")
-    moved = Device.at(Place("alice", ("5.9.0.99",)), moved_from=at_home)
-    assert moved == Device("alice", at_home.addresses | {"5.9.0.99"}, (), "public")
+    assert at_home == ObservedDevice("alice", addresses, ("home", "carrier"), "carrier")
+    moved = ObservedDevice.at(Place("alice", ("5.9.0.99",)), moved_from=at_home)
+    assert moved == ObservedDevice("alice", at_home.addresses | {"5.9.0.99"}, (), "public")

@@ -100,7 +100,7 @@ def test_packets_and_refusals_of_the_kernel_are_told_apart():
     )
     packet = struct.pack("=IHHII", 20 + len(attributes), 0x300, 0, 0, 0) + bytes(4) + attributes
     refusal = struct.pack("=IHHIIi", 36, 2, 0, 0, 0, -1) + bytes(16)
-    assert list(nfqueue.parse(packet + refusal)) == [nfqueue.Packet(9, 4), nfqueue.Refusal(1)]
+    assert list(nfqueue.parse(packet + refusal)) == [nfqueue.QueuedPacket(9, 4), nfqueue.Acknowledgement(1)]
 
 
 @pytest.mark.parametrize(("accept", "decision"), [(True, 1), (False, 0)])
