@@ -74,7 +74,7 @@ class LabCallers(Callers):
         Raises `MachineTooSlow`.
         """
         refused, talked, agents = "", None, None
-        with self.seated(name, caller, callee, servers=servers) as (one, other):
+        with self.with_agents(name, caller, callee, servers=servers) as (one, other):
             with self._watch(caller, callee) as seen:
                 try:
                     ringing = place(one.limited_to(policy), other, Media(), within=CALL_WITHIN)
@@ -104,7 +104,7 @@ class LabCallers(Callers):
         `lost`: packets of each sender, by name, that the lab itself took away; it may grow until the end of the block.
         """
         lost = Counter() if lost is None else lost
-        with self.seated(name, caller, callee) as both:
+        with self.with_agents(name, caller, callee) as both:
             with self._watch(caller, callee) as seen:
                 call = set_up(self.outcome, name, *both, media)
                 yield call
