@@ -94,7 +94,7 @@ def _call_without_turn(callers: Callers, turn: Program) -> None:
     """Call while TURN stands still: it does not ring, and who called is told why."""
     outcome, bob = callers.outcome, callers.devices["bob"].account
     rang = len(bob.events("IncomingCall"))
-    with callers.seated("without-turn") as both, paused(turn):
+    with callers.with_agents("without-turn") as both, paused(turn):
         try:
             place(*both, Media(policy="relay"), within=CALL_WITHIN)
         except NoRelayCandidate as error:

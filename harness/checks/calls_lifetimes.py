@@ -71,7 +71,7 @@ def relayed_call_outlives_credentials(stage: Stage, outcome: Outcome) -> None:
     beyond = _affordable(stage, lives.allocation + 1)
     with friends(stage) as callers:
         expiries = [int(each.username or "0") for servers in callers.servers.values() for each in servers]
-        with callers.seated("cliff") as both:
+        with callers.with_agents("cliff") as both:
             call = _set_up_in_time(outcome, *both, _media(lives), min(expiries))
             _talk_on(callers, call, "cliff", seconds=round(max(expiries) + beyond - time.time(), 1))
             outcome.expect(outcome, "a call must outlive the credentials it was made with")

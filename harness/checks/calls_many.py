@@ -71,7 +71,7 @@ def _seat_all(callers: Callers, calls: int, stack: ExitStack) -> Mapping[str, tu
     pairs = {}
     for number in range(1, calls + 1):
         name = f"{number}-of-{calls}"
-        pairs[name] = stack.enter_context(callers.seated(name, streams=(2 * number - 1, 2 * number)))
+        pairs[name] = stack.enter_context(callers.with_agents(name, streams=(2 * number - 1, 2 * number)))
     progress.info("%d agents are ready", 2 * calls)
     return pairs
 

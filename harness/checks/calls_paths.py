@@ -19,7 +19,7 @@ from ..report.records import Verdict
 from ..stage.check import check
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
-from ..steps.call_lab import CallAttempt, LabCallers, is_the_way, lab_callers
+from ..steps.call_lab import CallAttempt, LabCallers, lab_callers, takes_path
 from ..steps.calls import NEEDS, TURN_WORKS, Servers
 from ..steps.pairs import Pair, every_pair, places_of, side_by_side
 
@@ -101,7 +101,7 @@ def _attempt(callers: LabCallers, pair: Pair) -> Outcome:
 def _judge(outcome: Outcome, name: str, wanted: Expected, attempt: CallAttempt) -> None:
     refused = f": {attempt.refused}" if attempt.refused else ""
     outcome.expect(
-        is_the_way(attempt.path, wanted.verdict),
+        takes_path(attempt.path, wanted.verdict),
         f"{name}: the call should be {wanted.verdict} ({wanted.why}), it is {attempt.path.sentence}{refused}",
     )
     outcome.expect(attempt.egress, f"{name}: a device went elsewhere: {attempt.egress}")

@@ -165,7 +165,7 @@ def _try_calls(outcome: Outcome, people: People) -> None:
     assert offer is not None, "the check needs `turn`"
     callers = LabCallers(people.lab, people.devices, ice_servers_of(people, offer, people.lab), people)
     try:
-        with callers.seated("through TURN") as both:
+        with callers.with_agents("through TURN") as both:
             place(*both, Media(), within=CALL_WITHIN)
     except NoRelayCandidate as error:
         outcome.observe(PathSeen("call through TURN", PathVerdict.NONE.value, PathVerdict.NONE.value))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from .observations import (
-    Certificate,
+    CertificateSeen,
     LinkSeen,
     Listener,
     Measured,
@@ -119,7 +119,7 @@ def _listener(listener: Listener) -> str:
     return f"{listener.service} {listener.address} port {listener.port} ({listener.transport})"
 
 
-def _certificate(certificate: Certificate) -> str:
+def _certificate(certificate: CertificateSeen) -> str:
     day = datetime.datetime.fromtimestamp(certificate.expires, datetime.UTC).date()
     trusted = "" if certificate.trusted else ", not trusted"
     names = " ".join(certificate.names)

@@ -20,9 +20,9 @@ __all__ = [
     "CallDirection",
     "CallPhases",
     "CallSeen",
-    "Certificate",
+    "CertificateSeen",
     "DeviceAt",
-    "Flow",
+    "FlowSeen",
     "HopSeen",
     "LegSeen",
     "LinkSeen",
@@ -295,7 +295,7 @@ class MatrixCell(Observation):
 
 
 @dataclass(frozen=True)
-class Flow:
+class FlowSeen:
     """Bytes between a device and somebody else, behind the IP header."""
 
     device: str
@@ -315,7 +315,7 @@ class TrafficSeen(Observation):
     identity: ClassVar[tuple[str, ...]] = ("subject", "phase")
 
     phase: str
-    flows: tuple[Flow, ...]
+    flows: tuple[FlowSeen, ...]
     subject: str = ""
 
 
@@ -432,7 +432,7 @@ class Listener:
 
 
 @dataclass(frozen=True)
-class Certificate:
+class CertificateSeen:
     """One that a port of the server showed."""
 
     service: str
@@ -455,7 +455,7 @@ class ServerSeen(Observation):
     domain: str = ""
     addresses: tuple[str, ...] = ()
     listeners: tuple[Listener, ...] = ()
-    certificates: tuple[Certificate, ...] = ()
+    certificates: tuple[CertificateSeen, ...] = ()
     imap_capabilities: tuple[str, ...] = ()
     metadata: tuple[str, ...] = ()
     """Keys of METADATA that have a value. Values are left out: that of TURN has a password."""

@@ -25,7 +25,7 @@ from ..waiting import WaitTimeout
 from .calls import CALL_WITHIN, FAILURES, Callers, Servers, ice_servers_of, set_up, talk
 from .observed import path_seen
 
-__all__ = ["CallAttempt", "LabCallers", "is_the_way", "lab_callers"]
+__all__ = ["CallAttempt", "LabCallers", "lab_callers", "takes_path"]
 
 progress = logging.getLogger("harness.progress")
 
@@ -74,7 +74,7 @@ class LabCallers(Callers):
         Raises `MachineTooSlow`.
         """
         refused, talked, agents = "", None, None
-        with self.seated(name, caller, callee, servers=servers) as (one, other):
+        with self.with_agents(name, caller, callee, servers=servers) as (one, other):
             with self._watch(caller, callee) as seen:
                 try:
                     ringing = place(one.limited_to(policy), other, Media(), within=CALL_WITHIN)
@@ -86,7 +86,7 @@ class LabCallers(Callers):
                     call.hang_up(within=CALL_WITHIN)
                     agents = _counts(call)
             path = self._kept(seen, name, agents)
-        return CallAttempt(path, seen.egress(_toward(path)), refused, talked)
+        return CallAttempt(path, seen.egress(_direct_traffic(path)), refused, talked)
 
     @contextmanager
     def watched(
@@ -104,7 +104,7 @@ class LabCallers(Callers):
         `lost`: packets of each sender, by name, that the lab itself took away; it may grow until the end of the block.
         """
         lost = Counter() if lost is None else lost
-        with self.seated(name, caller, callee) as both:
+        with self.with_agents(name, caller, callee) as both:
             with self._watch(caller, callee) as seen:
                 call = set_up(self.outcome, name, *both, media)
                 yield call
@@ -112,9 +112,9 @@ class LabCallers(Callers):
                 agents = _counts(call)
             path = self._kept(seen, name, agents, lost)
         self.outcome.expect(
-            is_the_way(path, wanted), f"{name}: the call should be {wanted}, it is {path.sentence}"
+            takes_path(path, wanted), f"{name}: the call should be {wanted}, it is {path.sentence}"
         )
-        went = seen.egress(_toward(path))
+        went = seen.egress(_direct_traffic(path))
         self.outcome.expect(went, f"{name}: a device went elsewhere: {went}")
 
     def _watch(self, *names: str) -> Watch:
@@ -146,14 +146,14 @@ def lab_callers(lab: LabStage, places: Mapping[str, Profile]) -> Iterator[LabCal
         yield LabCallers(lab, people.devices, servers, people)
 
 
-def is_the_way(path: ObservedPath, wanted: PathVerdict) -> bool:
+def takes_path(path: ObservedPath, wanted: PathVerdict) -> bool:
     """A call that must be relayed is relayed by TURN, and nothing of it arrived directly."""
     if wanted is PathVerdict.RELAYED:
         return path.is_relayed_by(Service.TURN) and path.delivered_directly == 0
     return path.verdict is wanted
 
 
-def _toward(path: ObservedPath) -> DirectTraffic:
+def _direct_traffic(path: ObservedPath) -> DirectTraffic:
     return DirectTraffic.ALL if path.is_direct else DirectTraffic.CONNECTIVITY_CHECKS
 
 

@@ -86,7 +86,7 @@ class Callers:
         befriend(self.devices[one].account, self.devices[other].account)
 
     @contextmanager
-    def seated(
+    def with_agents(
         self,
         name: str,
         caller: str = "alice",
@@ -117,7 +117,7 @@ class Callers:
     @contextmanager
     def calling(self, name: str, media: Media, caller: str = "alice", callee: str = "bob") -> Iterator[Call]:
         """A call that is up; at the end of the block the caller hangs up."""
-        with self.seated(name, caller, callee) as both:
+        with self.with_agents(name, caller, callee) as both:
             call = set_up(self.outcome, name, *both, media)
             yield call
             call.hang_up(within=CALL_WITHIN)

@@ -12,8 +12,7 @@ from ..calls.agent import Report
 from ..calls.balance import CallAccount, Direction
 from ..calls.call import Phases
 from ..clients.turn.ledger import Count
-from ..evidence.flows import EdgeCounts
-from ..evidence.flows import Flow as FlowKey
+from ..evidence.flows import EdgeCounts, Flow
 from ..evidence.legs import Load
 from ..evidence.parties import Parties
 from ..evidence.verdicts import ObservedPath, PathVerdict
@@ -24,7 +23,7 @@ from ..report.observations import (
     CallPhases,
     CallSeen,
     DeviceAt,
-    Flow,
+    FlowSeen,
     HopSeen,
     LegSeen,
     LinkSeen,
@@ -153,7 +152,7 @@ def path_by_agents(path: str, service: Service, *, subject: str, phase: str, dou
 def traffic_seen(traffic: Traffic, phase: str, *, subject: str = "") -> TrafficSeen:
     """Bytes between each device and each other end."""
     flows = (
-        Flow(device, other, counted["sent"], counted["received"])
+        FlowSeen(device, other, counted["sent"], counted["received"])
         for device, others in traffic.items()
         for other, counted in others.items()
     )
@@ -166,7 +165,7 @@ def families_seen(edges: Mapping[str, EdgeCounts], phase: str) -> TrafficSeen:
     for name, edge in edges.items():
         for family in FAMILIES:
             sent, received = (_bytes_of(rows.rows.items(), family) for rows in (edge.tx, edge.rx))
-            flows.append(Flow(name, "", sent, received, family))
+            flows.append(FlowSeen(name, "", sent, received, family))
     return TrafficSeen(phase, tuple(flows))
 
 
@@ -175,7 +174,7 @@ def link_seen(subject: str, conditions: Conditions, *, taken_up: int, taken_down
     return LinkSeen(subject, **dataclasses.asdict(conditions), taken_up=taken_up, taken_down=taken_down)
 
 
-def _bytes_of(rows: Iterable[tuple[FlowKey, Count]], family: AddressFamily) -> int:
+def _bytes_of(rows: Iterable[tuple[Flow, Count]], family: AddressFamily) -> int:
     return sum(count.bytes for flow, count in rows if (":" in flow.source.address) == (family == "IPv6"))
 
 

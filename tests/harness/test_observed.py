@@ -17,7 +17,7 @@ from harness.evidence.parties import ObservedDevice, Parties, Site
 from harness.network.schedule import Conditions
 from harness.realtime.table import Arrival, Sent, tabulate
 from harness.report.numbers import paths as path_section
-from harness.report.observations import CallPhases, Flow, LoadSeen, PathSeen
+from harness.report.observations import CallPhases, FlowSeen, LoadSeen, PathSeen
 from harness.report.records import Record
 from harness.steps.observed import (
     call_seen,
@@ -180,11 +180,11 @@ def test_a_swarm_has_a_row_for_each_pair_and_its_times():
 
 def test_bytes_are_kept_by_the_other_end_and_by_family():
     by_end = traffic_seen({"alice": {"mail": {"sent": 3, "received": 4}}}, "media")
-    assert by_end.flows == (Flow("alice", "mail", 3, 4),)
+    assert by_end.flows == (FlowSeen("alice", "mail", 3, 4),)
     families = families_seen({"alice": DIRECT["alice"]}, "media")
     assert families.flows == (
-        Flow("alice", "", 100_000, 81_760, "IPv4"),
-        Flow("alice", "", 0, 0, "IPv6"),
+        FlowSeen("alice", "", 100_000, 81_760, "IPv4"),
+        FlowSeen("alice", "", 0, 0, "IPv6"),
     )
 
 
