@@ -20,7 +20,7 @@ __all__ = ["Installed", "install"]
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("harness", "reference_server", "mutants")
 WITHIN = 500.0
-SECRETIVE = ("REMOTE1", "RPC_SERVER_PATH", "PYTHONPATH")
+NOT_INHERITED = ("REMOTE1", "RPC_SERVER_PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,10 @@ class Installed:
         self, *words: str | Path, cwd: Path, as_user: Sequence[str | Path] = (), **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """A program with its Python, in a directory, with nothing of this repository on its path."""
-        inherited = {key: value for key, value in os.environ.items() if key not in SECRETIVE}
+        inherited = {key: value for key, value in os.environ.items() if key not in NOT_INHERITED}
         path = f"{self.python.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        inherited |= {"PYTHONDONTWRITEBYTECODE": "1", "PATH": path}
+        caches = self.base / ("of-nobody" if as_user else "of-us")  # shared: no run compiles again
+        inherited |= {"PYTHONPYCACHEPREFIX": str(caches), "PATH": path}
         return subprocess.run(
             [*as_user, *words],
             cwd=cwd,
@@ -82,6 +83,8 @@ def install(base: Path) -> Installed:
     packages = next((base / "venv" / "lib").glob("python*")) / "site-packages"
     # Links of links would be followed into this repository; a path in a .pth file is taken as it is.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (base / "of-nobody").mkdir()
+    (base / "of-nobody").chmod(0o777)
     return Installed(base, python, packages)
 
 
