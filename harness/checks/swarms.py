@@ -50,6 +50,9 @@ CHANGING: Networks = (profiles.HOME, profiles.HOME, profiles.UDP_BLOCKED)
 MESSAGES = 10
 DEADLINE = 10.0
 """Seconds for messages; they take milliseconds."""
+GIVEN_UP_AFTER = 30.0
+"""Seconds without a packet after which iroh gives a connection up (RFC 9000, 10.1), and with it what it still had for the
+other end. An outage of 20 s may end before or behind that: probes of QUIC are up to 16 s apart by then."""
 RECOVERED_WITHIN = 60.0
 """Seconds from the first message on."""
 
@@ -139,7 +142,7 @@ def swarm_recovers_from_a_change(stage: Stage, outcome: Outcome, change: str = S
         outcome.observe(swarm_seen(table, "while it happens", subject=change, silence=True))
         outcome.note(f"{change}: {table.lost} messages lost, {silence} s without one at the longest")
         outcome.expect(
-            table.lost <= limit.most_lost,
+            table.lost <= limit.most_lost or silence >= GIVEN_UP_AFTER,
             f"{change}: {table.lost} messages were lost, {limit.most_lost} may be",
         )
         outcome.expect(
