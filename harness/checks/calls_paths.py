@@ -21,7 +21,7 @@ from ..stage.outcome import Outcome
 from ..stage.stage import Stage
 from ..steps.call_lab import CallAttempt, LabCallers, lab_callers, takes_path
 from ..steps.calls import NEEDS, TURN_WORKS, Servers
-from ..steps.pairs import Pair, every_pair, places_of, side_by_side
+from ..steps.pairs import Pair, every_pair, places_of, reaching, side_by_side
 
 __all__ = ["ESSENTIAL", "EVERY", "calls_take_the_expected_path", "one_leg_call_is_relayed"]
 
@@ -50,8 +50,10 @@ ONE_LEG = Pair(profiles.HOME, profiles.SYMMETRIC)
 @check("TURN-10", "E2E-path", needs=(*NEEDS, "lab"), after=TURN_WORKS)
 def calls_take_the_expected_path(stage: Stage, outcome: Outcome, pairs: Sequence[Pair] = ESSENTIAL) -> None:
     """From network to network a call goes direct, or through TURN, or there is none, as RFC 4787 lets expect."""
-    with stage.lab() as lab, lab_callers(lab, places_of(pairs)) as callers:
-        found = side_by_side(pairs, partial(_attempt, callers), at_once=AT_ONCE)
+    with stage.lab() as lab:
+        reached = reaching(lab, pairs)
+        with lab_callers(lab, places_of(reached)) as callers:
+            found = side_by_side(reached, partial(_attempt, callers), at_once=AT_ONCE)
     for _pair, judged in found:
         outcome.include(judged)
 

@@ -19,7 +19,7 @@ from ..stage.lab import LabStage
 from ..stage.offers import require_generation_of_cores
 from ..stage.outcome import Outcome, PromiseBroken
 from ..stage.stage import Stage
-from ..steps.pairs import Pair, every_pair, rounds, side_by_side
+from ..steps.pairs import Pair, every_pair, reaching, rounds, side_by_side
 from ..steps.relay_exchange import RELAY_FORWARDS
 from ..steps.swarms import LabSwarm, expect_proven, lab_swarm
 from ..waiting import Deadline
@@ -78,7 +78,7 @@ def data_takes_the_way_that_networks_allow(
     for each in rounds(pairs, AT_ONCE):
         with stage.lab() as lab:
             lab.offers()
-            for _pair, found in side_by_side(each, partial(_attempt, lab), at_once=AT_ONCE):
+            for _pair, found in side_by_side(reaching(lab, each), partial(_attempt, lab), at_once=AT_ONCE):
                 outcome.include(found)
 
 

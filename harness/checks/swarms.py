@@ -51,8 +51,8 @@ MESSAGES = 10
 DEADLINE = 10.0
 """Seconds for messages; they take milliseconds."""
 GIVEN_UP_AFTER = 30.0
-"""Seconds without a packet after which iroh gives a connection up (RFC 9000, 10.1), and with it what it still had for the
-other end. An outage of 20 s may end before or behind that: probes of QUIC are up to 16 s apart by then."""
+"""Seconds without a packet after which iroh gives a connection up (RFC 9000, 10.1), and with it what it still had for
+the other end. An outage of 20 s may end before or behind that: probes of QUIC are up to 16 s apart by then."""
 RECOVERED_WITHIN = 60.0
 """Seconds from the first message on."""
 

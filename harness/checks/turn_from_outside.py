@@ -15,7 +15,7 @@ __all__ = ["relayed_address_answers_a_plain_peer"]
 @check("TURN-6", needs=("turn",), after=("turn.turn_allocates_with_offered_credentials",))
 def relayed_address_answers_a_plain_peer(stage: Stage, outcome: Outcome) -> None:
     """A peer without an allocation reaches a client at its relayed transport address, and is answered from there."""
-    if "lab" not in stage.capabilities:
+    if stage.session.kind is None:
         offer = stage.own_turn()
         url = TurnUrl("udp", offer.host, offer.port)
         exchange_with_plain_peer(outcome, url, offer.credentials, stage.host, stage.host)

@@ -131,20 +131,20 @@ def _datagram_legs(name: str, edge: EdgeCounts, parties: Parties, measure: Measu
             remote = flow.destination if outgoing else flow.source
             if (counted := measure(flow, count)) is None:
                 continue
-            if (known := _way(parties, flow.protocol, remote)) is not None:
+            if (known := _way(name, parties, flow.protocol, remote)) is not None:
                 yield _leg(name, *known, Load(counted.packets, counted.bytes), outgoing=outgoing)
 
 
 def _stream_legs(name: str, edge: EdgeCounts, parties: Parties) -> Iterator[Leg]:
     for (_local, remote), stream in edge.streams.items():
-        if (known := _way(parties, "tcp", remote)) is not None:
+        if (known := _way(name, parties, "tcp", remote)) is not None:
             yield _leg(name, *known, Load(stream=stream.sent), outgoing=True)
             yield _leg(name, *known, Load(stream=stream.received), outgoing=False)
 
 
-def _way(parties: Parties, protocol: str, remote: Endpoint) -> tuple[str, Way] | None:
-    """Name of the other end, and the kind of traffic that it makes; None for a service that carries nothing."""
-    owner = parties.owner(protocol, remote)
+def _way(name: str, parties: Parties, protocol: str, remote: Endpoint) -> tuple[str, Way] | None:
+    """Name of that device's other end, and the kind of traffic that it makes; None: it carries nothing."""
+    owner = parties.owner(protocol, remote, seen_by=name)
     if owner is None:
         return remote.address, Way.FOREIGN
     if isinstance(owner, Site):

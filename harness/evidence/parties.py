@@ -91,12 +91,16 @@ class Parties:
     others: tuple[Site, ...] = ()
     """Those that carry nothing between devices, such as mail and DNS."""
 
-    def owner(self, protocol: str, endpoint: Endpoint) -> ObservedDevice | Site | None:
-        """Party at that end, as far as an address can tell: two devices behind one NAT share some."""
+    def owner(self, protocol: str, endpoint: Endpoint, *, seen_by: str = "") -> ObservedDevice | Site | None:
+        """Party at that end, as far as an address can tell: two devices behind one NAT share some.
+
+        `seen_by`: the device at the near end, which is at the far end only if nobody else can be.
+        """
         for service in (*self.relays, *self.others):
             if service.is_at(protocol, endpoint):
                 return service
-        return self.device_at(endpoint.address)
+        return self.device_at(endpoint.address, seen_by=seen_by)
 
-    def device_at(self, address: str) -> ObservedDevice | None:
-        return next((each for each in self.devices if address in each.addresses), None)
+    def device_at(self, address: str, *, seen_by: str = "") -> ObservedDevice | None:
+        found = [each for each in self.devices if address in each.addresses]
+        return min(found, key=lambda each: each.name == seen_by, default=None)

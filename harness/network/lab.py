@@ -27,14 +27,14 @@ from .nameserver import NameServer
 from .namespace import Namespace
 from .preflight import preflight
 from .profiles import PUBLIC, Gateway, Profile
-from .router import PREFIX6, SHARED_BY, Router
+from .ranges import BENCHMARKING, ORDINARY
+from .router import PREFIX6, Router
+from .uplink import WayOut
 
 __all__ = ["NAME_SERVERS", "Lab", "LabHost", "possible", "require_lab"]
 
-PUBLIC4 = "5.9.{}.{}"
-"""Ordinary public addresses: stacks treat the ranges for documentation as special, and nothing leaves the lab."""
-NAME_SERVERS = (PUBLIC4.format(0, 1), f"{PREFIX6.format(1)}1")
-"""The first machine is the name server, so that every other can be told."""
+NAME_SERVERS = (ORDINARY.name_server, f"{PREFIX6.format(1)}1")
+"""Of a lab without an uplink."""
 
 
 @dataclass(eq=False)
@@ -89,19 +89,28 @@ class _Place:
 class Lab(Closing):
     """The internet, and who is in it. Closing it ends every program that was started in it."""
 
-    def __init__(self) -> None:
-        """Raises `MissingCapability`; see `require_lab`."""
+    def __init__(self, way_out: WayOut | None = None) -> None:
+        """`way_out`: to a server that is not in the lab. Raises `MissingCapability`; see `require_lab`."""
         require_lab()
+        self.way_out = way_out
+        self._ranges = BENCHMARKING if way_out else ORDINARY
+        self.name_servers = (self._ranges.name_server, NAME_SERVERS[1])
         self._numbers = itertools.count(1)
         self._cuts: dict[frozenset[str], tuple[Sequence[str], Sequence[str]]] = {}
         self._routers: list[Router] = []
         """Kept with the programs in them, also when nobody else knows them any more."""
         self.names = Names()
-        """The names that programs in the lab find. Whatever else they ask for does not exist, and is recorded."""
+        """The names that programs in the lab find. Whatever else they ask for is recorded, and does not exist; with a
+        way out, it is looked up there."""
         self._open = ExitStack()
         try:
             self.internet = self._namespace("internet", forwards=True)
-            self._open.enter_context(NameServer(self.server("names"), NAME_SERVERS, self.names))
+            outside = way_out.uplink.host if way_out else None
+            name_server = NameServer(self.server("names"), self.name_servers, self.names, outside)
+            self._open.enter_context(name_server)
+            if way_out:
+                edge = self._namespace("edge", forwards=True)
+                self._open.enter_context(way_out.open(edge, self.internet, next(self._numbers)))
         except BaseException:
             self.close()
             raise
@@ -110,9 +119,9 @@ class Lab(Closing):
         """A machine with public IPv4 addresses, and as many of IPv6."""
         numbers = [next(self._numbers) for _ in range(addresses)]
         namespace = self._namespace(name, forwards=False)
-        public = [_public4(number) for number in numbers] + [_public6(number) for number in numbers]
+        public = [self._ranges.host(number) for number in numbers] + [_public6(number) for number in numbers]
         link = connect(self.internet, namespace, numbers[0], public)
-        _tell_name_server(namespace, link)
+        self._tell_name_server(namespace, link)
         return LabHost(name, public[0], namespace, link, tuple(public))
 
     def device(self, name: str, profile: Profile | None = None, *, behind: Router | None = None) -> LabHost:
@@ -155,7 +164,7 @@ class Lab(Closing):
 
     def public_address(self) -> str:
         """An IPv4 address that nobody has, for a router to be renumbered to."""
-        return _public4(next(self._numbers))
+        return self._ranges.host(next(self._numbers))
 
     def close(self) -> None:
         """A second call does nothing."""
@@ -172,14 +181,14 @@ class Lab(Closing):
             routers = (router, *routers)
         families = {"ipv4": whole.ipv4 is not None, "ipv6": whole.ipv6 is not None}
         link = self._link(namespace, routers[0] if routers else None, **families)
-        _tell_name_server(namespace, link)
+        self._tell_name_server(namespace, link)
         return _Place(link, whole, routers)
 
     def _router(self, name: str, gateway: Gateway, profile: Profile, upstream: Router | None) -> Router:
         namespace = self._namespace(name, forwards=True)
         ipv4 = gateway.nat is not None or gateway.routed
         link = self._link(namespace, upstream, ipv4=ipv4, ipv6=profile.ipv6 is not None)
-        router = Router(name, gateway, namespace, link, upstream=upstream)
+        router = Router(name, gateway, namespace, link, upstream=upstream, ranges=self._ranges)
         self._routers.append(router)
         return router
 
@@ -187,9 +196,14 @@ class Lab(Closing):
         """Numbers of links are unique in the lab, so that no router owns an address that it must look up."""
         number = next(self._numbers)
         if upstream is None:
-            addresses = [_public4(number)] * ipv4 + [_public6(number)] * ipv6
+            addresses = [self._ranges.host(number)] * ipv4 + [_public6(number)] * ipv6
             return connect(self.internet, namespace, number, addresses)
         return connect(upstream.namespace, namespace, number, upstream.next_addresses(ipv4=ipv4, ipv6=ipv6))
+
+    def _tell_name_server(self, namespace: Namespace, link: Link) -> None:
+        """The lab's, over the first family that the machine has an address of."""
+        first = ":" in link.addresses[0]
+        resolver.give_name_servers(namespace, [each for each in self.name_servers if (":" in each) == first])
 
     def _apply_cuts(self) -> None:
         self.internet.nft(firewall.render_cuts(self._cuts.values()))
@@ -218,22 +232,12 @@ def possible(wanted: Sequence[Profile]) -> Profile:
     raise ValueError("no profile was given")
 
 
-def _public4(number: int) -> str:
-    return PUBLIC4.format(*divmod(number, SHARED_BY))
-
-
 def _public6(number: int) -> str:
     return f"{PREFIX6.format(number)}1"
 
 
 def _all_addresses(host: LabHost) -> list[str]:
     return [*host.addresses, *(address for router in host.routers for address in router.link.addresses)]
-
-
-def _tell_name_server(namespace: Namespace, link: Link) -> None:
-    """The lab's, over the first family that the machine has an address of."""
-    first = ":" in link.addresses[0]
-    resolver.give_name_servers(namespace, [each for each in NAME_SERVERS if (":" in each) == first])
 
 
 def _outward(router: Router) -> tuple[Router, ...]:

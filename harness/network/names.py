@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import dns.message
+    import dns.rcode
     import dns.rdatatype
     import dns.rrset
 
-__all__ = ["Answer", "Failure", "Names", "Query", "Refusal", "Slow", "Wrong"]
+__all__ = ["Answer", "Failure", "Forward", "Names", "Query", "Refusal", "Slow", "Wrong"]
 
 TTL = 0
 """Nobody keeps an answer: what a test changes counts from the next query on."""
@@ -71,8 +72,26 @@ class Query:
 @dataclass(frozen=True)
 class Answer:
     wire: bytes
-    after: float
+    after: float = 0.0
     """Seconds to wait with it."""
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A query for a name that the lab does not have, where there is an outside to ask."""
+
+    name: str
+    query: dns.message.Message
+    udp: bool
+
+    def answer(self, found: Sequence[str] | Refusal) -> Answer:
+        """The answer, with the addresses that were found outside; IPv4 alone leads there."""
+        response = _response(self.query)
+        if isinstance(found, Refusal):
+            response.set_rcode(_rcode(found))
+        else:
+            _fill(response, self.query.question[0], [each for each in found if ":" not in each])
+        return Answer(_wire(self.query, response, udp=self.udp))
 
 
 class Names:
@@ -109,8 +128,11 @@ class Names:
         with self._lock:
             return tuple(self._queries)
 
-    def answer(self, wire: bytes, asker: str, *, udp: bool) -> Answer | None:
-        """Answer a query, and record it; None for silence, also to what is no query."""
+    def answer(self, wire: bytes, asker: str, *, udp: bool, outside: bool = False) -> Answer | Forward | None:
+        """Answer a query, and record it; None for silence, also to what is no query.
+
+        `outside`: there is somebody else to ask for names that the lab does not have.
+        """
         import dns.exception  # noqa: PLC0415 - dnspython is slow to load
         import dns.flags  # noqa: PLC0415
         import dns.message  # noqa: PLC0415
@@ -124,35 +146,34 @@ class Names:
             return None
         if query.flags & dns.flags.QR:
             return None
-        response = dns.message.make_response(query, recursion_available=True)
+        response = _response(query)
         if (
             query.opcode() != dns.opcode.QUERY
             or len(query.question) != 1
             or query.question[0].rdclass != dns.rdataclass.IN
         ):
             response.set_rcode(dns.rcode.NOTIMP)
-            return Answer(response.to_wire(), 0)
+            return Answer(response.to_wire())
         question = query.question[0]
         name = _canonical(question.name.to_text())
         with self._lock:
             self._record(asker, name, question.rdtype)
             addresses, failure = self._zone.get(name), self._failures.get(name)
-        after = 0.0
         match failure:
             case Refusal.SILENCE:
                 return None
+            case None if addresses is None and outside:
+                return Forward(name, query, udp)
             case Refusal.SERVFAIL:
-                response.set_rcode(dns.rcode.SERVFAIL)
+                response.set_rcode(_rcode(failure))
             case Wrong(wrong):
                 _fill(response, question, wrong)
             case _ if addresses is None or failure is Refusal.NXDOMAIN:
-                response.set_rcode(dns.rcode.NXDOMAIN)
+                response.set_rcode(_rcode(Refusal.NXDOMAIN))
             case _:
                 _fill(response, question, addresses)
-        if isinstance(failure, Slow):
-            after = failure.seconds
-        most = max(query.payload, PLAIN_UDP) if udp else MOST_TCP
-        return Answer(response.to_wire(max_size=most, prefer_truncation=True), after)
+        after = failure.seconds if isinstance(failure, Slow) else 0.0
+        return Answer(_wire(query, response, udp=udp), after)
 
     def _record(self, asker: str, name: str, kind: dns.rdatatype.RdataType) -> None:
         import dns.rdatatype  # noqa: PLC0415 - dnspython is slow to load
@@ -166,6 +187,23 @@ class Names:
 
 def _canonical(name: str) -> str:
     return name.rstrip(".").lower()
+
+
+def _response(query: dns.message.Message) -> dns.message.Message:
+    import dns.message  # noqa: PLC0415 - dnspython is slow to load
+
+    return dns.message.make_response(query, recursion_available=True)
+
+
+def _rcode(refusal: Refusal) -> dns.rcode.Rcode:
+    import dns.rcode  # noqa: PLC0415 - dnspython is slow to load
+
+    return dns.rcode.from_text(refusal.value)
+
+
+def _wire(query: dns.message.Message, response: dns.message.Message, *, udp: bool) -> bytes:
+    most = max(query.payload, PLAIN_UDP) if udp else MOST_TCP
+    return response.to_wire(max_size=most, prefer_truncation=True)
 
 
 def _fill(response: dns.message.Message, question: dns.rrset.RRset, addresses: Sequence[str]) -> None:

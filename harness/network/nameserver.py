@@ -12,7 +12,7 @@ from typing import cast
 
 from ..closing import Closing
 from ..hosts import Host
-from .names import Names
+from .names import Answer, Forward, Names, Refusal
 
 __all__ = ["NameServer"]
 
@@ -29,9 +29,16 @@ LENGTH = 2
 class NameServer(Closing):
     """It answers from construction to `close`, in a thread of this process."""
 
-    def __init__(self, host: Host, addresses: Sequence[str], names: Names) -> None:
-        """Raises `OSError` where port 53 of one of these addresses of the host cannot be had."""
+    def __init__(
+        self, host: Host, addresses: Sequence[str], names: Names, outside: Host | None = None
+    ) -> None:
+        """`outside`: looks up the names that are not in `names`.
+
+        Raises `OSError` where port 53 of one of these addresses of the host cannot be had.
+        """
         self.names = names
+        self._outside = outside
+        self._forwarded: set[asyncio.Task[None]] = set()
         self._late = 0
         self._connections: set[asyncio.Task[None]] = set()
         self._datagrams: list[socket.socket] = []
@@ -83,21 +90,41 @@ class NameServer(Closing):
         for transport in transports:
             transport.close()
         await asyncio.sleep(0)  # what was accepted a moment ago has begun now, and can be ended
-        ending = tuple(self._connections)
+        ending = (*self._connections, *self._forwarded)
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
 
     def datagram(self, transport: asyncio.DatagramTransport, data: bytes, asker: tuple[str, int]) -> None:
         """A query came over UDP."""
-        answer = self.names.answer(data, asker[0], udp=True)
+        answer = self.names.answer(data, asker[0], udp=True, outside=self._outside is not None)
         if answer is None:
             return
-        if not answer.after:
+        if isinstance(answer, Forward):
+            if len(self._forwarded) < MOST_LATE:
+                task = self._loop.create_task(self._forward_datagram(transport, answer, asker))
+                self._forwarded.add(task)
+                task.add_done_callback(self._forwarded.discard)
+        elif not answer.after:
             transport.sendto(answer.wire, asker)
         elif self._late < MOST_LATE:
             self._late += 1
             self._loop.call_later(answer.after, self._send_late, transport, answer.wire, asker)
+
+    async def _forward_datagram(
+        self, transport: asyncio.DatagramTransport, question: Forward, asker: tuple[str, int]
+    ) -> None:
+        answer = await self._forward(question)
+        if not transport.is_closing():
+            transport.sendto(answer.wire, asker)
+
+    async def _forward(self, question: Forward) -> Answer:
+        assert self._outside is not None
+        try:
+            return question.answer(await asyncio.to_thread(self._outside.resolve, question.name))
+        except socket.gaierror as error:
+            none = error.errno in (socket.EAI_NONAME, socket.EAI_NODATA)
+            return question.answer(Refusal.NXDOMAIN if none else Refusal.SERVFAIL)
 
     def _send_late(self, transport: asyncio.DatagramTransport, wire: bytes, asker: tuple[str, int]) -> None:
         self._late -= 1
@@ -124,9 +151,11 @@ class NameServer(Closing):
             async with asyncio.timeout(IDLE):
                 length = int.from_bytes(await reader.readexactly(LENGTH), "big")
                 query = await reader.readexactly(length)
-            answer = self.names.answer(query, asker, udp=False)
+            answer = self.names.answer(query, asker, udp=False, outside=self._outside is not None)
             if answer is None:
                 continue
+            if isinstance(answer, Forward):
+                answer = await self._forward(answer)
             await asyncio.sleep(answer.after)
             writer.write(len(answer.wire).to_bytes(LENGTH, "big") + answer.wire)
             async with asyncio.timeout(IDLE):

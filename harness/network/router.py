@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from ipaddress import IPv4Network
 
 from . import firewall as firewalls
 from . import nat as nats
@@ -14,17 +15,14 @@ from .namespace import Namespace
 from .nat import Nat
 from .preflight import preflight
 from .profiles import Gateway, Profile
+from .ranges import SHARED_BY, Ranges
 
 __all__ = ["Router"]
 
-HOME4 = "10.{}.{}"
-CARRIER4 = "100.{}.{}"
-ROUTED4 = "46.{}.{}"
-"""Public ones; see `lab.PUBLIC4`."""
+HOME4 = "10.{}.{}.0/24"
+CARRIER4 = "100.{}.{}.0/24"
 FIRST_CARRIER = 64  # 100.64.0.0/10 (RFC 6598)
 PREFIX6 = "2a01:4f8:{:x}::"
-SHARED_BY = 250
-"""Numbers per block of addresses, so that no address ends in 255."""
 
 
 class Router:
@@ -38,13 +36,18 @@ class Router:
         link: Link,
         *,
         upstream: Router | None,
+        ranges: Ranges,
     ) -> None:
-        """`upstream` None: the internet. The link's number, unique in the lab, makes the addresses behind."""
+        """`upstream` None: the internet. The link's number, unique in the lab, makes the addresses behind.
+
+        `ranges`: those of the lab.
+        """
         self.name = name
         self.gateway = gateway
         self.namespace = namespace
         self.link = link
         self.upstream = upstream
+        self._ranges = ranges
         self._guests = itertools.count(2)
         self._blocks: set[Block] = set()
         self.ipv4 = gateway.ipv4 is not None
@@ -52,7 +55,7 @@ class Router:
         self.ipv6 = any(":" in address for address in link.addresses)
         self._inside = [f"{PREFIX6.format(link.number)}/48"] if self.ipv6 else []
         if gateway.routed:
-            self._inside.append(f"{self._network4}.0/24")
+            self._inside.append(str(self._network4))
         for prefix in self._inside:
             self._announce(prefix)
         self._become(gateway)
@@ -78,7 +81,7 @@ class Router:
     def next_addresses(self, *, ipv4: bool, ipv6: bool) -> list[str]:
         """Addresses for one more guest, of these families as far as the router has them."""
         guest = next(self._guests)
-        addresses = [f"{self._network4}.{guest}"] if ipv4 and self.ipv4 else []
+        addresses = [str(self._network4[guest])] if ipv4 and self.ipv4 else []
         return addresses + ([f"{PREFIX6.format(self.link.number)}{guest:x}"] if ipv6 and self.ipv6 else [])
 
     def change(self, *, nat: Nat | None = None, firewall: Firewall | None = None) -> None:
@@ -131,11 +134,13 @@ class Router:
         self.namespace.nft(firewalls.render_blocks(self._blocks))
 
     @property
-    def _network4(self) -> str:
+    def _network4(self) -> IPv4Network:
+        if self.gateway.routed and not self.gateway.carrier:
+            return self._ranges.network(self.link.number)
         high, low = divmod(self.link.number, SHARED_BY)
         if self.gateway.carrier:
-            return CARRIER4.format(FIRST_CARRIER + high, low)
-        return (ROUTED4 if self.gateway.routed else HOME4).format(high, low)
+            return IPv4Network(CARRIER4.format(FIRST_CARRIER + high, low))
+        return IPv4Network(HOME4.format(high, low))
 
     def _become(self, gateway: Gateway, instead_of: str = "") -> None:
         """`instead_of`: what removes the rules of `nft` that there are."""

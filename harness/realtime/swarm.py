@@ -18,7 +18,7 @@ from ..clients.device import Device
 from ..waiting import Deadline, WaitTimeout, now, wait_until
 from .app import build_app
 from .inbox import Inbox
-from .table import Arrival, MessageKind, Payload, Sent, TruthTable, tabulate
+from .table import LAYOUT, Arrival, MessageKind, Payload, Sent, TruthTable, tabulate
 
 __all__ = ["LARGEST", "NodeIdUnknown", "Swarm", "join"]
 
@@ -83,6 +83,11 @@ class Swarm:
                 within=deadline.remaining(),
                 msg_id=member.app.msg_id,
             )
+
+    @property
+    def warm_up_bytes(self) -> int:
+        """Bytes of those messages that arrived by which devices find out that they hear each other."""
+        return LAYOUT.size * len(self._arrivals(MessageKind.WARM_UP))
 
     def app_of(self, device: Device) -> Webxdc:
         """The device's copy of the app."""

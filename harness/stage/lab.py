@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,11 +16,12 @@ from ..clients.device import Device, devices_online
 from ..evidence.edges import Edges
 from ..evidence.egress import DirectTraffic, of_edges
 from ..evidence.parties import ObservedDevice, Parties
+from ..hosts import Host
 from ..network.lab import Lab, LabHost
 from ..network.preflight import preflight
 from ..network.probe import self_test
 from ..network.profiles import Profile
-from ..servers.server import Place, Ports, RunningServer, Wants
+from ..servers.server import Place, Ports, RunningServer, Unsupported, Wants
 from ..target import Service, Target
 from ..urls import RelayUrl
 from . import offers
@@ -53,7 +54,7 @@ class People:
     _parties: dict[str, ObservedDevice] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._parties = {name: ObservedDevice.at(host) for name, host in self.hosts.items()}
+        self._parties = {name: self._party(host) for name, host in self.hosts.items()}
 
     def __iter__(self) -> Iterator[Device]:
         return iter(self.devices.values())
@@ -68,8 +69,10 @@ class People:
     def parties(self, carrier: Service, *names: str) -> Parties:
         """These devices, or all, and everything that the target offers to them; see `services.parties_of`."""
         devices = tuple(party for name, party in self._parties.items() if name in names or not names)
-        own = frozenset(self.lab.machine.addresses)
-        return parties_of(devices, carrier, self.lab.target, self.offers, own)
+        own, name_servers = self.lab.server_addresses, self.lab.network.name_servers
+        return parties_of(
+            devices, carrier, self.lab.target, self.offers, addresses=own, name_servers=name_servers
+        )
 
     def watch(
         self, phase: str, carrier: Service, *devices: Device, settle_within: float = SETTLE_WITHIN
@@ -80,7 +83,7 @@ class People:
             phase,
             lambda: self.parties(carrier, *names),
             self.edges,
-            server=self.lab.machine.name,
+            server=self.lab.server_host.name if self.lab.server_host else None,
             ledger=lambda: self.lab.ledger(carrier),
             settle_within=settle_within,
         )
@@ -90,39 +93,69 @@ class People:
         host = self.host(device)
         self.lab.network.move(host, profile)
         self.edges.follow(host)
-        self._parties[device.name] = ObservedDevice.at(host, moved_from=self._parties[device.name])
+        self._parties[device.name] = self._party(host, moved_from=self._parties[device.name])
 
     def expect_nothing_else_contacted(self, toward: DirectTraffic, names: Collection[str]) -> None:
         """The devices dealt with the target's services, and with each other as far as `toward` allows."""
         asked = [(each.asker, each.name) for each in self.lab.network.names.queries]
         everybody = self.parties(Service.TURN)
-        went = of_edges(self.edges.now(self.hosts), everybody, devices=toward, lookups=asked, names=names)
+        known = {*names, *self.lab.names_of_target(self.offers)}
+        went = of_edges(self.edges.now(self.hosts), everybody, devices=toward, lookups=asked, names=known)
         self.lab.outcome.expect(went, f"devices went where they should not: {went}")
+
+    def _party(self, host: LabHost, moved_from: ObservedDevice | None = None) -> ObservedDevice:
+        """Behind an uplink, devices know each other by the address that the server sees all of them at."""
+        party, way_out = ObservedDevice.at(host, moved_from=moved_from), self.lab.network.way_out
+        return replace(party, addresses=party.addresses | {way_out.seen_as}) if way_out else party
 
 
 @dataclass(frozen=True)
 class LabStage:
-    """A lab with the server in it."""
+    """A lab, with the server in it or with a way to a server that is elsewhere."""
 
     stage: Stage
     network: Lab
-    machine: LabHost
-    """Where the server runs."""
+    server_host: LabHost | None
+    """Where the server runs, if that is in the lab: then its edge is watched, too."""
+    host: Host
+    """Where our own clients run: the server's machine, or the one that an uplink leads to."""
     server: RunningServer
     target: Target
     """As a device with an ordinary way out uses it."""
-    target_443: Target
-    """The same server with an address for each service, where it is on TCP port 443; `target` without `nft`."""
+    target_443: Target | None
+    """The same server where it is on TCP port 443, in a lab at an address for each service; `target` without `nft`.
+    None: nobody finds it there."""
     logs: Path
     outcome: Outcome
 
     def own_relay(self) -> RelayUrl:
         """The target's own iroh relay, by METADATA. Raises `PromiseBroken` for a missing, unusable or foreign value."""
-        return offers.own_relay(self.target, self.machine)
+        return offers.own_relay(self.target, self.host)
 
     def own_turn(self, key: str = TURN_KEY) -> TurnOffer:
         """The target's own TURN server, likewise."""
-        return offers.own_turn(self.target, self.machine, key)
+        return offers.own_turn(self.target, self.host, key)
+
+    @property
+    def machine(self) -> LabHost:
+        """Where the server runs. Raises `Unsupported` where that is not in the lab."""
+        if self.server_host is None:
+            raise Unsupported(f"{self.target.name} runs elsewhere, and this needs a server in the lab")
+        return self.server_host
+
+    @property
+    def server_addresses(self) -> frozenset[str]:
+        """All that the server has."""
+        if self.server_host is not None:
+            return frozenset(self.server_host.addresses)
+        return offers.own_addresses(self.target, self.host)
+
+    def names_of_target(self, offered: Offers) -> frozenset[str]:
+        """Names by which devices look for a server that is elsewhere; one in the lab has what a check gives it."""
+        if self.server_host is not None:
+            return frozenset()
+        found = (self.target, offered.relay, offered.turn, offered.turns)
+        return frozenset({self.target.domain, *(each.host for each in found if each is not None)})
 
     def offers(self) -> Offers:
         """All that the target offers. Raises `PromiseBroken` where something is missing that it has, or is foreign."""
@@ -149,24 +182,25 @@ class LabStage:
 
         Each kind of network is tested first, and METADATA is read before any core starts. At the end nobody must have
         gone elsewhere, by the counters at the edges: `toward` says what devices may have for each other, `lookups`
-        which names they may ask DNS for. Raises `NotAsItSays` if a network is another than its profile says.
+        which names they may ask DNS for. Raises `NotAsItSays` if a network is another than its profile says, and
+        `Unsupported` for one that lets only port 443 out, where the server is not found there.
         """
         for profile in dict.fromkeys(places.values()):
             self_test(profile)
         offered = self.offers()
         hosts = {name: self.network.device(name, profile) for name, profile in places.items()}
-        only_443 = {name for name, profile in places.items() if profile.only_443}
+        only_443 = self._by_443(places)
         capture = self.logs / f"{file_name('-'.join(places))}.pcapng"
         devices: tuple[Device, ...] = ()
         try:
             with (
-                Edges([*hosts.values(), self.machine], capture) as edges,
+                Edges([*hosts.values(), *([self.server_host] if self.server_host else [])], capture) as edges,
                 devices_online(
                     list(places),
                     self.target,
                     self.logs,
                     hosts=hosts,
-                    targets=dict.fromkeys(only_443, self.target_443),
+                    targets=only_443,
                     cores=self.stage.session.cores,
                 ) as devices,
             ):
@@ -178,6 +212,19 @@ class LabStage:
                 people.expect_nothing_else_contacted(toward, lookups)
         finally:
             self.outcome.evidence += [capture, *(file for each in devices for file in each.log_files)]
+
+    def is_reached_from(self, network: Profile) -> bool:
+        """Devices in a network of this kind find the server's mail."""
+        return self.target_443 is not None or not network.only_443
+
+    def _by_443(self, places: Mapping[str, Profile]) -> dict[str, Target]:
+        """The target as those devices use it that get nowhere else."""
+        names = [name for name, profile in places.items() if profile.only_443]
+        if names and self.target_443 is None:
+            raise Unsupported(
+                f"{self.target.name} has no mail on port 443 (ALPN imap): {names[0]} gets nowhere else"
+            )
+        return {name: self.target_443 for name in names if self.target_443 is not None}
 
 
 @contextmanager
@@ -221,7 +268,7 @@ def open_lab(stage: Stage, wants: Wants) -> Iterator[LabStage]:
             if on_443:
                 _forward_443(machine, own, on_443, target)
                 target_443 = _by_443(target, on_443)
-            yield LabStage(stage, network, machine, server, target, target_443, logs, stage.outcome)
+            yield LabStage(stage, network, machine, machine, server, target, target_443, logs, stage.outcome)
 
 
 def file_name(text: str) -> str:

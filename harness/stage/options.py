@@ -13,6 +13,7 @@ from ..clients.core.versions import CoreChoice
 from ..clients.mail.web import WebAccounts
 from ..errors import plain
 from ..hosts import Host
+from ..network.uplink import Uplink, real_uplink
 from ..servers.endpoints import read_endpoints
 from ..servers.registry import server_of
 from ..servers.remote import pin_certificates, remote_target, running_server
@@ -44,6 +45,11 @@ def add_options(add: Callable[..., object], *, domain: str | None = None) -> Non
         "reference+coturn+iroh-relay=PATH; FILE.toml is a server of your own",
     )
     add("--endpoints", type=Path, metavar="FILE", help="server under test, by its ready line")
+    add(
+        "--uplink",
+        choices=("real",),
+        help="let devices in emulated networks reach the server of --domain through this machine's own network",
+    )
     add("--ca-file", type=Path, metavar="FILE", help="CA that signed the certificates of --domain")
     add(
         "--accept-self-signed",
@@ -117,6 +123,8 @@ class Choice:
     """Further hosts of the server's operator."""
     must: frozenset[str] = frozenset()
     """Capabilities that the server is meant to have: their absence is a failure."""
+    uplink: Uplink | None = None
+    """The machine through which devices in a lab reach a server of somebody else; None: they do not."""
     cores: CoreChoice = field(default_factory=CoreChoice)
 
     @classmethod
@@ -149,6 +157,7 @@ class Choice:
             impact=Impact(option("impact")),
             also_ours=tuple(option("also_ours")),
             must=_capabilities(option("must")),
+            uplink=_uplink(option("uplink"), remote=domain is not None or endpoints is not None),
             cores=CoreChoice.parse(option("core"), option("rpc_server")),
         )
         return choice._owned_by_caller(option("i_own_this_server"))
@@ -208,6 +217,16 @@ def _capabilities(texts: Sequence[str]) -> frozenset[str]:
     if unknown := sorted(set(words) - MUST.keys()):
         raise ValueError(f"--must: there is no {', '.join(unknown)}; there are {', '.join(MUST)}")
     return frozenset(MUST[word] for word in words)
+
+
+def _uplink(name: str | None, *, remote: bool) -> Uplink | None:
+    if name is None:
+        return None
+    if os.environ.get("CI", "").lower() not in ("", "0", "false"):
+        raise ValueError("--uplink real lets packets of a lab out of this machine: not in CI")
+    if not remote:
+        raise ValueError("--uplink is for a server that runs elsewhere: name it with --domain or --endpoints")
+    return real_uplink()
 
 
 def _addresses_of(name: str, host: Host) -> frozenset[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from ..calls.servers import TurnOffer
 from ..evidence.parties import ObservedDevice, Parties, Site
-from ..network.lab import NAME_SERVERS
 from ..target import Service, Target
 from ..urls import RelayUrl
 
@@ -37,11 +36,13 @@ def parties_of(
     carrier: Service,
     target: Target,
     offers: Offers,
-    server_addresses: frozenset[str],
+    *,
+    addresses: frozenset[str],
+    name_servers: Collection[str],
 ) -> Parties:
     """Parties on the wire. `carrier`: the service that may carry what one device has for another; in a call that is
-    TURN, for realtime data the iroh relay. `server_addresses`: all that the server has."""
-    sites = tuple(_sites(target, offers, server_addresses))
+    TURN, for realtime data the iroh relay. `addresses`: all that the server has; `name_servers`: the lab's."""
+    sites = (*_sites(target, offers, addresses), (None, _name_server(name_servers)), (None, NAT_TRIAL))
     relays = tuple(site for service, site in sites if service is carrier)
     return Parties(devices, relays, tuple(site for service, site in sites if service is not carrier))
 
@@ -61,8 +62,7 @@ def _sites(target: Target, offers: Offers, own: frozenset[str]) -> Iterator[tupl
         yield Service.TURN, Site(Service.TURN, own, streams, None)
     yield None, Site("mail", own, mail | {HTTPS})
     yield None, Site("address discovery", own, udp=frozenset({STUN_PORT, QAD_PORT}))
-    yield (
-        None,
-        Site("name server", frozenset(NAME_SERVERS), udp=frozenset({DNS_PORT}), tcp=frozenset({DNS_PORT})),
-    )
-    yield None, NAT_TRIAL
+
+
+def _name_server(addresses: Collection[str]) -> Site:
+    return Site("name server", frozenset(addresses), udp=frozenset({DNS_PORT}), tcp=frozenset({DNS_PORT}))

@@ -54,8 +54,9 @@ class Session:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """Those that come from being able to start such a server."""
-        return frozenset() if self.kind is None else frozenset({"lab"})
+        """Those that come from being able to start such a server, or to reach it from a lab."""
+        has_lab = self.kind is not None or self.choice.uplink is not None
+        return frozenset({"lab"}) if has_lab else frozenset()
 
     @property
     def absent(self) -> list[str]:
@@ -100,7 +101,7 @@ def open_session(
         with _started(run, choice, kind or choice.kind or Reference(), wants or Wants(), logs) as session:
             yield session
         return
-    host = LocalHost()
+    host = choice.uplink.host if choice.uplink else LocalHost()
     with choice.open(host, logs) as server:
         target = look_up(replace(server.target, on_secret=run.redactor.add), host)
         target = replace(target, capabilities=target.capabilities | choice.must)

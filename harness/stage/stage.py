@@ -52,7 +52,10 @@ class Stage:
     def explain_missing(self, capability: str) -> str:
         """Reason for which a check that needs this is not run."""
         if capability == "lab":
-            return f"{self.target.name} runs elsewhere: only a server that we start can be put into a lab"
+            return (
+                f"{self.target.name} runs elsewhere: only a server that we start can be put into a lab; "
+                "--uplink real lets devices in a lab reach it through this machine's network"
+            )
         if capability == "relay_v1":
             relay = f"the iroh relay of {self.target.name}"
             return f"{relay} lets in no nodes of iroh 0.91 and later, which no Delta Chat client is"
@@ -114,13 +117,16 @@ class Stage:
 
     @contextmanager
     def lab(self, wants: Wants | None = None) -> Iterator[LabStage]:
-        """The same stage in a lab, with a server of the same kind in it; see `LabStage`.
+        """The same stage in a lab, with a server of the same kind in it, or with an uplink to this one; see `LabStage`.
 
         Raises `MissingCapability` where this machine cannot have one.
         """
         from .lab import open_lab  # noqa: PLC0415 - it takes a second to load, and most checks need none
+        from .remote_lab import open_remote_lab  # noqa: PLC0415
 
-        with open_lab(self, wants or Wants()) as lab:
+        wants, uplink = wants or Wants(), self.session.choice.uplink
+        opened = open_remote_lab(self, wants, uplink) if uplink else open_lab(self, wants)
+        with opened as lab:
             yield lab
 
     def apart(self, name: str) -> Self:

@@ -48,11 +48,12 @@ class Watch:
         parties: Callable[[], Parties],
         edges: Edges,
         *,
-        server: str,
+        server: str | None,
         ledger: Callable[[], ServiceLedger | None],
         settle_within: float = SETTLE_WITHIN,
     ) -> None:
-        """`parties`: who is who, asked again at the end; `server`: name of the server's host among the edges."""
+        """`parties`: who is who, asked again at the end; `server`: name of the server's host among the edges,
+        None where its edge is not watched."""
         self.phase = phase
         self._parties = parties
         self._edges = edges
@@ -94,7 +95,7 @@ class Watch:
         parties, edges = self.parties, self.edges
         before, after = self._before[1], self._after[1]
         carried = None if after is None else paths.turn_carried(after, parties, before)
-        server = edges.pop(self._server, None)
+        server = edges.pop(self._server, None) if self._server else None
         return paths.of_call(edges, parties, agents, carried, server=server, lost=lost, phase=self.phase)
 
     def path_of_realtime(self, arrived: int | None = None, *, apart: Collection[str] = ()) -> ObservedPath:
@@ -107,7 +108,7 @@ class Watch:
         among = replace(everybody, devices=devices)
         before, after = self._before[1], self._after[1]
         carried = None if after is None else paths.transferred(after, among, before)
-        server = edges.pop(self._server, None)
+        server = edges.pop(self._server, None) if self._server else None
         return paths.of_realtime(edges, among, arrived, carried, server=server, phase=self.phase)
 
     def relayed(self, source: str, destination: str) -> PairTraffic | None:
@@ -126,7 +127,7 @@ class Watch:
     def traffic(self) -> Traffic:
         """Bytes between each device and each other end."""
         edges, parties = self.edges, self.parties
-        return {device.name: _traffic(edges[device.name], parties) for device in parties.devices}
+        return {device.name: _traffic(device.name, edges[device.name], parties) for device in parties.devices}
 
     def egress(self, toward: DirectTraffic) -> Egress:
         """Destinations of the devices in this phase."""
@@ -137,15 +138,14 @@ class Watch:
 
         Where devices never rest it is any moment: how that falsifies the counts is seen by comparing them.
         """
-        names = [*(device.name for device in self.parties.devices), self._server]
-        own = names[:-1]
+        own = [device.name for device in self.parties.devices]
         for _ in range(READINGS):
             calm = self._settles(own)
             before = self._edges.frames(own)
             ledger = self._ledger()
             if not calm or self._edges.frames(own) == before:
                 break
-        return self._edges.now(names), ledger
+        return self._edges.now([*own, *([self._server] if self._server else [])]), ledger
 
     def _settles(self, names: Collection[str]) -> bool:
         try:
@@ -156,12 +156,12 @@ class Watch:
         return True
 
 
-def _traffic(edge: EdgeCounts, parties: Parties) -> dict[str, dict[str, int]]:
+def _traffic(name: str, edge: EdgeCounts, parties: Parties) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for way, rows in (("sent", edge.tx.rows), ("received", edge.rx.rows)):
         for flow, count in rows.items():
             remote = flow.destination if way == "sent" else flow.source
-            if (owner := parties.owner(flow.protocol, remote)) is not None:
+            if (owner := parties.owner(flow.protocol, remote, seen_by=name)) is not None:
                 sums = found.setdefault(owner.name, {"sent": 0, "received": 0})
                 sums[way] += count.bytes
     return found

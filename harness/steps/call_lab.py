@@ -73,7 +73,8 @@ class LabCallers(Callers):
         `servers`: others than those that the cores gave; `policy`: that of the caller, where both have another.
         Raises `MachineTooSlow`.
         """
-        refused, talked, agents = "", None, None
+        refused, talked = "", None
+        agents: Mapping[str, paths.ClientCounts] | None = None
         with self.with_agents(name, caller, callee, servers=servers) as (one, other):
             with self._watch(caller, callee) as seen:
                 try:
@@ -81,6 +82,8 @@ class LabCallers(Callers):
                     call = ringing.accept(within=CALL_WITHIN)
                 except (NoRelayCandidate, WaitTimeout) as error:
                     refused = str(error)
+                    if self.people.lab.server_host is None:
+                        agents = {}  # both are silent, and where nobody counts at the server they are witnesses of it
                 else:
                     talked = talk(call, seconds, numbers=0)
                     call.hang_up(within=CALL_WITHIN)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ..network.profiles import Profile
+from ..stage.lab import LabStage
 
-__all__ = ["Pair", "every_pair", "places_of", "rounds", "side_by_side"]
+__all__ = ["Pair", "every_pair", "places_of", "reaching", "rounds", "side_by_side"]
 
 Found = TypeVar("Found")
 
@@ -42,6 +43,15 @@ def every_pair(kinds: Sequence[Profile]) -> tuple[Pair, ...]:
     The one with less freedom begins, so that it is asked before the other for what it does not get.
     """
     return tuple(itertools.starmap(Pair, itertools.combinations_with_replacement(reversed(kinds), 2)))
+
+
+def reaching(lab: LabStage, pairs: Sequence[Pair]) -> list[Pair]:
+    """Those pairs from whose networks the server can be reached; the others are in the notes."""
+    found = [pair for pair in pairs if lab.is_reached_from(pair.first) and lab.is_reached_from(pair.second)]
+    for pair in pairs:
+        if pair not in found:
+            lab.outcome.note(f"{pair} was not tried: {lab.target.name} has no mail on port 443 (ALPN imap)")
+    return found
 
 
 def places_of(pairs: Sequence[Pair]) -> dict[str, Profile]:

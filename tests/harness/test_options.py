@@ -197,3 +197,25 @@ def test_accounts_are_counted_and_given_ones_run_out(recorded):
 def test_looking_around_uses_no_given_account_up():
     target = a_target(accounts=GivenAccounts([Credentials("a@x.example", "geheim-geheim")]))
     assert target.any_account() == target.any_account() == target.new_account()
+
+
+def test_the_uplink_into_this_machines_network_is_refused_in_ci(monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(
+        ValueError, match="--uplink real lets packets of a lab out of this machine: not in CI"
+    ):
+        read("--uplink", "real", "--domain", "mail.example.org")
+
+
+def test_an_uplink_leads_to_a_server_that_runs_elsewhere(monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(
+        ValueError, match="--uplink is for a server that runs elsewhere: name it with --domain"
+    ):
+        read("--uplink", "real")
+    assert read("--domain", "mail.example.org").uplink is None
+
+
+def test_without_an_uplink_the_reason_names_it(tmp_path):
+    stage = stage_with(remote_target("mail.example.org"), tmp_path)
+    assert "--uplink real lets devices in a lab reach it" in stage.explain_missing("lab")
