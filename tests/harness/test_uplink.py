@@ -101,7 +101,7 @@ def test_a_device_that_goes_elsewhere_is_named_and_does_not_get_there(outside, s
             with alice.host.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
                 other.sendto(b"hello", (stranger.address, 4000))
         arrived = edges.now()["stranger"].rx.rows
-            assert not [flow for flow in arrived if ":" not in flow.source.address]
+        assert not [flow for flow in arrived if ":" not in flow.source.address]
     assert lab.outcome.verdict is Verdict.FAILED
     assert f"alice sent 1 packets to {stranger.address} port 4000 over udp" in lab.outcome.reason
 
