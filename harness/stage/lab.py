@@ -258,6 +258,8 @@ def open_lab(stage: Stage, wants: Wants) -> Iterator[LabStage]:
         asked |= preferred.only(kind.translates - asked.stated)
         with kind.start(machine, place, asked) as server:
             assert isinstance(server, RunningServer)
+            if server.turn_secret is not None:
+                stage.target.on_secret(server.turn_secret)
             target = replace(
                 server.target,
                 on_secret=stage.target.on_secret,
