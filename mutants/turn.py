@@ -227,7 +227,10 @@ class NobodyElse:
 @mutant(
     "turn",
     "a peer must have an allocation of its own, as if every phone had one in use",
-    kills={"calls_paths.one_leg_call_is_relayed": "use an allocation, where one is enough for both"},
+    kills={
+        "calls_paths.one_leg_call_is_relayed": "use an allocation, where one is enough for both",
+        "turn_from_outside.relayed_address_answers_a_plain_peer": "403",
+    },
 )
 def turn_relays_to_its_own_only(settings: TurnSettings) -> TurnService:
     return TurnService(settings, adapt=lambda right: replace(right, peers=NobodyElse()))

@@ -43,8 +43,8 @@ def exchange_with_plain_peer(
         try:
             client.client.permit(address)
         except TurnRefused as refusal:
-            if refusal.code != FORBIDDEN:
-                raise
+            if refusal.code != FORBIDDEN or peer_at is not client_at:
+                raise  # a peer of a lab has a public address: there is no good reason
             raise MissingCapability(
                 "public_address",
                 f"TURN relays to no peer at {address}, and rightly so",
