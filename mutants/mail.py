@@ -13,7 +13,7 @@ from reference_server.mail.delivery import DurableDelivery, Notifier
 from reference_server.mail.dialects import Habits
 from reference_server.mail.imap.capabilities import capabilities
 from reference_server.mail.imap.states import ALLOWED_COMMANDS, State
-from reference_server.mail.mailbox import INBOX, Refused
+from reference_server.mail.mailbox import INBOX, Mailbox, Refused
 from reference_server.mail.policy import Accept, PolicyRules, Submission, Verdict
 from reference_server.mail.service import MailService
 from reference_server.mail.settings import MailSettings
@@ -265,6 +265,23 @@ class ForgetfulStore(Store):
 )
 def uidvalidity_changes_at_restart(settings: MailSettings) -> MailService:
     return MailService(settings, strategies=replace(RIGHT, make_store=ForgetfulStore))
+
+
+class GuessingStore(Store):
+    """UIDNEXT is one more than the newest message that is left, as a server says that keeps no number of its own."""
+
+    def open_mailbox(self, mailbox: int) -> Mailbox:
+        found = super().open_mailbox(mailbox)
+        return replace(found, uid_next=max((each.uid for each in found.messages), default=0) + 1)
+
+
+@mutant(
+    "mail",
+    "UIDNEXT falls when the newest mail is deleted, and clients ask again for what they have",
+    kills={"mail.uids_never_go_back": "when the newest mail was deleted"},
+)
+def uidnext_falls_when_the_newest_goes(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_store=GuessingStore))
 
 
 class OpenStore(Store):
