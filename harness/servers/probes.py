@@ -33,16 +33,18 @@ class Signs:
 
     def __init__(self, signs: Sequence[Sign] = ()) -> None:
         self.signs = signs
-        self._missing = ""
+        self._missing: Sign | None = None
 
     def hold(self) -> bool:
-        """All of them do."""
-        self._missing = next((sign.sentence for sign in self.signs if not sign.holds()), "")
-        return not self._missing
+        """All of them do. The one that did not, the last time, is looked at first: looks at others fill a backlog."""
+        if self._missing is not None and not self._missing.holds():
+            return False
+        self._missing = next((sign for sign in self.signs if not sign.holds()), None)
+        return self._missing is None
 
     def missing(self) -> str:
         """The first that did not, the last time."""
-        return self._missing
+        return self._missing.sentence if self._missing else ""
 
 
 def answers_stun(host: Host, url: TurnUrl) -> bool:

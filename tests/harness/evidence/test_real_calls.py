@@ -19,6 +19,7 @@ from harness.clients.turn.client import TurnCredentials
 from harness.evidence import egress, paths
 from harness.evidence.edges import Edges
 from harness.evidence.egress import DirectTraffic
+from harness.evidence.flows import EdgeCounts
 from harness.evidence.parties import ObservedDevice, Parties, Site
 from harness.evidence.paths import ObservedPath
 from harness.hosts import end_process
@@ -61,6 +62,9 @@ def theirs(host: LabHost, directory: Path) -> Iterator[tuple[int, Path | None]]:
     """Debian's, which keeps no ledger."""
     with coturn(directory, host=host) as server:
         yield server.url.port, None
+
+
+Reading = tuple[dict[str, EdgeCounts], dict[str, EdgeCounts], ServiceLedger | None]
 
 
 def ledger_of(host: LabHost, control: Path) -> ServiceLedger:
@@ -120,10 +124,19 @@ def call(
         wait_until(lambda: all(agent.stats().played > SECONDS for agent in agents), "both to play", within=60)
         for agent in agents:
             agent.pause()
-        edges.settle(within=5)
+        names = [host.name for host in pair]
+
+        def read() -> Reading | None:
+            """Edges and ledger at one moment: RTCP goes on while agents pause."""
+            edges.settle(within=5)
+            before = edges.frames(names)
+            ledger = ledger_of(server, control) if control else None
+            found = edges.phase("media"), edges.phase("signalling"), ledger
+            return found if edges.frames(names) == before else None
+
+        media, signalling, ledger = wait_until(read, "edges and ledger to be read at one moment", within=60)
         stats = {agent.name: agent.stats() for agent in agents}
-        media, signalling = edges.phase("media"), edges.phase("signalling")
-        carried = paths.turn_carried(ledger_of(server, control), who) if control else None
+        carried = paths.turn_carried(ledger, who) if ledger else None
         return (
             paths.of_call(media, who, paths.client_counts(stats), carried),
             paths.of_call(signalling, who, {}, None),

@@ -316,11 +316,11 @@ def test_signs_of_readiness(relay_toml, tmp_path):
 @pytest.mark.parametrize(
     ("body", "keys", "sentence"),
     [
-        ("", "", r"did not accept connections at 127\S+ TCP port 3340 \(iroh_relay\) within 1\.5 s; it listens n"),
+        ("", "", r"did not accept connections at 127\S+ TCP port 3340 \(iroh_relay\) within \S+ s; it listens n"),
         (
             "listener = socket.create_server((sys.argv[1], 13340))",
             "",
-            r"TCP port 3340 \(iroh_relay\) within 1\.5 s; it listens at TCP 127\S+:13340\.",
+            r"TCP port 3340 \(iroh_relay\) within \S+ s; it listens at TCP 127\S+:13340\.",
         ),
         (LISTENS, "[ready]\nline = 'serving'", "did not write a line with serving within"),
         (LISTENS, "[ready]\nnotify = true", "did not send READY=1 to NOTIFY_SOCKET within"),
@@ -332,7 +332,7 @@ def test_signs_of_readiness(relay_toml, tmp_path):
 def test_one_that_never_gets_ready_says_what_is_missing(body, keys, sentence, relay_toml, tmp_path):
     server = relay_toml(body, keys)
     with pytest.raises(ServerError, match=sentence):
-        server.start(LocalHost(), impatient(tmp_path), Wants())
+        server.start(LocalHost(), impatient(tmp_path, 4.0), Wants())
     assert not own_processes(tmp_path)
 
 
