@@ -56,12 +56,15 @@ def open_remote_lab(stage: Stage, wants: Wants, uplink: Uplink) -> Iterator[LabS
 
 
 def _seen_as(target: Target, host: Host) -> str:
-    """The address that the target sees this machine at, by STUN; without an answer, that of its own interface.
+    """The IPv4 address that the target sees this machine at, by STUN; without an answer, that of its own interface.
 
-    Raises `MissingCapability` where a NAT in between changes ports: what the server tells two devices of a lab of each
-    other would lead nowhere.
+    Raises `Unsupported` for a target without IPv4, and `MissingCapability` where a NAT in between changes ports: what
+    the server tells two devices of a lab of each other would lead nowhere.
     """
-    with host.connect(target.host, STUN_PORT, within=WITHIN, kind=socket.SOCK_DGRAM) as connection:
+    ipv4 = next((each for each in host.resolve(target.host) if ":" not in each), None)
+    if ipv4 is None:
+        raise Unsupported(f"{target.name} has no IPv4 address, and an uplink carries no other")
+    with host.connect(ipv4, STUN_PORT, within=WITHIN, kind=socket.SOCK_DGRAM) as connection:
         own, port = connection.getsockname()[:2]
         deadline = Deadline(WITHIN)
         for _ in range(TRIES):

@@ -70,6 +70,14 @@ def test_calls_take_their_way_by_the_edges_of_devices_alone(outside, session, pa
     assert {flow.destination.address for flow in went} == servers
 
 
+def test_the_uplink_of_a_server_with_both_families_goes_over_ipv4(outside, tmp_path):
+    outside.network.names.set(NAME, *outside.remote.addresses)
+    assert ":" in outside.machine.resolve(NAME)[0], "this machine would rather use IPv6"
+    with open_session(Run(tmp_path / "run"), outside.choice) as session, session.stage("both").lab() as lab:
+        assert lab.network.way_out is not None
+        assert lab.network.way_out.seen_as == outside.machine.address
+
+
 def test_realtime_data_of_networks_that_swallow_udp_goes_over_the_relay(session):
     outcome = realtime_paths.two_devices_are_relayed(session.stage("realtime"))
     assert outcome, outcome
