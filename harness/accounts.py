@@ -53,7 +53,9 @@ class AccountSource(Protocol):
     """Gives each asker an account that no other part of the same check uses."""
 
     left_behind: int
-    """Upper bound of the accounts that exist on the server because of us: some may never have been logged in to."""
+    """Upper bound of the accounts that exist on the server because of us: some may never have been logged in to.
+
+    Whoever records it begins again at 0."""
 
     def begin(self) -> None:
         """A check begins."""

@@ -208,14 +208,14 @@ def _guarded(entry: Check, stage: Stage, outcome: Outcome, function: Callable[[S
 
 @contextmanager
 def _counting_accounts(target: Target, outcome: Outcome) -> Iterator[None]:
-    """On somebody else's server, measure how many accounts a check leaves there."""
+    """On somebody else's server, tell how many accounts were left there since a check last told it."""
     target.accounts.begin()
-    before = target.accounts.left_behind
     try:
         yield
     finally:
         if not target.is_ours:
-            outcome.observe(AccountsLeft(target.accounts.left_behind - before))
+            outcome.observe(AccountsLeft(target.accounts.left_behind))
+            target.accounts.left_behind = 0
 
 
 def _record(entry: Check, stage: Stage, outcome: Outcome, started: float, duration: float) -> None:

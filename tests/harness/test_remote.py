@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from harness.checks import discovery, tls
+from harness.checks import discovery, mail, tls
 from harness.clients.mail.imap import ImapClient, ImapError
 from harness.clients.mail.web import WebAccounts, WebError, request_account
 from harness.hosts import LocalHost
+from harness.report.observations import AccountsLeft
 from harness.report.run import Run
 from harness.servers.endpoints import read_endpoints
 from harness.servers.reference import Reference
@@ -53,6 +54,26 @@ def test_a_running_server_is_tested_by_its_ready_line(ready_line, tmp_path):
         assert session.server.ledger(Service.TURN) is not None
         assert not session.target.is_ours
         assert discovery.metadata_offers_a_relay(session.stage("discovery"))
+
+
+def test_every_account_that_a_run_leaves_is_told(ready_line, server, tmp_path):
+    """That of the look at the server too, which comes before any check."""
+    before = created(server)
+    with open_session(Run(tmp_path / "run"), Choice(endpoints=read_endpoints(ready_line))) as session:
+        outcomes = [
+            discovery.metadata_offers_a_relay(session.stage("discovery")),
+            mail.idle_reports_new_mail(session.stage("mail")),
+        ]
+    told = [
+        each.count for outcome in outcomes for each in outcome.observations if isinstance(each, AccountsLeft)
+    ]
+    assert sum(told) == created(server) - before > len(outcomes)
+
+
+def created(server: RunningServer) -> int:
+    ledger = server.ledger(Service.MAIL)
+    assert ledger is not None
+    return len(ledger.events_of("account_created"))
 
 
 def test_a_control_socket_that_is_not_here_is_no_ledger(endpoints):
