@@ -6,7 +6,10 @@ from harness.clients.core.core import befriend
 from harness.evidence.egress import DirectTraffic
 from harness.network import profiles
 from harness.realtime.swarm import join
+from harness.report.redaction import REDACTED
+from harness.servers.registry import server_of
 
+from .coturn import needs_coturn
 from .labs import lab_stage
 
 
@@ -20,3 +23,11 @@ def test_devices_on_machines_of_their_own_meet_through_the_server(tmp_path):
             assert not alice.foreign_hosts(lab.target) | bob.foreign_hosts(lab.target)
             assert {alice.host.address, bob.host.address}.isdisjoint({lab.machine.address, "127.0.0.1"})
         assert lab.outcome, "no device went elsewhere, by the counters at its edge"
+
+
+@needs_coturn
+def test_the_secret_of_a_labs_turn_server_is_in_no_record(tmp_path):
+    with lab_stage(tmp_path, kind=server_of("reference+coturn")) as lab:
+        secret, redactor = lab.server.turn_secret, lab.stage.session.run.redactor
+        assert secret is not None
+        assert redactor.text(f"it is {secret}") == f"it is {REDACTED}"
