@@ -143,10 +143,6 @@ class RelayClient(Closing):
         """Ask the relay to forward `payload` (at most 65536 bytes) to a node ID (64 hex digits)."""
         self._send(self._packet(bytes.fromhex(destination), payload), within)
 
-    def send_raw(self, data: bytes, *, within: float = 10.0) -> None:
-        """Send bytes as they are: for tests of what a relay does with wrong ones."""
-        self._send(data, within)
-
     def receive(self, *, within: float) -> Packet:
         """The next packet that somebody sent to us."""
         deadline = Deadline(within)
