@@ -184,6 +184,8 @@ class Agent(Closing):
         self._answers: dict[int, Mapping[str, Any]] = {}
         self._events: list[AgentEvent] = []
         self._ended = False
+        self.has_connection = False
+        """A call was opened, whatever became of it: before that an agent has sent nothing, and has no `stats`."""
         logs.mkdir(parents=True, exist_ok=True)
         self.log_file = logs / f"{name}.agent.log"
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -207,10 +209,12 @@ class Agent(Closing):
 
     def offer(self, settings: Settings) -> str:
         """Open a call and return its SDP with all candidates. Raises `NoRelayCandidate`."""
+        self.has_connection = True
         return str(self._ask("offer", settings=self._plain(settings))["sdp"])
 
     def answer(self, settings: Settings, offer: str) -> str:
         """Open a call that was offered; result and errors as in `offer`."""
+        self.has_connection = True
         return str(self._ask("answer", settings=self._plain(settings), sdp=offer)["sdp"])
 
     def set_answer(self, answer: str) -> None:

@@ -82,8 +82,9 @@ class LabCallers(Callers):
                     call = ringing.accept(within=CALL_WITHIN)
                 except (NoRelayCandidate, WaitTimeout) as error:
                     refused = str(error)
-                    if self.people.lab.server_host is None:
-                        agents = {}  # both are silent, and where nobody counts at the server they are witnesses of it
+                    if self.people.lab.server_host is None:  # nobody else counts there: that both are silent
+                        said = {each.name: each.agent for each in (one, other) if each.agent.has_connection}
+                        agents = paths.client_counts({name: agent.stats() for name, agent in said.items()})
                 else:
                     talked = talk(call, seconds, numbers=0)
                     call.hang_up(within=CALL_WITHIN)
