@@ -11,6 +11,7 @@ import harness
 PACKAGE = Path(harness.__file__).parent
 FLOORS = (
     "ground",  # target, accounts, urls, hosts, waiting, closing, text: files, not a folder
+    "causes",
     "clients",
     "network",
     "calls",

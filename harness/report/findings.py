@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from ..causes.catalogue import CATALOGUE
 from .observations import AccountsLeft, MachineSeen
 from .records import Record, Verdict
 
@@ -24,6 +25,14 @@ class Finding:
     reason: str
     not_reached: tuple[str, ...] = ()
     """Checks that were not reached because of it."""
+    cause: str = ""
+    """Name of what is wrong with the deployment, as in docs/causes.md; empty: not known."""
+
+    @property
+    def to_do(self) -> tuple[str, ...]:
+        """What to change, a sentence for each place."""
+        known = CATALOGUE.get(self.cause)
+        return tuple(known.advice()) if known else ()
 
 
 def checks(records: Iterable[Record]) -> list[Record]:
@@ -46,7 +55,9 @@ def findings(records: Sequence[Record]) -> dict[str, list[Finding]]:
     waiting = [each for each in ran if each.verdict is Verdict.NOT_REACHED]
     by_cause = {name: tuple(each.check for each in waiting if each.because_of == name) for name in known}
     found = {
-        "What is wrong": [Finding((each.check,), each.reason, by_cause[each.check]) for each in failed],
+        "What is wrong": [
+            Finding((each.check,), each.reason, by_cause[each.check], each.cause) for each in failed
+        ],
         "Undecided": [
             Finding((each.check,), each.reason) for each in ran if each.verdict is Verdict.UNDECIDED
         ],

@@ -39,6 +39,9 @@ def _list(sentences: Sequence[str]) -> str:
 def _finding(finding: Finding) -> Iterator[str]:
     names = ", ".join(f"**{escaped(each)}**" for each in finding.checks)
     yield f"- {names}: {escaped(finding.reason)}"
+    if finding.to_do:
+        yield f"  - cause `{finding.cause}`; what to change:"
+        yield from (f"    - {escaped(each)}" for each in finding.to_do)
     if finding.not_reached:
         yield f"  - not reached because of it: {', '.join(map(escaped, finding.not_reached))}"
 

@@ -20,7 +20,7 @@ from .plain import Json, decoded, encoded, parsed
 
 __all__ = ["HEAD", "SCHEMA", "Evidence", "Record", "Results", "Verdict", "evidence", "read_results"]
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of a line. It goes up with every field that is new."""
 HEAD = "run"
 """Name, in place of a check's, in the record at the head of a run: what was looked up of the machine and the server."""
@@ -70,6 +70,8 @@ class Record:
     """Empty when passed; otherwise sentences that an operator understands."""
     because_of: str = ""
     """Check whose failure explains that this one was not reached."""
+    cause: str = ""
+    """Name of what is wrong with the deployment, as in docs/causes.md; empty: not known."""
     notes: tuple[str, ...] = ()
     """Sentences that a reader must know to weigh the verdict, for example what was not proven."""
     observations: tuple[Observation, ...] = ()

@@ -51,6 +51,9 @@ def render_end(records: Sequence[Record], problems: Sequence[str] = ()) -> str:
 def _finding(finding: Finding) -> Iterator[str]:
     yield wrapped(", ".join(finding.checks), first="- ")
     yield wrapped(finding.reason, first="    ")
+    if finding.to_do:
+        yield f"    cause {finding.cause}; what to change:"
+        yield from (wrapped(each, first="      ", indent="        ") for each in finding.to_do)
     if finding.not_reached:
         yield wrapped(
             f"not reached because of it: {', '.join(finding.not_reached)}", first="    ", indent="      "

@@ -171,7 +171,7 @@ def _left_out(entry: Check, stage: Stage) -> Outcome | None:
             cause = before.because_of or name
             [reason, *_] = before.reasons
             why = reason if before.because_of else f"{cause} failed before: {reason}"
-            return Outcome(Verdict.NOT_REACHED, [why], because_of=cause)
+            return Outcome(Verdict.NOT_REACHED, [why], because_of=cause, cause=before.cause)
     try:
         for name in sorted(entry.needs & OF_THIS_MACHINE.keys()):
             OF_THIS_MACHINE[name]()
@@ -188,7 +188,7 @@ def _guarded(entry: Check, stage: Stage, outcome: Outcome, function: Callable[[S
         with _counting_accounts(stage.target, outcome), stage.served(entry.wants, outcome) as served:
             function(served)
     except PromiseBroken as broken:
-        outcome.include(Outcome(Verdict.FAILED, [str(broken)]))
+        outcome.include(Outcome(Verdict.FAILED, [str(broken)], cause=broken.cause))
     except (ImapError, SmtpError, WebError, TurnError, RelayError) as refusal:
         outcome.include(Outcome(Verdict.FAILED, [str(refusal)]))
     except MissingCapability as missing:
@@ -236,6 +236,7 @@ def _record(entry: Check, stage: Stage, outcome: Outcome, started: float, durati
         server=stage.server.versions,
         seed=outcome.seed,
         because_of=outcome.because_of,
+        cause=outcome.cause,
         observations=tuple(outcome.observations),
         door=door,
     )

@@ -28,15 +28,20 @@ WORSE = (
 class PromiseBroken(Exception):
     """Ends a check with verdict `failed`: without this promise, nothing that follows can be tried."""
 
+    def __init__(self, sentence: str, *, cause: str = "") -> None:
+        """`cause`: a name of `harness.causes`, where that is known."""
+        self.cause = cause
+        super().__init__(sentence)
+
 
 @contextmanager
-def promised(*failures: type[Exception], what: str = "") -> Iterator[None]:
+def promised(*failures: type[Exception], what: str = "", cause: str = "") -> Iterator[None]:
     """As `Outcome.expect_to_arrive`, where nothing can be tried without it: raises `PromiseBroken` with these words."""
     expected: tuple[type[Exception], ...] = (WaitTimeout, *failures)
     try:
         yield
     except expected as error:
-        raise PromiseBroken(f"{what}: {error}" if what else str(error)) from error
+        raise PromiseBroken(f"{what}: {error}" if what else str(error), cause=cause) from error
 
 
 @dataclass
@@ -55,21 +60,24 @@ class Outcome:
     """Number from which whatever is random follows; None: nothing is."""
     because_of: str = ""
     """Check whose failure explains that this one was not reached."""
+    cause: str = ""
+    """Name of what is wrong with the deployment (`harness.causes`); empty: not known. The first that was found."""
     evidence: list[Path] = field(default_factory=list)
     """Finished files that back what was found."""
 
     def __post_init__(self) -> None:
         self.reasons = [clean(each) for each in self.reasons]
 
-    def expect(self, condition: object, sentence: str) -> Outcome:
-        """If the condition does not hold, the target failed, and `sentence` says how."""
+    def expect(self, condition: object, sentence: str, *, cause: str = "") -> Outcome:
+        """If the condition does not hold, the target failed, and `sentence` says how; `cause`: why, if known."""
         if not condition:
             self.verdict = Verdict.FAILED
             self.reasons.append(clean(sentence))
+            self.cause = self.cause or cause
         return self
 
     @contextmanager
-    def expect_to_arrive(self, *failures: type[Exception], what: str = "") -> Iterator[None]:
+    def expect_to_arrive(self, *failures: type[Exception], what: str = "", cause: str = "") -> Iterator[None]:
         """A wait that ends by its deadline inside this block is a failure of the target, with the wait's own words.
 
         `failures` are further exceptions that mean the same: a refused connection, a protocol error. `what`
@@ -79,7 +87,7 @@ class Outcome:
         try:
             yield
         except expected as error:
-            self.expect(False, f"{what}: {error}" if what else str(error))
+            self.expect(False, f"{what}: {error}" if what else str(error), cause=cause)
 
     def note(self, text: str) -> Outcome:
         """Add a sentence that a reader must know to weigh the verdict; once is enough."""
@@ -102,6 +110,7 @@ class Outcome:
         if not other:
             self.verdict = max(self.verdict, other.verdict, key=WORSE.index)
         self.reasons += other.reasons
+        self.cause = self.cause or other.cause
         for note in other.notes:
             self.note(note)
         for each in other.observations:

@@ -193,3 +193,35 @@ def test_a_failure_is_told_once_and_what_it_explains_is_not_reached(stage):
     assert [each.because_of for each in records] == ["", *["test_outcome.turn_answers"] * 2]
     why = "test_outcome.turn_answers failed before: TURN does not answer"
     assert [each.reason for each in records[1:]] == [why, why]
+
+
+def causes_of(stage, *functions):
+    """Causes of the checks when they ran one after the other."""
+    records = []
+    with recording(lambda record, _files: records.append(record), run="r", door="d"):
+        for function in functions:
+            function(stage)
+    return {record.check.rpartition(".")[2]: record.cause for record in records}
+
+
+def test_a_cause_goes_into_the_record_the_first_of_several(stage):
+    @check()
+    def two_causes(_stage, outcome):
+        outcome.expect(True, "fine", cause="turn.clock_wrong")
+        outcome.expect(False, "nothing is known")
+        outcome.expect(False, "no answer", cause="turn.not_answering")
+        outcome.expect(False, "closed", cause="turn.relay_ports_closed")
+
+    @check()
+    def broken(_stage, _outcome):
+        raise PromiseBroken("no TURN", cause="metadata.turn_missing")
+
+    @check(after=("test_outcome.broken",))
+    def behind(_stage, _outcome):
+        raise AssertionError
+
+    assert causes_of(stage, two_causes, broken, behind) == {
+        "two_causes": "turn.not_answering",
+        "broken": "metadata.turn_missing",
+        "behind": "metadata.turn_missing",
+    }

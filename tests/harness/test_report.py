@@ -65,6 +65,15 @@ def test_only_failures_are_wrong_and_what_they_explain_stands_below_them():
     assert "## Not reached" not in text
 
 
+@pytest.mark.parametrize("render", [render_end, lambda records: render_markdown("run", records)])
+def test_a_cause_that_is_known_comes_with_what_to_change(render):
+    known = render([replace(FAILED, cause="turn.relay_ports_closed")])
+    assert "turn.relay_ports_closed" in known
+    assert "dport 49152-65535 accept" in " ".join(known.split())
+    assert "what to change" not in render([FAILED])
+    assert "what to change" not in render([replace(FAILED, cause="turn.named_by_a_newer_version")])
+
+
 def test_without_its_cause_a_check_that_was_not_reached_stands_by_itself():
     text = render_markdown("run", [PASSED, NOT_REACHED])
     assert section(text, "Not reached") == ["- **mail.late**: mail.policy failed before: it was accepted"]
