@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.report.findings import checks
+from harness.report.plan import checks
 from harness.report.records import read_results
 
 MAIN = Path(__file__).resolve().parent.parent / "tests" / "deltachat-test" / "main.py"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness.network.preflight import preflight
-from harness.report.findings import checks
+from harness.report.plan import checks
 from harness.report.records import Verdict, read_results
 from reference_server.addresses import claim_any_address
 

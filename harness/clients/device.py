@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from ..accounts import Credentials
 from ..hosts import Host, LocalHost
+from ..scratch import scratch_directory
 from ..target import Target
 from .core.core import Account, Core
 from .core.eras import CoreUnsupported
@@ -68,8 +68,8 @@ class Device:
         """Another device of the same account, set up from a backup, with the same core; the caller closes it."""
         core = Core(self.core.logs, name=name, host=self.host, binary=self.core.binary, within=within)
         try:
-            with tempfile.TemporaryDirectory(prefix="dc-harness-backup-") as directory:
-                backup = self.account.export_backup(Path(directory), within=within)
+            with scratch_directory("backup") as directory:
+                backup = self.account.export_backup(directory, within=within)
                 account = core.import_account(backup, like=self.account)
             account.bring_online(within=within)
         except BaseException:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import logging
 import os
 import shutil
 import sys
@@ -19,12 +18,10 @@ from typing import TYPE_CHECKING
 
 from . import logs, serve
 from .console import say
-from .exit_codes import EXPLANATION, FAILED, NOTHING_RAN, PASSED, exit_code
+from .exit_codes import EXPLANATION, FAILED, NOTHING_RAN, PASSED
 
 if TYPE_CHECKING:
-    from ..report.records import Record
     from ..stage.check import Check
-    from ..stage.options import Choice
 
 __all__ = ["main"]
 
@@ -56,7 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         choice = Choice.read(vars(arguments).get)
     except ValueError as error:
         parser.error(str(error))
-    return _check(chosen, choice, arguments.out)
+    from ..report.run import new_run_directory  # noqa: PLC0415
+    from .check import check  # noqa: PLC0415
+
+    return check(chosen, choice, arguments.out or new_run_directory(RUNS))
 
 
 def render_list(checks: Sequence[Check], width: int) -> str:
@@ -108,46 +108,6 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_command(commands)
     logs.add_command(commands)
     return parser
-
-
-def _check(checks: Sequence[Check], choice: Choice, out: Path | None) -> int:
-    from ..hosts import MissingCapability  # noqa: PLC0415
-    from ..report.findings import checks as results  # noqa: PLC0415
-    from ..report.run import Run, new_run_directory  # noqa: PLC0415
-    from ..report.terminal import render_check, render_end  # noqa: PLC0415
-    from ..servers.server import ServerError, Unsupported  # noqa: PLC0415
-    from ..stage.check import recording  # noqa: PLC0415
-    from ..stage.session import open_session  # noqa: PLC0415
-    from ..stage.survey import machine_seen, server_seen  # noqa: PLC0415
-
-    progress = logging.getLogger("harness.progress")
-    progress.setLevel(logging.INFO)
-    progress.addHandler(logging.StreamHandler(sys.stderr))
-    run = Run(out or new_run_directory(RUNS))
-
-    def show(record: Record, files: Sequence[Path]) -> None:
-        run.add(record, files)
-        say(render_check(run.records[-1]))
-
-    try:
-        with (
-            open_session(run, choice) as session,
-            recording(show, run=run.name, door="dc-harness check"),
-        ):
-            target = session.target
-            run.begin(machine_seen(), server_seen(target), target=target.name, notes=session.absent)
-            for check in checks:
-                check.run(session.stage(check.name))
-    except ServerError as error:
-        say(str(error))
-        return FAILED
-    except (MissingCapability, Unsupported) as missing:
-        say(str(missing))
-        return NOTHING_RAN
-    finally:
-        run.finish()
-    say(f"\n{render_end(run.records)}\nResults in {run.directory}")
-    return exit_code(record.verdict for record in results(run.records))
 
 
 def _mutants(checks: Sequence[Check], arguments: argparse.Namespace) -> int:

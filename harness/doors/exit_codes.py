@@ -6,13 +6,24 @@ from collections.abc import Iterable
 
 from ..report.records import Verdict
 
-__all__ = ["EXPLANATION", "FAILED", "NOTHING_RAN", "PASSED", "UNDECIDED", "USAGE", "exit_code"]
+__all__ = [
+    "EXPLANATION",
+    "FAILED",
+    "INTERRUPTED",
+    "NOTHING_RAN",
+    "PASSED",
+    "UNDECIDED",
+    "USAGE",
+    "exit_code",
+]
 
 PASSED, FAILED, USAGE, UNDECIDED, NOTHING_RAN = 0, 1, 2, 3, 5
+INTERRUPTED = 128
+"""And the number of the signal, as shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
 EXPLANATION = (
     "Exit codes: 0 passed, 1 failed, 2 usage, 3 undecided (no failure, but something could not be judged), "
 )
-EXPLANATION += "5 nothing ran."
+EXPLANATION += "5 nothing ran, 130 interrupted with Ctrl-C, 143 with SIGTERM."
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:
@@ -20,6 +31,6 @@ def exit_code(verdicts: Iterable[Verdict]) -> int:
     found = set(verdicts)
     if Verdict.FAILED in found:
         return FAILED
-    if Verdict.UNDECIDED in found:
+    if found & {Verdict.UNDECIDED, Verdict.NOT_RUN}:
         return UNDECIDED
     return PASSED if Verdict.PASSED in found else NOTHING_RAN

@@ -35,6 +35,7 @@ SYMBOLS = {
     Verdict.UNSUPPORTED: "u",
     Verdict.NOT_REACHED: "n",
     Verdict.UNDECIDED: "?",
+    Verdict.NOT_RUN: "-",
 }
 RIGHT_SERVER = "the right server"
 

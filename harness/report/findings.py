@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from ..causes.catalogue import CATALOGUE
 from .observations import AccountsLeft, MachineSeen
+from .plan import checks
 from .records import Record, Verdict
 
-__all__ = ["Finding", "accounts_left", "checks", "counts", "findings", "took_part"]
+__all__ = ["Finding", "accounts_left", "counts", "findings", "took_part"]
 
 LEFT_OUT = frozenset({Verdict.SKIPPED, Verdict.UNSUPPORTED})
 
@@ -33,11 +34,6 @@ class Finding:
         """What to change, a sentence for each place."""
         known = CATALOGUE.get(self.cause)
         return tuple(known.advice()) if known else ()
-
-
-def checks(records: Iterable[Record]) -> list[Record]:
-    """The records that are results of checks: without heads."""
-    return [each for each in records if not each.is_head]
 
 
 def counts(records: Iterable[Record]) -> str:
@@ -63,6 +59,7 @@ def findings(records: Sequence[Record]) -> dict[str, list[Finding]]:
         ],
         "Not reached": _by_reason(ran, lambda each: each in waiting and each.because_of not in known),
         "Left out": _by_reason(ran, lambda each: each.verdict in LEFT_OUT),
+        "Not run": _by_reason(ran, lambda each: each.verdict is Verdict.NOT_RUN),
     }
     return {title: each for title, each in found.items() if each}
 

@@ -7,8 +7,9 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 
 from ..text import clean
-from .findings import checks, took_part
+from .findings import took_part
 from .observations import PathSeen
+from .plan import checks, how_far
 from .records import Record, Verdict
 from .sections import every_section
 
@@ -20,11 +21,12 @@ TAGS = {
     Verdict.SKIPPED: "skipped",
     Verdict.UNSUPPORTED: "skipped",
     Verdict.NOT_REACHED: "skipped",
+    Verdict.NOT_RUN: "error",  # viewers show a suite of passed and skipped cases in green
 }
 
 
 def render_junit(name: str, records: Sequence[Record]) -> str:
-    """One test case per check. Undecided ones are errors; those left out or not reached are skipped."""
+    """One test case per check. Those undecided or not run are errors; those left out or not reached are skipped."""
     ran = checks(records)
     tags = [TAGS.get(each.verdict) for each in ran]
     suite = ET.Element(
@@ -38,6 +40,8 @@ def render_junit(name: str, records: Sequence[Record]) -> str:
         timestamp=_time(min((each.time for each in records), default=0.0)),
     )
     properties = ET.SubElement(suite, "properties")
+    if missing := how_far(records):
+        _property(properties, "no verdict", missing)
     for sentence in took_part(records):
         _property(properties, "with", sentence)
     for record in ran:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .findings import Finding, accounts_left, checks, counts, findings, took_part
+from .findings import Finding, accounts_left, counts, findings, took_part
+from .plan import checks, how_far
 from .records import Record
 from .sections import every_section
 from .tables import Table, escaped
@@ -17,7 +18,9 @@ def render_markdown(name: str, records: Sequence[Record], problems: Sequence[str
 
     `problems`: sentences on records that could not be read.
     """
-    parts = [f"# {escaped(name)}", f"{counts(records)}."]
+    parts = [f"# {escaped(name)}"]
+    parts += [f"**{escaped(missing)}.**"] if (missing := how_far(records)) else []
+    parts.append(f"{counts(records)}.")
     parts += [_list(took_part(records))] if took_part(records) else []
     parts += [f"{escaped(left)}."] if (left := accounts_left(records)) else []
     parts += [f"## Could not be read\n\n{_list(problems)}"] if problems else []

@@ -1,6 +1,7 @@
 """The one schema of results: what a check found, about whom, and on what evidence.
 
-A run appends one record for each check to `results.jsonl`, one in a line; every report is a pure function of them.
+A run writes its plan to `results.jsonl` and appends one record for each check that ends (`plan.py`); every report is a
+pure function of them.
 `results.schema.json` describes a line (`schema.py`), docs/records.md explains it.
 """
 
@@ -15,13 +16,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .ending import RunEnded  # noqa: F401 - it registers its kind, for every reader of records
 from .observations import Observation, read_observations
 from .plain import Json, decoded, encoded, parsed
 
 __all__ = ["HEAD", "SCHEMA", "Evidence", "Record", "Results", "Verdict", "evidence", "read_results"]
 
-SCHEMA = 3
-"""Version of a line. It goes up with every field that is new."""
+SCHEMA = 4
+"""Version of a line. It goes up with every field and every verdict that is new."""
 HEAD = "run"
 """Name, in place of a check's, in the record at the head of a run: what was looked up of the machine and the server."""
 Observed = TypeVar("Observed", bound=Observation)
@@ -40,6 +42,8 @@ class Verdict(enum.StrEnum):
     """Another check failed before, and that explains this one; the reason names it."""
     UNDECIDED = "undecided"
     """The check could not come to a verdict: a fault of ours, of a client or of the machine."""
+    NOT_RUN = "not run"
+    """Planned: every check of a run has this before the first begins, and keeps it where the run never came to it."""
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ..text import clean
+from .ending import RunEnded
 from .junit import render_junit
 from .markdown import render_markdown
 from .observations import Observation
@@ -19,6 +20,7 @@ from .redaction import Redactor
 __all__ = ["RESULTS", "Run", "new_run_directory"]
 
 RESULTS = "results.jsonl"
+NOT_RUN = "the run did not come to it"
 LONGEST_TEXT = 4000
 """Characters of one text in a record: a server that never stops talking fills no report."""
 
@@ -37,9 +39,16 @@ class Run:
         self.name = directory.name
         self.redactor = redactor or Redactor()
         self.records: list[Record] = []
+        self._began = time.monotonic()
         directory.mkdir(parents=True, exist_ok=True)
         self.logs = directory / "logs"
         self.logs.mkdir(exist_ok=True)
+
+    def plan(self, checks: Iterable[tuple[str, Sequence[str]]], *, target: str) -> None:
+        """Write down what is to come, before anything is started: each check by name with its promises, `not run`."""
+        for name, promises in checks:
+            planned = Record(self.name, name, Verdict.NOT_RUN, time.time(), 0.0, target, tuple(promises))
+            self.add(replace(planned, reason=NOT_RUN))
 
     def begin(self, *seen: Observation, target: str = "", notes: Sequence[str] = ()) -> None:
         """Write the head: what was looked up of the machine and of the server before any check."""
@@ -62,6 +71,12 @@ class Run:
         self.records.append(record)
         with (self.directory / RESULTS).open("a", encoding="utf-8") as output:
             output.write(record.to_json() + "\n")
+
+    def end(self, *, interrupted: str = "", jobs: int = 1) -> None:
+        """Write how the run ended; `interrupted` is the cause for which checks were not run."""
+        seen = RunEnded.now(time.monotonic() - self._began, interrupted=interrupted, jobs=jobs)
+        head = Record(self.name, HEAD, Verdict.PASSED, time.time(), 0.0, target="")
+        self.add(replace(head, observations=(seen,)))
 
     def finish(self) -> None:
         """Redact the logs and write the reports. Safe to call again."""

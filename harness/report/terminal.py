@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from ..text import clean
 from .findings import Finding, accounts_left, counts, findings
 from .observations import PathSeen
+from .plan import how_far
 from .records import Record, Verdict
 from .sections import about_traffic
 from .tables import WIDTH, wrapped
@@ -45,7 +46,8 @@ def render_end(records: Sequence[Record], problems: Sequence[str] = ()) -> str:
         parts.append("\n".join([title.upper(), *(line for each in found for line in _finding(each))]))
     parts += [wrapped(note) for each in records if each.is_head for note in each.notes]
     parts += [wrapped(f"{left}.")] if (left := accounts_left(records)) else []
-    return "\n\n".join([*parts, f"{counts(records)}."])
+    parts += [wrapped(f"{missing}.")] if (missing := how_far(records)) else []
+    return "\n\n".join([*parts, wrapped(f"{counts(records)}.")])
 
 
 def _finding(finding: Finding) -> Iterator[str]:

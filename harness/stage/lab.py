@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from ..network.lab import Lab, LabHost
 from ..network.preflight import preflight
 from ..network.probe import self_test
 from ..network.profiles import Profile
+from ..scratch import scratch_directory
 from ..servers.server import Place, Ports, RunningServer, Unsupported, Wants
 from ..target import Service, Target
 from ..urls import RelayUrl
@@ -238,12 +238,12 @@ def open_lab(stage: Stage, wants: Wants) -> Iterator[LabStage]:
     kind = stage.session.kind
     assert kind is not None, "a check with the need `lab` is left out where no server can be started"
     logs = stage.directory("lab")
-    with Lab() as network, tempfile.TemporaryDirectory(prefix="dc-harness-state-") as state:
+    with Lab() as network, scratch_directory("state") as state:
         machine = network.server(MACHINE, addresses=1 + len(ON_443))
         own, *others = (each for each in machine.addresses if ":" not in each)
         # Without rules each service is found at its own port; networks that let only 443 out need rules, too.
         on_443 = dict(zip(ON_443, others, strict=True)) if preflight().has("nft") else {}
-        place = Place(own, Path(state), logs, Ports(), certified=tuple(others))
+        place = Place(own, state, logs, Ports(), certified=tuple(others))
         asked = stage.session.wants | wants
         preferred = Wants()
         if on_443 and Service.TURN in asked.services:

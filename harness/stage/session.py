@@ -12,6 +12,7 @@ from pathlib import Path
 from ..clients.core.versions import CoreChoice
 from ..hosts import Host, LocalHost
 from ..report.run import Run
+from ..scratch import remove_leftovers, scratch_directory
 from ..servers.reference import Reference
 from ..servers.server import Place, RunningServer, Server, ServerError, Wants
 from ..target import Target
@@ -97,6 +98,7 @@ def open_session(
     choice = choice or Choice()
     logs = logs or run.logs
     logs.mkdir(parents=True, exist_ok=True)
+    remove_leftovers()
     if not choice.is_remote:
         with _started(run, choice, kind or choice.kind or Reference(), wants or Wants(), logs) as session:
             yield session
@@ -111,8 +113,8 @@ def open_session(
 @contextmanager
 def _started(run: Run, choice: Choice, kind: Server, wants: Wants, logs: Path) -> Iterator[Session]:
     host = LocalHost()
-    with tempfile.TemporaryDirectory(prefix="dc-harness-state-") as state:
-        place = loopback_place(Path(state), logs)
+    with scratch_directory("state") as state:
+        place = loopback_place(state, logs)
         preferred = replace(PREFERRED, turn_secret=secrets.token_urlsafe(32))
         asked = wants | preferred.only(kind.translates - wants.stated)
         if asked.turn_secret is not None:

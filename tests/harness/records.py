@@ -9,6 +9,7 @@ from pathlib import Path
 import jsonschema
 
 import harness.report
+from harness.report.ending import RunEnded
 from harness.report.observations import (
     AccountsLeft,
     CallDirection,
@@ -173,4 +174,5 @@ LAB = replace(
     evidence=(Evidence("logs/alice.log", "ba7816bf"),),
     door="dc-harness check",
 )
-EVERYTHING = [HEAD_OF_RUN, *EVERY_VERDICT, LAB]
+END_OF_RUN = replace(HEAD_OF_RUN, observations=(RunEnded(575.0, jobs=4, cores=2, load=3.5),))
+EVERYTHING = [HEAD_OF_RUN, *EVERY_VERDICT, LAB, END_OF_RUN]

@@ -9,11 +9,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-import shutil
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ...accounts import Credentials
 from ...closing import Closing
 from ...hosts import Host, LocalHost
+from ...scratch import scratch_directory
 from ...target import Target
 from ...waiting import Deadline, wait_until
 from . import iroh_trace
@@ -101,7 +101,8 @@ class Core(Closing):
         self._ended = False
         self.logs = logs
         logs.mkdir(parents=True, exist_ok=True)
-        self._directory = Path(tempfile.mkdtemp(prefix="dc-harness-core-"))
+        self._scratch = ExitStack()
+        self._directory = self._scratch.enter_context(scratch_directory("core"))
         self._stderr = logs / f"{name}.stderr.log"
         self._log_file = logs / f"{name}.core.log"
         from .rpc import CoreRpc  # noqa: PLC0415 - the client library is slow to load
@@ -191,7 +192,7 @@ class Core(Closing):
             if "process" in vars(self.rpc):  # the base class answers any other name with a remote method
                 self.rpc.close()
         finally:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            self._scratch.close()
             with self._log_file.open("w") as file:
                 for line in self.log:
                     file.write(f"{line.time:.6f} account={line.account} {line.level} {line.text}\n")

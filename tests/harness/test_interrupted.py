@@ -1,0 +1,115 @@
+"""A run that is interrupted: it ends in good order, keeps what it found, and nobody takes it for a result."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.report.plan import checks, how_far
+from harness.report.records import Record, Verdict, read_results
+from harness.report.run import RESULTS
+from harness.waiting import wait_until
+
+from .records import expect_to_keep_to_the_schema
+
+CHOSEN = (
+    "tls.certificates_are_trusted",
+    "relay.relay_connection_survives_idle",
+    "mail.idle_reports_new_mail",
+)
+"""The second one takes seven seconds, which is where the signal finds it."""
+PROGRAM = "import sys; from harness.doors.cli import main; sys.exit(main())"
+
+
+@dataclass
+class Running:
+    """A run of `dc-harness check` that has one verdict."""
+
+    process: subprocess.Popen[str]
+    directory: Path
+    temporary: Path
+
+    def records(self) -> list[Record]:
+        return list(read_results(self.directory / RESULTS).records)
+
+    def end(self, by: signal.Signals) -> str:
+        """Its output."""
+        self.process.send_signal(by)
+        return self.process.communicate(timeout=60)[0]
+
+    def left_behind(self) -> list[str]:
+        return sorted(path.name for path in self.temporary.iterdir())
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    temporary = Path(tempfile.mkdtemp(prefix="dc-tests-"))  # short: paths of sockets are
+    directory = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "check", *CHOSEN, "--out", directory],
+        env=os.environ | {"TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    found = Running(process, directory, temporary)
+    try:
+        wait_until(
+            lambda: (directory / RESULTS).exists() and _verdicts(found.records()) == [Verdict.PASSED],
+            "the first verdict",
+            within=120,
+        )
+        yield found
+    finally:
+        process.kill()
+        process.communicate()
+        shutil.rmtree(temporary)
+
+
+def _verdicts(records: list[Record]) -> list[Verdict]:
+    return [each.verdict for each in checks(records) if each.verdict is not Verdict.NOT_RUN]
+
+
+@pytest.mark.parametrize(
+    ("by", "code", "name"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
+)
+def test_it_says_so_in_every_format_and_leaves_nothing(running, by, code, name):
+    output = running.end(by)
+    assert running.process.returncode == code
+    sentence = f"interrupted after 1 of 3: no verdict ({name})"
+    assert output.rstrip().splitlines()[-1].startswith("Results in ")
+    for text in (
+        output,
+        (running.directory / "report.md").read_text().replace("\\", ""),
+        (running.directory / "junit.xml").read_text(),
+        how_far(running.records()),
+    ):
+        assert sentence in " ".join(text.split())
+    junit = (running.directory / "junit.xml").read_text()
+    assert 'tests="3" failures="0" errors="2"' in junit
+    expect_to_keep_to_the_schema(running.directory / RESULTS)
+    assert running.left_behind() == []
+
+
+def test_a_killed_run_keeps_its_plan_and_the_next_one_clears_up(running):
+    running.end(signal.SIGKILL)
+    records = running.records()
+    assert [each.check for each in checks(records)] == list(CHOSEN)
+    assert how_far(records) == "not ended, or killed, after 1 of 3: no verdict"
+    assert any("scratch-state" in each for each in running.left_behind())
+    subprocess.run(
+        [sys.executable, "-c", PROGRAM, "check", CHOSEN[0], "--out", running.directory.with_name("next")],
+        env=os.environ | {"TMPDIR": str(running.temporary)},
+        check=True,
+        capture_output=True,
+    )
+    assert [each for each in running.left_behind() if "scratch" in each] == []
