@@ -13,6 +13,7 @@ from ..evidence import expected
 from ..evidence.expected import Expected
 from ..evidence.verdicts import PathVerdict
 from ..network import profiles
+from ..network.pairs import Pair
 from ..report.matrix import words
 from ..report.observations import MatrixCell
 from ..report.records import Verdict
@@ -21,7 +22,7 @@ from ..stage.outcome import Outcome
 from ..stage.stage import Stage
 from ..steps.call_lab import CallAttempt, LabCallers, lab_callers, takes_path
 from ..steps.calls import NEEDS, TURN_WORKS, Servers
-from ..steps.pairs import Pair, every_pair, places_of, reaching, side_by_side
+from ..steps.pairs import every_pair, places_of, reaching, side_by_side
 
 __all__ = ["ESSENTIAL", "EVERY", "calls_take_the_expected_path", "one_leg_call_is_relayed"]
 

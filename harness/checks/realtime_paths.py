@@ -10,6 +10,7 @@ from ..evidence import expected
 from ..evidence.verdicts import ObservedPath, PathVerdict
 from ..network import profiles
 from ..network.lab import possible
+from ..network.pairs import Pair
 from ..network.profiles import Profile
 from ..realtime.swarm import LARGEST
 from ..realtime.table import TruthTable
@@ -19,7 +20,7 @@ from ..stage.lab import LabStage
 from ..stage.offers import require_generation_of_cores
 from ..stage.outcome import Outcome, PromiseBroken
 from ..stage.stage import Stage
-from ..steps.pairs import Pair, every_pair, reaching, rounds, side_by_side
+from ..steps.pairs import every_pair, reaching, rounds, side_by_side
 from ..steps.relay_exchange import RELAY_FORWARDS
 from ..steps.swarms import LabSwarm, expect_proven, lab_swarm
 from ..waiting import Deadline

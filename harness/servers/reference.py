@@ -68,9 +68,10 @@ class Reference:
         }
     )
 
-    def __init__(self, command: Sequence[str] = COMMAND) -> None:
-        """`command`: another program that takes the same arguments, such as a mutant."""
+    def __init__(self, command: Sequence[str] = COMMAND, name: str = name) -> None:
+        """`command`: another program that takes the same arguments, such as a mutant; `name`: its own."""
         self._command = command
+        self.name = name
 
     def start(self, host: Host, place: Place, wants: Wants) -> RunningServer:
         require(self, wants)
@@ -78,7 +79,7 @@ class Reference:
             process = stack.enter_context(
                 SupervisorProcess(host, self._command, _arguments(place, wants), place)
             )
-            running = _running(process, host, wants)
+            running = _running(self.name, process, host, wants)
             running.ends = stack.pop_all()
             return running
 
@@ -147,12 +148,12 @@ def _private(place: Place, name: str, text: str) -> Path:
     return file
 
 
-def _running(process: SupervisorProcess, host: Host, wants: Wants) -> RunningServer:
+def _running(name: str, process: SupervisorProcess, host: Host, wants: Wants) -> RunningServer:
     endpoints = process.endpoints
     capabilities = frozenset[str]().union(*(CAPABILITIES[each] for each in wants.services))
     try:
         control = ControlClient(Path(endpoints["control"]), host)
-        target = describe(endpoints, Reference.name, capabilities)
+        target = describe(endpoints, name, capabilities)
         programs = supervised_programs(control)
     except ControlError as error:
         raise ServerError(process.explain(f"is ready, but {error}")) from error
@@ -161,7 +162,7 @@ def _running(process: SupervisorProcess, host: Host, wants: Wants) -> RunningSer
     if wants.relay_ping_interval is not None:
         target = replace(target, relay_ping_interval=wants.relay_ping_interval)
     return RunningServer(
-        Reference.name,
+        name,
         programs,
         turn=target.turn,
         iroh_relay=target.iroh_relay,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,8 @@ __all__ = ["SERVERS", "server_of"]
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*(=.*)?|.*\.toml")
 FILE_SUFFIX = ".toml"
+MUTANT = "mutant"
+"""A reference server that is wrong in one named way: what every check must notice."""
 
 
 def _reference(path: Path | None) -> Server:
@@ -71,6 +74,8 @@ def _one(word: str) -> Server:
     name, equals, path = word.partition("=")
     if name not in SERVERS and word.endswith(FILE_SUFFIX):
         return FileServer(Path(word))
+    if name == MUTANT:
+        return _mutant(path)
     if name not in SERVERS:
         near = difflib.get_close_matches(name, SERVERS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -79,3 +84,11 @@ def _one(word: str) -> Server:
     if equals and not path:
         raise ValueError(f"{word} lacks the path of the program")
     return SERVERS[name](Path(path) if path else None)
+
+
+def _mutant(name: str) -> Server:
+    if not name:
+        raise ValueError(
+            "mutant lacks its name, as in mutant=relay_delivers_twice; python -m mutants has all"
+        )
+    return Reference((sys.executable, "-m", "mutants", name), f"{MUTANT}={name}")

@@ -9,6 +9,7 @@ and keeps what was collected before.
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -61,6 +62,8 @@ class Check:
     """Checks whose failure explains that of this one: then it is not reached."""
     sentence: str
     run: Callable[..., Outcome]
+    between_networks: bool = False
+    """It looks between pairs of networks, and takes them as `pairs`."""
 
     @property
     def services(self) -> frozenset[Service]:
@@ -119,6 +122,8 @@ def check(
         @functools.wraps(function)
         def run(stage: Stage, /, *args: P.args, **kwargs: P.kwargs) -> Outcome:
             started, clock = time.time(), time.monotonic()
+            if entry.between_networks and stage.session.choice.pairs:
+                kwargs.setdefault("pairs", stage.session.choice.pairs)
             outcome = _left_out(entry, stage)
             if outcome is None:
                 outcome = collected = Outcome()
@@ -137,6 +142,7 @@ def check(
             after,
             (function.__doc__ or "").strip().partition("\n")[0],
             run,
+            "pairs" in inspect.signature(function).parameters,
         )
         CHECKS[name] = entry
         return run

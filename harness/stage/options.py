@@ -13,6 +13,7 @@ from ..clients.core.versions import CoreChoice
 from ..clients.mail.web import WebAccounts
 from ..errors import plain
 from ..hosts import Host
+from ..network.pairs import Pair, pair_of
 from ..network.uplink import Uplink, real_uplink
 from ..servers.endpoints import read_endpoints
 from ..servers.registry import server_of
@@ -102,6 +103,13 @@ def add_options(add: Callable[..., object], *, domain: str | None = None) -> Non
         metavar="VERSION",
         help="another version of Delta Chat core, for all devices or like alice=1.160.0,bob=2.65.0",
     )
+    add(
+        "--pair",
+        action="append",
+        default=[],
+        metavar="FIRST:SECOND",
+        help="for checks between networks: only this pair, as in home:mobile; repeat it for more",
+    )
     add("--rpc-server", type=Path, metavar="PATH", help="another deltachat-rpc-server program")
 
 
@@ -126,6 +134,8 @@ class Choice:
     uplink: Uplink | None = None
     """The machine through which devices in a lab reach a server of somebody else; None: they do not."""
     cores: CoreChoice = field(default_factory=CoreChoice)
+    pairs: tuple[Pair, ...] = ()
+    """Networks between which checks are to look; none: those that each check has by itself."""
 
     @classmethod
     def read(cls, option: Callable[[str], Any]) -> Choice:
@@ -159,6 +169,7 @@ class Choice:
             must=_capabilities(option("must")),
             uplink=_uplink(option("uplink"), remote=domain is not None or endpoints is not None),
             cores=CoreChoice.parse(option("core"), option("rpc_server")),
+            pairs=tuple(pair_of(text) for text in option("pair")),
         )
         return choice._owned_by_caller(option("i_own_this_server"))
 

@@ -5,36 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TypeVar
 
+from ..network.pairs import Pair
 from ..network.profiles import Profile
 from ..stage.lab import LabStage
 
-__all__ = ["Pair", "every_pair", "places_of", "reaching", "rounds", "side_by_side"]
+__all__ = ["every_pair", "places_of", "reaching", "rounds", "side_by_side"]
 
 Found = TypeVar("Found")
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two networks with a device in each: alice lives in the first and begins, bob lives in the second."""
-
-    first: Profile
-    second: Profile
-
-    @property
-    def devices(self) -> tuple[str, str]:
-        """Names; in several pairs of one network, its alice is the same device, and so is its bob."""
-        return f"alice in {self.first.name}", f"bob in {self.second.name}"
-
-    @property
-    def places(self) -> dict[str, Profile]:
-        """The networks by name of the device."""
-        return dict(zip(self.devices, (self.first, self.second), strict=True))
-
-    def __str__(self) -> str:
-        return f"{self.first.name} with {self.second.name}"
 
 
 def every_pair(kinds: Sequence[Profile]) -> tuple[Pair, ...]:

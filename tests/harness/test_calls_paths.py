@@ -16,6 +16,7 @@ from harness.checks import calls_paths
 from harness.clients import device
 from harness.network import profiles
 from harness.network.lab import LabHost
+from harness.network.pairs import Pair
 from harness.report.observations import MatrixCell
 from harness.report.records import Verdict
 from harness.report.run import Run
@@ -24,7 +25,6 @@ from harness.stage import lab
 from harness.stage.outcome import Outcome
 from harness.stage.session import open_session
 from harness.steps.call_lab import LabCallers
-from harness.steps.pairs import Pair
 
 RELAYED = Pair(profiles.SYMMETRIC, profiles.SYMMETRIC)
 

@@ -11,7 +11,8 @@ from harness.checks import calls_paths, realtime_paths
 from harness.evidence import expected
 from harness.evidence.verdicts import PathVerdict
 from harness.network import profiles
-from harness.steps.pairs import Pair, every_pair, places_of, rounds, side_by_side
+from harness.network.pairs import Pair, pair_of
+from harness.steps.pairs import every_pair, places_of, rounds, side_by_side
 
 CHATMAIL = frozenset({"home", "symmetric", "mobile", "carrier"})
 
@@ -74,3 +75,14 @@ def test_pairs_of_one_round_are_tried_at_the_same_time():
     meeting = threading.Barrier(2)
     found = side_by_side(two, lambda pair: (meeting.wait(10), pair.first.name)[1], at_once=2)
     assert found == [(two[0], "home"), (two[1], "public")]
+
+
+def test_a_pair_is_named_with_a_colon_and_a_wrong_name_tells_the_nearest():
+    assert pair_of("home:Mobile") == Pair(profiles.HOME, profiles.MOBILE)
+    assert pair_of("symmetric, open:UDP blocked, public").second is profiles.UDP_BLOCKED_PUBLIC
+    for text, sentence in (
+        ("home", "no pair of networks like home:mobile"),
+        ("home:mobil", "did you mean mobile"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            pair_of(text)

@@ -69,6 +69,8 @@ def test_a_ready_line_describes_the_server(tmp_path):
         (["--account", "alice@a.example:short"], "fewer than 8"),
         (["--ca-file", "/nowhere/ca.pem"], "there is no file"),
         (["--core", "old"], "no version of core"),
+        (["--pair", "home:hom"], "did you mean home"),
+        (["--server", "mutant"], "mutant lacks its name"),
         (["--server", "coturn"], r"coturn has no mail: .* reference\+coturn"),
         (["--server", "coturnn"], "did you mean coturn"),
         (["--server", "reference", "--domain", "a.example"], "name one"),

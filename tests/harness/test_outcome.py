@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,13 @@ import pytest
 from harness.clients.core.eras import CoreUnsupported
 from harness.clients.mail.imap import ImapError
 from harness.hosts import MissingCapability
+from harness.network.pairs import Pair
+from harness.network.profiles import HOME, MOBILE
 from harness.report.observations import Measured
 from harness.report.records import Record, Verdict
 from harness.servers.server import Unsupported
 from harness.stage.check import check, recording
+from harness.stage.options import Choice
 from harness.stage.outcome import Outcome, PromiseBroken
 from harness.stage.stage import Stage
 from harness.target import Service, Target
@@ -225,3 +229,19 @@ def test_a_cause_goes_into_the_record_the_first_of_several(stage):
         "broken": "metadata.turn_missing",
         "behind": "metadata.turn_missing",
     }
+
+
+@pytest.mark.parametrize(
+    ("chosen", "looked_at"), [((), ("its own",)), ((Pair(HOME, MOBILE),), ("home with mobile",))]
+)
+def test_a_check_between_networks_looks_at_the_pairs_that_were_chosen(chosen, looked_at, tmp_path):
+    seen: list[str] = []
+
+    @check()
+    def looks(stage: Stage, _outcome: Outcome, pairs=("its own",)) -> None:
+        """Looks between networks."""
+        seen.extend(map(str, pairs))
+
+    stage = stage_with(TARGET, tmp_path)
+    looks(replace(stage, session=replace(stage.session, choice=Choice(pairs=chosen))))
+    assert tuple(seen) == looked_at

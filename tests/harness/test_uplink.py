@@ -12,13 +12,13 @@ from harness.checks import calls_paths, names, realtime_paths
 from harness.evidence.edges import Edges
 from harness.hosts import MissingCapability
 from harness.network import profiles
+from harness.network.pairs import Pair
 from harness.report.observations import PathSeen
 from harness.report.records import Verdict
 from harness.report.run import Run
 from harness.servers.server import Wants
 from harness.stage.outcome import Outcome
 from harness.stage.session import open_session
-from harness.steps.pairs import Pair
 
 from .outside import NAME, world
 

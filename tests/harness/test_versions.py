@@ -50,7 +50,7 @@ def test_a_program_is_for_the_devices_without_a_version():
     program = Path("/somewhere/core")
     choice = CoreChoice.parse([f"bob={metadata.version(versions.PACKAGE)}"], program)
     assert choice.for_device("alice").path == program
-    assert choice.for_device("bob").path == bundled_binary()
+    assert choice.for_device("bob").path == choice.for_device("bob in home").path == bundled_binary()
     with pytest.raises(ValueError, match="not both"):
         CoreChoice.parse(["2.0.0"], program)
 

@@ -106,8 +106,12 @@ class CoreChoice:
         return cls(version, by_device, binary.absolute() if binary and binary.is_file() else binary)
 
     def for_device(self, name: str) -> CoreBinary:
-        """The core of one device; another version is downloaded at its first use. Errors as in `core_binary`."""
-        if version := self.by_device.get(name, self.version):
+        """The core of one device; another version is downloaded at its first use. Errors as in `core_binary`.
+
+        What is chosen for alice holds for her devices in every network, such as `alice in home`.
+        """
+        person = name.partition(" in ")[0]
+        if version := self.by_device.get(name, self.by_device.get(person, self.version)):
             return core_binary(version)
         return CoreBinary(self.binary or bundled_binary())
 

@@ -74,3 +74,7 @@ def test_every_server_of_the_registry_has_its_name():
         server = factory(None)
         assert server.name == name
         assert re.fullmatch(registry.NAME, name)
+
+
+def test_a_mutant_is_a_server_by_its_name():
+    assert server_of("mutant=relay_delivers_twice").name == "mutant=relay_delivers_twice"
