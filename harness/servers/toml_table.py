@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import re
 import tomllib
@@ -11,10 +12,16 @@ from typing import Any, TypeVar
 
 __all__ = ["TomlTable", "read_toml"]
 
-T = TypeVar("T", str, int, float, bool, list[str])
+T = TypeVar("T", str, int, float, bool, list[str], datetime.date)
 
 POSITION = re.compile(r"(?P<what>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)", re.DOTALL)
-TYPES: dict[type, str] = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+TYPES: dict[type, str] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    datetime.date: "a date such as 2026-12-31",
+}
 
 
 def read_toml(file: Path) -> TomlTable:
@@ -74,6 +81,17 @@ class TomlTable:
         if not isinstance(value, dict):
             raise self.wrong(key, "must be a table")
         return TomlTable(self._file, f"{self._path}{key}.", value)
+
+    def take_tables(self, key: str) -> list[TomlTable]:
+        """A list of tables, as `[[key]]` makes it; empty where it is not there."""
+        self._known.append(key)
+        value = self._data.pop(key, [])
+        if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+            raise self.wrong(key, f"must be a list of tables: [[{self._path}{key}]]")
+        return [
+            TomlTable(self._file, f"{self._path}{key}, number {number}, ", each)
+            for number, each in enumerate(value, start=1)
+        ]
 
     def kind_of(self, key: str) -> type:
         """Type of a value that may have several."""

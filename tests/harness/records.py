@@ -10,6 +10,7 @@ import jsonschema
 
 import harness.report
 from harness.report.ending import RunEnded
+from harness.report.must import KnownRed, Must, MustList
 from harness.report.observations import (
     AccountsLeft,
     CallDirection,
@@ -141,6 +142,11 @@ SERVER = ServerSeen(
     clock_ahead_s=0.2,
     capabilities=("turn",),
 )
+MUST = MustList(
+    "must.toml",
+    (Must("MAIL-3", ("mail.idle",)),),
+    (KnownRed("mail.policy", "alice@example.org", "2026-12-31"),),
+)
 HEAD_OF_RUN = Record(
     "r",
     HEAD,
@@ -148,7 +154,7 @@ HEAD_OF_RUN = Record(
     1.0,
     0.0,
     "t",
-    observations=(MachineSeen(("lab: level root",), {"dc-harness": "0.1.0"}), SERVER),
+    observations=(MUST, MachineSeen(("lab: level root",), {"dc-harness": "0.1.0"}), SERVER),
 )
 LAB = replace(
     PASSED,
