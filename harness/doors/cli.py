@@ -1,7 +1,7 @@
 """`dc-harness`: the door for a person.
 
 `check` runs checks, `list` names them, `mutants` tries them out, `serve` runs a server to try things with, `logs`
-shows what it writes.
+shows what it writes, `report` shows a run that has ended.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import logs, serve
+from . import logs, report, serve
 from .console import say
 from .exit_codes import EXPLANATION, FAILED, NOTHING_RAN, PASSED
 
@@ -107,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     serve.add_command(commands)
     logs.add_command(commands)
+    report.add_command(commands)
     return parser
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from .findings import Finding, accounts_left, counts, findings, took_part
-from .plan import checks, how_far
+from .plan import checks
 from .records import Record
 from .sections import every_section
+from .standing import State, standings
+from .summary import summary
 from .tables import Table, escaped
 
-__all__ = ["render_markdown"]
+__all__ = ["render_markdown", "render_summary"]
 
 
 def render_markdown(name: str, records: Sequence[Record], problems: Sequence[str] = ()) -> str:
@@ -18,14 +20,10 @@ def render_markdown(name: str, records: Sequence[Record], problems: Sequence[str
 
     `problems`: sentences on records that could not be read.
     """
-    parts = [f"# {escaped(name)}"]
-    parts += [f"**{escaped(missing)}.**"] if (missing := how_far(records)) else []
-    parts.append(f"{counts(records)}.")
+    parts = [_front(name, records), f"{counts(records)}."]
     parts += [_list(took_part(records))] if took_part(records) else []
     parts += [f"{escaped(left)}."] if (left := accounts_left(records)) else []
-    parts += [f"## Could not be read\n\n{_list(problems)}"] if problems else []
-    for title, found in findings(records).items():
-        parts.append("\n".join([f"## {title}\n", *(line for each in found for line in _finding(each))]))
+    parts += [*_problems(problems), *_findings(records), f"## Promises\n\n{_promises(records).markdown()}"]
     parts.append(f"## Checks\n\n{_checks(checks(records)).markdown()}")
     parts += [section.markdown() for section in every_section(records)]
     if devices := _devices(records):
@@ -33,6 +31,43 @@ def render_markdown(name: str, records: Sequence[Record], problems: Sequence[str
     if notes := list(_notes(records)):
         parts.append("\n".join(["## What to know\n", *notes]))
     return "\n\n".join(parts) + "\n"
+
+
+def render_summary(name: str, records: Sequence[Record], problems: Sequence[str] = ()) -> str:
+    """The part that decides, short enough for the summary of a job: without what was measured."""
+    parts = [_front(name, records), *_problems(problems), *_findings(records)]
+    return "\n\n".join([*parts, f"## Promises\n\n{_promises(records).markdown()}"]) + "\n"
+
+
+def _front(name: str, records: Sequence[Record]) -> str:
+    found = summary(records)
+    groups = ", ".join(f"{group} {holding}/{of}" for group, holding, of in found.groups)
+    lines = [f"promises: {groups}", f"proof: {found.proof}"]
+    head = f"# {escaped(name)}\n\n**{found.decision}: {escaped(found.sentence)}**"
+    return "\n\n".join(filter(None, [head, escaped(found.where), _list(lines)]))
+
+
+def _problems(problems: Sequence[str]) -> list[str]:
+    return [f"## Could not be read\n\n{_list(problems)}"] if problems else []
+
+
+def _findings(records: Sequence[Record]) -> Iterator[str]:
+    for title, found in findings(records).items():
+        yield "\n".join([f"## {title}\n", *(line for each in found for line in _finding(each))])
+
+
+def _promises(records: Sequence[Record]) -> Table:
+    rows = [
+        [
+            each.id,
+            each.promise.sentence,
+            each.state,
+            f"{each.passed} of {len(each.records)}" if each.records else "",
+            "" if each.state is State.HOLDS else "; ".join(each.reasons),
+        ]
+        for each in standings(records)
+    ]
+    return Table(["promise", "in words", "state", "checks passed", "why"], rows)
 
 
 def _list(sentences: Sequence[str]) -> str:

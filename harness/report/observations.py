@@ -129,6 +129,10 @@ class CallDirection:
     """Longest time without any audio frame, on the wall clock; 0: none that matters."""
     pictures: int | None = None
     """Video frames that were seen; None: the call had no video."""
+    gap_starts_s: tuple[float, ...] = ()
+    """Beginning of each of `gaps_ms`, after the first sound."""
+    delay_course_ms: tuple[float, ...] = ()
+    """Medians of the delay in equal parts of the call, in their order."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,7 @@ class CallSeen(Observation):
     """One call, from the click to the account of its media."""
 
     kind: ClassVar[str] = "call"
+    version: ClassVar[int] = 2
     identity: ClassVar[tuple[str, ...]] = ("name",)
 
     name: str

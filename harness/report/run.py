@@ -5,14 +5,15 @@ from __future__ import annotations
 import datetime
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ..text import clean
 from .ending import RunEnded
+from .html import render_html
 from .junit import render_junit
-from .markdown import render_markdown
+from .markdown import render_markdown, render_summary
 from .observations import Observation
 from .records import HEAD, Record, Verdict, evidence
 from .redaction import Redactor
@@ -21,6 +22,13 @@ __all__ = ["RESULTS", "Run", "new_run_directory"]
 
 RESULTS = "results.jsonl"
 NOT_RUN = "the run did not come to it"
+RENDERERS: Mapping[str, Callable[[str, Sequence[Record]], str]] = {
+    "report.html": render_html,
+    "report.md": render_markdown,
+    "summary.md": render_summary,
+    "junit.xml": render_junit,
+}
+"""Files that are made of the records, as they come with every run."""
 LONGEST_TEXT = 4000
 """Characters of one text in a record: a server that never stops talking fills no report."""
 
@@ -81,5 +89,5 @@ class Run:
     def finish(self) -> None:
         """Redact the logs and write the reports. Safe to call again."""
         self.redactor.tree(self.logs)
-        (self.directory / "junit.xml").write_text(render_junit(self.name, self.records), encoding="utf-8")
-        (self.directory / "report.md").write_text(render_markdown(self.name, self.records), encoding="utf-8")
+        for name, render in RENDERERS.items():
+            (self.directory / name).write_text(render(self.name, self.records), encoding="utf-8")

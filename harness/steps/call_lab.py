@@ -7,16 +7,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from ..calls.agent import NoRelayCandidate
 from ..calls.call import Call, Media, TalkResult, place
 from ..evidence import paths
-from ..evidence.artefacts import keep
 from ..evidence.egress import DirectTraffic, Egress
 from ..evidence.verdicts import ObservedPath, PathVerdict
 from ..network.profiles import Profile
+from ..report.artefacts import keep
 from ..stage.lab import LabStage, People
 from ..stage.outcome import promised
 from ..stage.watch import Watch
@@ -132,9 +131,9 @@ class LabCallers(Callers):
         lost: Mapping[str, int] | None = None,
     ) -> ObservedPath:
         path = seen.path_of_call(agents, lost=lost)
-        self.outcome.observe(path_seen(path, seen.parties, subject=name))
-        files: list[Path] = keep(path, seen.parties, self.stage.logs, f"{PHASE} {name}")
-        self.outcome.evidence += files
+        in_record = path_seen(path, seen.parties, subject=name)
+        self.outcome.observe(in_record)
+        self.outcome.evidence += keep(in_record, self.stage.logs, f"{PHASE} {name}")
         return path
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -37,6 +37,8 @@ from ..stage.watch import Traffic
 from ..target import Service
 
 AddressFamily = Literal["IPv4", "IPv6"]
+COURSE = 60
+"""Parts, at most, into which the delay of a call is divided."""
 FAMILIES: tuple[AddressFamily, ...] = ("IPv4", "IPv6")
 
 __all__ = [
@@ -87,7 +89,16 @@ def _direction(direction: Direction, report: Report) -> CallDirection:
         heard_s=round(audio.seconds * audio.known, 2),
         gaps_ms=tuple(round(gap.length * 1000, 1) for gap in audio.gaps),
         stall_ms=round(max(audio.stalls, default=0.0) * 1000, 1),
+        gap_starts_s=tuple(round(gap.start, 2) for gap in audio.gaps),
+        delay_course_ms=_course_ms(audio.delays),
     )
+
+
+def _course_ms(delays: Sequence[float]) -> tuple[float, ...]:
+    """Medians of parts of it, enough to draw it by."""
+    part = -(-len(delays) // COURSE) or 1
+    medians = (statistics.median(delays[at : at + part]) for at in range(0, len(delays), part))
+    return tuple(round(each * 1000, 1) for each in medians)
 
 
 def swarm_seen(table: TruthTable, phase: str, *, subject: str = "", silence: bool = False) -> SwarmSeen:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from ..clients.core.core import SendFailed, befriend
 from ..clients.device import Device
-from ..evidence.artefacts import keep
 from ..evidence.verdicts import ObservedPath, PathVerdict
 from ..network.lab import LabHost
 from ..network.profiles import Profile
 from ..realtime.swarm import Swarm, join
 from ..realtime.table import LAYOUT, TruthTable
+from ..report.artefacts import keep
 from ..stage.lab import LabStage, People
 from ..stage.offers import require_generation_of_cores
 from ..stage.outcome import Outcome, promised
@@ -66,10 +66,11 @@ class LabSwarm:
         arrived = LAYOUT.size * sum(row.delivered for row in table.without(*names).directions)
         path = seen.path_of_realtime(arrived, apart=names)
         self.outcome.observe(swarm_seen(table, phase, subject=self.subject))
-        self.outcome.observe(path_seen(path, seen.parties, subject=self.subject))
+        in_record = path_seen(path, seen.parties, subject=self.subject)
+        self.outcome.observe(in_record)
         self.outcome.observe(traffic_seen(seen.traffic(), phase, subject=self.subject))
         name = f"{'-'.join(device.name for device in self.devices)} {phase}"
-        self.outcome.evidence += keep(path, seen.parties, self.people.lab.logs, name)
+        self.outcome.evidence += keep(in_record, self.people.lab.logs, name)
         progress.info("%s\n%s", path.sentence, table.grid())
         return table, path, seen
 

@@ -198,7 +198,14 @@ def test_a_run_directory_keeps_no_secret(tmp_path):
     run.add(replace(FAILED, reason="login with correct horse battery was accepted", observations=(observed,)))
     run.finish()
     files = [file for file in run.directory.rglob("*") if file.is_file()]
-    assert {file.name for file in files} == {"core.log", "results.jsonl", "junit.xml", "report.md"}
+    assert {file.name for file in files} == {
+        "core.log",
+        "results.jsonl",
+        "junit.xml",
+        "report.md",
+        "report.html",
+        "summary.md",
+    }
     assert not [file for file in files if b"correct horse" in file.read_bytes()]
     assert (run.logs / "core.log").read_bytes().startswith(b"\xff\x00 login ")
 
