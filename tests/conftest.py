@@ -8,6 +8,7 @@ import pytest
 from harness.hosts import MissingCapability
 
 from .installed import Installed, install
+from .quick_starts import quick_starts
 
 
 @pytest.hookimpl(wrapper=True)
@@ -37,3 +38,9 @@ def installed() -> Iterator[Installed]:
         yield install(base)
     finally:
         shutil.rmtree(base)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_starts() -> Iterator[None]:
+    with quick_starts():
+        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,7 +49,12 @@ def imports(file: Path) -> Iterator[tuple[str, ...]]:
                     yield rest
 
 
-def arrows() -> Iterator[tuple[str, str, str]]:
+@functools.cache
+def arrows() -> tuple[tuple[str, str, str], ...]:
+    return tuple(_arrows())
+
+
+def _arrows() -> Iterator[tuple[str, str, str]]:
     for file in sorted(PACKAGE.rglob("*.py")):
         parts = file.relative_to(PACKAGE).with_suffix("").parts
         if parts[-1] == "__init__":

@@ -429,8 +429,8 @@ def _write(message: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-async def main() -> None:
-    """Serve commands until stdin ends."""
+async def serve() -> None:
+    """Obey commands until stdin ends."""
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader(limit=LINE_LIMIT)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
@@ -456,9 +456,15 @@ async def main() -> None:
         await program.close()
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Run one agent until stdin ends; the exit code is 0."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     aiortc.rtcrtpreceiver.JitterBuffer = jitter_buffer  # type: ignore[assignment, attr-defined]
     keep_relay_errors()
     prefer_direct_pairs()
-    asyncio.run(main())
+    asyncio.run(serve())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

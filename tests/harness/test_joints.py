@@ -1,6 +1,7 @@
 """What `harness` does in one place only, so that later hosts and deadlines hold everywhere."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,15 +32,15 @@ def others() -> Iterator[Path]:
     return (path for path in PACKAGE.rglob("*.py") if str(path.relative_to(PACKAGE)) not in CAGED)
 
 
-def calls(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call):
-            yield ast.unparse(node.func)
+@functools.cache
+def calls(source: str) -> frozenset[str]:
+    nodes = ast.walk(ast.parse(source))
+    return frozenset(ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call))
 
 
 @pytest.mark.parametrize("name", ONLY_IN)
 def test_it_is_called_in_one_file_only(name):
-    users = {str(path.relative_to(PACKAGE)) for path in others() if name in set(calls(path.read_text()))}
+    users = {str(path.relative_to(PACKAGE)) for path in others() if name in calls(path.read_text())}
     assert users <= ONLY_IN[name]
 
 

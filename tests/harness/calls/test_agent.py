@@ -232,6 +232,13 @@ def test_without_servers_nobody_is_asked(tmp_path):
     assert str(pair) == "host to host"
 
 
+@pytest.fixture
+def of_our_own(monkeypatch):
+    """Agents are our children, which can be paused; those that the tests usually have are forked by another process."""
+    monkeypatch.setattr("harness.calls.agent.PEER_COMMAND", [sys.executable, "-m", "harness.calls.peer"])
+
+
+@pytest.mark.usefixtures("of_our_own")
 def test_a_sender_that_stands_still_is_no_verdict_about_the_way(tmp_path):
     with two_agents(tmp_path) as (alice, bob):
         connect(alice, bob, [], policy="all")
@@ -244,6 +251,7 @@ def test_a_sender_that_stands_still_is_no_verdict_about_the_way(tmp_path):
             alice.stats().check_pace("alice")
 
 
+@pytest.mark.usefixtures("of_our_own")
 def test_an_agent_that_is_not_ready_or_gives_no_answer_in_time_is_no_failure_of_the_target(tmp_path):
     with Agent(tmp_path, "alice", within=0.5) as alice:
         alice.wait_for("ready", within=30)

@@ -1,0 +1,105 @@
+"""A forked program is like a started one for whoever starts it, and nothing is left of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.waiting import wait_until
+
+from .quick_starts import SERVERS, ForkServer
+
+
+@pytest.fixture(scope="module")
+def servers():
+    with ForkServer(*SERVERS) as servers:
+        servers.start()
+        yield servers
+
+
+def results_of(command, **options):
+    ended = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False, **options
+    )
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("reference_server", "--host", "nonsense"),
+        ("reference_server", "--no-such-option"),
+        ("reference_server", "check-config", "no-such-file"),
+        ("mutants", "no_such_mutant"),
+        ("mutants", "--list-json"),
+    ],
+)
+def test_output_and_exit_code_are_those_of_a_start(servers, words, tmp_path):
+    started = results_of([sys.executable, "-m", *words], cwd=tmp_path)
+    assert results_of(servers.command(*words), cwd=tmp_path) == started
+
+
+def serving(servers, directory, **options):
+    arguments = ("--state", str(directory / "state"), "--ephemeral-ports", "--no-turn", "--no-relay")
+    return subprocess.Popen(
+        servers.command("reference_server", "--host", "127.44.3.2", *arguments),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        **options,
+    )
+
+
+def serves(directory):
+    """Some process has a file of this directory open: the database of mail, or a log."""
+    state = str(directory / "state")
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if str(link.readlink()).startswith(state):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_in_peace(servers, number, tmp_path):
+    with serving(servers, tmp_path) as process:
+        assert json.loads(process.stdout.readline())["ready"] is True
+        assert serves(tmp_path)
+        process.send_signal(number)
+        assert process.wait(20) == 0
+    assert not serves(tmp_path)
+
+
+def test_killing_the_client_kills_the_server(servers, tmp_path):
+    with serving(servers, tmp_path) as process:
+        assert json.loads(process.stdout.readline())["ready"] is True
+        process.kill()
+    wait_until(lambda: not serves(tmp_path), "the end of the server", within=20)
+
+
+def test_the_end_of_the_lifeline_ends_the_server(servers, tmp_path):
+    read_end, write_end = os.pipe()
+    environment = {**os.environ, "DC_SERVER_LIFELINE": str(read_end)}
+    with serving(servers, tmp_path, pass_fds=[read_end], env=environment) as process:
+        os.close(read_end)
+        assert json.loads(process.stdout.readline())["ready"] is True
+        os.close(write_end)
+        assert process.wait(20) == 0
+
+
+def test_nothing_survives_the_fork_server(tmp_path):
+    with ForkServer(*SERVERS) as servers:
+        servers.start()
+        process = serving(servers, tmp_path)
+        assert json.loads(process.stdout.readline())["ready"] is True
+    with process:
+        assert process.wait(20) == 1
+    wait_until(lambda: not serves(tmp_path), "the end of the server", within=20)
