@@ -7,16 +7,14 @@ shows what it writes, `report` shows a run that has ended.
 from __future__ import annotations
 
 import argparse
-import itertools
+import importlib
 import os
-import shutil
 import sys
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import logs, report, serve
+from .choice import NO_SUCH_CHECK, add_names, choose
 from .console import say
 from .exit_codes import EXPLANATION, FAILED, NOTHING_RAN, PASSED
 
@@ -26,25 +24,23 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 RUNS = Path("reports/runs")
-WIDTH = 80
-"""Columns of a list in a pipe, and at least on a terminal."""
+MODULES = {"list": "listing", "serve": "serve", "logs": "logs", "report": "report"}
+"""Commands -> modules of this room that have all of them. Only that of the command that is given is loaded."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit codes are those of `exit_codes`."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    parser = _parser(words[0] if words else "")
+    arguments = parser.parse_args(words)
     if "run" in arguments:
         return int(arguments.run(arguments))
-    from .catalogue import choose  # noqa: PLC0415 - commands without checks need not load them
+    from .catalogue import all_checks  # noqa: PLC0415 - commands without checks need not load them
 
-    chosen = choose(arguments.names, arguments.only)
+    chosen = choose(all_checks(), arguments.names, arguments.only)
     if not chosen:
-        say("no check has such a name and room; `dc-harness list` shows them")
+        say(NO_SUCH_CHECK)
         return NOTHING_RAN
-    if arguments.command == "list":
-        say(render_list(chosen, max(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)))
-        return PASSED
     if arguments.command == "mutants":
         return _mutants(chosen, arguments)
     from ..stage.options import Choice  # noqa: PLC0415
@@ -59,42 +55,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     return check(chosen, choice, arguments.out or new_run_directory(RUNS))
 
 
-def render_list(checks: Sequence[Check], width: int) -> str:
-    """Below the name of each room its checks: name, promises and impact, then the sentence; no line is wider."""
-    lines = []
-    for room, found in itertools.groupby(checks, key=lambda check: check.room):
-        lines.append(room)
-        for check in found:
-            name = check.name.partition(".")[2]
-            proves = ", ".join(check.requirements)
-            head = f"  {name}  {proves}" if proves else f"  {name}"
-            lines += textwrap.wrap(head, width, subsequent_indent="      ", break_long_words=False)
-            text = f"{check.sentence} ({check.impact})"
-            lines += textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ")
-    return "\n".join(lines)
-
-
-def _parser() -> argparse.ArgumentParser:
-    from ..stage.options import add_options  # noqa: PLC0415
-
+def _parser(command: str) -> argparse.ArgumentParser:
+    """The options of one command, or those of all where the word is none of `MODULES`."""
     parser = argparse.ArgumentParser(
         prog="dc-harness", description="Checks of a chatmail server.", epilog=EXPLANATION
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    names = argparse.ArgumentParser(add_help=False)
-    names.add_argument(
-        "names", nargs="*", metavar="CHECK", help="names or patterns like 'mail.*'; default: all"
-    )
-    names.add_argument(
-        "--only",
-        action="append",
-        metavar="ROOM",
-        help="checks of this room, such as calls; repeat it for more",
-    )
-    commands.add_parser("list", parents=[names], help="name the checks and what they prove")
-    check = commands.add_parser("check", parents=[names], help="run checks", epilog=EXPLANATION)
+    if command not in MODULES:
+        _add_runs(commands)
+    for name, module in MODULES.items():
+        if command == name or command not in MODULES:
+            importlib.import_module(f".{module}", __package__).add_command(commands)
+    return parser
+
+
+def _add_runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from ..stage.options import add_options  # noqa: PLC0415
+
+    check = commands.add_parser("check", help="run checks", epilog=EXPLANATION)
+    add_names(check)
     add_options(check.add_argument)
-    mutants = commands.add_parser("mutants", parents=[names], help="every check against every wrong server")
+    mutants = commands.add_parser("mutants", help="every check against every wrong server")
+    add_names(mutants)
     mutants.add_argument(
         "--mutant", action="append", metavar="NAME", help="only this one; repeat it for more"
     )
@@ -105,10 +87,6 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--out", type=Path, metavar="DIR", help="directory for results (default: reports/runs/...)"
         )
-    serve.add_command(commands)
-    logs.add_command(commands)
-    report.add_command(commands)
-    return parser
 
 
 def _mutants(checks: Sequence[Check], arguments: argparse.Namespace) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from ..report.records import Verdict
+if TYPE_CHECKING:
+    from ..report.records import Verdict
 
 __all__ = [
     "EXPLANATION",
@@ -28,6 +30,8 @@ EXPLANATION += "5 nothing ran, 130 interrupted with Ctrl-C, 143 with SIGTERM."
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:
     """Of a run with these verdicts: a broken promise weighs more than one that could not be judged."""
+    from ..report.records import Verdict  # noqa: PLC0415 - who only names a code need not load it
+
     found = set(verdicts)
     if Verdict.FAILED in found:
         return FAILED

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from harness import checks
+from harness.checks import ROOMS
 from harness.doors.catalogue import all_checks
 from harness.doors.cli import main
+from harness.doors.listing import ListedCheck, listed_checks
+
+SLOW_TO_LOAD = {
+    "aioice",
+    "aiortc",
+    "asyncio",
+    "av",
+    "cryptography",
+    "deltachat_rpc_client",
+    "dns",
+    "email",
+    "jinja2",
+}
+SLOW_TO_LOAD |= {"msgspec", "numpy", "pyroute2", "rich", "smtplib", "websockets"}
+OF_OURS = {f"harness.{room}" for room in ("calls", "clients", "evidence", "network", "realtime", "report")}
+OF_OURS |= {f"harness.{room}" for room in ("servers", "stage", "steps")}
 
 
 def listed(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
@@ -45,3 +67,25 @@ def test_a_list_fits_a_terminal_of_80_columns(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     assert all(check.sentence.split()[0] in "".join(lines) for check in all_checks())
+
+
+def test_the_list_says_what_the_checks_are():
+    """It is read from their text; they are the ones to know."""
+    assert listed_checks() == [
+        ListedCheck(check.name, check.requirements, check.impact, check.sentence) for check in all_checks()
+    ]
+
+
+def test_each_module_of_checks_is_a_room():
+    files = Path(checks.__path__[0]).glob("*.py")
+    assert set(ROOMS) == {file.stem for file in files} - {"__init__"}
+
+
+def test_a_list_loads_no_client_and_no_check():
+    """So that it is there at once: most of what a check needs takes longer to load than all of the list."""
+    program = "import sys; from harness.doors.cli import main; main(['list']); sys.stderr.write(' '.join(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(said.stderr.split())
+    assert "harness.target" in loaded
+    assert loaded & (SLOW_TO_LOAD | OF_OURS) == set()
+    assert {name for name in loaded if name.startswith("harness.checks.")} == set()
