@@ -17,7 +17,7 @@ from reference_server.mail.mailbox import INBOX, Mailbox, Refused
 from reference_server.mail.policy import Accept, PolicyRules, Submission, Verdict
 from reference_server.mail.service import MailService
 from reference_server.mail.settings import MailSettings
-from reference_server.mail.store import Store
+from reference_server.mail.store import Account, Store
 from reference_server.mail.store_thread import StoreThread
 from reference_server.mail.strategies import Strategies
 
@@ -309,9 +309,9 @@ def mailbox_of_another_readable(settings: MailSettings) -> MailService:
 class HastyDelivery(DurableDelivery):
     """Answers first and stores a moment later: what is killed in between is lost."""
 
-    async def deliver(self, mailboxes: Sequence[int], content: bytes) -> None:
+    async def deliver(self, accounts: Sequence[Account], content: bytes) -> None:
         asyncio.get_running_loop().call_later(
-            LATE, lambda: asyncio.ensure_future(super(HastyDelivery, self).deliver(mailboxes, content))
+            LATE, lambda: asyncio.ensure_future(super(HastyDelivery, self).deliver(accounts, content))
         )
 
 
@@ -331,9 +331,9 @@ class SilentQuota(DurableDelivery):
         super().__init__(store, notifier)
         self._delivered: Counter[int] = Counter()
 
-    async def deliver(self, mailboxes: Sequence[int], content: bytes) -> None:
-        self._delivered.update(mailboxes)
-        if room := [each for each in mailboxes if self._delivered[each] <= QUOTA]:
+    async def deliver(self, accounts: Sequence[Account], content: bytes) -> None:
+        self._delivered.update(account.id for account in accounts)
+        if room := [account for account in accounts if self._delivered[account.id] <= QUOTA]:
             await super().deliver(room, content)
 
 

@@ -50,9 +50,10 @@ def _run(chosen: Sequence[Check], choice: Choice, run: Run) -> None:
         run.add(record, files)
         say(render_check(run.records[-1]))
 
+    machine = machine_seen()  # before a server is started: a process with threads can enter no user namespace
     with open_session(run, choice) as session, recording(show, run=run.name, door="dc-harness check"):
         target = session.target
-        run.begin(machine_seen(), server_seen(target), target=target.name, notes=session.absent)
+        run.begin(machine, server_seen(target), target=target.name, notes=session.absent)
         for each in chosen:
             each.run(session.stage(each.name))
 

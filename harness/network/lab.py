@@ -119,6 +119,7 @@ class Lab(Closing):
         """A machine with public IPv4 addresses, and as many of IPv6."""
         numbers = [next(self._numbers) for _ in range(addresses)]
         namespace = self._namespace(name, forwards=False)
+        namespace.sysctl({"net/ipv4/ip_unprivileged_port_start": 0})  # for servers that are not root
         public = [self._ranges.host(number) for number in numbers] + [_public6(number) for number in numbers]
         link = connect(self.internet, namespace, numbers[0], public)
         self._tell_name_server(namespace, link)

@@ -38,6 +38,8 @@ MNT_DETACH = 2
 WITH_ITS_THREAD = ("--pdeathsig", signal.SIGKILL.name.removeprefix("SIG"), "--")
 
 PACKAGES = {
+    "dovecot": "dovecot-imapd dovecot-lmtpd",
+    "turnserver": "coturn",
     "nft": "nftables",
     "iptables-nft": "iptables",
     "ip6tables-nft": "iptables",

@@ -11,7 +11,8 @@ from pathlib import Path
 from ..hosts import Host
 from ..target import Service, Target
 from ..urls import RelayUrl, TurnUrl
-from .server import Place, Program, Running, RunningServer, Server, ServerError, Wants, require
+from .dovecot import Dovecot
+from .server import Place, Ports, Program, Running, RunningServer, Server, ServerError, Wants, require
 
 __all__ = ["Composition", "compose"]
 
@@ -24,6 +25,7 @@ SET_BY = {
     "advertised_turn": {Service.MAIL},
     "advertised_turns": {Service.MAIL},
     "turn_secret": {Service.MAIL, Service.TURN},
+    "dovecot": {Service.MAIL},
     "both_families": set(Service),
 }
 """Services whose programs must translate a want."""
@@ -38,8 +40,12 @@ def compose(servers: Sequence[Server]) -> Server:
         )
     if not others:
         return first
+    if len([each for each in others if isinstance(each, Dovecot)]) > 1:
+        raise ValueError("dovecot twice in front of one server: name it once")
     providers = dict.fromkeys(first.services, first)
     for other in others:
+        if isinstance(other, Dovecot) and "dovecot" not in first.translates:
+            raise ValueError(f"{first.name} cannot have dovecot in front of it, as reference can")
         if Service.MAIL in other.services:
             raise ValueError(
                 f"{first.name} and {other.name} are two whole servers, which provide mail both: name one"
@@ -58,7 +64,8 @@ class Composition:
     """A whole server, some of whose services other programs provide."""
 
     def __init__(self, base: Server, parts: Sequence[Server]) -> None:
-        self._base, self._parts = base, parts
+        self._base, self._parts = base, [each for each in parts if not isinstance(each, Dovecot)]
+        self._dovecot = next((each for each in parts if isinstance(each, Dovecot)), None)
         self.name = "+".join(each.name for each in (base, *parts))
         self.services = base.services.union(*(each.services for each in parts))
         provider = dict.fromkeys(self.services, base) | {
@@ -67,7 +74,8 @@ class Composition:
         self.translates = frozenset(
             name
             for name, services in SET_BY.items()
-            if all(name in provider[each].translates for each in services & self.services)
+            if (name != "dovecot" or self._dovecot is None)
+            and all(name in provider[each].translates for each in services & self.services)
         )
 
     def start(self, host: Host, place: Place, wants: Wants) -> RunningServer:
@@ -86,9 +94,15 @@ class Composition:
                 if part.turn_secret is not None and "turn_secret" in self._base.translates:
                     told = replace(told, turn_secret=part.turn_secret)  # a part may have one of its own
                 told |= _advertised(part).only(self._base.translates - told.stated)
+            if self._dovecot is not None:
+                told = replace(told, dovecot=self._dovecot.sockets(place))
             base = stack.enter_context(self._base.start(host, place, told))
             if not isinstance(base, RunningServer):
                 raise ServerError(f"{base.name} runs, and has no mail")
+            if self._dovecot is not None:
+                at = replace(place, ports=_ports_of(base.target))
+                in_front = self._dovecot.start(host, at, _share(wants, self._dovecot))
+                parts.append(_as_one(Service.MAIL, base, stack.enter_context(in_front)))
             joined = _joined(self.name, base, parts, place)
             joined.ends = stack.pop_all()
             joined.target = _with_lifetimes(joined.target, wants)
@@ -98,6 +112,53 @@ class Composition:
 def _share(wants: Wants, server: Server) -> Wants:
     """The wants that are for one of the programs."""
     return replace(wants.only(server.translates), services=wants.services & server.services)
+
+
+def _ports_of(target: Target) -> Ports:
+    """Those of mail."""
+    return Ports(target.imaps, target.imap, target.submissions, target.submission, target.https)
+
+
+def _as_one(service: Service, behind: Running, in_front: Running) -> Running:
+    """What stands in front, with the programs of both, which provide that service between them."""
+    both = _Together([behind.programs[service], in_front.programs[service]])
+    return replace(in_front, programs={service: both})
+
+
+class _Together(Program):
+    """Programs that provide one service between them, disturbed as one.
+
+    The last is in front, and keeps what the first accepts: it is there before, and ends afterwards.
+    """
+
+    def __init__(self, programs: Sequence[Program]) -> None:
+        self._programs = programs
+        self.name = "+".join(each.name for each in programs)
+        self.version = " + ".join(each.version for each in programs if each.version)
+
+    @property
+    def log(self) -> Path | None:
+        return self._programs[-1].log
+
+    def start(self) -> None:
+        for each in reversed(self._programs):
+            each.start()
+
+    def stop(self) -> None:
+        for each in self._programs:
+            each.stop()
+
+    def kill(self) -> None:
+        for each in self._programs:
+            each.kill()
+
+    def pause(self) -> None:
+        for each in self._programs:
+            each.pause()
+
+    def resume(self) -> None:
+        for each in reversed(self._programs):
+            each.resume()
 
 
 def _advertised(part: Running) -> Wants:

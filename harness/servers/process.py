@@ -245,7 +245,7 @@ def refuse_taken(host: Host, name: str, address: str, ports: Mapping[str, Sequen
 
 
 def version_of(host: Host, program: str | Path, *arguments: str) -> str:
-    """The last word of what a program says of its version; empty where that is none.
+    """The last word that can be a version in what a program says of its own; empty where there is none.
 
     Raises `ServerError` when it cannot be executed.
     """
@@ -267,8 +267,10 @@ def version_of(host: Host, program: str | Path, *arguments: str) -> str:
         except subprocess.TimeoutExpired:
             end_process(process, patience=0)
             return ""
-    words = output.decode(errors="replace").split()
-    return words[-1] if words and process.returncode == 0 and VERSION.fullmatch(words[-1]) else ""
+    if process.returncode != 0:
+        return ""
+    words = reversed(output.decode(errors="replace").split())
+    return next(filter(VERSION.fullmatch, words), "")
 
 
 def _signal(processes: Iterable[int], *numbers: signal.Signals) -> None:

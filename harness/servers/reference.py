@@ -64,7 +64,7 @@ class Reference:
     translates = frozenset(
         {
             *("turn_ttl", "turn_lifetimes", "strict_permissions", "turn_secret", "relay_ping_interval"),
-            *("advertised_relay", "advertised_turn", "advertised_turns", "both_families"),
+            *("advertised_relay", "advertised_turn", "advertised_turns", "both_families", "dovecot"),
         }
     )
 
@@ -105,6 +105,7 @@ def _arguments(place: Place, wants: Wants) -> list[str]:
         "--advertise-turns": wants.advertised_turns,
         "--turn-ttl": wants.turn_ttl,
         "--relay-ping-interval": wants.relay_ping_interval,
+        "--dovecot": wants.dovecot,
     }
     if wants.turn_lifetimes is not None:
         options |= {

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .compose import compose
 from .coturn import Coturn
+from .dovecot import Dovecot
 from .file import FileServer
 from .iroh_relay import IrohRelay
 from .madmail import Madmail
@@ -33,6 +34,7 @@ def _reference(path: Path | None) -> Server:
 SERVERS: Mapping[str, Factory] = {
     "reference": _reference,
     "coturn": Coturn,
+    "dovecot": Dovecot,
     "iroh-relay": IrohRelay,
     "madmail": Madmail,
 }

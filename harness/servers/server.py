@@ -82,6 +82,8 @@ class Wants:
     """`HOST:PORT` of TURN over TLS."""
     turn_secret: str | None = field(default=None, repr=False)
     """Shared by the TURN server and whoever writes its credentials into METADATA."""
+    dovecot: Path | None = None
+    """Directory of the sockets by which dovecot, in front of the server, asks it for accounts and gets its mail."""
     both_families: bool | None = None
     """The server is found by its name over IPv4 and IPv6."""
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from .store import NewMessage
+from .store import Account, NewMessage
 from .store_thread import StoreThread
 
 __all__ = ["Delivery", "DurableDelivery", "Notifier"]
@@ -39,8 +39,8 @@ class Notifier:
 class Delivery(Protocol):
     """Takes responsibility for messages: what `deliver` returns from is answered with 250."""
 
-    async def deliver(self, mailboxes: Sequence[int], content: bytes) -> None:
-        """Raises `StoreUnavailable` when the message is in no mailbox."""
+    async def deliver(self, accounts: Sequence[Account], content: bytes) -> None:
+        """Put it into the inbox of each. Raises `StoreUnavailable` when it is not in all of them."""
 
     async def close(self) -> None:
         """Wait for what was begun."""
@@ -58,8 +58,9 @@ class DurableDelivery:
         self._waiting: list[tuple[NewMessage, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
-    async def deliver(self, mailboxes: Sequence[int], content: bytes) -> None:
-        message = NewMessage(tuple(dict.fromkeys(mailboxes)), content, int(time.time()))
+    async def deliver(self, accounts: Sequence[Account], content: bytes) -> None:
+        inboxes = dict.fromkeys(account.inbox for account in accounts)
+        message = NewMessage(tuple(inboxes), content, int(time.time()))
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((message, stored))
         if self._writer is None or self._writer.done():

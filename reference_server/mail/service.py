@@ -15,9 +15,11 @@ from reference_server.turn_secret import read_secrets
 
 from .accounts import Accounts
 from .alpn import HTTP, AlpnConnection
-from .delivery import Delivery
+from .delivery import Delivery, Notifier
+from .dovecot import DictServer, LmtpDelivery
 from .imap.connection import ImapConnection, ImapServices
 from .imap.context import Profile
+from .imap.metadata import server_metadata
 from .listener import Admission, Connection, Listener
 from .policy import PolicyRules
 from .rates import MemoryBudget
@@ -45,6 +47,7 @@ class MailService:
         self._store: StoreThread | None = None
         self._accounts: Accounts | None = None
         self._delivery: Delivery | None = None
+        self._dict: DictServer | None = None
 
     async def start(self) -> Mapping[str, Any]:
         """Open the store and every listener. Raises `ConfigurationError`, or `OSError` that names the port."""
@@ -55,7 +58,7 @@ class MailService:
         self._store = store = self._open_store()
         self._accounts = accounts = Accounts(settings, store, self.ledger, self._strategies.verify_password)
         notifier = self._strategies.make_notifier()
-        self._delivery = delivery = self._strategies.make_delivery(store, notifier)
+        self._delivery = delivery = self._make_delivery(store, notifier)
         memory = MemoryBudget(settings.limits.messages_in_memory)
         imap = ImapServices(
             settings, tls, accounts, store, notifier, self.ledger, self._profile(), memory, turn_secret
@@ -88,20 +91,27 @@ class MailService:
             self._listeners.append(listener)
             web.ports[name] = listener.open(settings.host, port)
 
-        def by_alpn(record: ConnectionRecord) -> Connection:
-            return AlpnConnection(
-                {
-                    "imap": lambda: ImapConnection(imap, record, tls=True),
-                    "smtp": lambda: SmtpConnection(smtp, record, tls=True),
-                    HTTP: lambda: WebConnection(web, record),
-                }
-            )
+        own_imap = settings.dovecot is None
 
-        listen("imaps", settings.imaps_port, lambda r: ImapConnection(imap, r, tls=True), tls)
-        listen("imap", settings.imap_port, lambda r: ImapConnection(imap, r, tls=False))
+        def by_alpn(record: ConnectionRecord) -> Connection:
+            choices: dict[str, Callable[[], Connection]] = {
+                "smtp": lambda: SmtpConnection(smtp, record, tls=True),
+                HTTP: lambda: WebConnection(web, record),
+            }
+            if own_imap:
+                choices["imap"] = lambda: ImapConnection(imap, record, tls=True)
+            return AlpnConnection(choices)
+
+        if own_imap:
+            listen("imaps", settings.imaps_port, lambda r: ImapConnection(imap, r, tls=True), tls)
+            listen("imap", settings.imap_port, lambda r: ImapConnection(imap, r, tls=False))
+        else:
+            web.ports.update(imaps=settings.imaps_port, imap=settings.imap_port)
+            await self._serve_dovecot(accounts, turn_secret)
         listen("submissions", settings.submissions_port, lambda r: SmtpConnection(smtp, r, tls=True), tls)
         listen("submission", settings.submission_port, lambda r: SmtpConnection(smtp, r, tls=False))
-        listen("https", settings.https_port, by_alpn, _tls_context(settings, alpn=(HTTP, "imap", "smtp")))
+        names = (HTTP, *(["imap"] if own_imap else []), "smtp")
+        listen("https", settings.https_port, by_alpn, _tls_context(settings, alpn=names))
         endpoints: dict[str, Any] = {
             "host": settings.host,
             "domain": settings.domain,
@@ -117,6 +127,8 @@ class MailService:
         """Cut the connections, then finish what is on its way to the disk."""
         for listener in self._listeners:
             await listener.close()
+        if self._dict is not None:
+            await self._dict.close()
         if self._delivery is not None:
             await self._delivery.close()
         if self._accounts is not None:
@@ -130,6 +142,18 @@ class MailService:
             return StoreThread(database, self._strategies.make_store)
         except sqlite3.Error as error:
             raise ConfigurationError(f"cannot keep mail in {database}: {error}") from error
+
+    def _make_delivery(self, store: StoreThread, notifier: Notifier) -> Delivery:
+        if self.settings.dovecot is not None:
+            return LmtpDelivery(self.settings.dovecot, self.settings.domain)
+        return self._strategies.make_delivery(store, notifier)
+
+    async def _serve_dovecot(self, accounts: Accounts, turn_secret: str | None) -> None:
+        assert self.settings.dovecot is not None
+        self._dict = DictServer(
+            accounts, lambda key: server_metadata(self.settings, turn_secret, [key]).get(key)
+        )
+        await self._dict.start(self.settings.dovecot)
 
     def _profile(self) -> Profile:
         settings, strategies = self.settings, self._strategies

@@ -140,6 +140,12 @@ class MailSettings(ServiceSettings):
         default=None,
         metavar="URI",
     )
+    dovecot: Path | None = option(
+        "directory of the sockets by which dovecot is IMAP at our ports in our place (docs/servers.md)",
+        default=None,
+        metavar="DIR",
+        server="--dovecot",
+    )
     tls_cert: Path | None = option("PEM chain; without it one is issued", default=None, metavar="FILE")
     tls_key: Path | None = option("PEM key", default=None, metavar="FILE")
     tls_ca: Path | None = option(
@@ -172,6 +178,8 @@ class MailSettings(ServiceSettings):
             raise ConfigurationError(
                 "--turn-address or --turns-address, and --turn-secret-file, belong together"
             )
+        if self.dovecot is not None and 0 in (self.imaps_port, self.imap_port):
+            raise ConfigurationError("--dovecot: name the ports of IMAP, at which it listens")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigurationError("--tls-cert and --tls-key belong together")
 

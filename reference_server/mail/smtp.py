@@ -254,7 +254,8 @@ class _Handler:
             return f"{verdict.code} {verdict.text}"
         try:
             accounts = [await services.accounts.find(recipient) for recipient in submission.recipients]
-            await services.delivery.deliver(_inboxes(accounts), clean_header(submission.content))
+            known = [account for account in accounts if account is not None]
+            await services.delivery.deliver(known, clean_header(submission.content))
         except StoreUnavailable:
             services.ledger.event("message_refused", sender=sender, code=451)
             return TRY_LATER
@@ -272,7 +273,3 @@ class _Handler:
     async def handle_exception(self, error: Exception) -> str:
         log.warning("SMTP command failed: %r", error)
         return "451 4.3.0 Requested action aborted"
-
-
-def _inboxes(accounts: list[Account | None]) -> list[int]:
-    return [account.inbox for account in accounts if account is not None]

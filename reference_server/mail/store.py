@@ -42,6 +42,7 @@ _DELETED = 1 << FLAGS.index("\\Deleted")
 @dataclass(frozen=True)
 class Account:
     id: int
+    address: str
     inbox: int
     """The mailbox that its mail goes to."""
     password_hash: str
@@ -87,7 +88,7 @@ class Store:
 
     def account(self, address: str) -> Account | None:
         row = self._db.execute(
-            "SELECT a.id, m.id, a.password_hash FROM accounts a JOIN mailboxes m ON m.account = a.id"
+            "SELECT a.id, a.address, m.id, a.password_hash FROM accounts a JOIN mailboxes m ON m.account = a.id"
             " WHERE a.address = ? AND m.name = ?",
             (address, INBOX),
         ).fetchone()

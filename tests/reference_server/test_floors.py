@@ -66,7 +66,7 @@ FLOORS = {
         "store_thread",
         "accounts  delivery",
         "smtp  web  imap",
-        "strategies",
+        "strategies  dovecot",
         "service",
         "__main__",
     ],

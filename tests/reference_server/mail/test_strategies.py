@@ -10,7 +10,7 @@ import pytest
 from reference_server.mail.delivery import Notifier
 from reference_server.mail.imap.states import ALLOWED_COMMANDS, State
 from reference_server.mail.policy import Accept
-from reference_server.mail.store import Store
+from reference_server.mail.store import Account, Store
 from reference_server.mail.strategies import Strategies
 from tests.reference_server.mail.conftest import StartMail
 from tests.reference_server.mail.running import ALICE, PASSWORD, RunningMail, read_until
@@ -81,8 +81,8 @@ class LosingDelivery:
     def __init__(self, _store: object, _notifier: object) -> None:
         self.lost = 0
 
-    async def deliver(self, mailboxes: Sequence[int], content: bytes) -> None:
-        self.lost += len(mailboxes)
+    async def deliver(self, accounts: Sequence[Account], _content: bytes) -> None:
+        self.lost += len(accounts)
 
     async def close(self) -> None:
         pass
