@@ -76,6 +76,7 @@ def test_everything_is_on_the_page():
     for name, promise in PROMISES.items():
         assert name in page.text
         assert promise.sentence in page.text
+        assert promise.meaning in page.text
     for record in [*EVERY_VERDICT, LAB]:
         assert record.check in page.text
     for words in (
