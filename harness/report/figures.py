@@ -43,7 +43,12 @@ class Figure:
     def text(self) -> str:
         """For example `first audio 310 ms (limit 5,000 ms)`."""
         limit = "" if self.limit is None else f" (limit {_shown(self.limit, self.unit)})"
-        return f"{self.name} {_shown(self.value, self.unit)}{limit}"
+        return f"{self.name} {self.amount}{limit}"
+
+    @property
+    def amount(self) -> str:
+        """For example `310 ms`."""
+        return _shown(self.value, self.unit)
 
 
 def figures(record: Record) -> list[Figure]:

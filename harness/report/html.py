@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ..text import clean
+from .compare import Comparison
 from .findings import findings
 from .illustrations import illustrations
 from .plan import checks
@@ -50,9 +51,13 @@ class Files:
 
 
 def render_html(
-    name: str, records: Sequence[Record], problems: Sequence[str] = (), files: Files | None = None
+    name: str,
+    records: Sequence[Record],
+    problems: Sequence[str] = (),
+    files: Files | None = None,
+    since: Comparison | None = None,
 ) -> str:
-    """One page. `problems`: sentences on records that could not be read."""
+    """One page. `problems`: sentences on records that could not be read; `since`: differences to an earlier run."""
     return (
         environment()
         .get_template("report.html")
@@ -60,6 +65,7 @@ def render_html(
             name=name,
             summary=summary(records),
             problems=problems,
+            since=since.sentences if since else (),
             findings=findings(records),
             standings=standings(records),
             records=records,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from .compare import Comparison
 from .findings import Finding, accounts_left, counts, findings, took_part
 from .plan import checks
 from .records import Record
@@ -15,12 +16,15 @@ from .tables import Table, escaped
 __all__ = ["render_markdown", "render_summary"]
 
 
-def render_markdown(name: str, records: Sequence[Record], problems: Sequence[str] = ()) -> str:
+def render_markdown(
+    name: str, records: Sequence[Record], problems: Sequence[str] = (), since: Comparison | None = None
+) -> str:
     """First what decides: counts, what is wrong, what nobody knows. Then all checks, and what was seen.
 
-    `problems`: sentences on records that could not be read.
+    `problems`: sentences on records that could not be read; `since`: differences to an earlier run.
     """
     parts = [_front(name, records), f"{counts(records)}."]
+    parts += [_list(since.sentences)] if since else []
     parts += [_list(took_part(records))] if took_part(records) else []
     parts += [f"{escaped(left)}."] if (left := accounts_left(records)) else []
     parts += [*_problems(problems), *_findings(records), f"## Promises\n\n{_promises(records).markdown()}"]
@@ -42,7 +46,9 @@ def render_summary(name: str, records: Sequence[Record], problems: Sequence[str]
 def _front(name: str, records: Sequence[Record]) -> str:
     found = summary(records)
     groups = ", ".join(f"{group} {holding}/{of}" for group, holding, of in found.groups)
-    lines = [f"promises: {groups}", f"proof: {found.proof}"]
+    lines = [f"{found.counted}: {groups}", f"proof: {found.proof}"]
+    for title, points in (("not judged", found.not_judged), ("known red", found.known_reds)):
+        lines += [f"{title}: {each.name}: {'; '.join(each.reasons)}" for each in points]
     head = f"# {escaped(name)}\n\n**{found.decision}: {escaped(found.sentence)}**"
     return "\n\n".join(filter(None, [head, escaped(found.where), _list(lines)]))
 

@@ -17,6 +17,7 @@ from .markdown import render_markdown, render_summary
 from .observations import Observation
 from .records import HEAD, Record, Verdict, evidence
 from .redaction import Redactor
+from .seal import write_manifest
 
 __all__ = ["RESULTS", "Run", "new_run_directory"]
 
@@ -87,7 +88,8 @@ class Run:
         self.add(replace(head, observations=(seen,)))
 
     def finish(self) -> None:
-        """Redact the logs and write the reports. Safe to call again."""
+        """Redact the logs, write the reports, and name all files with their digests. Safe to call again."""
         self.redactor.tree(self.logs)
         for name, render in RENDERERS.items():
             (self.directory / name).write_text(render(self.name, self.records), encoding="utf-8")
+        write_manifest(self.directory)

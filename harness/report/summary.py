@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import datetime
-import enum
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .findings import accounts_left, counts, took_part
 from .observations import PathSeen
-from .plan import checks, how_far
+from .plan import checks, ended, how_far
+from .promises import PROMISES
 from .records import Record, Verdict
+from .release import Decision, Finding, Release, must_list, verdict
+from .release import State as MustState
 from .standing import GROUPS, PromiseStanding, State, standings
 
-__all__ = ["Decision", "Summary", "summary"]
+__all__ = ["Decision", "Point", "Summary", "summary"]
 
 UNCLEAR = {
     State.UNDECIDED: "could not be judged",
@@ -25,12 +27,14 @@ CONTRADICTED = "disagreement"
 NOT_PROVEN = "not proven"
 
 
-class Decision(enum.StrEnum):
-    """The word at the top of a report."""
+@dataclass(frozen=True)
+class Point:
+    """A must, or a promise, that is told by itself above everything else."""
 
-    OK = "RELEASE OK"
-    NOT_OK = "RELEASE NOT OK"
-    NO_VERDICT = "NO VERDICT"
+    name: str
+    words: str
+    """Its promise in a sentence; empty: it is none."""
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -40,54 +44,96 @@ class Summary:
     decision: Decision
     sentence: str
     """For example `35 of 36 promises hold, 1 could not be judged. Nothing was found wrong.`"""
-    where: str
-    """The target, when it was tested, and for how long."""
+    counted: str
+    """Name of what the groups count: `must`, or `promises` in a run without a must-list."""
     groups: tuple[tuple[str, int, int], ...]
-    """For each group of promises: how many hold, and how many there are."""
-    not_judged: tuple[PromiseStanding, ...]
-    """Promises that neither hold nor are broken."""
-    proof: str
-    took_part: tuple[str, ...]
+    """For each group: how many hold, and how many there are."""
+    not_judged: tuple[Point, ...]
+    """Those that neither hold nor are broken, as far as they matter."""
+    known_reds: tuple[Point, ...]
+    """Broken musts that somebody answers for."""
+    where: str = ""
+    """The target, when it was tested, and for how long."""
+    proof: str = ""
+    took_part: tuple[str, ...] = ()
     """Programs and the machine, as sentences."""
-    accounts: str
+    accounts: str = ""
     """Accounts that were left on somebody else's server; empty: none."""
-    counts: str
+    counts: str = ""
     """Verdicts of checks."""
 
 
 def summary(records: Sequence[Record]) -> Summary:
-    """Of a run, whoever wrote its records."""
-    found = standings(records)
-    return Summary(
-        _decision(records, found),
-        _sentence(records, found),
-        _where(records),
-        tuple(_groups(found)),
-        tuple(each for each in found if each.state in UNCLEAR),
-        _proof(records),
-        tuple(took_part(records)),
-        accounts_left(records),
-        counts(records),
+    """Of a run, whoever wrote its records. With a must-list that decides, and nothing else."""
+    must = must_list(records)
+    about = _by_promises(records) if must is None else _by_must_list(verdict(records, must))
+    missing = how_far(records)
+    first = f"{missing[:1].upper()}{missing[1:]}. " if missing else ""
+    decision = Decision.NO_VERDICT if missing and about.decision is Decision.OK else about.decision
+    return replace(
+        about,
+        decision=decision,
+        sentence=first + about.sentence,
+        where=_where(records),
+        proof=_proof(records),
+        took_part=tuple(took_part(records)),
+        accounts=accounts_left(records),
+        counts=counts(records),
     )
 
 
-def _decision(records: Sequence[Record], found: Iterable[PromiseStanding]) -> Decision:
-    """A check that failed decides also where it proves no promise of the list."""
-    if any(each.verdict is Verdict.FAILED for each in records):
-        return Decision.NOT_OK
-    everything = not how_far(records) and all(each.state is State.HOLDS for each in found)
-    return Decision.OK if everything else Decision.NO_VERDICT
+def _by_must_list(found: Release) -> Summary:
+    there = [each for each in found.findings if each.state is not MustState.NOT_THERE]
+    groups = dict.fromkeys(_group(each.must.name) for each in there)
+    return Summary(
+        found.decision,
+        f"{found.sentence}.",
+        "must",
+        tuple(
+            (
+                group,
+                sum(each.state is MustState.HOLDS for each in there if _group(each.must.name) == group),
+                sum(_group(each.must.name) == group for each in there),
+            )
+            for group in groups
+        ),
+        tuple(map(_point, found.in_state(MustState.NOT_JUDGED))),
+        tuple(map(_point, found.in_state(MustState.KNOWN_RED))),
+    )
 
 
-def _sentence(records: Sequence[Record], found: Sequence[PromiseStanding]) -> str:
+def _point(finding: Finding) -> Point:
+    promise = PROMISES.get(finding.must.name)
+    return Point(finding.must.name, promise.sentence if promise else "", finding.reasons)
+
+
+def _group(name: str) -> str:
+    """Of a promise that of its ID; other musts are checks and capabilities."""
+    return GROUPS[name.partition("-")[0]] if name in PROMISES else "further"
+
+
+def _by_promises(records: Sequence[Record]) -> Summary:
+    """A check that failed decides also where it proves no promise."""
+    found = standings(records)
+    failed = sum(each.verdict is Verdict.FAILED for each in records)
     states = [each.state for each in found]
+    holds = all(state is State.HOLDS for state in states)
     parts = [f"{states.count(State.HOLDS)} of {len(states)} promises hold"]
     parts += [f"{count} broken"] if (count := states.count(State.BROKEN)) else []
     parts += [f"{count} {words}" for state, words in UNCLEAR.items() if (count := states.count(state))]
-    failed = sum(each.verdict is Verdict.FAILED for each in records)
     wrong = f"{failed} check{'s' if failed > 1 else ''} failed." if failed else "Nothing was found wrong."
-    missing = how_far(records)
-    return f"{f'{missing[:1].upper()}{missing[1:]}. ' if missing else ''}{', '.join(parts)}. {wrong}"
+    return Summary(
+        Decision.NOT_OK if failed else Decision.OK if holds else Decision.NO_VERDICT,
+        f"{', '.join(parts)}. {wrong}",
+        "promises",
+        tuple(_groups(found)),
+        tuple(
+            Point(each.id, each.promise.sentence, each.reasons)
+            for each in found
+            if each.state in UNCLEAR and each.records
+        ),
+        (),
+    )
 
 
 def _groups(found: Sequence[PromiseStanding]) -> Iterable[tuple[str, int, int]]:
@@ -102,7 +148,8 @@ def _where(records: Sequence[Record]) -> str:
     if not ran:
         return targets
     began = min(each.time for each in ran)
-    seconds = round(max(each.time + each.duration for each in ran) - began)
+    end = ended(records)
+    seconds = round(max(each.time + each.duration for each in ran) - began if end is None else end.seconds)
     day = datetime.datetime.fromtimestamp(began, datetime.UTC)
     minutes = f"{seconds // 60} min " if seconds >= 60 else ""
     return f"{targets}, {day.day} {day:%b %Y %H:%M} UTC, {minutes}{seconds % 60} s"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.report.html import Files, render_html
+from harness.report.must import KnownRed, Must, MustList
 from harness.report.observations import CallDirection, CallPhases, CallSeen, MatrixCell, Measured
 from harness.report.promises import PROMISES
 from harness.report.reading import Unreadable, files_of, read_run, read_runs
@@ -80,8 +81,8 @@ def test_everything_is_on_the_page():
     for record in [*EVERY_VERDICT, LAB]:
         assert record.check in page.text
     for words in (
-        "RELEASE NOT OK",
-        "1 check failed.",
+        "RELEASE OK",
+        "1 of 1 musts hold; nothing was found wrong.",
         "it was accepted",
         "apt-get install nftables",
         "250 to EXISTS, longest 0.012 s (limit 2 s)",
@@ -238,7 +239,7 @@ def test_a_promise_that_is_not_judged_is_no_release_and_nothing_wrong(record):
     assert found.sentence.startswith("35 of 36 promises hold, 1 ")
     assert found.sentence.endswith(" Nothing was found wrong.")
     [each] = found.not_judged
-    assert each.id == "TURN-10"
+    assert each.name == "TURN-10"
     assert each.reasons == (record.reason,)
 
 
@@ -268,6 +269,30 @@ def test_an_interrupted_run_is_no_verdict_whatever_was_green():
     text = Page(render_html("x", [*planned, *every_promise(Verdict.PASSED)])).text
     assert "RELEASE OK" not in text
     assert "after 36 of 37" in text
+
+
+def test_a_must_list_alone_decides():
+    musts = MustList(
+        "must.toml",
+        (
+            Must("MAIL-3", ("mail.idle",)),
+            Must("TURN-10", ("c.TURN-10",)),
+            Must("capability turns", ("turn.turns",), where_possible=True),
+        ),
+        (KnownRed("c.TURN-10", "carla", "1971-01-01"),),
+    )
+    head = replace(HEAD_OF_RUN, observations=(musts,))
+    red = replace(FAILED, check="c.TURN-10", requirements=("TURN-10",), reason="one second of silence")
+    records = [head, PASSED, red, replace(UNSUPPORTED, check="turn.turns", requirements=())]
+    found = summary(records)
+    assert found.decision is Decision.OK
+    assert found.sentence == "1 of 2 musts hold, 1 known to be broken, 1 that this server does not have."
+    assert (found.counted, found.groups) == ("must", (("mail", 1, 1), ("TURN", 0, 1)))
+    [point] = found.known_reds
+    assert "carla answers for it until 1971-01-01" in point.reasons[0]
+    text = Page(render_html("x", records)).text
+    assert "RELEASE OK" in text and point.reasons[0] in text
+    assert summary([head, PASSED]).decision is Decision.NO_VERDICT
 
 
 def test_a_promise_holds_only_if_all_its_checks_do():

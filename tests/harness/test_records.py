@@ -205,6 +205,7 @@ def test_a_run_directory_keeps_no_secret(tmp_path):
         "report.md",
         "report.html",
         "summary.md",
+        "manifest.sha256",
     }
     assert not [file for file in files if b"correct horse" in file.read_bytes()]
     assert (run.logs / "core.log").read_bytes().startswith(b"\xff\x00 login ")

@@ -1,0 +1,105 @@
+"""Shards of one run, each from a machine of its own, as one run directory.
+
+Every shard has its plan: what a lost or interrupted one did not come to is `not run` in the merged run as well. Records
+keep the name of their shard; its files lie below a directory of that name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+from ..errors import plain
+from .observations import MachineSeen
+from .plain import parsed
+from .reading import ReadRun
+from .records import Record
+from .run import RENDERERS, RESULTS, Run
+from .seal import MANIFEST, SIGNATURE
+
+__all__ = ["MergeError", "merge"]
+
+HARNESS = "dc-harness"
+MADE_ANEW = frozenset({RESULTS, MANIFEST, SIGNATURE, *RENDERERS})
+"""Files of a shard that the merged run has of its own."""
+
+
+class MergeError(Exception):
+    """These runs do not belong together. The message is a sentence."""
+
+
+def merge(shards: Sequence[ReadRun], directory: Path) -> Run:
+    """Write one run into a directory that is new or empty. Raises `MergeError`, and then leaves nothing there."""
+    for refused in _refused(shards, directory):
+        raise MergeError(refused)
+    try:
+        merged = Run(directory)
+        for shard in shards:
+            _copy(shard.directory, merged.directory / shard.name)
+            for record in shard.records:
+                merged.append(_moved(record, shard.name))
+        merged.finish()
+    except OSError as error:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise MergeError(f"{directory} cannot be written: {plain(error)}") from error
+    return merged
+
+
+def _refused(shards: Sequence[ReadRun], directory: Path) -> Iterator[str]:
+    """Reasons for which these are not parts of one run."""
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        yield f"{directory} is there already, and not empty"
+    for shard in shards:
+        if not shard.records:
+            yield f"{shard.directory} has no result: leave it out, and what it was to run stays `not run`"
+    for one, other in combinations(shards, 2):
+        if one.name == other.name or _digest(one) == _digest(other):
+            yield f"{one.directory} and {other.directory} are the same run"
+        for of in (_versions, _schemas):
+            versions = of(one), of(other)
+            # A shard that was killed early does not say its version.
+            if all(versions) and versions[0] != versions[1]:
+                words = " and ".join(f"{each.name} by {of(each)}" for each in (one, other))
+                yield f"these runs are of different versions: {words}"
+
+
+def _digest(shard: ReadRun) -> str:
+    return hashlib.sha256((shard.directory / RESULTS).read_bytes()).hexdigest()
+
+
+def _versions(shard: ReadRun) -> str:
+    """Of dc-harness, in words."""
+    machines = (machine for record in shard.records for machine in record.seen(MachineSeen))
+    found = {machine.versions[HARNESS] for machine in machines if HARNESS in machine.versions}
+    return f"{HARNESS} {', '.join(sorted(found))}" if found else ""
+
+
+def _schemas(shard: ReadRun) -> str:
+    """Of its records, in words."""
+    found = set()
+    for line in (shard.directory / RESULTS).read_bytes().split(b"\n"):
+        with suppress(ValueError):  # what cannot be read is among the shard's problems
+            found.add(str(parsed(line).get("schema", 1)))
+    return f"records of version {', '.join(sorted(found))}"
+
+
+def _copy(source: Path, target: Path) -> None:
+    """All files of a run that are not made anew. What a symbolic link leads to is no part of it."""
+    for file in sorted(source.rglob("*")):
+        name = file.relative_to(source)
+        if file.is_file() and not file.is_symlink() and str(name) not in MADE_ANEW:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target / name)
+
+
+def _moved(record: Record, below: str) -> Record:
+    """With its evidence where it is now."""
+    return replace(
+        record,
+        evidence=tuple(replace(each, path=f"{below}/{each.path}") for each in record.evidence),
+    )
