@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from ..accounts import Credentials
@@ -16,6 +17,7 @@ from ..steps.mail import logged_in, mail_oneself, markers, submit_to_oneself
 from ..target import Impact, Service
 
 __all__ = [
+    "each_recipient_is_woken_and_can_fetch",
     "idle_reports_new_mail",
     "mailboxes_are_private",
     "uids_never_go_back",
@@ -25,6 +27,7 @@ __all__ = [
 WITHIN = 10.0
 ENCRYPTION_NEEDED = 523
 IDLE_ROUNDS = 10
+RECEIVERS = 3
 
 
 @check("MAIL-1")
@@ -79,6 +82,30 @@ def idle_reports_new_mail(stage: Stage, outcome: Outcome) -> None:
                     latencies.append(time.monotonic() - accepted)
                     outcome.expect(exists == expected, f"IDLE reported {exists} mails instead of {expected}")
     outcome.observe(Timing("from 250 to EXISTS", tuple(round(each, 4) for each in latencies), WITHIN))
+
+
+@check("MAIL-2", "MAIL-3")
+def each_recipient_is_woken_and_can_fetch(stage: Stage, outcome: Outcome) -> None:
+    """A mail to three people who all wait in IDLE wakes each of them, and each can fetch it at that moment, once."""
+    sender, *receivers = (stage.target.new_account() for _ in range(1 + RECEIVERS))
+    with contextlib.ExitStack() as stack:
+        sessions = [stack.enter_context(logged_in(stage, each)) for each in receivers]
+        waiting = [(session, session.select(), stack.enter_context(session.idle())) for session in sessions]
+        smtp = stack.enter_context(SmtpClient(stage.host, stage.target))
+        smtp.login(sender)
+        to = [each.address for each in receivers]
+        reply = smtp.submit(sender.address, to, encrypted_message(sender.address, to[0], marker="to-all"))
+        outcome.expect(reply.accepted, f"a mail to {RECEIVERS} recipients was refused: {reply}")
+        for number, (_session, known, idle) in enumerate(waiting, 1):
+            lost = f"recipient {number} of {RECEIVERS} is not woken by a mail that was answered with 250"
+            with outcome.expect_to_arrive(ImapError, what=lost):
+                exists = idle.wait_for_exists(within=WITHIN)
+                outcome.expect(exists == known + 1, f"IDLE reported {exists} mails instead of {known + 1}")
+    for number, receiver in enumerate(receivers, 1):
+        with logged_in(stage, receiver) as imap:
+            imap.select()
+            found = markers(imap)
+        outcome.expect(found == ["to-all"], f"recipient {number} of {RECEIVERS} has {len(found)} of 1 mail")
 
 
 @check("MAIL-4", impact=Impact.LEAVES_TRACES)

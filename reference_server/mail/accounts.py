@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["Accounts", "PasswordVerifier", "verify_password"]
+__all__ = ["AccountRule", "Accounts", "PasswordVerifier", "may_create", "verify_password"]
 
 _LOCAL_PART = re.compile(r"[a-z0-9._-]+")
 _ALPHABET = string.ascii_lowercase + string.digits
@@ -34,6 +34,9 @@ HASHING_THREADS = 2
 
 PasswordVerifier = Callable[[str, str], bool]
 """Gets the stored hash and the password that a client sent; runs in a thread."""
+
+AccountRule = Callable[[MailSettings, str, str], bool]
+"""Gets an address in lower case that nobody has yet, and a password: true if a first log-in may make it."""
 
 
 @cache
@@ -55,16 +58,33 @@ def verify_password(password_hash: str, password: str) -> bool:
         return False
 
 
+def may_create(settings: MailSettings, address: str, password: str) -> bool:
+    """A first log-in with these makes an account. The address is in lower case."""
+    local_part, _, domain = address.rpartition("@")
+    return (
+        domain == settings.domain.lower()
+        and settings.local_part_min <= len(local_part) <= settings.local_part_max
+        and _LOCAL_PART.fullmatch(local_part) is not None
+        and len(password) >= settings.password_min
+    )
+
+
 class Accounts:
     """Log-in and creation of accounts."""
 
     def __init__(
-        self, settings: MailSettings, store: StoreThread, ledger: Ledger, verify: PasswordVerifier
+        self,
+        settings: MailSettings,
+        store: StoreThread,
+        ledger: Ledger,
+        verify: PasswordVerifier,
+        may_create: AccountRule,
     ) -> None:
         self._settings = settings
         self._store = store
         self._ledger = ledger
         self._verify = verify
+        self._may_create = may_create
         limits = settings.limits
         self._failures = Gcra(
             period=limits.source_login_failure_forgotten, burst=limits.source_login_failures
@@ -106,7 +126,7 @@ class Accounts:
 
     async def _check(self, address: str, password: str) -> Account | None:
         account = await self.find(address)
-        if account is None and self._may_be_created(address, password):
+        if account is None and self._may_create(self._settings, address, password):
             if await self._create(address, password, by="login"):
                 return await self.find(address)
             account = await self.find(address)  # another first login was quicker: its password counts
@@ -115,16 +135,6 @@ class Accounts:
             return None
         right = await self._in_thread(self._verify, account.password_hash, password)
         return account if right else None
-
-    def _may_be_created(self, address: str, password: str) -> bool:
-        settings = self._settings
-        local_part, _, domain = address.rpartition("@")
-        return (
-            domain == settings.domain.lower()
-            and settings.local_part_min <= len(local_part) <= settings.local_part_max
-            and _LOCAL_PART.fullmatch(local_part) is not None
-            and len(password) >= settings.password_min
-        )
 
     async def _create(self, address: str, password: str, *, by: str) -> bool:
         password_hash = await self._in_thread(self._hash, password)

@@ -56,7 +56,9 @@ class MailService:
         turn_secret = read_secrets(settings.turn_secret_file)[0] if settings.turn_secret_file else None
         tls = _tls_context(settings)
         self._store = store = self._open_store()
-        self._accounts = accounts = Accounts(settings, store, self.ledger, self._strategies.verify_password)
+        self._accounts = accounts = Accounts(
+            settings, store, self.ledger, self._strategies.verify_password, self._strategies.may_create
+        )
         notifier = self._strategies.make_notifier()
         self._delivery = delivery = self._make_delivery(store, notifier)
         memory = MemoryBudget(settings.limits.messages_in_memory)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .accounts import PasswordVerifier, verify_password
+from .accounts import AccountRule, PasswordVerifier, may_create, verify_password
 from .delivery import Delivery, DurableDelivery, Notifier
 from .imap.capabilities import Capabilities, capabilities
 from .imap.states import ALLOWED_COMMANDS, AllowedCommands
@@ -31,3 +31,4 @@ class Strategies:
     """Decides when a message may be answered with 250."""
     submission_policy: SubmissionPolicy = encrypted_only
     verify_password: PasswordVerifier = verify_password
+    may_create: AccountRule = may_create

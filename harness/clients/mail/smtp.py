@@ -55,6 +55,12 @@ class SmtpClient(Closing):
         except (OSError, smtplib.SMTPException) as error:
             raise SmtpError(f"no SMTP at {target.host}:{port}: {plain(error)}") from error
 
+    @property
+    def largest_mail(self) -> int | None:
+        """Bytes that the server takes at most (SIZE, RFC 1870 section 4); None: it names no limit."""
+        limit = self._session.esmtp_features.get("size", "")
+        return int(limit) if limit.isdecimal() and int(limit) > 0 else None
+
     def login(self, credentials: Credentials) -> None:
         """Log in; the first log-in creates the account. Raises `SmtpRefused`."""
         try:

@@ -1,0 +1,92 @@
+"""Mail services that are wrong about what they take, and whom they deliver it to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from reference_server.mail.delivery import DurableDelivery
+from reference_server.mail.policy import PolicyRules, Refuse, Submission, Verdict, encrypted_only
+from reference_server.mail.service import MailService
+from reference_server.mail.settings import MailSettings
+from reference_server.mail.strategies import Strategies
+
+from .declaration import mutant
+
+SMALL = 600_000
+"""Bytes: a mail that this server still takes."""
+ALLOWANCE = 3
+"""Mails that a user may send: enough for a secure join, and for one text."""
+
+RIGHT = Strategies()
+
+
+class LastRecipientDropped(DurableDelivery):
+    """Of several recipients of a mail the last gets nothing, and nobody hears of it."""
+
+    async def deliver(self, mailboxes: Sequence[int], content: bytes) -> None:
+        await super().deliver(mailboxes[: max(1, len(mailboxes) - 1)], content)
+
+
+@mutant(
+    "mail",
+    "of several recipients of a mail that was answered with 250 the last gets nothing",
+    kills={
+        "mail.each_recipient_is_woken_and_can_fetch": "recipient 3 of 3 is not woken by a mail",
+        "chats.group_messages_reach_every_member": "to the group does not reach",
+    },
+)
+def one_recipient_dropped(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_delivery=LastRecipientDropped))
+
+
+@mutant(
+    "mail",
+    "mails of half a megabyte are refused, whatever SIZE says",
+    kills={
+        "chats.files_arrive_unchanged": "could not send",
+        "chats.files_arrive_up_to_the_limit": "could not send",
+    },
+)
+def limit_smaller_than_it_says(settings: MailSettings) -> MailService:
+    def refuse_files(submission: Submission, rules: PolicyRules) -> Verdict:
+        if len(submission.content) > SMALL:
+            return Refuse(552, "5.3.4 Message too big for system")
+        return encrypted_only(submission, rules)
+
+    return MailService(settings, strategies=replace(RIGHT, submission_policy=refuse_files))
+
+
+@mutant(
+    "mail",
+    "a user may send three mails, as under a rate limit that was meant for others",
+    kills={"chats.texts_arrive_encrypted_and_once": "could not send"},
+)
+def three_mails_each(settings: MailSettings) -> MailService:
+    sent: Counter[str] = Counter()
+
+    def refuse_more(submission: Submission, rules: PolicyRules) -> Verdict:
+        sent[submission.sender] += 1
+        if sent[submission.sender] > ALLOWANCE:
+            return Refuse(554, "5.7.1 Too many mails")
+        return encrypted_only(submission, rules)
+
+    return MailService(settings, strategies=replace(RIGHT, submission_policy=refuse_more))
+
+
+@mutant(
+    "mail",
+    "mail to somebody who has never written is refused, so nobody gets to know anybody",
+    kills={"chats.people_become_contacts_by_secure_join": "do not become contacts by secure join"},
+)
+def strangers_refused(settings: MailSettings) -> MailService:
+    have_written: set[str] = set()
+
+    def refuse_strangers(submission: Submission, rules: PolicyRules) -> Verdict:
+        have_written.add(submission.sender)
+        if not have_written.issuperset(submission.recipients):
+            return Refuse(554, "5.7.1 The recipient has not asked for this")
+        return encrypted_only(submission, rules)
+
+    return MailService(settings, strategies=replace(RIGHT, submission_policy=refuse_strangers))
