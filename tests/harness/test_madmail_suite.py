@@ -13,11 +13,13 @@ import pytest
 from harness.doors.madmail_suite import suite
 from harness.doors.madmail_suite.arguments import parse
 from harness.doors.madmail_suite.console import Console, Result
+from harness.doors.madmail_suite.tests import MISSING as REASONS
 from harness.doors.madmail_suite.tests import NAMES, in_order, select
 from harness.hosts import MissingCapability
 from harness.report.records import Verdict
 
 PASSED = Result(15, Verdict.PASSED, "", ("no ledger",), 0.5)
+MISSING = Result(7, Verdict.UNSUPPORTED, "one server only", (), 0.0)
 FAILED = Result(16, Verdict.FAILED, "nothing arrived " + "x" * 200, (), 1.5)
 
 
@@ -91,14 +93,14 @@ def test_a_core_that_cannot_be_run_is_a_usage_error(monkeypatch, tmp_path, capsy
     assert "RPC_SERVER_PATH" in capsys.readouterr().err
 
 
-def shown(results, *, selected=(15, 16), cool=False, color=False):
+def shown(results, *, selected=(15, 16), named=(), cool=False, color=False):
     output = io.StringIO()
     console = Console(output, cool=cool, color=color)
     for result in results:
         console.starts(result.number)
         logging.getLogger("harness.progress").info("half way through %d", result.number)
         console.ended(result)
-    console.summary(selected, results, Path("reports/runs/r"))
+    console.summary(selected, named, results, Path("reports/runs/r"))
     console.close()
     return output.getvalue()
 
@@ -109,7 +111,9 @@ def test_sentences():
     assert "half way through 15" in text
     assert "note: no ledger" in text
     assert "SELECTED TESTS PASSED" in text
-    assert text.endswith("Test finished. Results in reports/runs/r\n21 of 23 not available\n")
+    assert text.endswith(
+        "Test finished. Results in reports/runs/r\n1 of 23 tests ran, 1 passed\nnot run: 16\n"
+    )
     assert "\x1b" not in text
 
 
@@ -129,8 +133,26 @@ def test_cool_is_one_symbol_per_test_and_one_line_per_failure():
 
 
 def test_nothing_ran_is_no_pass():
-    assert "NOTHING RAN" in shown([], selected=(3,))
-    assert "| FAIL |" in shown([], selected=(3,), cool=True)
+    assert "NOTHING RAN" in shown([])
+    assert "NOTHING RAN" in shown([MISSING], selected=(7,), named=(7,))
+    assert "| FAIL |" in shown([], cool=True)
+
+
+def test_a_selected_test_that_was_not_run_is_named_and_is_no_pass():
+    text = shown([PASSED, MISSING], selected=(7, 15), named=(7, 15))
+    assert "- TEST #7 NOT RUN: Federation: unsupported: one server only" in text
+    assert "SELECTED TESTS PASSED" not in text
+    assert "selected, and not run: #7 Federation (one server only)" in text
+    cool = shown([PASSED, MISSING], selected=(7, 15), named=(7, 15), cool=True)
+    assert "| FAIL |" in cool
+    assert "#7 Federation: one server only" in cool
+
+
+def test_of_all_tests_those_that_cannot_run_are_named_and_do_no_harm():
+    text = shown([PASSED, MISSING], selected=(7, 15))
+    assert "SELECTED TESTS PASSED" in text
+    assert text.endswith("1 of 23 tests ran, 1 passed\nnot run: 7\n")
+    assert "| PASS |" in shown([PASSED, MISSING], selected=(7, 15), cool=True)
 
 
 def test_colour_only_where_asked():
@@ -142,10 +164,37 @@ def test_the_list_says_what_is_not_there():
     Console(output, cool=False, color=False).listing()
     lines = output.getvalue().splitlines()
     assert len(lines) == 23
-    assert [line for line in lines if "not available" not in line] == [
-        "--test-15  Iroh Discovery",
-        "--test-16  WebXDC Realtime",
-    ]
+    assert lines[14] == "--test-15  Iroh Discovery"
+    missing = [line for line in lines if "not available" in line]
+    assert len(missing) == 9
+    assert missing[0] == f"--test-7   Federation  (not available: {REASONS[7]})"
+
+
+def test_every_number_has_its_checks_or_a_reason():
+    assert set(suite.TESTS) | set(REASONS) == set(NAMES)
+    assert not set(suite.TESTS) & set(REASONS)
+
+
+@pytest.mark.parametrize(("megabytes", "size"), [(None, 5), ("2", 2), ("0", 1), ("900", 80), ("many", 5)])
+def test_the_environment_says_how_large_the_big_file_is(megabytes, size, monkeypatch):
+    monkeypatch.delenv("BIGFILE_E2E_MB", raising=False)
+    if megabytes is not None:
+        monkeypatch.setenv("BIGFILE_E2E_MB", megabytes)
+    session: Any = None
+    [part] = suite.TESTS[23](session)
+    assert part.parameters == {"size": size * 1024 * 1024}
+
+
+def test_results_are_copied_where_the_caller_wants_them(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("results.jsonl", "junit.xml", "report.html"):
+        (run / name).write_text(name)
+    copies = ["--json", "a/r.jsonl", "--junit", "j.xml", "--html", "h.html"]
+    parse([each if each.startswith("--") else str(tmp_path / each) for each in copies]).copy_results(run)
+    assert (tmp_path / "a" / "r.jsonl").read_text() == "results.jsonl"
+    assert (tmp_path / "j.xml").read_text() == "junit.xml"
+    assert (tmp_path / "h.html").read_text() == "report.html"
 
 
 @pytest.mark.parametrize(
@@ -165,5 +214,5 @@ def test_test_16_goes_into_a_lab_where_there_can_be_one(capabilities, machine_ca
     session: Any = SimpleNamespace(capabilities=capabilities)
     with caplog.at_level(logging.INFO, "harness.progress"):
         chosen = suite.TESTS[16](session)
-    assert [check.__name__ for check in chosen] == ran
+    assert [part.check.__name__ for part in chosen] == ran
     assert ("no networks can be made" in caplog.text) == (not machine_can)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from .tests import NAMES, select
 
 __all__ = ["Options", "parse"]
 
-LATER = ("lxc", "keep-lxc", "stress")
+COPIES = {"json": "results.jsonl", "junit": "junit.xml", "html": "report.html"}
+"""Flags, and the files of a run that they name."""
+IN_A_LAB = "a lab of namespaces stands for containers: --server starts a server in one"
+LATER = {"lxc": IN_A_LAB, "keep-lxc": IN_A_LAB, "stress": "leave it out"}
 
 
 @dataclass(frozen=True)
@@ -22,11 +26,21 @@ class Options:
     """Options that the caller gave."""
 
     tests: tuple[int, ...]
+    named: frozenset[int]
+    """Tests that were asked for by number."""
     choice: Choice
     out: Path | None
     cool: bool
     color: bool
     list_only: bool
+    copies: Mapping[str, Path]
+    """Files of the run's directory, and further places where the caller wants them."""
+
+    def copy_results(self, directory: Path) -> None:
+        """Put the results of a finished run where the caller wants them besides."""
+        for name, place in self.copies.items():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(directory / name, place)
 
 
 def parse(argv: Sequence[str] | None) -> Options:
@@ -55,12 +69,14 @@ def parse(argv: Sequence[str] | None) -> Options:
     parser.add_argument("--out", type=Path, help="directory for results (default: reports/runs/test_run_...)")
     parser.add_argument("--cool", action="store_true", help="one symbol per test; goes on after a failure")
     parser.add_argument("--color", action="store_true", help="colour the pass and fail lines")
+    for flag, name in COPIES.items():
+        parser.add_argument(f"--{flag}", type=Path, metavar="FILE", help=f"write {name} there as well")
     for flag in LATER:
         parser.add_argument(f"--{flag}", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
-    for flag in LATER:
+    for flag, instead in LATER.items():
         if getattr(given, flag.replace("-", "_")):
-            parser.error(f"--{flag} is not available in this version; leave it out")
+            parser.error(f"--{flag} is not available in this version; {instead}")
     rpc_server = os.environ.get("RPC_SERVER_PATH")
     if rpc_server and not os.access(rpc_server, os.X_OK):
         parser.error(f"RPC_SERVER_PATH: {rpc_server} is no program that can be run")
@@ -72,11 +88,13 @@ def parse(argv: Sequence[str] | None) -> Options:
         parser.error(str(error))
     return Options(
         tests=tuple(select(given.tests or (), everything=given.all, without=given.no_test)),
+        named=frozenset(given.tests or ()) - set(given.no_test),
         choice=choice,
         out=given.out,
         cool=given.cool,
         color=given.color and not given.cool,
         list_only=given.list,
+        copies={name: given_path for flag, name in COPIES.items() if (given_path := getattr(given, flag))},
     )
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from ...report.records import Verdict
-from .tests import AVAILABLE, NAMES
+from .tests import MISSING, NAMES
 
 __all__ = ["Console", "Result"]
 
 GREEN, RED, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 FAILURE_WIDTH = 120
+LEFT_OUT = (Verdict.SKIPPED, Verdict.UNSUPPORTED, Verdict.NOT_REACHED)
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Result:
     @property
     def passed(self) -> bool:
         return self.verdict is Verdict.PASSED
+
+    @property
+    def left_out(self) -> bool:
+        """It was not tried: this version, this machine or the server cannot, or a test before it explains it."""
+        return self.verdict in LEFT_OUT
 
 
 class Console:
@@ -65,40 +71,55 @@ class Console:
     def ended(self, result: Result) -> None:
         name = NAMES[result.number]
         if self._cool:
-            self._output.write("✓ " if result.passed else "✗ ")
+            self._output.write("✓ " if result.passed else "- " if result.left_out else "✗ ")
             self._output.flush()
             return
         if result.passed:
             self._line(
                 self._paint(GREEN, f"✓ TEST #{result.number} PASSED: {name} ({result.duration:.2f} s)")
             )
+        elif result.left_out:
+            self._line(f"- TEST #{result.number} NOT RUN: {name}: {result.verdict}: {result.reason}")
         else:
             self._line(self._paint(RED, f"❌ TEST FAILED: #{result.number} {name}: {result.reason}"))
         for note in result.notes:
             self._line(f"  note: {note}")
 
-    def summary(self, selected: Sequence[int], results: Sequence[Result], directory: Path) -> None:
-        """Totals, failures, where the results are, and what is not available yet."""
-        failed = [result for result in results if not result.passed]
-        passed = bool(results) and not failed
+    def summary(
+        self, selected: Sequence[int], named: Collection[int], results: Sequence[Result], directory: Path
+    ) -> None:
+        """Totals, what failed, what was not run, and where the results are.
+
+        `named`: tests that the caller asked for by number. One of these that was not run is a failure of the selection.
+        """
+        failed = [each for each in results if not each.passed and not each.left_out]
+        missing = [each for each in results if each.left_out and each.number in named]
+        passed = [each for each in results if each.passed]
+        good = bool(passed) and not failed and not missing
         if self._cool:
             self._line("")
             self._line(
-                f"{len(results) - len(failed)} passed, {len(failed)} failed, {_left_out(selected)} skipped"
+                f"{len(passed)} passed, {len(failed)} failed, {len(NAMES) - len(passed) - len(failed)} skipped"
             )
-            for result in failed:
+            for result in (*failed, *missing):
                 self._line(f"#{result.number} {NAMES[result.number]}: {result.reason}"[:FAILURE_WIDTH])
-            self._line(f"+------+\n| {'PASS' if passed else 'FAIL'} |\n+------+")
-        elif passed:
+            self._line(f"+------+\n| {'PASS' if good else 'FAIL'} |\n+------+")
+        elif good:
             self._line(self._paint(GREEN, "\nSELECTED TESTS PASSED"))
-        elif not results:
-            self._line("\nNOTHING RAN: none of the selected tests is available")
+        elif not passed and not failed:
+            self._line("\nNOTHING RAN")
+        if missing:
+            self._line(f"selected, and not run: {_numbered(missing)}")
         self._line(f"Test finished. Results in {directory}")
-        self._line(f"{len(NAMES) - len(AVAILABLE)} of {len(NAMES)} not available")
+        ran = {each.number for each in (*passed, *failed)}
+        self._line(f"{len(ran)} of {len(NAMES)} tests ran, {len(passed)} passed")
+        if others := [number for number in selected if number not in ran]:
+            self._line(f"not run: {', '.join(map(str, others))}")
 
     def listing(self) -> None:
         for number, name in NAMES.items():
-            self._line(f"--test-{number:<3} {name}{'' if number in AVAILABLE else '  (not available yet)'}")
+            reason = f"  (not available: {MISSING[number]})" if number in MISSING else ""
+            self._line(f"--test-{number:<3} {name}{reason}")
 
     def _paint(self, colour: str, text: str) -> str:
         return f"{colour}{text}{PLAIN}" if self._color else text
@@ -117,5 +138,5 @@ class _Progress(logging.Handler):
         self._console.step(record.getMessage())
 
 
-def _left_out(selected: Sequence[int]) -> int:
-    return len(set(NAMES) - (set(selected) & AVAILABLE))
+def _numbered(results: Sequence[Result]) -> str:
+    return ", ".join(f"#{each.number} {NAMES[each.number]} ({each.reason})" for each in results)

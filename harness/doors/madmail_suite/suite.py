@@ -3,44 +3,65 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from ...checks import discovery, realtime, realtime_paths, relay
+from ...checks import accounts, chats, discovery, mail, realtime, realtime_paths, relay
 from ...hosts import MissingCapability
 from ...network.lab import require_lab
+from ...report.records import Verdict
 from ...stage.check import entry_of
 from ...stage.outcome import Outcome
 from ...stage.session import Session
 from .console import Result
+from .tests import MISSING
 
-__all__ = ["TESTS", "iroh_discovery", "run_test", "webxdc_realtime"]
+__all__ = ["TESTS", "Part", "run_test"]
 
 progress = logging.getLogger("harness.progress")
 
-Checks = Sequence[Callable[..., Outcome]]
+MIB = 1024 * 1024
+BIG_FILE = "BIGFILE_E2E_MB"
+"""Environment variable with the size of test 23's file in MiB, as madmail's suite has it."""
 
 
-def iroh_discovery(_session: Session) -> Checks:
-    """Test 15: METADATA offers a relay of this server, and the relay behind it works."""
-    return (
-        discovery.metadata_offers_a_relay,
-        discovery.metadata_needs_login,
-        relay.relay_answers_http,
-        relay.relay_forwards_each_frame_once,
-        relay.relay_refuses_bad_signatures,
-    )
+@dataclass(frozen=True)
+class Part:
+    """A check of a numbered test, with what it is given."""
+
+    check: Callable[..., Outcome]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-def webxdc_realtime(session: Session) -> Checks:
+Parts = Sequence[Part]
+
+
+def parts(*checks: Callable[..., Outcome]) -> Callable[[Session], Parts]:
+    """A test that consists of these checks, on every server."""
+    return lambda _session: [Part(each) for each in checks]
+
+
+def webxdc_realtime(session: Session) -> Parts:
     """Test 16: two real Delta Chat cores exchange realtime messages of an app.
 
     In a lab, if this machine and the target can have one: in networks that allow a direct path, then in such that allow
     none. Else on one host, where nobody can tell which way the messages go.
     """
     if _has_lab(session):
-        return (realtime_paths.two_devices_go_direct, realtime_paths.two_devices_are_relayed)
-    return (realtime.two_devices_exchange_messages,)
+        return [Part(realtime_paths.two_devices_go_direct), Part(realtime_paths.two_devices_are_relayed)]
+    return [Part(realtime.two_devices_exchange_messages)]
+
+
+def big_file(_session: Session) -> Parts:
+    """Test 23: a file of 5 MiB, or as large as the environment says, is the same at the other end."""
+    try:
+        megabytes = int(os.environ.get(BIG_FILE, "5"))
+    except ValueError:
+        megabytes = 5
+    return [Part(chats.files_arrive_unchanged, {"size": min(max(megabytes, 1), 80) * MIB})]
 
 
 def _has_lab(session: Session) -> bool:
@@ -54,15 +75,38 @@ def _has_lab(session: Session) -> bool:
     return True
 
 
-TESTS: dict[int, Callable[[Session], Checks]] = {15: iroh_discovery, 16: webxdc_realtime}
+TESTS: dict[int, Callable[[Session], Parts]] = {
+    1: parts(accounts.new_accounts_come_online),
+    2: parts(mail.unencrypted_mail_is_refused),
+    3: parts(chats.people_become_contacts_by_secure_join),
+    4: parts(chats.texts_arrive_encrypted_and_once),
+    5: parts(chats.group_messages_reach_every_member),
+    6: parts(chats.files_arrive_unchanged),
+    9: parts(chats.files_arrive_up_to_the_limit),
+    11: parts(accounts.the_web_gives_accounts),
+    12: parts(mail.each_recipient_is_woken_and_can_fetch, mail.idle_reports_new_mail),
+    13: parts(accounts.many_accounts_at_once),
+    15: parts(
+        discovery.metadata_offers_a_relay,
+        discovery.metadata_needs_login,
+        relay.relay_answers_http,
+        relay.relay_forwards_each_frame_once,
+        relay.relay_refuses_bad_signatures,
+    ),
+    16: webxdc_realtime,
+    19: parts(accounts.log_ins_are_for_this_server_only),
+    23: big_file,
+}
 
 
 def run_test(number: int, session: Session) -> Result:
     """Run the checks of one test; those behind a failed one would only repeat its reason."""
+    if number in MISSING:
+        return Result(number, Verdict.UNSUPPORTED, MISSING[number], (), 0.0)
     started = time.monotonic()
     found = Outcome()
-    for check in TESTS[number](session):
-        outcome = check(session.stage(entry_of(check).name))
+    for part in TESTS[number](session):
+        outcome = part.check(session.stage(entry_of(part.check).name), **part.parameters)
         found.include(outcome)
         if not outcome:
             break
