@@ -10,6 +10,8 @@ ROOMS = (
     "swarms",
     "mail",
     "durability",
+    "accounts",
+    "chats",
     "services",
     "turn",
     "turn_from_outside",
