@@ -15,6 +15,7 @@ from ..report.observations import Measured
 from ..stage.check import check
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
+from ..steps.addresses import expect_every_address_accepts
 from ..steps.relay_exchange import WITHIN, OwnRelay, exchange
 from ..waiting import WaitTimeout
 
@@ -38,9 +39,12 @@ ADMITS = (*REACHABLE, "relay.relay_admits_a_client")
 
 @check("DISC-6", "IROH-1", "E2E-15", needs=("iroh_relay",))
 def relay_is_reachable(stage: Stage, outcome: Outcome) -> None:
-    """A client that trusts the target gets an HTTP answer at the advertised URL."""
+    """A client that trusts the target gets an HTTP answer at the advertised URL, and each address of it answers."""
+    relay = OwnRelay.of(stage)
     with outcome.expect_to_arrive(RelayError):
-        OwnRelay.of(stage).get("/")
+        relay.get("/")
+    where = relay.url.host, relay.url.port
+    expect_every_address_accepts(outcome, stage.host, *where, cause="relay.address_dead")
 
 
 @check("IROH-1", "DISC-6", "E2E-15", needs=("iroh_relay",), after=REACHABLE)

@@ -10,6 +10,7 @@ from ..stage.check import check
 from ..stage.options import ACCEPT_SELF_SIGNED
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
+from ..steps.addresses import expect_every_address_accepts
 
 __all__ = ["certificates_are_trusted"]
 
@@ -40,5 +41,7 @@ def certificates_are_trusted(stage: Stage, outcome: Outcome) -> None:
                 outcome.note(f"{HEAL}, or with {ACCEPT_SELF_SIGNED}=1 in the environment")
         except OSError as error:
             outcome.note(f"nothing to verify at {service} ({target.host}:{port}): {plain(error)}")
+        else:
+            expect_every_address_accepts(outcome, stage.host, target.host, port, cause="name.address_dead")
     outcome.observe(Measured("certificates that are trusted", ", ".join(verified)))
     outcome.expect(verified or outcome.reasons, "no TLS port answers")

@@ -18,6 +18,7 @@ from ..stage.check import check
 from ..stage.offers import TURNS_KEY
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
+from ..steps.addresses import tried_addresses
 from ..steps.turn_exchange import LONGEST_WAIT, OwnTurn, exchange, expiry_of, refusal_of
 from ..steps.turn_permissions import (
     expect_channel_includes_permission,
@@ -46,6 +47,8 @@ LONGEST_TTL = 366 * 86_400
 """Seconds. Whoever writes milliseconds is off by some fifty thousand years."""
 LATER = 86_400
 """Seconds by which somebody would like to prolong credentials."""
+WELL_KNOWN_SECRETS = ("north", "secret", "static-auth-secret", "")
+"""From the source of chatmail-turn, from examples of coturn, and of whoever forgot it: anybody can sign with them."""
 CLOCKS_DIFFER = 1.0
 """Seconds after the expiry by our clock, at which it is over by the server's, too."""
 STUN_PORT = 3478
@@ -78,24 +81,26 @@ def _is_hmac(password: str) -> bool:
 
 @check("DISC-6", "TURN-2", needs=("turn",))
 def turn_grants_an_allocation(stage: Stage, outcome: Outcome) -> None:
-    """TURN answers over UDP, and grants an allocation to whoever has the credentials of METADATA."""
+    """TURN answers over UDP at each of its addresses, and grants an allocation with the credentials of METADATA."""
     turn = OwnTurn.of(stage)
-    try:
-        turn.allocate()
-    except TurnError as error:
-        outcome.expect(False, str(error))
-    except WaitTimeout as silence:
-        outcome.expect(False, f"{silence}{_answers_stun_alone(turn)}")
+    for address in tried_addresses(outcome, stage.host, turn.offer.host):  # core makes a server of each
+        url = replace(turn.url, host=address)
+        try:
+            turn.allocate(url=url)
+        except TurnError as error:
+            outcome.expect(False, str(error))
+        except WaitTimeout as silence:
+            outcome.expect(False, f"{silence}{_answers_stun_alone(turn, url)}")
 
 
-def _answers_stun_alone(turn: OwnTurn) -> str:
+def _answers_stun_alone(turn: OwnTurn, url: TurnUrl) -> str:
     """Further words about a server that is silent: who else may sit on its port."""
     try:
-        turn.ask(TurnClient.binding)
+        turn.ask(TurnClient.binding, url)
     except (TurnError, WaitTimeout):
         return ""
     return (
-        f": {turn.url} answers STUN and no Allocate, so something else than TURN has the port, "
+        f": {url} answers STUN and no Allocate, so something else than TURN has the port, "
         f"such as an iroh relay with enable_stun = true"
     )
 
@@ -170,6 +175,9 @@ def _wrong_credentials(stage: Stage, right: TurnCredentials) -> dict[str, TurnCr
         "an earlier expiry with the old password": replace(right, username=long_ago),
         "another realm": replace(right, realm="realm-of-nobody.example"),
     }
+    for secret in WELL_KNOWN_SECRETS:
+        name = f"the well-known secret {secret!r}"
+        wrong[name] = TurnCredentials.from_secret(secret, right.username)
     if stage.server.turn_secret is None:
         stage.outcome.note(
             "no expired user name with a right password was tried: the secret of TURN is not known here"

@@ -43,6 +43,7 @@ SIZES = (2, 21, 172, 1200)
 """Bytes: the smallest that we can tell apart, a connectivity check, 20 ms of audio, a full packet of video."""
 ROUNDS = 3
 FIRST_CHANNEL = 0x4000
+TRY_ALTERNATE = 300
 STRAGGLERS_WITHIN = 2.0
 """Seconds for datagrams that a later one has overtaken."""
 LONGEST_WAIT = 60.0
@@ -63,15 +64,39 @@ class AllocatedClient:
 
 @contextlib.contextmanager
 def allocated(client: TurnClient) -> Iterator[AllocatedClient]:
-    """The client with an allocation, which ends with the block. Closes the client."""
-    with client:
-        peer = AllocatedClient(client, client.allocate())
+    """The client with an allocation, which ends with the block. Closes the client.
+
+    A server may send it to another one (300 Try Alternate), and that is followed once, as libwebrtc does. Raises
+    `TurnError` where that one sends it on.
+    """
+    with contextlib.ExitStack() as stack:
+        peer = _redirected_once(stack, stack.enter_context(client))
         try:
             yield peer
         finally:
             # The server may be the reason why we are leaving.
             with contextlib.suppress(TurnError, WaitTimeout):
-                client.refresh(0)
+                peer.client.refresh(0)
+
+
+def _redirected_once(stack: contextlib.ExitStack, client: TurnClient) -> AllocatedClient:
+    try:
+        return AllocatedClient(client, client.allocate())
+    except TurnRefused as refusal:
+        if refusal.code != TRY_ALTERNATE or refusal.alternate is None:
+            raise
+        first = refusal.alternate
+    other = stack.enter_context(client.at(first))
+    try:
+        return AllocatedClient(other, other.allocate())
+    except TurnRefused as refusal:
+        if refusal.code != TRY_ALTERNATE:
+            raise
+        second = written(refusal.alternate) if refusal.alternate else "nowhere"
+        raise TurnError(
+            f"{client.server} sends clients to {written(first)} (300 Try Alternate), which sends them on to {second}: "
+            "clients follow once, and then give up"
+        ) from refusal
 
 
 @dataclass(frozen=True)

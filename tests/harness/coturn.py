@@ -22,7 +22,7 @@ from .scripted import Tls
 
 __all__ = ["REALM", "SECRET", "Coturn", "coturn", "needs_coturn"]
 
-SECRET = "north"
+SECRET = "a secret of these tests"
 REALM = "chatmail.test"
 BINARY = shutil.which("turnserver")
 needs_coturn = pytest.mark.skipif(

@@ -310,3 +310,25 @@ def test_smtp_refuses_a_wrong_password(tls):
         pytest.raises(SmtpRefused, match="535 Authentication failed"),
     ):
         client.login(ALICE)
+
+
+def test_case_does_not_matter(tls):
+    """RFC 9051, section 9: all alphabetic characters of responses are case-insensitive."""
+
+    def script(peer: Peer) -> None:
+        peer.send(b"* ok ready\r\n")
+        for answer in (
+            b"* Capability imap4rev1 Idle\r\nTAG ok done\r\n",
+            b"TAG ok in\r\n",
+            b"* capability IMAP4rev1 metadata\r\nTAG Ok done\r\n",
+            f'* metadata "" ({IROH} "http://127.0.0.1:3340/")\r\nTAG ok done\r\n'.encode(),
+            b"* flags ()\r\n* 3 exists\r\n* ok [uidvalidity 1]\r\nTAG ok [read-write] done\r\n",
+        ):
+            peer.send(answer.replace(b"TAG", peer.line().split()[0]))
+        peer.wait_until_closed()
+
+    with scripted_server(script, tls=tls) as port, ImapClient(LocalHost(), target(port, tls)) as client:
+        client.login(ALICE)
+        assert client.capabilities() == {"IMAP4REV1", "METADATA"}
+        assert client.get_metadata(IROH) == {IROH: MetadataValue("http://127.0.0.1:3340/", "quoted")}
+        assert client.select() == 3

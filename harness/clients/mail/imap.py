@@ -28,6 +28,8 @@ MAX_RESPONSE = 64 * 1024 * 1024
 READ_SIZE = 64 * 1024
 EXISTS = re.compile(rb"\* (\d+) EXISTS\b", re.IGNORECASE)
 UID = re.compile(rb"\bUID (\d+)")
+KEYWORDS = re.compile(rb"(?:\*|[A-P]{4}\d+) (?:\d+ )?[A-Za-z-]+(?: \[[A-Za-z-]+)?")
+"""What imaplib looks for at the beginning of a response: its tag, kind and code."""
 
 
 class ImapError(Exception):
@@ -306,7 +308,9 @@ class _Session(imaplib.IMAP4):
         return self.stream.exactly(size, "the rest of a literal", Deadline(self._within))
 
     def readline(self) -> bytes:
-        return self.stream.line("a response", Deadline(self._within))
+        line = self.stream.line("a response", Deadline(self._within))
+        words = KEYWORDS.match(line)  # imaplib knows them in capitals only (RFC 9051, section 9)
+        return line if words is None else words[0].upper() + line[words.end() :]
 
     def send(self, data: bytes) -> None:  # type: ignore[override]  # imaplib itself sends nothing but bytes
         self.stream.send(data)

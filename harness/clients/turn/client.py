@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ...closing import Closing
@@ -35,6 +35,7 @@ from .messages import (
     integrity_holds,
     long_term_key,
     read_address,
+    read_plain_address,
 )
 
 __all__ = [
@@ -75,12 +76,25 @@ class TurnClosed(TurnError):
 
 
 class TurnRefused(TurnError):
-    """An error answer. `signed`: with a MESSAGE-INTEGRITY of the request's key, without which aioice ignores it."""
+    """An error answer. `signed`: with a MESSAGE-INTEGRITY of the request's key, without which aioice ignores it.
 
-    def __init__(self, server: TurnUrl, method: Method, code: int, words: str, *, signed: bool) -> None:
+    `alternate`: the server that it names to be asked in its place (300 Try Alternate).
+    """
+
+    def __init__(
+        self,
+        server: TurnUrl,
+        method: Method,
+        code: int,
+        words: str,
+        *,
+        signed: bool,
+        alternate: Address | None = None,
+    ) -> None:
         self.code = code
         self.words = words
         self.signed = signed
+        self.alternate = alternate
         hint = f" ({HINTS[code]})" if code in HINTS else ""
         super().__init__(f"{server} refuses {method} with {code} {words}".rstrip() + hint)
 
@@ -152,9 +166,15 @@ class TurnClient(Closing):
         self._payloads: deque[Received] = deque(maxlen=MAX_WAITING)
         self._stream = None if server.transport == "udp" else StreamDecoder()
         self._frames: deque[bytes] = deque()
+        self._host, self._tls = host, tls
         self._socket = self._connect(host, tls)
         name = self._socket.getsockname()
         self.local: Address = (name[0], name[1])
+
+    def at(self, address: Address) -> TurnClient:
+        """A client like this of another server, over the same transport."""
+        server = replace(self.server, host=address[0], port=address[1])
+        return TurnClient(self._host, server, self.credentials, tls=self._tls, within=self.within)
 
     def binding(self) -> Address:
         """Our address as the server sees it; needs no credentials."""
@@ -295,7 +315,7 @@ class TurnClient(Closing):
             answer = self._ask(method, attributes, peers, signed=True)
         holds = signed and integrity_holds(self.last_answer, self._key)
         if answer.kind is MessageClass.ERROR:
-            raise TurnRefused(self.server, method, *_error_code(answer), signed=holds)
+            raise self._refusal(method, answer, signed=holds)
         if signed and not holds:
             raise TurnError(f"{self.server} answers {method} with a success that our password does not sign")
         return answer
@@ -307,12 +327,17 @@ class TurnClient(Closing):
         if answer.kind is MessageClass.SUCCESS:
             raise TurnError(f"{self.server} grants {method} without any credentials: it is an open relay")
         realm, nonce = answer.get(Attribute.REALM), answer.get(Attribute.NONCE)
-        code, words = _error_code(answer)
-        if code != 401:
-            raise TurnRefused(self.server, method, code, words, signed=False)
+        if _error_code(answer)[0] != 401:
+            raise self._refusal(method, answer, signed=False)
         if realm is None or nonce is None:
             raise TurnError(f"{self.server} asks for credentials without a realm and a nonce")
         self._realm, self._nonce = realm.decode(errors="replace"), nonce
+
+    def _refusal(self, method: Method, answer: Message, *, signed: bool) -> TurnRefused:
+        alternate = None
+        with contextlib.suppress(FormatError):
+            alternate = read_plain_address(answer.get(Attribute.ALTERNATE_SERVER) or b"")
+        return TurnRefused(self.server, method, *_error_code(answer), signed=signed, alternate=alternate)
 
     def _ask(
         self,

@@ -25,6 +25,7 @@ __all__ = [
     "integrity_holds",
     "long_term_key",
     "read_address",
+    "read_plain_address",
 ]
 
 Address = tuple[str, int]
@@ -88,6 +89,7 @@ class Attribute(IntEnum):
     ADDITIONAL_ADDRESS_FAMILY = 0x8000
     ADDRESS_ERROR_CODE = 0x8001
     SOFTWARE = 0x8022
+    ALTERNATE_SERVER = 0x8023
     FINGERPRINT = 0x8028
 
 
@@ -186,6 +188,13 @@ def read_address(value: bytes, transaction: bytes) -> Address:
         raise FormatError(f"no address: {value.hex()}")
     port = int.from_bytes(value[2:4], "big") ^ int.from_bytes(MAGIC_COOKIE[:2], "big")
     return str(ipaddress.ip_address(_xor(value[4:], MAGIC_COOKIE + transaction))), port
+
+
+def read_plain_address(value: bytes) -> Address:
+    """The address in an attribute that is not obfuscated: ALTERNATE-SERVER (RFC 8489, 14.15). Raises `FormatError`."""
+    if len(value) < 4 or ADDRESS_FAMILIES.get(value[1]) != len(value) - 4:
+        raise FormatError(f"no address: {value.hex()}")
+    return str(ipaddress.ip_address(value[4:])), int.from_bytes(value[2:4], "big")
 
 
 class StreamDecoder:

@@ -150,5 +150,9 @@ class HttpConnection:
 
 def _request(event: h11.Request) -> Request:
     path, _, query = event.target.decode("latin-1").partition("?")
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers]
+    headers = [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in event.headers
+        if name != b"upgrade" or event.http_version != b"1.0"  # ignored there (RFC 9110, section 7.8)
+    ]
     return Request(event.method.decode("latin-1"), path, query, headers)

@@ -205,3 +205,11 @@ def test_hostile_bytes_never_raise(pieces):
         output = connection.receive(piece, 0.0)
         if output.close or output.upgrade is not None:
             break
+
+
+@pytest.mark.parametrize("request_bytes", [DERP, WEBSOCKET])
+def test_an_upgrade_in_http_1_0_is_ignored(request_bytes):
+    """RFC 9110, section 7.8: proxies that speak 1.0 could not pass it on."""
+    output = HttpConnection(relay(tls=False)).receive(request_bytes.replace(b"HTTP/1.1", b"HTTP/1.0"), 0.0)
+    assert output.upgrade is None
+    assert output.data.startswith(b"HTTP/1.1 400 ")

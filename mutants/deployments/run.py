@@ -1,0 +1,92 @@
+"""One fault on one layout: what the doctor names, and which checks are red."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from harness.doors.catalogue import all_checks
+from harness.errors import plain
+from harness.hosts import Host, MissingCapability
+from harness.report.run import Run
+from harness.servers.remote import remote_target
+from harness.servers.server import RunningServer
+from harness.stage.check import CHECKS
+from harness.stage.options import Choice
+from harness.stage.session import Session
+from harness.stage.survey import look_up
+from harness.target import Impact, Target
+
+from .declaration import Fault, green_on
+from .layouts import running, site_of
+from .site import NAME, Site
+
+__all__ = ["Seen", "look_at"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Everything that was seen of one fault on one layout."""
+
+    fault: str
+    layout: str
+    checks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Verdict and reason by name: of those that must be red, or where nothing is wrong, of those that must not."""
+    missing: str = ""
+    """Reason for which it cannot exist on this machine."""
+    error: str = ""
+    """Reason for which nothing was seen."""
+
+
+def look_at(fault: Fault, layout: str, directory: Path) -> Seen:
+    """Arrange the fault, start the server, and look at it from a machine elsewhere. `directory`: for files of it."""
+    all_checks()  # importing them registers them
+    seen = Seen(fault.name, layout)
+    try:
+        with disturbed(fault, layout, directory) as (site, server):
+            operator = site.lab.server("operator")
+            target = _as_a_stranger_sees_it(site, server)
+            names = (*fault.red, *green_on(fault, layout))
+            return replace(seen, checks=dict(_run_checks(target, operator, fault, names, directory / "run")))
+    except MissingCapability as missing:
+        return replace(seen, missing=str(missing))
+    except Exception as error:
+        log.exception("%s on %s was not looked at", fault.name, layout)
+        return replace(seen, error=plain(error))
+
+
+@contextmanager
+def disturbed(fault: Fault, layout: str, directory: Path) -> Iterator[tuple[Site, RunningServer]]:
+    """A running server of this layout with this fault."""
+    with site_of(layout, directory) as site:
+        fault.arrange(site)
+        with running(site) as server:
+            yield site, server
+
+
+def _as_a_stranger_sees_it(site: Site, server: RunningServer) -> Target:
+    """By its name, on the standard ports, with the CAs that everybody knows."""
+    known = site.directory / "known.pem"
+    files = [site.authority.file, *([server.ca_file] if server.ca_file else [])]
+    known.write_text("\n".join(file.read_text() for file in files))
+    return replace(remote_target(NAME, ca_file=known), impact=Impact.HARMFUL)
+
+
+def _run_checks(
+    target: Target, operator: Host, fault: Fault, names: tuple[str, ...], directory: Path
+) -> Iterator[tuple[str, tuple[str, str]]]:
+    run = Run(directory)
+    target = replace(target, on_secret=run.redactor.add)
+    seen = look_up(target, operator)
+    target = replace(seen, capabilities=seen.capabilities | fault.must)
+    server = RunningServer(NAME, {}, target=target)
+    session = Session(run, server, target, operator, run.logs, Choice(), kind=None)
+    for name in names:
+        outcome = CHECKS[name].run(session.stage(name))
+        yield name, (outcome.verdict.value, outcome.reason)
+    run.finish()
