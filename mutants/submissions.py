@@ -10,6 +10,7 @@ from reference_server.mail.delivery import DurableDelivery
 from reference_server.mail.policy import PolicyRules, Refuse, Submission, Verdict, encrypted_only
 from reference_server.mail.service import MailService
 from reference_server.mail.settings import MailSettings
+from reference_server.mail.store import Account
 from reference_server.mail.strategies import Strategies
 
 from .declaration import mutant
@@ -25,8 +26,8 @@ RIGHT = Strategies()
 class LastRecipientDropped(DurableDelivery):
     """Of several recipients of a mail the last gets nothing, and nobody hears of it."""
 
-    async def deliver(self, mailboxes: Sequence[int], content: bytes) -> None:
-        await super().deliver(mailboxes[: max(1, len(mailboxes) - 1)], content)
+    async def deliver(self, recipients: Sequence[Account], content: bytes) -> None:
+        await super().deliver(recipients[: max(1, len(recipients) - 1)], content)
 
 
 @mutant(
