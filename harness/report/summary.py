@@ -68,7 +68,7 @@ def summary(records: Sequence[Record]) -> Summary:
     must = must_list(records)
     about = _by_promises(records) if must is None else _by_must_list(verdict(records, must))
     missing = how_far(records)
-    first = f"{missing[:1].upper()}{missing[1:]}. " if missing else ""
+    first = f"{missing}. " if missing else ""
     decision = Decision.NO_VERDICT if missing and about.decision is Decision.OK else about.decision
     return replace(
         about,

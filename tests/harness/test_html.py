@@ -253,7 +253,7 @@ def test_a_run_without_a_result_is_no_verdict():
     found = summary([])
     assert found.decision is Decision.NO_VERDICT
     assert found.sentence == (
-        "No check has a result: no verdict. 0 of 36 promises hold, 36 not run. Nothing was found wrong."
+        "no check has a result: no verdict. 0 of 36 promises hold, 36 not run. Nothing was found wrong."
     )
     assert found.counts == "nothing ran"
     assert Page(render_html("empty", [])).open == []
@@ -264,7 +264,7 @@ def test_an_interrupted_run_is_no_verdict_whatever_was_green():
     found = summary([*planned, *every_promise(Verdict.PASSED)])
     assert found.decision is Decision.NO_VERDICT
     assert found.sentence.startswith(
-        "Not ended, or killed, after 36 of 37: no verdict. 36 of 36 promises hold"
+        "not ended, or killed, after 36 of 37: no verdict. 36 of 36 promises hold"
     )
     text = Page(render_html("x", [*planned, *every_promise(Verdict.PASSED)])).text
     assert "RELEASE OK" not in text
