@@ -35,11 +35,13 @@ SHORT_PAUSE = 1.5
 class AnyRealm:
     """Takes the realm of the request for its own."""
 
-    def __init__(self, secrets: Sequence[str], _realm: str) -> None:
+    def __init__(self, secrets: Sequence[str], _realm: str, *, bare: bool) -> None:
         self._secrets = secrets
+        self._bare = bare
 
     def keys(self, username: bytes, realm: bytes) -> Sequence[bytes]:
-        return SharedSecrets(self._secrets, realm.decode(errors="replace")).keys(username, realm)
+        right = SharedSecrets(self._secrets, realm.decode(errors="replace"), bare=self._bare)
+        return right.keys(username, realm)
 
 
 @mutant(

@@ -7,6 +7,7 @@
 is `--idle SECONDS` for `add_options` and `read_options`. The annotation says how a word is read: numbers, paths, words
 of an enum, `tuple[T, ...]` for an option that may be repeated, and `bool` for one without a word (`--no-...` where the
 default is True); anything else has `read`. With `server="--mail-idle"` the whole server offers it under that name, too.
+`options_of` is a field of settings within settings.
 """
 
 from __future__ import annotations
@@ -21,10 +22,20 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .errors import ConfigurationError
 
-__all__ = ["add_options", "flag", "option", "positive_seconds", "read_options", "stated_options"]
+__all__ = [
+    "add_options",
+    "flag",
+    "option",
+    "options_of",
+    "positive_number",
+    "positive_seconds",
+    "read_options",
+    "stated_options",
+]
 
 Settings = TypeVar("Settings")
 KEY = "option"
+PART = "options"
 NOUNS = {int: "a whole number", float: "a number"}
 
 
@@ -61,8 +72,15 @@ def option(
     return field(default=default, metadata=metadata, repr=repr)
 
 
+def options_of(settings: type) -> Any:
+    """A field that holds settings of its own, whose options are those of the whole as well."""
+    return field(default_factory=settings, metadata={PART: settings})
+
+
 def add_options(parser: argparse.ArgumentParser, settings: type, *, of_server: bool = False) -> None:
     """Add the options of a settings class, or only those that the whole server offers, under their names there."""
+    for _name, part in _parts(settings):
+        add_options(parser, part, of_server=of_server)
     hints = get_type_hints(settings)
     for each, known in _options(settings, of_server=of_server):
         kind = _kind(hints[each.name])
@@ -104,7 +122,17 @@ def stated_options(
             values[each.name] = (known.gather or tuple)(read)
         else:
             values[each.name] = given if kind is bool else _read(name, known, kind, given)
+    for name, part in _parts(settings):
+        if stated := stated_options(part, namespace, of_server=of_server):
+            values[name] = part(**stated)
     return values
+
+
+def positive_number(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise ValueError("a whole number above 0")
+    return int(text)
 
 
 def positive_seconds(text: str) -> float:
@@ -123,6 +151,13 @@ def _options(settings: type, *, of_server: bool) -> Iterator[tuple[Field[Any], O
         known = each.metadata.get(KEY)
         if known is not None and (known.server is not None or not of_server):
             yield each, known
+
+
+def _parts(settings: type) -> Iterator[tuple[str, type]]:
+    """Fields that hold settings of their own."""
+    for each in fields(settings):
+        if (part := each.metadata.get(PART)) is not None:
+            yield each.name, part
 
 
 def _place(settings: type, name: str) -> str:

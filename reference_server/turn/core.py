@@ -101,7 +101,7 @@ class Turn:
         """One datagram, or one frame of a stream, from a client."""
         first = data[0] if data else 0xFF
         allocation = self.allocations.by_five_tuple.get(five_tuple)
-        if 0x40 <= first <= 0x4F:
+        if 0x40 <= first <= 0x7F:
             return self._channel_data(allocation, data, now)
         message = parse(data) if first <= 3 else None
         if message is None:
@@ -310,7 +310,7 @@ class Turn:
 
     def _channel_bind(self, signed: Signed) -> list[Action]:
         allocation = self._own(signed)
-        number, peer = channel_request(signed.message)
+        number, peer = channel_request(signed.message, self.settings)
         known = allocation.channels.get(number)
         bound = allocation.channel_of.get(peer)
         if known is not bound:

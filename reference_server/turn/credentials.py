@@ -1,7 +1,7 @@
 """Proofs that a client may allocate: credentials from a shared secret, and nonces that nobody has to remember.
 
-The scheme is the one of draft-uberti-behave-turn-rest-00 with a bare expiry as user name: chatmail servers hand
-it out over IMAP METADATA, and every TURN server that knows the secret can check it.
+The scheme is the one of draft-uberti-behave-turn-rest-00, whose user names are `EXPIRY` or `EXPIRY:NAME`: chatmail
+servers hand out a bare expiry over IMAP METADATA, and every TURN server that knows the secret can check it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ __all__ = [
     "long_term_key",
 ]
 
-MAX_USERNAME = 64
-"""Bytes; an expiry has ten digits."""
+MAX_USERNAME = 508
+"""Bytes (RFC 8489, section 14.3)."""
+MAX_EXPIRY = 64
+"""Digits; ten are enough for centuries."""
 NONCE_MAC_SIZE = 12
 
 
@@ -44,25 +46,35 @@ def long_term_key(username: bytes, realm: bytes, password: bytes) -> bytes:
 
 
 class SharedSecrets:
-    """Accepts user names that are unix times in the future. Several secrets allow for rotation."""
+    """Accepts user names that begin with a unix time in the future. Several secrets allow for rotation."""
 
-    def __init__(self, secrets: Sequence[str], realm: str, clock: Clock = time.time) -> None:
+    def __init__(
+        self, secrets: Sequence[str], realm: str, clock: Clock = time.time, *, bare: bool = False
+    ) -> None:
+        """`bare`: nothing may follow the time."""
         self._secrets = tuple(secrets)
         self._realm = realm.encode()
         self._clock = clock
+        self._bare = bare
 
     def keys(self, username: bytes, realm: bytes) -> Sequence[bytes]:
         if realm != self._realm or not self.unexpired(username):
             return ()
-        name = username.decode()
+        try:
+            name = username.decode()
+        except UnicodeDecodeError:
+            return ()
         passwords = (make_password(secret, name).encode() for secret in self._secrets)
         return [long_term_key(username, realm, password) for password in passwords]
 
     def unexpired(self, username: bytes) -> bool:
+        if len(username) > MAX_USERNAME or (self._bare and b":" in username):
+            return False
+        expiry = username.partition(b":")[0]
         return (
-            len(username) <= MAX_USERNAME
-            and username.isdigit()  # for bytes: ASCII digits only
-            and int(username) > self._clock()
+            len(expiry) <= MAX_EXPIRY
+            and expiry.isdigit()  # for bytes: ASCII digits only
+            and int(expiry) > self._clock()
         )
 
 

@@ -20,6 +20,7 @@ __all__ = [
 
 UDP = 17
 CHANNELS = range(0x4000, 0x5000)
+CHANNELS_OF_RFC_5766 = range(0x4000, 0x8000)
 
 
 class Refusal(Exception):
@@ -103,15 +104,16 @@ def peer_addresses(message: Message) -> list[Address]:
     return peers
 
 
-def channel_request(message: Message) -> tuple[int, Address]:
-    """Number and peer of ChannelBind; raises `Refusal`."""
+def channel_request(message: Message, settings: TurnSettings) -> tuple[int, Address]:
+    """Number and peer of ChannelBind (RFC 8656, section 12.2); raises `Refusal`."""
     number = _sized(message, Attribute.CHANNEL_NUMBER, 4)
     value = message.get(Attribute.XOR_PEER_ADDRESS)
     if number is None or value is None:
         raise Refusal(Error.BAD_REQUEST)
     chosen = int.from_bytes(number[:2], "big")
     peer = _peer(value, message.transaction)
-    if chosen not in CHANNELS or peer.port == 0:
+    channels = CHANNELS if settings.strict_channels else CHANNELS_OF_RFC_5766
+    if chosen not in channels or peer.port == 0:
         raise Refusal(Error.BAD_REQUEST)
     return chosen, peer
 

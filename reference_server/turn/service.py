@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,15 +40,15 @@ class TurnService:
         settings: TurnSettings,
         *,
         ledger: TurnLedger | None = None,
-        credentials: Callable[[Sequence[str], str], Credentials] = SharedSecrets,
+        credentials: Callable[..., Credentials] = SharedSecrets,
         adapt: Callable[[Strategies], Strategies] | None = None,
     ) -> None:
-        """`credentials` is made with the secrets and the realm. `adapt` gets the strategies and returns those that
+        """`credentials` is made as `SharedSecrets` is. `adapt` gets the strategies and returns those that
         are used."""
         self.ledger: Ledger
         self.ledger = self._turn_ledger = ledger or TurnLedger(enabled=settings.ledger)
         self._settings = settings
-        self._credentials = credentials(_secrets(settings), settings.realm)
+        self._credentials = credentials(_secrets(settings), settings.realm, bare=settings.strict_usernames)
         self._adapt = adapt or (lambda standard: standard)
         self._udp_socket = None if settings.udp_fd is None else adopt_udp_socket("--udp-fd", settings.udp_fd)
         self._tls = _tls_context(settings.cert, settings.key) if settings.cert and settings.key else None

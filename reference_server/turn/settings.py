@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from reference_server.addresses import check_bind_address
 from reference_server.errors import ConfigurationError
-from reference_server.options import option, positive_seconds
+from reference_server.options import option, options_of, positive_number, positive_seconds
 from reference_server.service_settings import ServiceSettings
 
 from .stun import Address, AddressFamily
@@ -75,6 +75,17 @@ class PortRange(NamedTuple):
         raise ConfigurationError(f"{text} is no range of relay ports such as 49152-65535, from 1024 up")
 
 
+def _limit(what: str, default: float, *, name: str = "") -> Any:
+    """`name`: what the whole server calls it, behind `--turn-`; empty: it does not offer it."""
+    return option(
+        f"{what} (default: {default:g})",
+        default=default,
+        metavar="NUMBER" if isinstance(default, int) else "SECONDS",
+        read=positive_number if isinstance(default, int) else positive_seconds,
+        server=f"--turn-{name}" if name else None,
+    )
+
+
 @dataclass(frozen=True)
 class Limits:
     """Counts, bytes and seconds. Sources count first: everybody who read METADATA in one second shares a user name.
@@ -82,24 +93,29 @@ class Limits:
     A source is an IPv4 address or an IPv6 /64.
     """
 
-    allocations: int = 4096
-    allocations_per_source: int = 256
-    allocations_per_username: int = 2048
-    permissions: int = 128
-    """Per allocation, as `channels`."""
-    channels: int = 128
-    peers_remembered: int = 256
-    """Per allocation in the ledger; peers beyond share one entry."""
-    unauthenticated_burst: int = 300
-    """Replies over UDP that one source gets without having proven its address."""
-    unauthenticated_per_second: float = 50.0
-    sources_remembered: int = 4096
-    connections: int = 4096
-    connections_per_source: int = 512
-    half_open: float = 30.0
-    """For TCP and TLS: from accept to an allocation, and from the end of one to the next."""
-    write_queue: int = 256 * 1024
-    """Bytes that a TCP client leaves unread before what comes next is dropped."""
+    allocations: int = _limit("allocations at the same time", 4096, name="allocations")
+    allocations_per_source: int = _limit("allocations of one source", 256, name="allocations-per-source")
+    allocations_per_username: int = _limit(
+        "allocations of one user name", 2048, name="allocations-per-username"
+    )
+    permissions: int = _limit("permissions of an allocation", 128)
+    channels: int = _limit("channels of an allocation", 128)
+    peers_remembered: int = _limit("peers of an allocation in the ledger; those beyond share one entry", 256)
+    unauthenticated_burst: int = _limit(
+        "replies over UDP that one source gets without having proven its address", 300
+    )
+    unauthenticated_per_second: float = _limit("and after these, every second", 50.0)
+    sources_remembered: int = _limit("sources that are told apart", 4096)
+    connections: int = _limit("TCP and TLS connections at the same time", 4096)
+    connections_per_source: int = _limit(
+        "TCP and TLS connections of one source", 512, name="connections-per-source"
+    )
+    half_open: float = _limit(
+        "for TCP and TLS: from accept to an allocation, and from the end of one to the next", 30.0
+    )
+    write_queue: int = _limit(
+        "bytes that a TCP client leaves unread before what comes next is dropped", 256 * 1024
+    )
 
 
 def _lifetime(what: str, default: float, server: str) -> Any:
@@ -173,6 +189,18 @@ class TurnSettings(ServiceSettings):
     )
     """True: data of a channel stops when its permission is 300 s old. False, as coturn and pion: a living channel
     implies a permission (aioice refreshes channels every 500 s and permissions never)."""
+    strict_usernames: bool = option(
+        "a user name is an expiry, and nothing else",
+        default=False,
+        server="--turn-strict-usernames",
+    )
+    """False: it may be `EXPIRY:NAME` (draft-uberti-behave-turn-rest-00), as coturn, pion and probes have it."""
+    strict_channels: bool = option(
+        "channel numbers are 0x4000 to 0x4FFF, as RFC 8656 has them",
+        default=False,
+        server="--turn-strict-channels",
+    )
+    """False: up to 0x7FFF, as clients of RFC 5766 choose them; coturn and pion take these."""
     allow_peers: tuple[Network, ...] = option(
         "for labs: peers that are refused otherwise", default=(), metavar="CIDR", read=_network
     )
@@ -189,7 +217,7 @@ class TurnSettings(ServiceSettings):
     """Errors after authentication carry MESSAGE-INTEGRITY. aioice ignores those that do not."""
     outlive_credentials: bool = True
     """A running allocation goes on when its credentials have expired, as coturn's do; others ask at each request."""
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = options_of(Limits)
 
     def __post_init__(self) -> None:
         if not self.listeners:

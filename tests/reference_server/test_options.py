@@ -13,6 +13,8 @@ from reference_server.errors import ConfigurationError
 from reference_server.options import (
     add_options,
     option,
+    options_of,
+    positive_number,
     positive_seconds,
     read_options,
     stated_options,
@@ -22,6 +24,12 @@ from reference_server.options import (
 class Taste(StrEnum):
     SWEET = "sweet"
     SOUR = "sour"
+
+
+@dataclass(frozen=True)
+class Spoon:
+    sugars: int = option("spoons of sugar", default=1, read=positive_number, server="--tea-sugars")
+    stirs: int = option("times it is stirred", default=3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +42,7 @@ class Tea:
     milk: bool = option("with milk", default=False, server="--milk")
     sugar: bool = option("with sugar", default=True)
     pot: str = "blue"
+    spoon: Spoon = options_of(Spoon)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +78,13 @@ def test_the_whole_server_offers_some_under_their_names_there():
     assert read_options(Coffee, namespace) == Coffee(cups=7)
 
 
+def test_settings_within_settings_are_options_of_the_whole():
+    tea = read_options(Tea, parsed("--leaf", "assam", "--sugars", "2"))
+    assert tea.spoon == Spoon(sugars=2, stirs=3)
+    of_server = parsed("--tea-sugars", "4", of_server=True)
+    assert stated_options(Tea, of_server, of_server=True) == {"spoon": Spoon(sugars=4)}
+
+
 @pytest.mark.parametrize("words", [[], ["--leaf", "assam", "--pot", "red"]])
 def test_an_option_that_is_missing_or_unknown_ends_the_program(words, capsys):
     with pytest.raises(SystemExit, match="2"):
@@ -83,6 +99,8 @@ def test_an_option_that_is_missing_or_unknown_ends_the_program(words, capsys):
         (["--taste", "bitter"], "--taste bitter: expected sweet or sour"),
         (["--minutes", "0"], "--minutes 0: expected a number of seconds above 0"),
         (["--minutes", "inf"], "--minutes inf: expected a number of seconds above 0"),
+        (["--sugars", "0"], "--sugars 0: expected a whole number above 0"),
+        (["--sugars", "-1"], "--sugars -1: expected a whole number above 0"),
         (["--minutes", "soon"], "--minutes soon: expected a number of seconds above 0"),
     ],
 )

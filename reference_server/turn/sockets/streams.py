@@ -40,7 +40,7 @@ def take_frames(buffer: bytearray) -> list[bytes]:
         length = buffer[start + 2] << 8 | buffer[start + 3]
         if first <= 0x3F:
             size = end = HEADER_SIZE + length
-        elif first <= 0x4F:
+        elif first <= 0x7F:
             size = 4 + length
             end = (size + 3) // 4 * 4
         else:
@@ -51,7 +51,7 @@ def take_frames(buffer: bytearray) -> list[bytes]:
         frames.append(bytes(buffer[start : start + size]))
         start += end
     del buffer[:start]
-    if buffer and buffer[0] > 0x4F:
+    if buffer and buffer[0] > 0x7F:
         raise FramingError
     return frames
 

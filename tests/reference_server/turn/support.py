@@ -71,7 +71,7 @@ class World:
         self.sockets = FakeSockets()
         self.ledger = TurnLedger(enabled=True, clock=lambda: self.wall)
         standard = Strategies(
-            SharedSecrets(secrets, settings.realm, clock=lambda: self.wall),
+            SharedSecrets(secrets, settings.realm, lambda: self.wall, bare=settings.strict_usernames),
             DenyList(
                 listeners=[listen.address for listen in settings.listeners],
                 own_hosts=[host for family in AddressFamily if (host := settings.relay_host(family))],

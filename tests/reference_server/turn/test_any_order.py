@@ -49,7 +49,7 @@ PEERS = st.sampled_from(
         Address("::ffff:10.0.0.1", 5000),
     ]
 )
-NUMBERS = st.sampled_from([0x3FFF, 0x4000, 0x4001, 0x4002, 0x4FFF, 0x5000])
+NUMBERS = st.sampled_from([0x3FFF, 0x4000, 0x4001, 0x4002, 0x4FFF, 0x5000, 0x7FFF, 0x8000])
 ATTRIBUTES = st.lists(
     st.sampled_from(
         [

@@ -52,7 +52,11 @@ def test_a_credential_missing_is_400_without_nonce(client, missing):
         {"username": "1789999999"},
         {"username": "1790000000"},
         {"username": "nobody"},
-        {"username": "1790003600:alice"},
+        {"username": "1789999999:alice"},
+        {"username": "alice:1790003600"},
+        {"username": ":1790003600"},
+        {"username": "1790003600 :alice"},
+        {"username": f"1790003600:{'a' * 500}"},
         {"username": "-1790003600"},
         {"username": "1790003600.5"},
         {"username": "\u0661\u0662\u0663"},
@@ -66,6 +70,16 @@ def test_wrong_credentials_are_401_with_a_way_to_try_again(world, wrong):
     assert reply.get(Attribute.NONCE)
     assert not reply.signed
     assert world.allocations() == []
+
+
+@pytest.mark.parametrize("name", ["alice", "", "alice:bob", "\u0661", "a" * 497])
+def test_a_name_may_stand_behind_the_expiry_unless_names_are_strict(world, name):
+    """TURN REST, as coturn's tools and chatmail's prober have it."""
+    username = f"1790003600:{name}"
+    assert world.client(username=username).allocate().ok
+    strict = World(replace(SETTINGS, strict_usernames=True))
+    assert strict.client(username=username).allocate().error == 401
+    assert strict.client().allocate().ok
 
 
 def test_tampered_request_is_401(client):

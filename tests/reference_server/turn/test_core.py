@@ -337,8 +337,9 @@ def test_channel_carries_both_directions(world, client):
     ("number", "peer", "error"),
     [
         (0x3FFF, PEER, 400),
+        (0x8000, OTHER_PEER, 400),
+        (0xFFFF, OTHER_PEER, 400),
         (0x5000, PEER, 400),
-        (0x7FFF, PEER, 400),
         (0x4001, PEER, 400),
         (0x4000, OTHER_PEER, 400),
         (0x4001, OTHER_PEER._replace(port=0), 400),
@@ -346,12 +347,29 @@ def test_channel_carries_both_directions(world, client):
         (0x4001, PEER6, 443),
         (0x4000, PEER, None),
         (0x4FFF, OTHER_PEER, None),
+        (0x5000, OTHER_PEER, None),
+        (0x7FFF, OTHER_PEER, None),
     ],
 )
 def test_bindings(client, number, peer, error):
     client.allocate()
     assert client.bind(PEER, 0x4000).ok
     assert client.bind(peer, number).error == error
+
+
+@pytest.mark.parametrize(("number", "error"), [(0x4FFF, None), (0x5000, 400), (0x7FFF, 400)])
+def test_strict_channels_are_those_of_rfc_8656(number, error):
+    client = World(replace(SETTINGS, strict_channels=True)).client()
+    client.allocate()
+    assert client.bind(PEER, number).error == error
+
+
+def test_data_goes_over_channels_of_rfc_5766(world, client):
+    relay = client.allocate().address(Attribute.XOR_RELAYED_ADDRESS)
+    assert client.bind(PEER, 0x7FFF).ok
+    assert to_peers(client.raw(b"\x7f\xff\0\3abc"))[0][2] == b"abc"
+    arrived = to_clients(world.turn.arrive(relay, PEER, b"abc", world.now))
+    assert arrived == [(client.five_tuple, b"\x7f\xff\0\3abc")]
 
 
 def test_bind_without_number_or_peer_is_400(client):

@@ -228,7 +228,7 @@ def test_tcp_frames_in_any_pieces(server):
         assert {client.receive()[:2] for _ in range(3)} == {b"\x01\x01"}
 
 
-@pytest.mark.parametrize("data", [b"\x50", b"\x80\0\0\0", b"\xff", BINDING + b"\xff"])
+@pytest.mark.parametrize("data", [b"\x80", b"\x80\0\0\0", b"\xff", BINDING + b"\xff"])
 def test_a_stream_of_something_else_is_closed(server, data):
     with socket.create_connection(server.address("tcp"), timeout=DEADLINE) as client:
         client.sendall(data)
