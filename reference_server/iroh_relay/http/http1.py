@@ -5,6 +5,7 @@ What is answered is decided by a responder (routes.py).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -27,6 +28,9 @@ __all__ = [
 
 MAX_HEAD = 16 * 1024
 """Bytes of one request line with its headers."""
+
+ABSOLUTE_FORM = re.compile(r"^https?://[^/?]*", re.IGNORECASE)
+"""Scheme and host of a target as proxies get it; servers accept it, too (RFC 9112, section 3.2.2)."""
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -140,19 +144,27 @@ class HttpConnection:
         length = () if answer.status == 204 else (("Content-Length", str(len(answer.body))),)
         headers = (*answer.headers, *length, ("Date", formatdate(unix_time, usegmt=True)))
         reason = HTTPStatus(answer.status).phrase.encode()
+        body = (
+            b"" if self._asked_for_head else answer.body
+        )  # RFC 9110, section 9.3.2: its length is told all the same
         for event in (
             h11.Response(status_code=answer.status, headers=list(headers), reason=reason),
-            h11.Data(data=answer.body),
+            h11.Data(data=body),
             h11.EndOfMessage(),
         ):
             output.data += self._h11.send(event) or b""
 
+    @property
+    def _asked_for_head(self) -> bool:
+        return self._request is not None and self._request.method == "HEAD"
+
 
 def _request(event: h11.Request) -> Request:
-    path, _, query = event.target.decode("latin-1").partition("?")
+    target = ABSOLUTE_FORM.sub("", event.target.decode("latin-1"), count=1)
+    path, _, query = target.partition("?")
     headers = [
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in event.headers
         if name != b"upgrade" or event.http_version != b"1.0"  # ignored there (RFC 9110, section 7.8)
     ]
-    return Request(event.method.decode("latin-1"), path, query, headers)
+    return Request(event.method.decode("latin-1"), path or "/", query, headers)

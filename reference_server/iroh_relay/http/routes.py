@@ -28,6 +28,7 @@ INDEX = b"""<html><body>
   This is an <a href="https://iroh.computer/">Iroh</a> Relay server.
 </p>
 """
+READING = ("GET", "HEAD")
 NOT_FOUND = Answer(404, body=b"Not Found")
 CHALLENGE = re.compile(r"[A-Za-z0-9._-]{1,63}")
 CHALLENGE_HEADERS = (
@@ -53,9 +54,11 @@ def _relay(request: Request, *, tls: bool) -> Answer | Upgrade:
 
 
 def _route(request: Request, *, tls: bool) -> Answer | Upgrade:  # noqa: PLR0911  # one per path
-    if request.method != "GET":
+    if request.method not in READING:
         return NOT_FOUND
     match request.path:
+        case "/relay" | "/derp" if request.method != "GET":
+            return NOT_FOUND
         case "/relay" if request.header("sec-websocket-protocol") is not None:
             return _upgrade_v1(request)
         case "/relay" | "/derp":
@@ -76,7 +79,7 @@ def _route(request: Request, *, tls: bool) -> Answer | Upgrade:  # noqa: PLR0911
 
 def captive_portal(request: Request) -> Answer:
     """`/generate_204`: 204 and the challenge back, so that a client knows that nobody answers in our place."""
-    if request.method != "GET" or request.path != "/generate_204":
+    if request.method not in READING or request.path != "/generate_204":
         return NOT_FOUND
     sent = ((request.header(asked), answered) for asked, answered in CHALLENGE_HEADERS)
     echoed = tuple(

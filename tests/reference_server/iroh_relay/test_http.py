@@ -4,8 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reference_server.iroh_relay.counters import RelayCounters
 from reference_server.iroh_relay.http.http1 import HttpConnection, Transport
+from reference_server.iroh_relay.http.metrics import responder as metrics
 from reference_server.iroh_relay.http.routes import captive_portal, relay
+from reference_server.iroh_relay.stun import StunCounters
 
 DERP = b"GET /relay HTTP/1.1\r\nhost: x\r\nupgrade: iroh derp http\r\n\r\n"
 WEBSOCKET = (
@@ -51,6 +54,60 @@ def test_index_page_and_cors_of_ping():
         assert b"Iroh Relay" in body
         assert b"iroh.computer" in body
     assert "Access-Control-Allow-Origin: *" in ask("/ping")[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "responder", "status", "length"),
+    [
+        ("/ping", relay(tls=False), 200, 0),
+        ("/ping", relay(tls=True), 200, 0),
+        ("/robots.txt", relay(tls=False), 200, 26),
+        ("/nowhere", relay(tls=False), 404, 9),
+        ("/relay", relay(tls=False), 404, 9),
+        ("/nowhere", captive_portal, 404, 9),
+    ],
+)
+def test_head_is_get_without_a_body(path, responder, status, length):
+    head, body = ask(path, "Upgrade: iroh derp http", method="HEAD", responder=responder)
+    assert head.startswith(f"HTTP/1.1 {status} ")
+    assert f"Content-Length: {length}" in head
+    assert body == b""
+
+
+def test_head_of_the_captive_portal_check_and_of_metrics():
+    assert ask("/generate_204", method="HEAD", responder=captive_portal)[0].startswith("HTTP/1.1 204 ")
+    head, body = ask("/metrics", method="HEAD", responder=metrics(RelayCounters(), StunCounters()))
+    assert head.startswith("HTTP/1.1 200 ")
+    assert body == b""
+
+
+def test_a_connection_goes_on_after_head():
+    connection = HttpConnection(relay(tls=False))
+    request = b"HEAD /ping HTTP/1.1\r\nHost: x\r\n\r\n"
+    answers = [
+        bytes(connection.receive(each, 0.0).data) for each in (request, request.replace(b"HEAD", b"GET"))
+    ]
+    assert all(each.startswith(b"HTTP/1.1 200 OK\r\n") for each in answers)
+
+
+@pytest.mark.parametrize("target", ["http://x/ping", "HTTP://[2001:db8::1]:3340/ping?a=b", "https://x/ping"])
+def test_a_target_may_have_scheme_and_host(target):
+    assert ask(target)[0].startswith("HTTP/1.1 200 ")
+
+
+def test_a_target_of_scheme_and_host_alone_is_the_index_page():
+    assert b"Iroh Relay" in ask("http://x")[1]
+
+
+@given(st.sampled_from(["GET", "HEAD", "OPTIONS", "CONNECT", "POST", "PRI"]), st.binary(max_size=40))
+@settings(max_examples=60, deadline=None)
+def test_no_request_line_breaks_a_connection(method, target):
+    """Bytes of others get an answer, or end their own connection."""
+    for version in (b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0"):
+        connection = HttpConnection(relay(tls=False))
+        line = method.encode() + b" " + target + b" " + version
+        output = connection.receive(line + b"\r\nHost: x\r\n\r\n", 0.0)
+        assert output.close or output.data or output.upgrade or b"\n" in target
 
 
 def test_other_methods_are_not_found():
