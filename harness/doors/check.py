@@ -1,64 +1,61 @@
-"""`dc-harness check`: checks of one server, with the plan first, and a verdict for each of them."""
+"""`dc-harness check`: the checks that somebody chooses, on one server."""
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Sequence
+import argparse
+import functools
 from pathlib import Path
 
-from ..hosts import MissingCapability
-from ..report.plan import checks as results
-from ..report.records import Record
-from ..report.run import Run
-from ..report.terminal import render_check, render_end
-from ..servers.server import ServerError, Unsupported
-from ..stage.check import Check, recording
-from ..stage.options import Choice
-from ..stage.session import open_session
-from ..stage.survey import machine_seen, server_seen
+from .choice import NO_SUCH_CHECK, add_names, choose
 from .console import say
-from .exit_codes import FAILED, NOTHING_RAN, exit_code
-from .interrupts import Interrupted, interruptible
+from .exit_codes import EXPLANATION, NOTHING_RAN
 
-__all__ = ["check"]
+__all__ = ["RUNS", "add_command", "add_run_options"]
 
-
-def check(chosen: Sequence[Check], choice: Choice, directory: Path) -> int:
-    """Run these checks; results go to the directory, and the end of the run to stdout."""
-    _show_progress()
-    run = Run(directory)
-    code, interrupted = None, ""
-    with interruptible():
-        try:
-            run.plan(((each.name, each.requirements) for each in chosen), target=choice.title)
-            _run(chosen, choice, run)
-        except ServerError as error:
-            code, interrupted = FAILED, str(error)
-        except (MissingCapability, Unsupported) as missing:
-            code, interrupted = NOTHING_RAN, str(missing)
-        except Interrupted as signal:
-            code, interrupted = signal.exit_code, str(signal)
-        run.end(interrupted=interrupted)
-        run.finish()
-    say(f"\n{render_end(run.records)}\nResults in {run.directory}")
-    return exit_code(each.verdict for each in results(run.records)) if code is None else code
+RUNS = Path("reports/runs")
 
 
-def _run(chosen: Sequence[Check], choice: Choice, run: Run) -> None:
-    def show(record: Record, files: Sequence[Path]) -> None:
-        run.add(record, files)
-        say(render_check(run.records[-1]))
-
-    machine = machine_seen()  # before a server is started: a process with threads can enter no user namespace
-    with open_session(run, choice) as session, recording(show, run=run.name, door="dc-harness check"):
-        target = session.target
-        run.begin(machine, server_seen(target), target=target.name, notes=session.absent)
-        for each in chosen:
-            each.run(session.stage(each.name))
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("check", help="run checks", epilog=EXPLANATION)
+    add_names(parser)
+    add_run_options(parser)
+    parser.set_defaults(run=functools.partial(check, parser))
 
 
-def _show_progress() -> None:
-    progress = logging.getLogger("harness.progress")
-    progress.setLevel(logging.INFO)
-    progress.addHandler(logging.StreamHandler(sys.stderr))
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of whatever runs checks: the server, and the run itself."""
+    from ..stage.options import add_options  # noqa: PLC0415 - other commands need not load it
+
+    add_options(parser.add_argument)
+    parser.add_argument(
+        "--jobs",
+        type=_positive,
+        metavar="N",
+        help="checks at the same time, each with a server of its own where we start it (default: as many as this "
+        "machine bears, at most two for each processor; on somebody else's server 2)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="directory for results (default: reports/runs/...)"
+    )
+
+
+def check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """The exit codes are those of `exit_codes`."""
+    from .catalogue import all_checks  # noqa: PLC0415 - it loads everything
+    from .running import Order, run_checks  # noqa: PLC0415
+
+    chosen = choose(all_checks(), arguments.names, arguments.only)
+    if not chosen:
+        say(NO_SUCH_CHECK)
+        return NOTHING_RAN
+    try:
+        order = Order.read(arguments)
+    except ValueError as error:
+        parser.error(str(error))
+    return run_checks(chosen, order)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of at least 1")
+    return int(text)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .check import RUNS
 from .choice import NO_SUCH_CHECK, add_names, choose
 from .console import say
 from .exit_codes import EXPLANATION, FAILED, NOTHING_RAN, PASSED
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-RUNS = Path("reports/runs")
-MODULES = {"list": "listing", "serve": "serve", "logs": "logs", "report": "report"}
+MODULES = {"check": "check", "list": "listing", "serve": "serve", "logs": "logs", "report": "report"}
 """Commands -> modules of this room that have all of them. Only that of the command that is given is loaded."""
 
 
@@ -41,18 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not chosen:
         say(NO_SUCH_CHECK)
         return NOTHING_RAN
-    if arguments.command == "mutants":
-        return _mutants(chosen, arguments)
-    from ..stage.options import Choice  # noqa: PLC0415
-
-    try:
-        choice = Choice.read(vars(arguments).get)
-    except ValueError as error:
-        parser.error(str(error))
-    from ..report.run import new_run_directory  # noqa: PLC0415
-    from .check import check  # noqa: PLC0415
-
-    return check(chosen, choice, arguments.out or new_run_directory(RUNS))
+    return _mutants(chosen, arguments)
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
@@ -62,19 +51,14 @@ def _parser(command: str) -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     if command not in MODULES:
-        _add_runs(commands)
+        _add_mutants(commands)
     for name, module in MODULES.items():
         if command == name or command not in MODULES:
             importlib.import_module(f".{module}", __package__).add_command(commands)
     return parser
 
 
-def _add_runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from ..stage.options import add_options  # noqa: PLC0415
-
-    check = commands.add_parser("check", help="run checks", epilog=EXPLANATION)
-    add_names(check)
-    add_options(check.add_argument)
+def _add_mutants(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     mutants = commands.add_parser("mutants", help="every check against every wrong server")
     add_names(mutants)
     mutants.add_argument(
@@ -83,10 +67,9 @@ def _add_runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     mutants.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="at the same time"
     )
-    for command in (check, mutants):
-        command.add_argument(
-            "--out", type=Path, metavar="DIR", help="directory for results (default: reports/runs/...)"
-        )
+    mutants.add_argument(
+        "--out", type=Path, metavar="DIR", help="directory for results (default: reports/runs/...)"
+    )
 
 
 def _mutants(checks: Sequence[Check], arguments: argparse.Namespace) -> int:

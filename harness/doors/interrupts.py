@@ -7,7 +7,6 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .console import complain
 from .exit_codes import INTERRUPTED
 
 __all__ = ["Interrupted", "interruptible"]
@@ -24,12 +23,16 @@ class Interrupted(BaseException):
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """In this block the first signal raises `Interrupted`; a second one does not interrupt the closing."""
+def interruptible(*by: signal.Signals) -> Iterator[None]:
+    """In this block the first of these signals (default: both) raises `Interrupted`; no later one disturbs the closing.
+
+    Of both signals, one that is not named does nothing: it is for the process that started this one.
+    """
     before = {each: signal.getsignal(each) for each in SIGNALS}
     try:
         for each in SIGNALS:
-            signal.signal(each, _interrupt)
+            # A handler, not SIG_IGN: programs that are started would inherit that.
+            signal.signal(each, _interrupt if each in by or not by else _nothing)
         yield
     finally:
         for each, handler in before.items():
@@ -38,9 +41,9 @@ def interruptible() -> Iterator[None]:
 
 def _interrupt(number: int, _frame: types.FrameType | None) -> None:
     for each in SIGNALS:
-        signal.signal(each, _ending)
+        signal.signal(each, _nothing)
     raise Interrupted(signal.Signals(number))
 
 
-def _ending(_number: int, _frame: types.FrameType | None) -> None:
-    complain("interrupted already: closing what was started")
+def _nothing(_number: int, _frame: types.FrameType | None) -> None:
+    """It is heard already."""

@@ -24,7 +24,7 @@ from ..report.promises import PROMISES
 from ..servers.toml_table import TomlTable, read_toml
 from ..stage.check import Check
 
-__all__ = ["CAPABILITIES", "default_list", "read_must_list"]
+__all__ = ["capabilities_of", "default_list", "read_must_list"]
 
 ANY_OTHER = "default"
 CAPABILITIES = {
@@ -40,6 +40,11 @@ def default_list(checks: Sequence[Check]) -> MustList:
     promises = [Must(each, _that_prove(each, checks), where_possible=True) for each in PROMISES]
     others = [Must(each.name, (each.name,), where_possible=True) for each in checks if not each.requirements]
     return MustList("everything that the server can have", (*promises, *others))
+
+
+def capabilities_of(must: MustList) -> list[str]:
+    """Services that the server is meant to have, as `--must` names them."""
+    return [each for each in CAPABILITIES if any(_capability(each) == found.name for found in must.musts)]
 
 
 def read_must_list(file: Path, target: str, checks: Sequence[Check]) -> MustList:
@@ -61,7 +66,7 @@ def _of_one_server(file: Path, table: TomlTable, checks: Sequence[Check]) -> Mus
     promises = _known(table, "promises", PROMISES)
     chosen = _known(table, "checks", by_name)
     musts = (
-        *(Must(f"capability {each}", (CAPABILITIES[each],)) for each in capabilities),
+        *(Must(_capability(each), (CAPABILITIES[each],)) for each in capabilities),
         *(Must(each, _that_prove(each, checks)) for each in promises),
         *(Must(each, (each,)) for each in chosen),
     )
@@ -87,6 +92,10 @@ def _known_red(table: TomlTable, checks: Iterable[str]) -> KnownRed:
     found = KnownRed(name, owner, expires.isoformat(), table.take("reason", str, ""))
     table.end()
     return found
+
+
+def _capability(name: str) -> str:
+    return f"capability {name}"
 
 
 def _that_prove(promise: str, checks: Iterable[Check]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ class Decision(enum.StrEnum):
     """The first line of a report."""
 
     OK = "RELEASE OK"
-    NOT_OK = "NOT OK"
+    NOT_OK = "RELEASE NOT OK"
     """At least one must is broken."""
     NO_VERDICT = "NO VERDICT"
     """Nothing of the must-list was found broken, and not all of it was judged."""
@@ -55,7 +55,7 @@ class Release:
 
     decision: Decision
     sentence: str
-    """For example `35 of 36 musts hold, 1 could not be judged; nothing was found wrong`."""
+    """For example `35 of 36 musts hold, 1 not judged; none is broken`."""
     findings: tuple[Finding, ...]
     healed: tuple[KnownRed, ...] = ()
     """Known reds whose check passes: they can be taken off the list."""
@@ -71,7 +71,7 @@ def must_list(records: Sequence[Record]) -> MustList | None:
 
 
 def verdict(records: Sequence[Record], must: MustList) -> Release:
-    """RELEASE OK, NOT OK or NO VERDICT. The day that known reds are held against is that of the last record, in UTC."""
+    """Judge a must-list. The day that known reds are held against is that of the last record, in UTC."""
     today = _day(records)
     found: dict[str, list[Record]] = {}
     for each in checks(records):
@@ -158,5 +158,5 @@ def _sentence(findings: Sequence[Finding]) -> str:
     words += [f"{n} known to be broken"] if (n := count(State.KNOWN_RED)) else []
     words += [f"{n} not judged"] if (n := count(State.NOT_JUDGED)) else []
     words += [f"{n} that this server does not have"] if (n := count(State.NOT_THERE)) else []
-    nothing_wrong = "" if count(State.BROKEN) + count(State.KNOWN_RED) else "; nothing was found wrong"
+    nothing_wrong = "" if count(State.BROKEN) + count(State.KNOWN_RED) else "; none is broken"
     return ", ".join(words) + nothing_wrong

@@ -61,8 +61,12 @@ class Run:
 
     def begin(self, *seen: Observation, target: str = "", notes: Sequence[str] = ()) -> None:
         """Write the head: what was looked up of the machine and of the server before any check."""
+        self.append(self.head(*seen, target=target, notes=notes))
+
+    def head(self, *seen: Observation, target: str = "", notes: Sequence[str] = ()) -> Record:
+        """The same, for whoever writes it."""
         head = Record(self.name, HEAD, Verdict.PASSED, time.time(), 0.0, target)
-        self.add(replace(head, observations=seen, notes=tuple(notes)))
+        return self.complete(replace(head, observations=seen, notes=tuple(notes)), ())
 
     def add(self, record: Record, files: Sequence[Path] = ()) -> None:
         """Append a record with the files that back it; whatever is written has passed the redactor."""
@@ -84,8 +88,7 @@ class Run:
     def end(self, *, interrupted: str = "", jobs: int = 1) -> None:
         """Write how the run ended; `interrupted` is the cause for which checks were not run."""
         seen = RunEnded.now(time.monotonic() - self._began, interrupted=interrupted, jobs=jobs)
-        head = Record(self.name, HEAD, Verdict.PASSED, time.time(), 0.0, target="")
-        self.add(replace(head, observations=(seen,)))
+        self.begin(seen)
 
     def finish(self) -> None:
         """Redact the logs, write the reports, and name all files with their digests. Safe to call again."""

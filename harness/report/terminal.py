@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from ..text import clean
 from .findings import Finding, accounts_left, counts, findings
 from .observations import PathSeen
 from .plan import how_far
 from .records import Record, Verdict
+from .release import Release, State, must_list, verdict
 from .sections import about_traffic
 from .tables import WIDTH, wrapped
 
 __all__ = ["render_check", "render_end"]
 
 INDENT = " " * 12
+MOST_REASONS = 3
+"""Of one must; the findings above have all of them."""
 
 
 def render_check(record: Record) -> str:
@@ -37,22 +42,58 @@ def render_check(record: Record) -> str:
     )
 
 
-def render_end(records: Sequence[Record], problems: Sequence[str] = ()) -> str:
-    """The end of a run: tables of calls and swarms, then what is wrong, undecided or left out, and the counts last."""
+def render_end(
+    records: Sequence[Record], problems: Sequence[str] = (), *, directory: Path | None = None
+) -> str:
+    """The end of a run: tables of calls and swarms, what was left out, what is undecided and wrong, the verdict last.
+
+    With the directory of the run, evidence is named by its path.
+    """
     parts = [section.text() for section in about_traffic(records)]
     if problems:
         parts.append("\n".join(["COULD NOT BE READ", *(wrapped(each, first="- ") for each in problems)]))
-    for title, found in findings(records).items():
-        parts.append("\n".join([title.upper(), *(line for each in found for line in _finding(each))]))
+    files = {each.check: _evidence(each, directory) for each in records if each.evidence}
+    for title, found in reversed(findings(records).items()):
+        parts.append("\n".join([title.upper(), *(line for each in found for line in _finding(each, files))]))
     parts += [wrapped(note) for each in records if each.is_head for note in each.notes]
     parts += [wrapped(f"{left}.")] if (left := accounts_left(records)) else []
     parts += [wrapped(f"{missing}.")] if (missing := how_far(records)) else []
-    return "\n\n".join([*parts, wrapped(f"{counts(records)}.")])
+    parts.append(wrapped(f"{counts(records)}."))
+    if (must := must_list(records)) is not None:
+        parts.append("\n".join(_release(verdict(records, must))))
+    return "\n\n".join(parts)
 
 
-def _finding(finding: Finding) -> Iterator[str]:
+def _release(release: Release) -> Iterator[str]:
+    """The musts that are the reason for the verdict, and the verdict."""
+    for state in (State.KNOWN_RED, State.NOT_JUDGED, State.BROKEN):
+        if found := release.in_state(state):
+            yield f"MUSTS THAT ARE {state.upper()}"
+            for each in found:
+                yield wrapped(each.must.name, first="- ")
+                yield from (
+                    wrapped(reason, first="    ", indent="      ") for reason in each.reasons[:MOST_REASONS]
+                )
+                if more := len(each.reasons) - MOST_REASONS:
+                    yield from [f"    and {more} more"] if more > 0 else []
+            yield ""
+    for known in release.healed:
+        yield wrapped(f"{known.check} passes: take it off the known reds ({known.owner})")
+    yield wrapped(f"{release.decision}: {release.sentence}.")
+
+
+def _evidence(record: Record, directory: Path | None) -> str:
+    """The file that backs a verdict, or the directory of several."""
+    paths = [Path(each.path) for each in record.evidence]
+    common = paths[0] if len(paths) == 1 else Path(os.path.commonpath([each.parent for each in paths]))
+    return str(directory / common) if directory else str(common)
+
+
+def _finding(finding: Finding, files: Mapping[str, str]) -> Iterator[str]:
     yield wrapped(", ".join(finding.checks), first="- ")
     yield wrapped(finding.reason, first="    ")
+    for file in dict.fromkeys(files[each] for each in finding.checks if each in files):
+        yield f"    evidence: {clean(file)}"
     if finding.to_do:
         yield f"    cause {finding.cause}; what to change:"
         yield from (wrapped(each, first="      ", indent="        ") for each in finding.to_do)

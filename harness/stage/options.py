@@ -16,12 +16,13 @@ from ..hosts import Host
 from ..network.pairs import Pair, pair_of
 from ..network.uplink import Uplink, real_uplink
 from ..servers.endpoints import read_endpoints
+from ..servers.reference import Reference
 from ..servers.registry import server_of
 from ..servers.remote import pin_certificates, remote_target, running_server
 from ..servers.server import RunningServer, Server, ServerError
 from ..target import Impact, Target
 
-__all__ = ["ACCEPT_SELF_SIGNED", "Choice", "add_options"]
+__all__ = ["ACCEPT_SELF_SIGNED", "Choice", "add_options", "option_names"]
 
 ACCEPT_SELF_SIGNED = "DC_HARNESS_ACCEPT_SELF_SIGNED"
 """Set in the environment, it does as `--accept-self-signed`: for scripts that pass no options on."""
@@ -113,6 +114,13 @@ def add_options(add: Callable[..., object], *, domain: str | None = None) -> Non
     add("--rpc-server", type=Path, metavar="PATH", help="another deltachat-rpc-server program")
 
 
+def option_names() -> list[str]:
+    """Names of all these options, as argparse keeps their values."""
+    names: list[str] = []
+    add_options(lambda flag, **_settings: names.append(flag.removeprefix("--").replace("-", "_")))
+    return names
+
+
 @dataclass(frozen=True)
 class Choice:
     """Options as they were given. Without a domain and endpoints, a server is started."""
@@ -176,6 +184,13 @@ class Choice:
     @property
     def is_remote(self) -> bool:
         return self.domain is not None or self.endpoints is not None
+
+    @property
+    def name(self) -> str:
+        """Name of the server under test, as it was given."""
+        if self.endpoints is not None:
+            return str(self.endpoints.get("host"))
+        return self.domain or (Reference.name if self.kind is None else self.kind.name)
 
     @property
     def title(self) -> str:

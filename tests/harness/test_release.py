@@ -29,9 +29,9 @@ def result(check: str, found: Verdict = Verdict.PASSED, **fields: object) -> Rec
 @pytest.mark.parametrize(
     ("of_turn", "decision", "words"),
     [
-        (result(TURN), Decision.OK, "2 of 2 musts hold; nothing was found wrong"),
+        (result(TURN), Decision.OK, "2 of 2 musts hold; none is broken"),
         (result(TURN, Verdict.FAILED), Decision.NOT_OK, "1 of 2 musts hold, 1 broken"),
-        (None, Decision.NO_VERDICT, "1 of 2 musts hold, 1 not judged; nothing was found wrong"),
+        (None, Decision.NO_VERDICT, "1 of 2 musts hold, 1 not judged; none is broken"),
         *(
             (result(TURN, each), Decision.NO_VERDICT, "1 of 2 musts hold, 1 not judged")
             for each in Verdict

@@ -236,12 +236,13 @@ def test_ten_devices_of_a_swarm_fit_a_terminal():
 def test_the_end_of_a_run_has_the_culprit_behind_all_tables_and_the_counts_last():
     lines = render_end(EVERYTHING).splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[-1] == "2 passed, 1 failed, 1 skipped, 1 unsupported, 1 not reached, 1 undecided."
+    assert lines[-3] == "2 passed, 1 failed, 1 skipped, 1 unsupported, 1 not reached, 1 undecided."
+    assert lines[-1] == "RELEASE OK: 1 of 1 musts hold; none is broken."
     assert (
         lines.index("CALLS")
-        < lines.index("WHAT IS WRONG")
-        < lines.index("UNDECIDED")
         < lines.index("LEFT OUT")
+        < lines.index("UNDECIDED")
+        < lines.index("WHAT IS WRONG")
     )
     at = lines.index("WHAT IS WRONG")
     assert lines[at + 1 : at + 4] == [
