@@ -418,11 +418,14 @@ class MachineSeen(Observation):
     """The machine that the run was on, and what it can prove."""
 
     kind: ClassVar[str] = "machine"
+    version: ClassVar[int] = 2
 
     abilities: tuple[str, ...] = ()
     """Sentences."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Program -> version: the harness, Python, libraries that matter."""
+    hostname: str = ""
+    """Its own name; empty: not known."""
 
 
 @dataclass(frozen=True)

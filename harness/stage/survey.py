@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -57,7 +58,7 @@ def look_up(target: Target, host: Host) -> Target:
 
 def machine_seen() -> MachineSeen:
     """For the head of a run: what this machine can do, and the versions of what runs on it."""
-    return MachineSeen(tuple(preflight().sentences()), installed_versions())
+    return MachineSeen(tuple(preflight().sentences()), installed_versions(), platform.node())
 
 
 def server_seen(target: Target) -> ServerSeen:

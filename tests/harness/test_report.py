@@ -107,6 +107,32 @@ def test_junit_counts_each_kind_and_keeps_the_reason():
     assert suite.get("timestamp") == "1970-01-01T00:00:01"
 
 
+def test_junit_has_what_viewers_of_others_show():
+    head = replace(HEAD_OF_RUN, observations=(MachineSeen(hostname="runner 7"),))
+    failed = replace(FAILED, cause="turn.secret_differs", evidence=LAB.evidence)
+    root = ET.fromstring(render_junit("run", [head, PASSED, failed]))
+    [suite] = root
+    assert (suite.get("hostname"), suite.get("timestamp")) == ("runner 7", "1970-01-01T00:00:01")
+    for each in (root, suite):
+        assert [each.get(name) for name in ("name", "tests", "failures", "time")] == [
+            "run",
+            "2",
+            "1",
+            "1.000",
+        ]
+    assert suite[0].tag == "properties"
+    decided = {each.get("name"): each.get("value") for each in suite[0]}
+    assert str(decided["NOT OK"]).startswith("0 of 36 promises hold, 1 broken, 35 not run. 1 check failed.")
+    [failure] = root.iter("failure")
+    body = (failure.text or "").splitlines()
+    assert failure.get("message") == body[0] == "it was accepted"
+    assert body[1] == "What to do (cause turn.secret_differs):"
+    assert body[2].startswith("- ")
+    assert "Note: one host" in body
+    assert "Promise MAIL-3: IDLE reports new mail at once." in body
+    assert body[-1] == "Evidence: logs/alice.log"
+
+
 def test_junit_says_who_took_part_where_and_which_way():
     [suite] = ET.fromstring(render_junit("run", EVERYTHING))
     [case] = [each for each in suite.iter("testcase") if each.get("name") == "calls_take_the_expected_path"]
