@@ -1,7 +1,7 @@
 """`dc-harness`: the door for a person.
 
 `check` runs checks, `list` names them, `mutants` tries them out, `serve` runs a server to try things with, `logs`
-shows what it writes, `report` shows a run that has ended.
+shows what it writes, `report` shows a run that has ended, `history` all of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-MODULES = {"check": "check", "list": "listing", "serve": "serve", "logs": "logs", "report": "report"}
+MODULES = {
+    "check": "check",
+    "list": "listing",
+    "serve": "serve",
+    "logs": "logs",
+    "report": "report",
+    "history": "history",
+}
 """Commands -> modules of this room that have all of them. Only that of the command that is given is loaded."""
 
 
