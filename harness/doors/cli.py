@@ -1,7 +1,7 @@
 """`dc-harness`: the door for a person.
 
 `check` runs checks, `list` names them, `mutants` tries them out, `serve` runs a server to try things with, `logs`
-shows what it writes, `report` shows a run that has ended, `history` all of them.
+shows what it writes, `report` shows a run that has ended, `history` all of them; `signoff` says whether a server may go out.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ MODULES = {
     "logs": "logs",
     "report": "report",
     "history": "history",
+    "signoff": "signoff",
 }
 """Commands -> modules of this room that have all of them. Only that of the command that is given is loaded."""
 

@@ -155,7 +155,7 @@ def _sentence(findings: Sequence[Finding]) -> str:
     there = len(findings) - count(State.NOT_THERE)
     words = [f"{count(State.HOLDS)} of {there} musts hold"]
     words += [f"{n} broken"] if (n := count(State.BROKEN)) else []
-    words += [f"{n} known to be broken"] if (n := count(State.KNOWN_RED)) else []
+    words += [f"{n} known red"] if (n := count(State.KNOWN_RED)) else []
     words += [f"{n} not judged"] if (n := count(State.NOT_JUDGED)) else []
     words += [f"{n} that this server does not have"] if (n := count(State.NOT_THERE)) else []
     nothing_wrong = "" if count(State.BROKEN) + count(State.KNOWN_RED) else "; none is broken"
