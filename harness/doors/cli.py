@@ -1,7 +1,8 @@
 """`dc-harness`: the door for a person.
 
-`check` runs checks, `list` names them, `mutants` tries them out, `serve` runs a server to try things with, `logs`
-shows what it writes, `report` shows a run that has ended, `history` all of them; `signoff` says whether a server may go out.
+`check` runs checks, `signoff` says whether a server may go out, `list` names the checks, `mutants` tries them out,
+`serve` runs a server to try things with, `logs` shows what it writes, `report` shows a run that has ended, `history`
+all of them.
 """
 
 from __future__ import annotations
