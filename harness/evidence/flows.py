@@ -19,6 +19,7 @@ from ..clients.turn.ledger import NOTHING, Count
 from ..network.links import Link
 
 __all__ = [
+    "CHANNEL",
     "MEDIA",
     "SLACK",
     "Connection",

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 from ..calls.agent import Stats
 from ..clients.control import AcceptedConnection, ServiceLedger
+from ..clients.relay.metrics import RelayMetrics
 from ..clients.turn.ledger import NOTHING, Count
 from .flows import MEDIA, SLACK, EdgeCounts, Endpoint
+from .late import metrics_beside_edge
 from .legs import Leg, Load, Measure, Way, datagrams, legs_of, media, total
 from .parties import ObservedDevice, Parties
 from .verdicts import FEWEST_WITNESSES, Hop, ObservedPath, PathVerdict, conclude
@@ -246,6 +248,7 @@ def of_realtime(
     arrived: int | None,
     ledger: RelayedBytes | None,
     *,
+    metrics: RelayMetrics | None = None,
     server: EdgeCounts | None = None,
     tls: bool = False,
     phase: str = "established",
@@ -253,21 +256,29 @@ def of_realtime(
     """The way of what nodes of iroh had for each other: QUIC over UDP, or over TCP to a relay.
 
     `arrived`: bytes of the messages that the apps got, which is less than what the edges must have seen; None where
-    nobody counts. `ledger`: see `transferred`. `server`: see `of_call`. `tls`: the bytes of the ledger are those inside
-    TLS. Raises nothing.
+    nobody counts. `ledger`: see `transferred`. `metrics`: see `late.metrics_beside_edge`. `server`: see `of_call`.
+    `tls`: the bytes of the ledger are those inside TLS. Raises nothing.
     """
     legs = legs_of(edges, parties, datagrams, control=0)
     at_server = AtServer.of(server, parties, datagrams)
-    witnesses = _witnesses(
-        edges, parties, {"the apps": arrived, SERVER_EDGE: at_server.witness, "the relay's ledger": ledger}
-    )
+    by_metrics = () if metrics is None else tuple(metrics_beside_edge(metrics, server, parties))
+    further = {
+        "the apps": arrived,
+        SERVER_EDGE: at_server.witness,
+        "the relay's ledger": ledger,
+        "the relay's metrics": by_metrics or None,
+    }
+    witnesses = _witnesses(edges, parties, further)
     hops = _realtime_hops(legs, arrived, ledger)
     both_edges = _hops_at_server(legs, at_server)
     return conclude(
         phase,
         legs,
         _carrying(legs, arrived, QUIET * len(parties.devices)),
-        hops=[*hops.values(), *itertools.chain.from_iterable(both_edges)],
+        hops=[
+            *hops.values(),
+            *itertools.chain.from_iterable((*both_edges, *(each.hops for each in by_metrics))),
+        ],
         witnesses=witnesses,
         contradictions=[
             *_realtime_contradictions(hops, tls=tls),
@@ -276,6 +287,7 @@ def of_realtime(
                 for seen, counted in both_edges
                 if abs(seen.load.stream - counted.load.stream) > ON_ITS_WAY
             ),
+            *(each.contradiction for each in by_metrics if each.contradiction),
         ],
         doubts=_doubts(edges, parties, witnesses),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..hosts import Host
 from ..target import Service, Target
-from ..urls import RelayUrl, TurnUrl
+from ..urls import TurnUrl
 from .dovecot import Dovecot
 from .server import Place, Ports, Program, Running, RunningServer, Server, ServerError, Wants, require
 
@@ -178,9 +178,11 @@ def _host_and_port(url: TurnUrl) -> str:
 def _joined(name: str, base: RunningServer, parts: Sequence[Running], place: Place) -> RunningServer:
     programs: dict[Service, Program] = dict(base.programs)
     turn: tuple[TurnUrl, ...] = base.turn
-    relay: RelayUrl | None = base.iroh_relay
+    relay, metrics, sessions = base.iroh_relay, base.relay_metrics, base.turn_sessions
     for part in parts:
         programs |= part.programs
+        metrics = part.relay_metrics or metrics
+        sessions = part.turn_sessions or sessions
         turn += part.turn
         relay = part.iroh_relay or relay
     capabilities = base.capabilities.union(*(part.capabilities for part in parts))
@@ -197,6 +199,8 @@ def _joined(name: str, base: RunningServer, parts: Sequence[Running], place: Pla
         ca_file=ca_file,
         turn_secret=base.turn_secret,
         control=base.control,
+        relay_metrics=metrics,
+        turn_sessions=sessions,
         target=target,
     )
 

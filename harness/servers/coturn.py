@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from pathlib import Path
 
+from ..clients.turn.ledger import NOTHING, Count
+from ..clients.turn.sessions import TurnSession
 from ..hosts import Host
 from ..network.namespace import program
 from ..target import Service
@@ -14,7 +17,7 @@ from .probes import answers_stun
 from .process import Process, free_port, refuse_taken, version_of
 from .server import Place, Ports, Running, Wants, require
 
-__all__ = ["Coturn"]
+__all__ = ["Coturn", "sessions_in"]
 
 REALM = "chatmail.test"
 CONFIG = """\
@@ -44,6 +47,12 @@ PRIVATE = (
     *("0.0.0.0-0.255.255.255", "10.0.0.0-10.255.255.255", "100.64.0.0-100.127.255.255"),
     *("169.254.0.0-169.254.255.255", "172.16.0.0-172.31.255.255", "192.168.0.0-192.168.255.255"),
 )
+
+
+USAGE = re.compile(
+    r" session (?P<id>\d+): usage: .* rp=(?P<rp>\d+), rb=(?P<rb>\d+), sp=(?P<sp>\d+), sb=(?P<sb>\d+)"
+)
+CLOSED = re.compile(r" session (?P<id>\d+): closed .* local (?P<local>\S+), remote (?P<remote>\S+), reason")
 
 
 class Coturn:
@@ -92,8 +101,24 @@ class Coturn:
                 ),
                 capabilities=frozenset({"turn", "turns"}),
                 ca_file=certificate.ca,
+                turn_sessions=lambda: sessions_in(process.output()),
                 ends=stack.pop_all(),
             )
+
+
+def sessions_in(log: str) -> list[TurnSession]:
+    """The sessions that have ended. Each says now and then what came and went since it said so before."""
+    counts: dict[str, tuple[Count, Count]] = {}
+    found = []
+    for line in log.splitlines():
+        if said := USAGE.search(line):
+            received, sent = counts.get(said["id"], (NOTHING, NOTHING))
+            rp, rb, sp, sb = (int(said[name]) for name in ("rp", "rb", "sp", "sb"))
+            counts[said["id"]] = received + Count(rp, rb), sent + Count(sp, sb)
+        elif said := CLOSED.search(line):
+            session = TurnSession(said["remote"], said["local"], *counts.pop(said["id"], (NOTHING, NOTHING)))
+            found.append(session)
+    return found
 
 
 def _free_ports(host: Host, address: str) -> Ports:

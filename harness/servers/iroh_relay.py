@@ -70,6 +70,7 @@ class IrohRelay:
                 self.name,
                 {Service.IROH_RELAY: process},
                 iroh_relay=url,
+                relay_metrics=RelayUrl(False, place.address, metrics),
                 capabilities=frozenset({"iroh_relay"}),
                 ends=stack.pop_all(),
             )

@@ -99,6 +99,18 @@ turn udp://{listen} tcp://{listen} {{
 """The address of the UDP listener is read from the word with `tcp://`; nothing listens for TURN over TCP."""
 
 
+RELAY_SCRIPT = """\
+#!/bin/sh
+# In place of the relay: madmail writes its file anew at each start, with metrics switched off.
+{{
+    grep -v -e ^enable_metrics -e ^metrics_bind_addr "$2"
+    echo 'enable_metrics = true'
+    echo 'metrics_bind_addr = "{at}"'
+}} >{file}
+exec {relay} "$1" {file}
+"""
+
+
 class Madmail:
     """Mail, TURN over UDP, and the iroh relay.
 
@@ -132,17 +144,20 @@ class Madmail:
         command = [str(word) for word in (binary, "--config", config, "--state-dir", directory)]
         if port := listeners.ports.iroh_relay:  # no directive for it
             _run(host, [*command, "port", "iroh", "set", str(port)])
+        relay_version = version_of(host, relay)
+        metrics = RelayUrl(False, place.address, free_port(host, place.address))
+        script = _relay_script(relay, metrics, directory)
         with ExitStack() as stack:
             notified = stack.enter_context(NotifySocket(host, directory / "notify"))
             process = _Process(
-                host, command, place, listeners, version=version, relay=relay, notified=notified
+                host, command, place, listeners, version=version, relay=script, notified=notified
             )
             stack.enter_context(process)
             process.start()
             programs: dict[Service, Program] = {
                 Service.MAIL: process,
                 Service.TURN: process,
-                Service.IROH_RELAY: _RelayChild(process, version_of(host, relay)),
+                Service.IROH_RELAY: _RelayChild(process, relay_version),
             }
             target = _target(place, wants, listeners, certificate)
             return RunningServer(
@@ -153,6 +168,7 @@ class Madmail:
                 capabilities=target.capabilities,
                 ca_file=target.ca_file,
                 turn_secret=wants.turn_secret,
+                relay_metrics=metrics if target.iroh_relay else None,
                 target=target,
                 ends=stack.pop_all(),
             )
@@ -181,6 +197,17 @@ def _relay_program(madmail: Path) -> Path:
             heal=f"{beside}, or {RELAY_VARIABLE}=PATH in the environment",
         )
     return beside
+
+
+def _relay_script(relay: Path, metrics: RelayUrl, directory: Path) -> Path:
+    """A program in place of the relay that makes it count at `metrics`."""
+    script = directory / RELAY_NAME
+    file = shlex.quote(str(directory / "iroh-relay-with-metrics.toml"))
+    script.write_text(
+        RELAY_SCRIPT.format(at=f"{metrics.host}:{metrics.port}", file=file, relay=shlex.quote(str(relay)))
+    )
+    script.chmod(0o700)
+    return script
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ..clients.control import ControlClient, ControlError, ServiceLedger
+from ..clients.turn.sessions import TurnSession
 from ..closing import Closing
 from ..hosts import Host
 from ..target import Service, Target
@@ -216,6 +217,10 @@ class Running(Closing):
     """Shared by TURN and whoever writes its credentials into METADATA; None: not known to us."""
     control: ControlClient | None = field(default=None, repr=False)
     """The server's own account of a run, where it has one."""
+    relay_metrics: RelayUrl | None = None
+    """Listener at which the iroh relay says what it carried, where it has one and is no program of ours."""
+    turn_sessions: Callable[[], Sequence[TurnSession]] | None = field(default=None, repr=False)
+    """Gives those that have ended by now, as the TURN server counted them; None: it does not say."""
     ends: ExitStack = field(default_factory=ExitStack, repr=False)
     """Gives up what the server holds."""
 

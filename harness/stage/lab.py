@@ -12,8 +12,11 @@ from pathlib import Path
 from ..calls.servers import TURN_KEY, TURNS_KEY, TurnOffer
 from ..clients.control import ServiceLedger
 from ..clients.device import Device, devices_online
+from ..clients.relay.client import RelayError
+from ..clients.relay.metrics import RelayMetrics, read_metrics
 from ..evidence.edges import Edges
 from ..evidence.egress import DirectTraffic, of_edges
+from ..evidence.late import differing_sessions
 from ..evidence.parties import ObservedDevice, Parties
 from ..hosts import Host
 from ..network.lab import Lab, LabHost
@@ -24,6 +27,7 @@ from ..scratch import scratch_directory
 from ..servers.server import Place, Ports, RunningServer, Unsupported, Wants
 from ..target import Service, Target
 from ..urls import RelayUrl
+from ..waiting import WaitTimeout
 from . import offers
 from .outcome import Outcome
 from .services import STUN_PORT, Offers, parties_of
@@ -32,6 +36,7 @@ from .watch import SETTLE_WITHIN, Watch
 
 __all__ = ["DOMAIN", "RELAY_PORT", "LabStage", "People", "open_lab"]
 
+log = logging.getLogger(__name__)
 progress = logging.getLogger("harness.progress")
 
 MACHINE = "chatmail"
@@ -85,6 +90,7 @@ class People:
             self.edges,
             server=self.lab.server_host.name if self.lab.server_host else None,
             ledger=lambda: self.lab.ledger(carrier),
+            metrics=self.lab.relay_metrics if carrier is Service.IROH_RELAY else lambda: None,
             settle_within=settle_within,
         )
 
@@ -102,6 +108,21 @@ class People:
         known = {*names, *self.lab.names_of_target(self.offers)}
         went = of_edges(self.edges.now(self.hosts), everybody, devices=toward, lookups=asked, names=known)
         self.lab.outcome.expect(went, f"devices went where they should not: {went}")
+
+    def expect_sessions_as_counted(self) -> None:
+        """Those of the TURN server that have ended by now, where it says what it carried: a witness that comes late."""
+        server = self.lab.server_host
+        if self.lab.server.turn_sessions is None or server is None:
+            return
+        sessions = self.lab.server.turn_sessions()
+        differing = differing_sessions(sessions, self.edges.now([server.name])[server.name])
+        for sentence in differing:
+            self.lab.outcome.expect(False, sentence)
+        if sessions and not differing:
+            program = self.lab.server.programs[Service.TURN].name
+            self.lab.outcome.note(
+                f"{program} counted its {len(sessions)} ended sessions as the server's edge did"
+            )
 
     def _party(self, host: LabHost, moved_from: ObservedDevice | None = None) -> ObservedDevice:
         """Behind an uplink, devices know each other by the address that the server sees all of them at."""
@@ -170,6 +191,17 @@ class LabStage:
         """Everything that a service of the lab's server says it carried; None: it keeps no ledger."""
         return self.server.ledger(service)
 
+    def relay_metrics(self) -> RelayMetrics | None:
+        """What the iroh relay of the lab's server says it carried for everybody; None: it does not."""
+        url = self.server.relay_metrics
+        if url is None or self.server_host is None:
+            return None
+        try:
+            return read_metrics(self.server_host, url)
+        except (RelayError, WaitTimeout) as error:
+            log.info("the metrics of the relay were not read: %s", error)
+            return None
+
     @contextmanager
     def people(
         self,
@@ -210,6 +242,7 @@ class LabStage:
                 people = People(self, hosts, {each.name: each for each in devices}, offered, edges)
                 yield people
                 people.expect_nothing_else_contacted(toward, lookups)
+                people.expect_sessions_as_counted()
         finally:
             self.outcome.evidence += [capture, *(file for each in devices for file in each.log_files)]
 

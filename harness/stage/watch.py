@@ -4,7 +4,8 @@ with lab.watch("media", Service.TURN, alice, bob) as seen:
     ...
 path = seen.path_of_call(client_counts)
 
-It counts at the edges of the devices and of the server, and asks the server's ledger where it keeps one.
+It counts at the edges of the devices and of the server, and asks the server's ledger, or the relay's metrics, where
+there is one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from ..clients.control import PairTraffic, ServiceLedger
+from ..clients.relay.metrics import RelayMetrics
 from ..evidence import egress, paths
 from ..evidence.edges import Edges
 from ..evidence.egress import DirectTraffic, Egress
@@ -33,8 +35,8 @@ SETTLE_WITHIN = 10.0
 READINGS = 3
 """At most, until nothing has passed while the ledger was read."""
 
-Reading = tuple[Mapping[str, EdgeCounts], ServiceLedger | None]
-NOTHING_READ: Reading = ({}, None)
+Reading = tuple[Mapping[str, EdgeCounts], ServiceLedger | None, RelayMetrics | None]
+NOTHING_READ: Reading = ({}, None, None)
 Traffic = dict[str, dict[str, dict[str, int]]]
 """Device -> other end -> `sent` and `received`, in bytes behind the IP header."""
 
@@ -50,6 +52,7 @@ class Watch:
         *,
         server: str | None,
         ledger: Callable[[], ServiceLedger | None],
+        metrics: Callable[[], RelayMetrics | None] = lambda: None,
         settle_within: float = SETTLE_WITHIN,
     ) -> None:
         """`parties`: who is who, asked again at the end; `server`: name of the server's host among the edges,
@@ -59,6 +62,7 @@ class Watch:
         self._edges = edges
         self._server = server
         self._ledger = ledger
+        self._metrics = metrics
         self._settle_within = settle_within
         self._before = self._after = NOTHING_READ
 
@@ -109,7 +113,17 @@ class Watch:
         before, after = self._before[1], self._after[1]
         carried = None if after is None else paths.transferred(after, among, before)
         server = edges.pop(self._server, None) if self._server else None
-        return paths.of_realtime(edges, among, arrived, carried, server=server, phase=self.phase)
+        metrics = None if apart else self._by_metrics()
+        return paths.of_realtime(
+            edges, among, arrived, carried, metrics=metrics, server=server, phase=self.phase
+        )
+
+    def _by_metrics(self) -> RelayMetrics | None:
+        """None, too, for a relay that was started again meanwhile and begins at 0."""
+        before, after = self._before[2], self._after[2]
+        if before is None or after is None or after.taken < before.taken:
+            return None
+        return after - before
 
     def relayed(self, source: str, destination: str) -> PairTraffic | None:
         """Frames that the relay's ledger has from one node ID to another; None without a ledger."""
@@ -142,10 +156,10 @@ class Watch:
         for _ in range(READINGS):
             calm = self._settles(own)
             before = self._edges.frames(own)
-            ledger = self._ledger()
+            ledger, metrics = self._ledger(), self._metrics()
             if not calm or self._edges.frames(own) == before:
                 break
-        return self._edges.now([*own, *([self._server] if self._server else [])]), ledger
+        return self._edges.now([*own, *([self._server] if self._server else [])]), ledger, metrics
 
     def _settles(self, names: Collection[str]) -> bool:
         try:

@@ -93,8 +93,7 @@ def lab_swarm(outcome: Outcome, lab: LabStage, *, what: str = "", **places: Prof
         who = ", ".join(f"{name} ({profile.name})" for name, profile in places.items())
         progress.info("%s hear each other, through the relay %s", who, people.offers.relay)
         with outcome.expect_to_arrive(SendFailed, what=words):
-            # Where nobody counts at the server, the apps are the second witness.
-            joining = seen.path_of_realtime(None if lab.server_host else swarm.warm_up_bytes)
+            joining = seen.path_of_realtime(swarm.warm_up_bytes)
             outcome.observe(path_seen(joining, seen.parties, subject=what))
             yield LabSwarm(people, swarm, joining, outcome, what)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -12,9 +13,12 @@ import pytest
 from harness.clients.relay.client import RelayClient
 from harness.evidence.egress import DirectTraffic
 from harness.evidence.verdicts import PathVerdict
+from harness.hosts import MissingCapability
 from harness.network import profiles
 from harness.network.lab import LabHost
+from harness.servers.registry import server_of
 from harness.stage.lab import LabStage
+from harness.stage.watch import Watch
 from harness.target import Service
 
 from .labs import bystanders, lab_stage
@@ -82,6 +86,38 @@ def test_frames_over_the_relay_are_proven_by_both_edges_and_the_ledger(lab):
         "counters at the server's edge",
         "the relay's ledger",
     )
+
+
+@pytest.mark.parametrize(
+    ("server", "needed"), [("reference+iroh-relay", "IROH_RELAY_BIN"), ("madmail", "MADMAIL_BIN")]
+)
+def test_a_relay_of_others_is_a_witness_by_its_metrics_and_a_lie_of_it_is_seen(server, needed, tmp_path):
+    if needed not in os.environ:
+        raise MissingCapability(needed, "no binary of it is known", heal=f"{needed}=PATH in the environment")
+    with lab_stage(tmp_path, kind=server_of(server)) as lab:
+        hosts = [lab.network.device(name, profiles.HOME) for name in ("alice", "bob")]
+        with bystanders(lab, *hosts) as people:
+            with people.watch("talking", Service.IROH_RELAY) as seen:
+                forward(lab, *hosts)
+            path = seen.path_of_realtime()
+            assert path.is_relayed_by(Service.IROH_RELAY), path.sentence
+            assert path.witnesses[-1] == "the relay's metrics"
+            counted = next(hop.load.stream for hop in path.hops if hop.witness == "metrics")
+            assert 50 * 1000 <= counted < 50 * 1100
+            silent = lab.relay_metrics()
+            lying = Watch(
+                "again",
+                seen._parties,
+                people.edges,
+                server=lab.machine.name,
+                ledger=lambda: None,
+                metrics=lambda: silent,
+            )
+            with lying:
+                forward(lab, *hosts)
+            again = lying.path_of_realtime()
+    assert again.verdict is PathVerdict.DISAGREEMENT
+    assert "the relay's metrics have from all clients: 0 packets/0 bytes" in again.sentence
 
 
 def test_a_relay_that_somebody_on_the_way_takes_the_place_of_is_found_out(lab):
