@@ -16,7 +16,9 @@ class Weight(enum.StrEnum):
     """How much a cause matters."""
 
     SICK = "sick"
-    """People notice it: something that the server offers does not work, or harms others."""
+    """People notice it: something that the server offers does not work."""
+    RISK = "risk"
+    """Nobody notices it, until somebody makes use of it."""
     NOTE = "note"
     """Worth knowing; the server works without."""
 

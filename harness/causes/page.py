@@ -14,7 +14,8 @@ HEAD = """\
 # Causes
 
 What can be wrong with a deployment, by the names that `dc-harness doctor`, records and reports use. A name never
-changes its meaning. *Note*: worth knowing, the server works without; everything else makes `doctor` say SICK.
+changes its meaning. *Risk*: nobody notices it until somebody makes use of it. *Note*: worth knowing, the server works
+without. Everything else makes `doctor` say SICK, and end with exit code 1.
 
 This page is made of `harness/causes/`: `python -m harness.causes.page`. What was measured at one server stands in the
 output of `doctor`, behind "Why sure".
@@ -40,7 +41,7 @@ def render() -> str:
 
 
 def _entry(cause: Cause) -> Iterator[str]:
-    note = " *Note.*" if cause.weight is Weight.NOTE else ""
+    note = "" if cause.weight is Weight.SICK else f" *{cause.weight.value.title()}.*"
     yield f"### {cause.name}\n"
     yield f"{cause.sentence}{note}\n"
     yield f"- **Why sure:** {cause.sure}"

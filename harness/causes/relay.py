@@ -249,6 +249,15 @@ CAUSES = (
         Weight.NOTE,
     ),
     Cause(
+        "relay.access_restricted",
+        "The iroh relay lets in chosen nodes only.",
+        "The upgrade succeeded, a new node logged in with a right signature, and the relay said that it is not "
+        "welcome.",
+        NO_REALTIME,
+        {"iroh-relay": '`access = "everyone"` in iroh-relay.toml: node IDs are new at each start of an app.'},
+        DEAD,
+    ),
+    Cause(
         "relay.does_not_forward",
         "The iroh relay lets clients in, and does not bring them together.",
         "Two clients logged in, and what one sent to the other did not arrive, or arrived twice, changed or from "

@@ -215,6 +215,20 @@ CAUSES = (
         ("turn_from_outside.relayed_address_answers_a_plain_peer", "calls_paths.one_leg_call_is_relayed"),
     ),
     Cause(
+        "turn.does_not_relay",
+        "TURN gives out relayed addresses and carries nothing between them.",
+        "Two allocations were granted, with permissions for each other; what one sent did not arrive at the other.",
+        "Calls in which both sides need the relay stay silent.",
+        {
+            "firewall": "The server must reach its own public address: behind 1:1 NAT that needs a hairpin (NAT "
+            "loopback), and input rules must allow UDP 49152-65535 from the server itself.",
+            "coturn": "`allow-loopback-peers` is for tests on 127.0.0.1 alone; `denied-peer-ip` must not cover "
+            "the server's own address.",
+            "anywhere": "Look into the log of the TURN server for denied peers and for send errors.",
+        },
+        ("turn.turn_allocates_with_offered_credentials", *CALLS),
+    ),
+    Cause(
         "turn.reaches_private_peers",
         "TURN relays into the server's own network.",
         "Permissions for 127.0.0.1, 10.0.0.1 or 169.254.169.254 were granted.",
@@ -228,6 +242,7 @@ CAUSES = (
             "anywhere": "Refuse such peers with 403.",
         },
         ("turn.turn_enforces_permissions",),
+        Weight.RISK,
     ),
     Cause(
         "turn.turns_without_tls",

@@ -28,6 +28,7 @@ __all__ = ["main"]
 MODULES = {
     "check": "check",
     "list": "listing",
+    "doctor": "doctor",
     "serve": "serve",
     "logs": "logs",
     "report": "report",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .ending import RunEnded  # noqa: F401 - it registers its kind, for every reader of records
+from .looks import Look  # noqa: F401 - likewise
 from .must import MustList  # noqa: F401 - likewise
 from .observations import Observation, read_observations
 from .plain import Json, decoded, encoded, parsed

@@ -37,6 +37,8 @@ from harness.report.observations import (
 )
 from harness.report.records import HEAD, Evidence, Record, Verdict, read_results
 
+from .diagnosis.looks import HEALTHY
+
 SCHEMA_FILE = Path(harness.report.__file__).parent / "results.schema.json"
 
 
@@ -154,7 +156,7 @@ HEAD_OF_RUN = Record(
     1.0,
     0.0,
     "t",
-    observations=(MachineSeen(("lab: level root",), {"dc-harness": "0.1.0"}), SERVER),
+    observations=(MachineSeen(("lab: level root",), {"dc-harness": "0.1.0"}), SERVER, HEALTHY),
 )
 LAB = replace(
     PASSED,

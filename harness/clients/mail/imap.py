@@ -67,11 +67,11 @@ class StoredMessage:
 class ImapClient(Closing):
     """One connection over implicit TLS, verified. `within` is in seconds; waits raise `WaitTimeout`."""
 
-    def __init__(self, host: Host, target: Target, *, within: float = 30.0) -> None:
-        """Connect and read the greeting."""
+    def __init__(self, host: Host, target: Target, *, within: float = 30.0, most: int = MAX_RESPONSE) -> None:
+        """Connect and read the greeting. `most`: bytes that the server may send before we send something again."""
         self._within = within
         try:
-            self._session = _Session(host, target, within)
+            self._session = _Session(host, target, within, most)
         except (OSError, imaplib.IMAP4.error) as error:
             raise ImapError(f"no IMAP at {target.host}:{target.imaps}: {plain(error)}") from error
         self._stream = self._session.stream
@@ -227,12 +227,16 @@ class Idle:
 class _Stream:
     """A socket with a buffer that survives a time-out."""
 
-    def __init__(self, connection: socket.socket, within: float) -> None:
+    def __init__(self, connection: socket.socket, within: float, most: int) -> None:
         self._connection = connection
         self._within = within
+        self._most = most
+        self._received = 0
+        """Bytes since we have sent something."""
         self._buffer = bytearray()
 
     def send(self, data: bytes) -> None:
+        self._received = 0
         self._connection.settimeout(self._within)
         try:
             self._connection.sendall(data)
@@ -243,7 +247,7 @@ class _Stream:
         """One whole response: lines, and the literals that they announce."""
         data = line = self.line(what, deadline)
         while (size := literal_size(line)) is not None:
-            if len(data) + size > MAX_RESPONSE:
+            if len(data) + size > self._most:
                 raise ImapError(f"the server announced a literal of {size} bytes for {what}")
             literal = self.exactly(size, what, deadline)
             line = self.line(what, deadline)
@@ -269,8 +273,8 @@ class _Stream:
         return data
 
     def _fill(self, what: str, deadline: Deadline) -> None:
-        if len(self._buffer) > MAX_RESPONSE:
-            raise ImapError(f"more than {MAX_RESPONSE} bytes came while we waited for {what}")
+        if self._received > self._most:
+            raise ImapError(f"more than {self._most} bytes came while we waited for {what}")
         if deadline.over:
             raise WaitTimeout(what, deadline.within)
         self._connection.settimeout(deadline.remaining())
@@ -282,16 +286,18 @@ class _Stream:
             raise ImapError(f"the connection broke while we waited for {what}: {plain(error)}") from error
         if not data:
             raise ImapError(f"the server closed the connection while we waited for {what}")
+        self._received += len(data)
         self._buffer += data
 
 
 class _Session(imaplib.IMAP4):
     """imaplib on a socket of a `Host` and on our stream: these are the methods that it documents for overriding."""
 
-    def __init__(self, host: Host, target: Target, within: float) -> None:
+    def __init__(self, host: Host, target: Target, within: float, most: int) -> None:
         self._network = host
         self._target = target
         self._within = within
+        self._most = most
         super().__init__(target.host, target.imaps)
 
     def open(self, host: str = "", port: int = 0, timeout: float | None = None) -> None:
@@ -302,7 +308,7 @@ class _Session(imaplib.IMAP4):
         except OSError:
             connection.close()
             raise
-        self.stream = _Stream(self.sock, self._within)
+        self.stream = _Stream(self.sock, self._within, self._most)
 
     def read(self, size: int) -> bytes:
         return self.stream.exactly(size, "the rest of a literal", Deadline(self._within))

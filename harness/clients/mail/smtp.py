@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import smtplib
 import socket
 from collections.abc import Iterable
@@ -14,6 +15,9 @@ from ...hosts import Host
 from ...target import Target
 
 __all__ = ["Reply", "SmtpClient", "SmtpError", "SmtpRefused"]
+
+MAX_REPLIES = 4 * 1024 * 1024
+"""Bytes of all replies of one connection."""
 
 
 class SmtpError(Exception):
@@ -107,6 +111,12 @@ class _Session(smtplib.SMTP):
         self._context = target.ssl_context() if implicit_tls else None
         super().__init__(target.host, port, local_hostname=f"[{host.address}]", timeout=within)
 
+    def getreply(self) -> tuple[int, bytes]:
+        """One reply, of which smtplib itself would read any number of lines."""
+        if self.file is None and self.sock is not None:
+            self.file = _Replies(self.sock)
+        return super().getreply()
+
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         connection = self._network.connect(host, port, within=timeout)
         if self._context is None:
@@ -116,6 +126,24 @@ class _Session(smtplib.SMTP):
         except OSError:
             connection.close()
             raise
+
+
+class _Replies:
+    """Lines of a connection, as many as a server has reason to send."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._file = connection.makefile("rb")
+        self._left = MAX_REPLIES
+
+    def readline(self, limit: int) -> bytes:
+        line = self._file.readline(limit)
+        self._left -= len(line)
+        if self._left < 0:
+            raise OSError(errno.EMSGSIZE, f"more than {MAX_REPLIES} bytes of replies came")
+        return line
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _reply(reply: tuple[int, bytes]) -> tuple[int, str]:

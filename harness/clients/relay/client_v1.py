@@ -22,7 +22,7 @@ from ...waiting import Deadline
 from .client import Packet, RelayClient, RelayClosed, RelayError, receive_some, send_all
 from .frames_v1 import FrameType, client_auth, datagram, message_to_sign, read_datagram
 
-__all__ = ["PROTOCOLS", "RelayClientV1", "RelayDenied"]
+__all__ = ["PROTOCOLS", "RelayClientV1", "RelayDenied", "RelayNoProtocol"]
 
 PROTOCOLS = ("iroh-relay-v2", "iroh-relay-v1")
 """WebSocket subprotocols that a node offers, best first."""
@@ -32,6 +32,10 @@ SAME_ID_CONNECTED = 1
 
 class RelayDenied(RelayError):
     """The relay refused the log-in and said why."""
+
+
+class RelayNoProtocol(RelayError):
+    """The upgrade to a WebSocket succeeded, and the relay chose none of the sub-protocols that were offered."""
 
 
 class RelayClientV1(RelayClient):
@@ -123,7 +127,9 @@ class RelayClientV1(RelayClient):
         if self._websocket.handshake_exc is None:
             self.protocol = response.headers.get("Sec-WebSocket-Protocol", "")
             if self.protocol not in PROTOCOLS:
-                raise RelayError(f"the relay {self.url} chose no protocol of ours in Sec-WebSocket-Protocol")
+                raise RelayNoProtocol(
+                    f"the relay {self.url} chose no protocol of ours in Sec-WebSocket-Protocol"
+                )
 
     def _refused(self, error: Exception) -> RelayError:
         if isinstance(error, InvalidStatus):

@@ -1,0 +1,192 @@
+"""Mail: the log-in of a new account, METADATA as core asks for it, IDLE, and mail that must be refused."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from ..accounts import Credentials
+from ..calls.servers import TURN_KEY, TURNS_KEY, TurnOffer
+from ..clients.mail.imap import ImapClient, ImapError, ImapRefused
+from ..clients.mail.imap_syntax import MetadataValue
+from ..clients.mail.messages import encrypted_message, plain_message
+from ..clients.mail.smtp import SmtpClient, SmtpError, SmtpRefused
+from ..clients.turn.client import TurnError
+from ..hosts import Host
+from ..report.looks import MailLook
+from ..target import Target
+from ..text import clean
+from ..urls import RelayUrl, UrlError
+from ..waiting import WaitTimeout
+from .known_secrets import known_secret
+
+__all__ = ["MailSeen", "look_at_delivery", "look_at_session"]
+
+WITHIN = 4.0
+"""Seconds for one answer."""
+WAKES_WITHIN = 2.0
+"""Seconds in which a client in IDLE hears of a new mail."""
+MOST = 2 * 1024 * 1024
+"""Bytes of one answer; METADATA has some hundred."""
+SHOWN = 160
+RELAY_KEY = "/shared/vendor/deltachat/irohrelay"
+PREFIX = "/shared/vendor/deltachat/"
+KEYS = (RELAY_KEY, TURN_KEY, TURNS_KEY)
+IN_MILLISECONDS = 10**11
+"""As unix seconds, that is the year 5138."""
+USER_AND_PASSWORD = re.compile(r"[^\s/'\"]*@")
+BROKEN = (ImapError, SmtpError, WaitTimeout, OSError)
+
+
+@dataclass(frozen=True)
+class MailSeen:
+    """What a look at mail found, with what the looks after it need: the offers have a password, and are no record."""
+
+    look: MailLook
+    turn: TurnOffer | None = None
+    turns: TurnOffer | None = None
+    relay: RelayUrl | None = None
+
+
+def look_at_session(host: Host, target: Target, account: Credentials, address: str) -> MailSeen:
+    """Log in, ask for the capabilities, and read METADATA where they have it: in the way and order of core."""
+    look = MailLook(address)
+    try:
+        with ImapClient(host, target, within=WITHIN, most=MOST) as imap:
+            imap.login(account)
+            look = replace(look, log_in="accepted")
+            capabilities = tuple(sorted(clean(each, SHOWN) for each in imap.capabilities()))[:100]
+            look = replace(look, capabilities=capabilities)
+            if "METADATA" in capabilities:
+                return _read(look, imap, target)
+    except ImapRefused as refusal:
+        words = _words(refusal)
+        return MailSeen(replace(look, log_in=look.log_in or "refused", log_in_words=words))
+    except BROKEN as error:
+        return MailSeen(replace(look, log_in="broken", log_in_words=_words(error)))
+    return MailSeen(look)
+
+
+def _read(look: MailLook, imap: ImapClient, target: Target) -> MailSeen:
+    try:
+        values = imap.get_metadata(*KEYS)
+    except ImapRefused as refusal:
+        return MailSeen(replace(look, metadata="refused", metadata_words=_words(refusal)))
+    except BROKEN as error:
+        return MailSeen(replace(look, metadata="unreadable", metadata_words=_words(error)))
+    found = {key: each for key, each in values.items() if key in KEYS and each.value}
+    forms = sorted({each.form for each in found.values()})
+    look = replace(
+        look,
+        metadata="read",
+        keys=tuple(key.removeprefix(PREFIX) for key in KEYS if key in found),
+        dialect=", ".join(forms),
+    )
+    seen = _with_turn(MailSeen(look), found, target)
+    return _with_relay(seen, found)
+
+
+def _with_turn(seen: MailSeen, found: dict[str, MetadataValue], target: Target) -> MailSeen:
+    offers = {}
+    problem = ""
+    for key in (TURN_KEY, TURNS_KEY):
+        if key in found:
+            value = found[key].value or ""
+            try:
+                offers[key] = TurnOffer.parse(value)
+                target.on_secret(offers[key].password)
+            except TurnError as error:
+                problem = problem or clean(str(error), SHOWN)
+    turn, turns = offers.get(TURN_KEY), offers.get(TURNS_KEY)
+    look = replace(
+        seen.look,
+        turn=_server(turn),
+        turns=_server(turns),
+        turn_problem="" if turn else problem,
+    )
+    if turn is not None:
+        expiry = int(turn.username)
+        look = replace(
+            look,
+            expires_in_s=round(expiry - time.time(), 1),
+            expiry_in_milliseconds=expiry > IN_MILLISECONDS,
+            known_secret=known_secret(turn.credentials),
+        )
+    return replace(seen, look=look, turn=turn, turns=turns)
+
+
+def _server(offer: TurnOffer | None) -> str:
+    return clean(f"{offer.host}:{offer.port}", SHOWN) if offer is not None else ""
+
+
+def _with_relay(seen: MailSeen, found: dict[str, MetadataValue]) -> MailSeen:
+    if RELAY_KEY not in found:
+        return seen
+    try:
+        url = RelayUrl.parse(found[RELAY_KEY].value or "")
+    except UrlError as error:
+        problem = clean(USER_AND_PASSWORD.sub("", str(error)), SHOWN)
+        return replace(seen, look=replace(seen.look, relay_problem=problem))
+    return replace(seen, look=replace(seen.look, relay=clean(str(url), SHOWN)), relay=url)
+
+
+def look_at_delivery(
+    host: Host, target: Target, look: MailLook, alice: Credentials, bob: Credentials
+) -> MailLook:
+    """An encrypted mail to oneself wakes IDLE; a readable one to somebody else is refused."""
+    with contextlib.ExitStack() as stack:
+        try:
+            imap = stack.enter_context(ImapClient(host, target, within=WITHIN, most=MOST))
+            imap.login(alice)
+            known = imap.select()
+            smtp = stack.enter_context(SmtpClient(host, target, within=WITHIN))
+            smtp.login(alice)
+        except SmtpRefused as refusal:
+            return replace(look, submission="refused", submission_words=_words(refusal))
+        except BROKEN as error:
+            return replace(look, submission="broken", submission_words=_words(error))
+        try:
+            look = _idle(look, imap, smtp, alice, known)
+        except BROKEN as error:
+            look = replace(look, submission=look.submission or "broken", submission_words=_words(error))
+        return _readable(look, smtp, partial(ImapClient, host, target, within=WITHIN, most=MOST), alice, bob)
+
+
+def _idle(look: MailLook, imap: ImapClient, smtp: SmtpClient, alice: Credentials, known: int) -> MailLook:
+    address = alice.address
+    message = encrypted_message(address, address, marker=f"look-{time.time_ns()}")
+    with imap.idle() as idle:
+        reply = smtp.submit(address, [address], message)
+        if not reply.accepted:
+            return replace(look, submission="refused", submission_words=clean(str(reply), SHOWN))
+        look, began = replace(look, submission="accepted"), time.monotonic()
+        try:
+            idle.wait_for_exists(within=WAKES_WITHIN)
+            return replace(look, idle_wakes_s=round(time.monotonic() - began, 3))
+        except WaitTimeout:
+            pass
+    return replace(look, idle_found_later=imap.select() > known)
+
+
+def _readable(
+    look: MailLook, smtp: SmtpClient, connect: Callable[[], ImapClient], alice: Credentials, bob: Credentials
+) -> MailLook:
+    try:
+        if bob is not alice:  # an account is there from its first log-in on
+            with connect() as imap:
+                imap.login(bob)
+        text = "This must be refused: it is a test by dc-harness, and everybody can read it."
+        message = plain_message(alice.address, bob.address, marker=f"plain-{time.time_ns()}", text=text)
+        reply = smtp.submit(alice.address, [bob.address], message)
+    except BROKEN as error:
+        return replace(look, unencrypted_words=_words(error))
+    words = clean(str(reply), SHOWN)
+    return replace(look, unencrypted="accepted" if reply.accepted else "refused", unencrypted_words=words)
+
+
+def _words(error: BaseException) -> str:
+    return clean(str(error), SHOWN)

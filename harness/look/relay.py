@@ -1,0 +1,252 @@
+"""The iroh relay: what answers at its URL, which generations it lets in, and whether it brings two nodes together."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from ..clients.relay.client import RelayClient, RelayError, probe
+from ..clients.relay.client_v1 import RelayClientV1, RelayNoProtocol
+from ..clients.turn import stun
+from ..errors import plain
+from ..hosts import Host
+from ..report.looks import CertificateLook, HttpLook, PortLook, RelayLook
+from ..text import clean
+from ..urls import RelayUrl
+from ..waiting import Deadline, WaitTimeout
+from .certificates import public_roots, shake_hands, unverified
+from .host import KnowingHost
+from .ports import reach
+from .together import side_by_side
+
+__all__ = ["look_at_relay"]
+
+WITHIN = 3.0
+"""Seconds for one answer."""
+ARRIVES_WITHIN = 1.5
+"""Seconds for a frame."""
+SIZES = (64, 1201, 14_000)
+"""Bytes: what one datagram holds, a little more, and a batch of them."""
+MAX_HEAD = 16 * 1024
+SHOWN = 120
+STUN_PORT = 3478
+STUN_WITHIN = 1.5
+SETTINGS = 4
+"""Type of the frame with which HTTP/2 begins (RFC 9113, 6.5); nginx may say GOAWAY (7) at once."""
+GOAWAY = 7
+BROKEN = (RelayError, WaitTimeout, OSError)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The relay at one address, for looks at it."""
+
+    host: Host
+    url: RelayUrl
+    tls: ssl.SSLContext | None
+
+
+def look_at_relay(host: Host, url: RelayUrl, addresses: Sequence[str]) -> RelayLook:
+    """Look at each address of the relay, and closely at the first that answers."""
+    ports = side_by_side(
+        {each: partial(_port, host, each, url.port) for each in addresses}, within=2 * WITHIN
+    )
+    look = RelayLook(str(url), url.secure, tuple(ports[each] for each in addresses if each in ports))
+    answering = [each.address for each in look.ports if each.reached == "open"]
+    if not answering:
+        return look
+    host = KnowingHost(host, url.host, answering)
+    look, tls = _with_tls(look, host, url, answering[0])
+    if url.secure and tls is None:
+        return look
+    place = _Place(host, url, tls)
+    upgrade = _upgrade(place)
+    look = replace(look, upgrade=upgrade)
+    if upgrade.status != 101 and not url.secure and _speaks_tls(host, url, answering[0]):
+        return replace(look, other_scheme=True)
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "http": lambda: _http(place),
+        "nodes": lambda: (
+            _nodes(place) if look.upgrade and look.upgrade.status == 101 else {"admits_035": False}
+        ),
+        "v1": lambda: _v1(place),
+        "stun": lambda: {"stun": _stun(host, url.host)},
+    }
+    for found in side_by_side(parts, within=3 * WITHIN).values():
+        look = replace(look, **found)
+    return look
+
+
+def _port(host: Host, address: str, port: int) -> PortLook:
+    reached, connection = reach(host, address, port)
+    if connection is not None:
+        connection.close()
+    return PortLook("relay", address, port, reached)
+
+
+def _with_tls(
+    look: RelayLook, host: Host, url: RelayUrl, address: str
+) -> tuple[RelayLook, ssl.SSLContext | None]:
+    """The certificate as iroh judges it, and settings for what follows."""
+    if not url.secure:
+        return look, None
+    wanted = CertificateLook("relay", address, url.port, url.host)
+    _, connection = reach(host, address, url.port)
+    if connection is None:
+        return look, None
+    session, certificate, trouble = shake_hands(host, connection, wanted, public_roots(), within=WITHIN)
+    look = replace(look, certificate=certificate)
+    if session is not None:
+        session.close()
+    if certificate is not None:
+        return look, None if certificate.problem else public_roots()
+    plainly = RelayUrl(False, url.host, url.port)
+    if _page(_Place(host, plainly, None)).status is not None:
+        look = replace(look, other_scheme=True)
+    return replace(look, words=trouble), None
+
+
+def _speaks_tls(host: Host, url: RelayUrl, address: str) -> bool:
+    _, connection = reach(host, address, url.port)
+    if connection is None:
+        return False
+    wanted = CertificateLook("relay", address, url.port, url.host)
+    session, _, _ = shake_hands(host, connection, wanted, unverified(), within=WITHIN)
+    if session is not None:
+        session.close()
+    return session is not None
+
+
+def _upgrade(place: _Place) -> HttpLook:
+    """As a node of iroh 0.35 asks: without `Connection: Upgrade`."""
+    authority = str(place.url).split("/")[2]
+    return _ask(
+        place, f"GET /relay HTTP/1.1\r\nHost: {authority}\r\nUpgrade: iroh derp http\r\n\r\n".encode()
+    )
+
+
+def _ask(place: _Place, request: bytes) -> HttpLook:
+    """One request over a connection of its own; only the head of the answer is read."""
+    deadline, head = Deadline(WITHIN), b""
+    try:
+        with place.host.connect(place.url.host, place.url.port, within=WITHIN) as connection:
+            connection.settimeout(WITHIN)
+            session = (
+                place.tls.wrap_socket(connection, server_hostname=place.url.host) if place.tls else connection
+            )
+            with session:
+                session.sendall(request)
+                while b"\r\n\r\n" not in head and len(head) < MAX_HEAD and not _is_http2(head):
+                    session.settimeout(max(deadline.remaining(), 0.001))
+                    if not (data := session.recv(4096)):
+                        break
+                    head += data
+    except OSError as error:
+        if not head:
+            return HttpLook(words=plain(error))
+    return _read(head)
+
+
+def _read(head: bytes) -> HttpLook:
+    if _is_http2(head):
+        return HttpLook(words="a frame of HTTP/2", is_http2=True)
+    status_line, *lines = head.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+    version, _, rest = status_line.partition(" ")
+    if not version.startswith("HTTP/") or not (rest[:3].isascii() and rest[:3].isdigit()):
+        shown = f"`{clean(status_line, SHOWN)}`" if head else "nothing"
+        return HttpLook(words=f"{shown} in place of HTTP")
+    pairs = (line.partition(":") for line in lines)
+    headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    return HttpLook(int(rest[:3]), clean(headers.get("server", ""), SHOWN), clean(status_line, SHOWN))
+
+
+def _is_http2(head: bytes) -> bool:
+    return len(head) >= 9 and head[:1] == b"\x00" and head[3] in (SETTINGS, GOAWAY) and head[5:9] == bytes(4)
+
+
+def _page(place: _Place) -> HttpLook:
+    """The page at `/`, which an iroh relay has."""
+    try:
+        answer = probe(place.host, place.url, "/", tls=place.tls, within=WITHIN)
+    except BROKEN as error:
+        return HttpLook(words=clean(str(error), SHOWN))
+    server = clean(answer.headers.get("server", ""), SHOWN)
+    return HttpLook(answer.status, server, is_relay=b"Iroh Relay" in answer.body)
+
+
+def _http(place: _Place) -> dict[str, Any]:
+    """Pages and probes. A relay with TLS has /generate_204 on its plain port only."""
+    portal = None if place.url.secure else _status(place, "/generate_204")
+    return {"page": _page(place), "ping": _status(place, "/ping"), "generate_204": portal}
+
+
+def _status(place: _Place, path: str) -> int | None:
+    try:
+        return probe(place.host, place.url, path, tls=place.tls, within=WITHIN).status
+    except BROKEN:
+        return None
+
+
+def _nodes(place: _Place) -> dict[str, Any]:
+    """Two nodes of 0.35 log in, and send each other frames of every size."""
+    try:
+        with _node(place) as first, _node(place) as second:
+            first.ping(within=WITHIN)
+            second.ping(within=WITHIN)
+            arrived, lost = _exchange(first, second)
+    except (RelayError, WaitTimeout, OSError) as error:
+        closed = not isinstance(error, WaitTimeout)
+        return {"admits_035": False, "closed_after_101": closed, "words": clean(str(error), SHOWN)}
+    return {"admits_035": True, "arrived": arrived, "lost": lost}
+
+
+def _node(place: _Place) -> RelayClient:
+    return RelayClient(place.host, place.url, tls=place.tls, within=WITHIN)
+
+
+def _exchange(first: RelayClient, second: RelayClient) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    arrived: list[int] = []
+    lost: list[int] = []
+    for size in SIZES:
+        whole = all(_goes_through(*pair, size) for pair in ((first, second), (second, first)))
+        (arrived if whole else lost).append(size)
+    return tuple(arrived), tuple(lost)
+
+
+def _goes_through(sender: RelayClient, receiver: RelayClient, size: int) -> bool:
+    """One frame arrives once, unchanged and from the right key, and nothing comes behind the end of it."""
+    payload, end = secrets.token_bytes(size), secrets.token_bytes(16)
+    sender.send(receiver.node_id, payload)
+    sender.send(receiver.node_id, end)
+    try:
+        packets = receiver.receive_until(end, within=ARRIVES_WITHIN)
+    except WaitTimeout:
+        return False
+    receiver.ping(within=WITHIN)  # answered behind whatever is still on its way
+    with contextlib.suppress(WaitTimeout):
+        packets.insert(0, receiver.receive(within=0))
+    return [(each.source, each.payload) for each in packets[:-1]] == [(sender.node_id, payload)]
+
+
+def _v1(place: _Place) -> dict[str, Any]:
+    try:
+        with RelayClientV1(place.host, place.url, tls=place.tls, within=WITHIN) as node:
+            node.ping(within=WITHIN)
+    except RelayNoProtocol:
+        return {"admits_v1": False, "without_subprotocol": True}
+    except BROKEN:
+        return {"admits_v1": False}
+    return {"admits_v1": True}
+
+
+def _stun(host: Host, name: str) -> bool:
+    try:
+        stun.probe(host, name, STUN_PORT, within=STUN_WITHIN)
+    except (stun.StunError, WaitTimeout, OSError):
+        return False
+    return True
