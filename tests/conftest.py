@@ -1,3 +1,4 @@
+import os
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator
@@ -9,6 +10,17 @@ from harness.hosts import MissingCapability
 
 from .installed import Installed, install
 from .quick_starts import quick_starts
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Programs that tests start are compiled once, also where Python is told to write nothing beside its sources."""
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None) and config.cache is not None:
+        os.environ["PYTHONPYCACHEPREFIX"] = str(config.cache.mkdir("bytecode"))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Workers of `-n auto`: tests of networks, calls and swarms wait for more than half of their time."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
 @pytest.hookimpl(wrapper=True)

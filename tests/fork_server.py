@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import ctypes
 import fcntl
+import functools
 import gc
 import importlib
 import json
@@ -34,19 +35,28 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
-    """Serve until stdin ends."""
-    for name in sys.argv[1:]:
-        importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
+    """Serve until stdin ends. The modules are loaded with the first request."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, which then ends us
     listener = socket.socket(fileno=int(os.environ.pop(LISTENER)))
     with selectors.DefaultSelector() as selector:
+
+        def accept() -> None:
+            load(*sys.argv[1:])
+            Forked(listener.accept()[0], selector)
+
         selector.register(sys.stdin, selectors.EVENT_READ, sys.exit)
-        selector.register(listener, selectors.EVENT_READ, lambda: Forked(listener.accept()[0], selector))
+        selector.register(listener, selectors.EVENT_READ, accept)
         while True:
             for key, _events in selector.select():
                 key.data()
+
+
+@functools.cache
+def load(*modules: str) -> None:
+    for name in modules:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
 
 
 class Forked:
@@ -128,6 +138,10 @@ def _program(name: str) -> Callable[[], int]:
             from mutants.__main__ import main as mutate
 
             return lambda: mutate(sys.argv[1:])
+        case "fake_server":
+            from tests.reference_server.fake_server import main as pretend
+
+            return pretend
         case "harness.calls.peer":
             from harness.calls.peer import main as call
 

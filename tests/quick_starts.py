@@ -19,14 +19,13 @@ from typing import Any
 
 import pytest
 
-from harness.calls.agent import Agent
 from harness.closing import Closing
 from harness.hosts import Host
 from harness.servers.reference import SupervisorProcess
 
 from .fork_server import LISTENER
 
-__all__ = ["ForkServer", "quick_starts"]
+__all__ = ["ForkServer", "quick_command", "quick_starts"]
 
 CLIENT = (sys.executable, "-I", "-S", str(Path(__file__).with_name("fork_client.py")))
 SERVERS = (
@@ -35,65 +34,66 @@ SERVERS = (
     "reference_server.mail.service",
     "reference_server.turn.service",
     "reference_server.iroh_relay.service",
+    "reference_server.config.check_config",
     "mutants.__main__",
 )
+BEHIND = 10
+"""Niceness of all others: an agent that does not get its 50 packets a second onto the wire leaves a test undecided."""
 
 
 class ForkServer(Closing):
-    """The process that has loaded the modules `loads`. It is started at first use, and ends with us."""
+    """The process that loads some modules at its first use, and then forks. It ends with us."""
 
     def __init__(self, *loads: str) -> None:
-        self._loads = loads
-        self._process: subprocess.Popen[bytes] | None = None
         self._directory = tempfile.TemporaryDirectory(prefix="dc-fork-server-")
         self._path = Path(self._directory.name, "socket")
-
-    def command(self, program: str, *arguments: str) -> tuple[str, ...]:
-        """Command that takes the place of `python -m program arguments`."""
-        return (*CLIENT, str(self._path), program, *arguments)
-
-    def start(self) -> None:
-        """A second call does nothing."""
-        if self._process is not None:
-            return
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-            listener.bind(str(self._path))  # here: whoever asks before everything is loaded waits
+            listener.bind(str(self._path))  # here: a client that comes before the process is there waits
             listener.listen()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.fork_server", *self._loads],
+                [sys.executable, "-m", "tests.fork_server", *loads],
                 cwd=Path(__file__).parents[1],
                 stdin=subprocess.PIPE,  # it ends with us, also where we are killed
                 pass_fds=[listener.fileno()],
                 env={**os.environ, LISTENER: str(listener.fileno())},
             )
 
+    def command(self, program: str, *arguments: str) -> tuple[str, ...]:
+        """Command that takes the place of `python -m program arguments`."""
+        return (*CLIENT, str(self._path), program, *arguments)
+
     def close(self) -> None:
-        if self._process is not None:
-            self._process.communicate()
+        self._process.communicate()
         self._directory.cleanup()
+
+
+_servers: ForkServer | None = None
+
+
+def quick_command(program: str, *arguments: str) -> tuple[str, ...]:
+    """Command that starts a program of ours from this session's fork server."""
+    assert _servers is not None
+    return _servers.command(program, *arguments)
 
 
 @contextmanager
 def quick_starts() -> Iterator[None]:
     """Within the block, whatever of ours the harness starts is forked."""
-    start_server, start_agent = SupervisorProcess.__init__, Agent.__init__
+    start = SupervisorProcess.__init__
 
-    def server(self: SupervisorProcess, host: Host, command: Sequence[str], *others: Any) -> None:
+    def start_quickly(
+        self: SupervisorProcess, host: Host, command: Sequence[str], *others: Any, **named: Any
+    ) -> None:
         match command:
             case [sys.executable, "-m", "reference_server" | "mutants" as program, *arguments]:
-                servers.start()
-                command = servers.command(program, *arguments)
-        start_server(self, host, command, *others)
-
-    def agent(self: Agent, *others: Any, **named: Any) -> None:
-        agents.start()
-        start_agent(self, *others, **named)
+                command = quick_command(program, *arguments)
+        start(self, host, command, *others, **named)
 
     with ExitStack() as stack:
-        servers = stack.enter_context(ForkServer(*SERVERS))
-        agents = stack.enter_context(ForkServer("harness.calls.peer"))
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setattr(SupervisorProcess, "__init__", server)
-        patch.setattr(Agent, "__init__", agent)
+        patch.setattr(sys.modules[__name__], "_servers", stack.enter_context(ForkServer(*SERVERS)))
+        agents = stack.enter_context(ForkServer("harness.calls.peer"))
+        os.nice(BEHIND)
+        patch.setattr(SupervisorProcess, "__init__", start_quickly)
         patch.setattr("harness.calls.agent.PEER_COMMAND", agents.command("harness.calls.peer"))
         yield

@@ -8,8 +8,9 @@ import json
 import signal
 import ssl
 import subprocess
-import sys
 from pathlib import Path
+
+from tests.quick_starts import quick_command
 
 EXCERPTS = Path(__file__).parents[1] / "fixtures" / "config"
 IROH = "/shared/vendor/deltachat/irohrelay"
@@ -17,7 +18,7 @@ DEADLINE = 60
 
 
 def command(tmp_path, *arguments):
-    return [sys.executable, "-m", "reference_server", "--state", tmp_path / "state", *map(str, arguments)]
+    return quick_command("reference_server", "--state", str(tmp_path / "state"), *map(str, arguments))
 
 
 @contextlib.contextmanager

@@ -1,13 +1,12 @@
-"""The real supervisor over services that do nothing: `fake_server.py [server arguments]`."""
+"""A program of the fork server: the real supervisor over services that do nothing."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import asdict
 
-from reference_server.__main__ import main
+from reference_server.__main__ import main as serve
 from reference_server.errors import ConfigurationError
 from reference_server.ledger import Ledger
 
@@ -28,5 +27,5 @@ class FakeService:
         pass
 
 
-if __name__ == "__main__":
-    sys.exit(main(programs=lambda name: lambda settings: FakeService(name, settings)))
+def main() -> int:
+    return serve(programs=lambda name: lambda settings: FakeService(name, settings))

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,7 @@ from reference_server import control
 from reference_server.addresses import STUN_PORT, claim_any_address
 from reference_server.control import ControlError
 from reference_server.iroh_relay.config import load
-
-FAKE_SERVER = Path(__file__).with_name("fake_server.py")
+from tests.quick_starts import quick_command
 
 
 class Server:
@@ -27,7 +25,7 @@ class Server:
 
     def __init__(self, *arguments, **environment):
         self.process = subprocess.Popen(
-            [sys.executable, FAKE_SERVER, *arguments],
+            quick_command("fake_server", *arguments),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **environment},

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from reference_server.config.check_config import main
+from tests.quick_starts import quick_command
 
 EXCERPTS = Path(__file__).parents[2] / "fixtures" / "config"
 
@@ -239,7 +239,7 @@ def test_findings_name_the_document_s_own_gaps():
 
 def run(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "reference_server", "check-config", *arguments],
+        quick_command("reference_server", "check-config", *map(str, arguments)),
         cwd=EXCERPTS,
         capture_output=True,
         text=True,
