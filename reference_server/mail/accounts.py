@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from reference_server.ledger import Ledger
 
+from .dialects import DIALECTS
 from .rates import Gcra
 from .settings import MailSettings, PasswordHashCost
 from .store import Account
@@ -62,11 +63,30 @@ def may_create(settings: MailSettings, address: str, password: str) -> bool:
     """A first log-in with these makes an account. The address is in lower case."""
     local_part, _, domain = address.rpartition("@")
     return (
-        domain == settings.domain.lower()
-        and settings.local_part_min <= len(local_part) <= settings.local_part_max
+        domain == _domain(settings)
+        and len(local_part) in _lengths(settings)
         and _LOCAL_PART.fullmatch(local_part) is not None
-        and len(password) >= settings.password_min
+        and len(password) >= _password_min(settings)
     )
+
+
+def _domain(settings: MailSettings) -> str:
+    return DIALECTS[settings.dialect].canonical(f"@{settings.domain}").removeprefix("@")
+
+
+def _lengths(settings: MailSettings) -> range:
+    """Of local parts."""
+    fewest, most = DIALECTS[settings.dialect].local_part
+    if settings.local_part_min is not None:
+        fewest = settings.local_part_min
+    if settings.local_part_max is not None:
+        most = settings.local_part_max
+    return range(fewest, most + 1)
+
+
+def _password_min(settings: MailSettings) -> int:
+    stated = settings.password_min
+    return DIALECTS[settings.dialect].password_min if stated is None else stated
 
 
 class Accounts:
@@ -94,8 +114,12 @@ class Accounts:
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
 
+    def canonical(self, address: str) -> str:
+        """The one spelling by which an address is known here."""
+        return DIALECTS[self._settings.dialect].canonical(address)
+
     async def find(self, address: str) -> Account | None:
-        return await self._store.run(lambda store: store.account(address.lower()))
+        return await self._store.run(lambda store: store.account(self.canonical(address)))
 
     async def log_in(self, address: str, password: str, *, protocol: str, source: str) -> Account | None:
         """The account, created where the rules allow it; None for every reason to refuse.
@@ -106,20 +130,20 @@ class Accounts:
         clock, account = asyncio.get_running_loop().time, None
         listens = self._failures.allows(source, clock())
         if listens and len(password.encode()) <= self._settings.limits.password:
-            account = await self._check(address.lower(), password)
+            account = await self._check(self.canonical(address), password)
         if account is None:
             self._failures.take(source, clock())
             self._ledger.event("login_refused", protocol=protocol)
         else:
-            self._ledger.event("login", user=address.lower(), protocol=protocol)
+            self._ledger.event("login", user=account.address, protocol=protocol)
         return account
 
     async def create_random(self) -> tuple[str, str] | None:
         """A new account's address and password; None when there are too many accounts."""
-        size = self._settings.local_part_max
+        size = _lengths(self._settings).start
         for _attempt in range(RANDOM_ATTEMPTS):
-            address = f"{_random(size)}@{self._settings.domain}"
-            password = _random(max(22, self._settings.password_min))
+            address = f"{_random(size)}@{_domain(self._settings)}"
+            password = _random(max(22, _password_min(self._settings)))
             if await self._create(address, password, by="web"):
                 return address, password
         return None

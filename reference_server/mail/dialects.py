@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .settings import Dialect
 
 __all__ = ["DIALECTS", "Habits", "literal", "quoted"]
+
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
+_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
 
 
 def quoted(text: str | bytes) -> bytes:
@@ -29,8 +33,22 @@ class Habits:
     metadata_value: Callable[[str], bytes]
     unset_metadata_is_nil: bool
     """An unset comment and admin are answered with NIL instead of left out."""
+    completed: Mapping[str, str]
+    """Texts behind OK that clients look for, by command; all others say the command's name in upper case."""
     encryption_needed: str
     """The text behind code 523."""
+    local_part: tuple[int, int]
+    """Fewest and most characters in the local part of a new account."""
+    password_min: int
+    bare_ip_is_literal: bool
+    """`user@192.0.2.1` is the same address as `user@[192.0.2.1]`."""
+
+    def canonical(self, address: str) -> str:
+        """The one spelling by which an address is known here."""
+        local_part, at, domain = address.lower().rpartition("@")
+        if self.bare_ip_is_literal and _IPV4.fullmatch(domain):
+            return f"{local_part}@[{domain}]"
+        return local_part + at + domain
 
 
 DIALECTS: Mapping[Dialect, Habits] = {
@@ -39,13 +57,21 @@ DIALECTS: Mapping[Dialect, Habits] = {
         capabilities_before_login=("XCHATMAIL", "XDELTAPUSH"),
         metadata_value=literal,
         unset_metadata_is_nil=False,
+        completed={"GETMETADATA": "Getmetadata completed", "SETMETADATA": "Setmetadata completed"},
         encryption_needed="Encryption Needed: Invalid Unencrypted Mail",
+        local_part=(9, 9),
+        password_min=9,
+        bare_ip_is_literal=False,
     ),
     # madmail: its test 15 drops literals, so values are quoted; its tests want the words only after login.
     Dialect.MADMAIL: Habits(
         capabilities_before_login=(),
         metadata_value=quoted,
         unset_metadata_is_nil=True,
+        completed={},
         encryption_needed="5.7.1 Encryption Needed",
+        local_part=(8, 20),
+        password_min=8,
+        bare_ip_is_literal=True,
     ),
 }

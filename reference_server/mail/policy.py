@@ -20,7 +20,7 @@ from .settings import Dialect
 
 __all__ = ["Accept", "PolicyRules", "Refuse", "Submission", "SubmissionPolicy", "Verdict", "encrypted_only"]
 
-MAX_FROM = 2000
+MAX_FROM = 2048
 _SECUREJOIN_REQUESTS = ("vc-request", "vg-request")
 _SECUREJOIN_BODY = re.compile(rb"secure-join: v[cg]-request", re.IGNORECASE)
 
@@ -68,7 +68,7 @@ def encrypted_only(submission: Submission, rules: PolicyRules) -> Verdict:
     written_by = _from_address(header)
     if written_by is None:
         return Refuse(500, "Invalid FROM header: there must be exactly one address")
-    if written_by != submission.sender:
+    if DIALECTS[rules.dialect].canonical(written_by) != submission.sender:
         return Refuse(500, f"Invalid FROM <{written_by}> for <{submission.sender}>")
     parts = split_parts(header, body)
     if (
@@ -89,8 +89,8 @@ def _from_address(header: Message) -> str | None:
     try:
         # Not email.utils.getaddresses: since its security fix of 2024 it refuses `user@[127.0.0.1]`.
         field = HeaderRegistry()("From", fields[0])
-    except (HeaderParseError, ValueError, IndexError, RecursionError):
-        return None  # the last one: comments in comments
+    except (HeaderParseError, ValueError, IndexError, AttributeError, RecursionError):
+        return None  # what that parser raises for `a:;b:;`, and for comments in comments
     # What this parser has to guess, another may read as somebody else's address.
     addresses = cast(AddressHeader, field).addresses
     if len(addresses) != 1 or any(isinstance(each, InvalidHeaderDefect) for each in field.defects):

@@ -46,13 +46,16 @@ class Limits:
     """Seconds for which a client may leave what was sent to it unread."""
     idle_keepalive: float = 120.0
     """Between two `* OK Still here` inside IDLE; core leaves IDLE after five minutes of silence."""
-    imap_line: int = 8192
-    imap_literal_before_login: int = 1024
+    imap_line: int = 65536
+    """Of a command without its literals; an ID of 30 values in quotes may come near (RFC 2971 section 3.3)."""
+    imap_literal_before_login: int = 32768
     imap_literal: int = 65536
     """Of every command but APPEND, which may carry a whole message."""
     imap_bad_commands: int = 10
     login_failures: int = 3
-    """Per connection, IMAP and SMTP alike."""
+    """Per connection: one more and IMAP ends it, while SMTP gets slower, ..."""
+    login_failure_delay: float = 1.0
+    """... by so much at each."""
     source_login_failures: int = 50
     """Per source address, over all its connections; after that it is not listened to for a while, ..."""
     source_login_failure_forgotten: float = 6.0
@@ -153,9 +156,10 @@ class MailSettings(ServiceSettings):
         default=None,
         metavar="FILE",
     )
-    local_part_min: int = 9
-    local_part_max: int = 9
-    password_min: int = 9
+    local_part_min: int | None = None
+    """None, here and below: as the dialect has it."""
+    local_part_max: int | None = None
+    password_min: int | None = None
     passthrough_senders: frozenset[str] = frozenset()
     """May send unencrypted mail."""
     passthrough_recipients: frozenset[str] = frozenset()

@@ -12,7 +12,7 @@ import ssl
 from dataclasses import dataclass
 from typing import cast
 
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from reference_server.ledger import ConnectionRecord, Ledger
 
@@ -22,6 +22,7 @@ from .fields import clean_header, has_bad_bytes
 from .policy import PolicyRules, Refuse, Submission, SubmissionPolicy
 from .rates import Gcra, MemoryBudget
 from .settings import MailSettings
+from .smtp_auth import AuthenticatingSmtp, refused
 from .store import Account
 from .store_thread import StoreThread, StoreUnavailable
 
@@ -60,7 +61,7 @@ def sending_rate(settings: MailSettings) -> Gcra | None:
     return Gcra(period=60 / per_minute, burst=BURST) if per_minute > 0 else None
 
 
-class SmtpConnection(SMTP):
+class SmtpConnection(AuthenticatingSmtp):
     """One client. `tls` says whether the connection is encrypted from its first byte on."""
 
     def __init__(self, services: SmtpServices, record: ConnectionRecord, *, tls: bool) -> None:
@@ -74,7 +75,6 @@ class SmtpConnection(SMTP):
             tls_context=None if tls else services.tls,
             require_starttls=not tls,
             auth_require_tls=not tls,  # aiosmtpd does not see TLS that was there before it
-            authenticator=_collect,
             timeout=limits.smtp_idle,
             loop=asyncio.get_running_loop(),
         )
@@ -141,39 +141,31 @@ class SmtpConnection(SMTP):
             self._data_end = None
             self._let_go()
 
-    async def auth_PLAIN(self, _server: SMTP, args: list[str]) -> AuthResult:
-        return await self._log_in(await super().auth_PLAIN(self, args))
+    # Log-in
 
-    async def auth_LOGIN(self, _server: SMTP, args: list[str]) -> AuthResult:
-        return await self._log_in(await super().auth_LOGIN(self, args))
+    def is_same_user(self, one: str, other: str) -> bool:
+        canonical = self._services.accounts.canonical
+        return canonical(one) == canonical(other)
 
-    async def _log_in(self, collected: AuthResult) -> AuthResult:
-        """Check what aiosmtpd has read from the client; its own check cannot wait for a thread."""
-        if not collected.success:
-            return collected
+    async def log_in(self, user: str, password: str) -> AuthResult:
         try:
-            credentials = cast(LoginPassword, collected.auth_data)
-            user, password = credentials.login.decode(), credentials.password.decode()
             account = await self._services.accounts.log_in(
                 user, password, protocol="smtp", source=self._record.remote.rpartition(":")[0]
             )
-        except UnicodeDecodeError:
-            account = None
         except StoreUnavailable:
-            return AuthResult(success=False, handled=False, message="454 4.7.0 Temporary failure")
+            return refused("454 4.7.0 Temporary failure")
         if account is None:
-            return await self._refuse_login()
+            return await self.refuse_log_in()
         self._login_deadline.cancel()
-        self._record.identity = user.lower()
-        return AuthResult(success=True, auth_data=_User(user.lower()))
+        self._record.identity = account.address
+        return AuthResult(success=True, auth_data=_User(account.address))
 
-    async def _refuse_login(self) -> AuthResult:
+    async def refuse_log_in(self) -> AuthResult:
+        """With no end, since clients try one mechanism after the other, but slower and slower."""
+        limits = self._services.settings.limits
         self._login_failures += 1
-        if self._login_failures < self._services.settings.limits.login_failures:
-            return AuthResult(success=False, handled=False, message="535 5.7.8 Error: authentication failed")
-        await self.push("421 4.7.0 Too many failed logins")
-        self._hang_up()
-        return AuthResult(success=False, handled=True)
+        await asyncio.sleep(limits.login_failure_delay * max(0, self._login_failures - limits.login_failures))
+        return refused("535 5.7.8 Error: authentication failed")
 
     def _hang_up(self) -> None:
         if self.transport is not None:
@@ -183,12 +175,6 @@ class SmtpConnection(SMTP):
 @dataclass(frozen=True)
 class _User:
     login: str
-
-
-def _collect(
-    _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, auth_data: LoginPassword
-) -> AuthResult:
-    return AuthResult(success=True, auth_data=auth_data)
 
 
 class _Handler:
@@ -210,17 +196,19 @@ class _Handler:
         return "250 2.1.0 Ok"
 
     async def handle_RCPT(
-        self, _server: SMTP, session: Session, envelope: Envelope, address: str, _options: list[str]
+        self, _server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        if options:  # AUTH, which is one of MAIL
+            return "555 5.5.4 There are no parameters of RCPT here"
         refusal = self._refuse_sender(session, envelope) or await self._refuse_recipient(address)
         if refusal is not None:
             return refusal
-        envelope.rcpt_tos.append(address.lower())
+        envelope.rcpt_tos.append(self._services.accounts.canonical(address))
         return "250 2.1.5 Ok"
 
     def _refuse_sender(self, session: Session, envelope: Envelope) -> str | None:
         user = session.login_data
-        if str(envelope.mail_from).lower() != user:
+        if self._services.accounts.canonical(str(envelope.mail_from)) != user:
             return f"553 5.7.1 <{envelope.mail_from}>: Sender address rejected: not owned by user {user}"
         if self._too_fast:  # said here, as the postfix of chatmail does
             return f"450 4.7.1: Too much mail from <{user}>, try again later"

@@ -189,7 +189,7 @@ class ImapConnection(asyncio.Protocol):
         if account is None:
             return False
         self._account = account
-        self._record.identity = event.user.lower()
+        self._record.identity = account.address
         return True
 
     async def _perform(self, event: Event[Any]) -> Any:

@@ -120,7 +120,7 @@ def test_passthrough() -> None:
         (f"From: {ALICE} {BOB}", "Invalid FROM header"),
         ("X: y", "Invalid FROM header"),
         ("From: " + "(" * 1900, "Invalid FROM header"),
-        (f"From: {ALICE}" + " " * 2000, "Invalid FROM header"),
+        (f"From: {ALICE}" + " " * 2048, "Invalid FROM header"),
         (f"From: =?utf-8?q?{BOB}?= <", "Invalid FROM header"),
     ],
 )

@@ -229,6 +229,30 @@ def test_a_mail_of_empty_lines_does_not_fill_the_memory(start_mail: StartMail) -
     mail.send(ALICE)
 
 
+@pytest.mark.parametrize(
+    ("size", "code"), [(998, 250), (1500, 250), (2048, 250), (2050, 500), (9000, 500), (70_000, 500)]
+)
+@pytest.mark.parametrize("field", ["X-Long: ", "From: "])
+def test_lines_as_long_as_the_postfix_of_chatmail_takes_them(
+    mail: RunningMail, size: int, code: int, field: str
+) -> None:
+    mail.create(ALICE)
+    content = encrypted_message(ALICE)
+    if field == "From: ":
+        end = f" <{ALICE}>".encode()
+        content = content.partition(b"\r\n")[2] if content.startswith(b"From:") else content
+        line = field.encode() + b"A" * (size - len(field) - len(end)) + end
+    else:
+        line = field.encode() + b"A" * (size - len(field))
+    with mail.smtp() as client:
+        client.mail(ALICE)
+        client.rcpt(ALICE)
+        answer = client.data(line + b"\r\n" + content)
+        assert answer[0] == code, answer
+        assert code == 250 or b"too long" in answer[1]
+        assert client.noop()[0] == 250
+
+
 def test_bad_bytes() -> None:
     assert not has_bad_bytes(b"a\r\nb\r\n\r\n")
     for content in (b"a\nb", b"a\rb", b"a\n\r", b"\r\r\n", b"\0", b"a\r\n\n"):
