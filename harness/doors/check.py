@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import functools
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .choice import NO_SUCH_CHECK, add_names, choose
 from .console import say
 from .exit_codes import EXPLANATION, NOTHING_RAN
+
+if TYPE_CHECKING:
+    from ..report.records import Verdict
 
 __all__ = ["RUNS", "add_command", "add_run_options"]
 
@@ -18,6 +23,15 @@ RUNS = Path("reports/runs")
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("check", help="run checks", epilog=EXPLANATION)
     add_names(parser)
+    parser.add_argument(
+        "--failed", type=Path, metavar="RUN", help="only checks that failed in this run, or were not reached"
+    )
+    parser.add_argument(
+        "--undecided",
+        type=Path,
+        metavar="RUN",
+        help="only checks that this run has no verdict on: undecided, or not run when it was interrupted",
+    )
     add_run_options(parser)
     parser.set_defaults(run=functools.partial(check, parser))
 
@@ -41,6 +55,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     """The exit codes are those of `exit_codes`."""
+    from ..report.reading import Unreadable  # noqa: PLC0415
     from .catalogue import all_checks  # noqa: PLC0415 - it loads everything
     from .running import Order, run_checks  # noqa: PLC0415
 
@@ -49,10 +64,35 @@ def check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int
         say(NO_SUCH_CHECK)
         return NOTHING_RAN
     try:
+        again = _to_repeat(arguments.failed, arguments.undecided)
         order = Order.read(arguments)
-    except ValueError as error:
+    except (ValueError, Unreadable) as error:
         parser.error(str(error))
+    if again is not None:
+        chosen = [each for each in chosen if each.name in again]
+    if not chosen:
+        say("nothing to repeat: the run has no such check, or none that is chosen")
+        return NOTHING_RAN
     return run_checks(chosen, order)
+
+
+def _to_repeat(failed: Path | None, undecided: Path | None) -> set[str] | None:
+    """Names of the checks that earlier runs give reason to repeat; None: nobody asks for that. Raises `Unreadable`."""
+    from ..report.records import Verdict  # noqa: PLC0415
+
+    if failed is undecided is None:
+        return None
+    return {
+        *(_with(failed, Verdict.FAILED, Verdict.NOT_REACHED) if failed else ()),
+        *(_with(undecided, Verdict.UNDECIDED, Verdict.NOT_RUN) if undecided else ()),
+    }
+
+
+def _with(run: Path, *verdicts: Verdict) -> Iterator[str]:
+    from ..report.plan import checks  # noqa: PLC0415
+    from ..report.reading import read_run  # noqa: PLC0415
+
+    return (each.check for each in checks(read_run(run).records) if each.verdict in verdicts)
 
 
 def _positive(text: str) -> int:

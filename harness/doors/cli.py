@@ -23,10 +23,11 @@ from .exit_codes import EXPLANATION, FAILED, NOTHING_RAN, PASSED
 if TYPE_CHECKING:
     from ..stage.check import Check
 
-__all__ = ["main"]
+__all__ = ["main", "parser_of"]
 
 MODULES = {
     "check": "check",
+    "completion": "completion",
     "list": "listing",
     "doctor": "doctor",
     "serve": "serve",
@@ -41,7 +42,7 @@ MODULES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit codes are those of `exit_codes`."""
     words = sys.argv[1:] if argv is None else argv
-    parser = _parser(words[0] if words else "")
+    parser = parser_of(words[0] if words else "")
     arguments = parser.parse_args(words)
     if "run" in arguments:
         return int(arguments.run(arguments))
@@ -54,10 +55,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _mutants(chosen, arguments)
 
 
-def _parser(command: str) -> argparse.ArgumentParser:
+def parser_of(command: str) -> argparse.ArgumentParser:
     """The options of one command, or those of all where the word is none of `MODULES`."""
     parser = argparse.ArgumentParser(
         prog="dc-harness", description="Checks of a chatmail server.", epilog=EXPLANATION
+    )
+    parser.add_argument(
+        "--version",
+        action=_ShowVersion,
+        nargs=0,
+        default=argparse.SUPPRESS,
+        help="show the version and exit",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     if command not in MODULES:
@@ -68,8 +76,20 @@ def _parser(command: str) -> argparse.ArgumentParser:
     return parser
 
 
+class _ShowVersion(argparse.Action):
+    """Looks it up only where somebody asks."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from ..versions import OWN, own_version  # noqa: PLC0415
+
+        say(f"{OWN} {own_version()}")
+        parser.exit()
+
+
 def _add_mutants(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    mutants = commands.add_parser("mutants", help="every check against every wrong server")
+    mutants = commands.add_parser(
+        "mutants", help="every check against every wrong server", epilog=EXPLANATION
+    )
     add_names(mutants)
     mutants.add_argument(
         "--mutant", action="append", metavar="NAME", help="only this one; repeat it for more"

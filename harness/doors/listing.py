@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import ast
 import itertools
+import json
 import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .. import checks
@@ -20,7 +21,7 @@ from ..checks import ROOMS
 from ..target import Impact
 from .choice import NO_SUCH_CHECK, add_names, choose
 from .console import say
-from .exit_codes import NOTHING_RAN, PASSED
+from .exit_codes import EXPLANATION, NOTHING_RAN, PASSED
 
 __all__ = ["ListedCheck", "add_command", "listed_checks", "render"]
 
@@ -43,8 +44,9 @@ class ListedCheck:
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("list", help="name the checks and what they prove")
+    parser = commands.add_parser("list", help="name the checks and what they prove", epilog=EXPLANATION)
     add_names(parser)
+    parser.add_argument("--json", action="store_true", help="as a JSON list, for programs")
     parser.set_defaults(run=show)
 
 
@@ -54,6 +56,9 @@ def show(arguments: argparse.Namespace) -> int:
     if not chosen:
         say(NO_SUCH_CHECK)
         return NOTHING_RAN
+    if arguments.json:
+        say(json.dumps([asdict(each) for each in chosen], ensure_ascii=False, indent=1))
+        return PASSED
     say(render(chosen, max(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)))
     return PASSED
 
