@@ -34,7 +34,7 @@ from .iroh_relay.settings import RelaySettings
 from .mail.settings import Dialect, MailSettings, PasswordHashCost
 from .service_settings import ServiceSettings
 from .settings import ServerSettings
-from .turn.settings import Listen, Transport, TurnSettings
+from .turn.settings import Listen, PortRange, Transport, TurnSettings
 from .turn.stun import Address, AddressFamily
 from .turn_secret import read_secret
 
@@ -252,9 +252,10 @@ def _turn_service(sources: _Sources) -> TurnSettings | None:
 
 
 def _turn_of_maddy(sources: _Sources) -> TurnSettings | None:
-    stated = sources.maddy.turn if sources.maddy else None
-    if stated is None:
+    maddy = sources.maddy
+    if maddy is None or maddy.turn is None:
         return None
+    stated = maddy.turn
     hosts = [sources.host if is_unspecified(each.host) else each.host for each in stated.listeners]
     listeners = [replace(each, host=host) for each, host in zip(stated.listeners, hosts, strict=True)]
     certificate, key = (stated.tls.certificate, stated.tls.key) if stated.tls else sources.certificate
@@ -263,9 +264,10 @@ def _turn_of_maddy(sources: _Sources) -> TurnSettings | None:
         **sources.of_service("turn"),
         **sources.of_turn,
         listeners=tuple(Listen.parse(str(each)) for each in listeners),
-        realm=stated.realm or "",
+        realm=maddy.turn_realm,
         secret_files=(_turn_secret_file(sources),),
         relay_ips={} if told is None else {AddressFamily.of(told): told},
+        relay_ports=PortRange(*stated.relay_ports or ()),
         cert=certificate,
         key=key,
     )
@@ -289,7 +291,7 @@ def _turn_offer(sources: _Sources, turn: TurnSettings | None) -> _TurnOffer | No
             return None
         stated = maddy.imap.turn
         port, tls_port = stated.ports(maddy.turn)
-        known = (f"{stated.server}:{port}", f"{stated.server}:{tls_port}" if tls_port else None)
+        known = (f"{maddy.turn_server}:{port}", f"{maddy.turn_server}:{tls_port}" if tls_port else None)
         ttl = stated.ttl
     return _TurnOffer(
         settings.advertise_turn or known[0],
@@ -302,7 +304,7 @@ def _turn_offer(sources: _Sources, turn: TurnSettings | None) -> _TurnOffer | No
 def _turn_secret_file(sources: _Sources) -> Path:
     """The file of what mail and TURN share; one of ours can be read by nobody else."""
     given = sources.settings.turn_secret_file
-    stated = _turn_secret_of(sources.maddy)
+    stated = sources.maddy.turn_secret if sources.maddy else None
     if given is not None:
         if stated is not None and sources.settings.starts("turn"):
             raise ConfigurationError(f"--turn-secret-file: {sources.settings.config[0]} has a secret already")
@@ -313,12 +315,6 @@ def _turn_secret_file(sources: _Sources) -> Path:
         file.touch(mode=0o600)
         file.write_bytes((stated or secrets.token_urlsafe(32)).encode() + b"\n")
     return file
-
-
-def _turn_secret_of(maddy: MaddyConfig | None) -> str | None:
-    """The same in both places: `config.check` sees to it."""
-    places = (maddy.turn, maddy.imap and maddy.imap.turn) if maddy else ()
-    return next((place.secret for place in places if place and place.secret), None)
 
 
 # The iroh relay

@@ -76,6 +76,11 @@ def _relay_url(maddy: MaddyConfig, relay: RelayFile | None) -> Iterator[Finding]
     problem = _why_nobody_answers(url, relay)
     if problem:
         yield error(place, f"iroh_relay_url {imap.iroh_relay_url}: {problem}")
+    elif url.scheme == "https" and (relay is None or relay.config.tls is None):
+        yield warning(
+            place,
+            f"iroh_relay_url {imap.iroh_relay_url}: the relay has no tls here, so a proxy in front of it must have it",
+        )
     elif relay is None and url.hostname != maddy.public_ip:
         yield warning(place, f"iroh_relay_url is on {url.hostname}, this server's relay on {maddy.public_ip}")
 
@@ -83,12 +88,14 @@ def _relay_url(maddy: MaddyConfig, relay: RelayFile | None) -> Iterator[Finding]
 def _why_nobody_answers(url: SplitResult, relay: RelayFile | None) -> str | None:
     secure = url.scheme == "https"
     if relay is None:
-        return "this needs an iroh-relay.toml with tls" if secure else None
+        return None
     config = relay.config
     if not config.enable_relay:
         return f"{relay.file} says enable_relay = false"
-    if secure != (config.tls is not None):
-        return f"{relay.file} has no tls" if secure else f"{relay.file} has tls: relaying is https only"
+    if config.tls is None and secure:
+        return None
+    if config.tls is not None and not secure:
+        return f"{relay.file} has tls: relaying is https only"
     address = config.http_bind_addr if config.tls is None else config.tls.https_bind_addr
     port = url.port or (443 if secure else 80)
     return None if port == address.port else f"the relay of {relay.file} listens on {address}"
@@ -104,17 +111,20 @@ def _relay_certificate(relay: RelayFile) -> Iterator[Finding]:
 def _turn(maddy: MaddyConfig) -> Iterator[Finding]:
     is_offered = maddy.imap is not None and maddy.imap.turn.enabled
     if maddy.turn is not None:
-        yield from _turn_server(maddy.turn)
+        yield from _turn_server(maddy.turn, maddy)
         if not is_offered:
             yield warning(maddy.turn.place, "turn is served and not advertised: imap has no turn_enable yes")
     if maddy.imap is not None and is_offered:
         yield from _turn_offer(maddy.imap, maddy.imap.turn, maddy)
 
 
-def _turn_server(turn: Turn) -> Iterator[Finding]:
-    for name in ("realm", "secret"):
-        if getattr(turn, name) is None:
-            yield error(turn.place, f"turn has no {name}")
+def _turn_server(turn: Turn, maddy: MaddyConfig) -> Iterator[Finding]:
+    if maddy.turn_secret is None:
+        yield error(turn.place, "turn has no secret")
+    if turn.realm is None:
+        yield warning(turn.place, f"turn has no realm: it is {maddy.turn_realm}")
+    if turn.relay_ports is not None and turn.relay_ports[0] > turn.relay_ports[1]:
+        yield error(turn.where("relay_port_min"), "relay_port_min is above relay_port_max")
     if turn.relay_ip is not None and is_unspecified(turn.relay_ip):
         yield warning(
             turn.where("relay_ip"), f"relay_ip {turn.relay_ip} is no address that clients could send to"
@@ -140,9 +150,13 @@ def _is_ip_address(host: str) -> bool:
 
 
 def _turn_offer(imap: Imap, offer: TurnOffer, maddy: MaddyConfig) -> Iterator[Finding]:
-    for name in ("server", "secret"):
-        if getattr(offer, name) is None:
-            yield error(imap.place, f"turn_enable needs turn_{name}")
+    if offer.enabled_by_secret and "turn_enable" in imap.places:
+        sentence = "turn_enable says no, and madmail offers TURN all the same: turn has a secret below"
+        yield warning(imap.where("turn_enable"), sentence)
+    if maddy.turn_secret is None:
+        yield error(imap.place, "turn_enable needs turn_secret")
+    if offer.server is None:
+        yield warning(imap.place, f"there is no turn_server: METADATA names {maddy.turn_server}")
     if offer.server is not None and ":" in offer.server:
         sentence = (
             f"turn_server {offer.server}: expected a name or an IPv4 address, METADATA carries no other"
@@ -150,7 +164,7 @@ def _turn_offer(imap: Imap, offer: TurnOffer, maddy: MaddyConfig) -> Iterator[Fi
         yield error(imap.where("turn_server"), sentence)
     turn = maddy.turn
     if turn is None:
-        sentence = f"TURN is offered at {offer.server}:{offer.port}, and there is no turn endpoint here"
+        sentence = f"TURN is offered at {maddy.turn_server}:{offer.port}, and there is no turn endpoint here"
         yield warning(imap.where("turn_enable"), sentence)
         return
     if offer.secret and turn.secret and offer.secret != turn.secret:

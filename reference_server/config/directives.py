@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 from urllib.parse import urlsplit
@@ -29,7 +30,10 @@ __all__ = [
 
 Scheme = Literal["tls", "tcp", "udp"]
 SCHEMES = ("tls", "tcp", "udp")
+YES = frozenset({"1", "true", "yes", "y", "on", "enable", "enabled", "t"})
+NO = frozenset({"0", "false", "no", "n", "off", "disable", "disabled", "f"})
 NEVER_SHOWN = ("secret", "turn_secret")
+TLS_NOT_SERVED = ("protocols", "ciphers", "curves")
 T = TypeVar("T")
 Parse = Callable[[Sequence[str]], T]
 """From the arguments of a directive to its value; raises `Unexpected` with what is expected."""
@@ -85,11 +89,22 @@ class Block:
             )
         return found[0] if found else None
 
+    def merged(self, *names: str) -> Directive | None:
+        """One endpoint of all the blocks of these names, as maddy has it: with the addresses of each."""
+        found = self.all(*names)
+        if len(found) < 2:
+            return found[0] if found else None
+        inner: dict[tuple[str, tuple[str, ...]], Directive] = {}
+        for each in chain.from_iterable(directive.block or () for directive in found):
+            inner.setdefault((each.name, each.arguments), each)
+        arguments = tuple(chain.from_iterable(directive.arguments for directive in found))
+        return replace(found[0], arguments=arguments, block=tuple(inner.values()))
+
     def value(self, name: str, parse: Parse[T], default: T) -> T:
         """The parsed arguments of a directive without a block."""
         directive = self.one(name)
-        if directive is None:
-            return default
+        if directive is None or directive.arguments == ("",):
+            return default  # a value that is empty is none, as of a variable of the environment
         try:
             if directive.block is not None:
                 raise Unexpected("no block")
@@ -135,12 +150,11 @@ def path(arguments: Sequence[str]) -> Path:
 
 
 def yes_or_no(arguments: Sequence[str]) -> bool:
-    """As in maddy, the name alone means yes."""
-    if not arguments or arguments[0] in ("yes", "true", "on"):
-        return True
-    if arguments[0] not in ("no", "false", "off"):
+    """The words of madmail 2, in any case; as in maddy, the name alone means yes."""
+    word = arguments[0].strip().lower() if arguments else "yes"
+    if word not in YES | NO:
         raise Unexpected("yes or no")
-    return False
+    return word in YES
 
 
 def number(low: int, high: int) -> Parse[int]:
@@ -211,14 +225,15 @@ def _listener(argument: str, schemes: Collection[str], place: Place) -> Listener
 
 
 def certificate_files(directive: Directive | None, findings: list[Finding]) -> CertificateFiles | None:
-    """`tls file CERT KEY`, or a block with `cert` and `key`. Other sources of certificates are a warning."""
+    """`tls file CERT KEY`, which may have a block, or a block with `cert` and `key`. Other sources are a warning."""
     if directive is None:
         return None
     kind, *words = directive.arguments or ("",)
     if kind in ("self_signed", "off", "acme", "autocert"):
         findings.append(warning(directive.place, f"tls {kind} is not served: the server makes a certificate"))
         return None
-    if kind == "file" and len(words) == 2 and not directive.block:
+    if kind == "file" and len(words) == 2:
+        Block(directive.block or (), findings, "tls").finish(not_served=TLS_NOT_SERVED)
         return CertificateFiles(Path(words[0]), Path(words[1]), directive.place)
     if directive.block is None or directive.arguments:
         findings.append(error(directive.place, "tls: expected 'file CERT KEY', or a block with cert and key"))
@@ -233,7 +248,7 @@ def _certificate_block(
     if block.all("loader"):
         findings.append(warning(directive.place, "tls loader is not served: the server makes a certificate"))
     certificate, key = block.value("cert", path, None), block.value("key", path, None)
-    block.finish(not_served=("protocols", "ciphers", "curves"))
+    block.finish(not_served=TLS_NOT_SERVED)
     if (certificate is None) != (key is None):
         findings.append(error(directive.place, "tls: cert and key belong together"))
     return CertificateFiles(certificate, key, directive.place) if certificate and key else None

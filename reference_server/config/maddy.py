@@ -20,6 +20,7 @@ from .maddy_syntax import Directive, expand, parse
 __all__ = ["Endpoint", "Imap", "MaddyConfig", "Turn", "TurnOffer", "load", "read"]
 
 DEFAULT_PUBLIC_IP = "127.0.0.1"
+FIRST_RELAY_PORT, LAST_RELAY_PORT = 49152, 65535
 TURN_PORT = 3478
 """Of the offer and of the endpoint, where they say no other (RFC 8656 section 3)."""
 
@@ -32,6 +33,8 @@ class TurnOffer:
     """
 
     enabled: bool = False
+    enabled_by_secret: bool = False
+    """No `turn_enable` says so."""
     server: str | None = None
     port: int = TURN_PORT
     secret: str | None = field(default=None, repr=False)
@@ -79,6 +82,7 @@ class Turn(Endpoint):
     realm: str | None = None
     secret: str | None = field(default=None, repr=False)
     relay_ip: str | None = None
+    relay_ports: tuple[int, int] | None = None
     asks_for_tls: bool = False
     """There is a `tls` directive, whether usable or not."""
 
@@ -91,6 +95,8 @@ class MaddyConfig:
     public_ip: str
     domain: str | None = None
     """Of the mail addresses: `mail_domain` of the chatmail endpoint, or the macro `$(primary_domain)`."""
+    hostname: str | None = None
+    """The directive, or the macro `$(hostname)`."""
     tls: CertificateFiles | None = None
     imap: Imap | None = None
     submission: Endpoint | None = None
@@ -98,6 +104,22 @@ class MaddyConfig:
     """The endpoint `chatmail`: HTTPS."""
     turn: Turn | None = None
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def turn_server(self) -> str:
+        """Host of the TURN server that METADATA names: where the file has none, its public address, as madmail does."""
+        return (self.imap.turn.server if self.imap else None) or self.public_ip
+
+    @property
+    def turn_realm(self) -> str:
+        """Realm of the TURN server: where the file has none, the server's name, as madmail does."""
+        return (self.turn.realm if self.turn else None) or self.hostname or self.domain or self.public_ip
+
+    @property
+    def turn_secret(self) -> str | None:
+        """That mail and TURN share; madmail has one for both, wherever it stands."""
+        places = (self.turn, self.imap and self.imap.turn)
+        return next((place.secret for place in places if place and place.secret), None)
 
     @property
     def mail_certificates(self) -> tuple[CertificateFiles, ...]:
@@ -131,16 +153,19 @@ def read(source: str, file: str, *, public_ip: str | None = None) -> MaddyConfig
     expanded, macros = expand(parsed, given, findings)
     top = Block(expanded, findings, "maddy.conf")
     domain = macros.get("primary_domain", (None,))[0]
-    web, mail_domain = _web(top.all("chatmail", "endpoint.chatmail"), findings)
+    web, mail_domain = _web(top.all("chatmail", "endpoint.chatmail", "http", "endpoint.http"), findings)
+    turn = _turn(top.merged("turn", "endpoint.turn"), findings)
+    imap = _imap(top.merged("imap", "endpoint.imap"), findings)
     config = MaddyConfig(
         file,
         public_ip=macros["public_ip"][0],
         domain=mail_domain or domain,
         tls=certificate_files(top.one("tls"), findings),
-        imap=_imap(top.one("imap", "endpoint.imap"), findings),
-        submission=_submission(top.one("submission", "endpoint.submission"), findings),
+        hostname=_first(top.value("hostname", read_as.text, None), macros.get("hostname")),
+        imap=_offering(imap, turn),
+        submission=_submission(top.merged("submission", "endpoint.submission"), findings),
         web=web,
-        turn=_turn(top.one("turn", "endpoint.turn"), findings),
+        turn=turn,
     )
     top.finish(not_served.TOP, not_served.FAMILIES)
     ordered = sorted(dict.fromkeys(findings), key=lambda finding: finding.place)
@@ -169,6 +194,26 @@ def _imap(directive: Directive | None, findings: list[Finding]) -> Imap | None:
     )
     block.finish(not_served.IMAP)
     return imap
+
+
+def _first(*values: object) -> str | None:
+    """The first that there is, of a directive or a macro."""
+    for value in values:
+        words = value if isinstance(value, tuple) else (value,)
+        if words and words[0]:
+            return str(words[0])
+    return None
+
+
+def _offering(imap: Imap | None, turn: Turn | None) -> Imap | None:
+    """TURN is offered where `turn_enable` says so. madmail offers it wherever `turn` has a secret, too; of the two the
+    later line stands."""
+    if imap is None or turn is None or turn.secret is None:
+        return imap
+    stated = imap.places.get("turn_enable")
+    if stated is not None and (imap.turn.enabled or stated > turn.where("secret")):
+        return imap
+    return replace(imap, turn=replace(imap.turn, enabled=True, enabled_by_secret=True))
 
 
 def _places(directive: Directive) -> Mapping[str, Place]:
@@ -221,7 +266,15 @@ def _turn(directive: Directive | None, findings: list[Finding]) -> Turn | None:
         realm=block.value("realm", read_as.text, None),
         secret=block.value("secret", read_as.secret, None),
         relay_ip=block.value("relay_ip", read_as.ip_address, None),
+        relay_ports=_relay_ports(block),
         asks_for_tls=tls is not None,
     )
     block.finish(not_served.TURN)
     return turn
+
+
+def _relay_ports(block: Block) -> tuple[int, int] | None:
+    """`relay_port_min` and `relay_port_max`, of which one may be left out; None without both."""
+    port = read_as.number(1024, 65535)
+    first, last = block.value("relay_port_min", port, None), block.value("relay_port_max", port, None)
+    return None if first is None and last is None else (first or FIRST_RELAY_PORT, last or LAST_RELAY_PORT)

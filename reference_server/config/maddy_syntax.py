@@ -10,11 +10,13 @@
     }
 
 As in maddy, quotes only keep spaces together, and macros are expanded inside them, too. Unlike in maddy a quoted
-string ends on its line and an undefined macro is an error; snippets, `import` and `{env:...}` are not read.
+string ends on its line and an undefined macro is an error; snippets and `import` are not read. `{env:NAME}` is a
+variable of the environment, and nothing where there is none.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ from lark import Lark, Token, Transformer
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from ..errors import ConfigurationError
-from .findings import Finding, Place, error
+from .findings import Finding, Place, error, warning
 
 __all__ = ["Directive", "expand", "parse"]
 
@@ -52,6 +54,7 @@ EXPECTED = {
 }
 NAME = re.compile(r"[^\W\d][\w.-]*")
 MACRO = re.compile(r"\$\(([^()\s]*)\)")
+VARIABLE = re.compile(r"\{env:([^{}\s]*)\}")
 
 MAX_FILE = 256 * 1024
 """Characters of a file."""
@@ -224,6 +227,11 @@ def _word(word: str, place: Place, macros: Mapping[str, tuple[str, ...]], findin
             break
     if size > MAX_ARGUMENT:
         raise _failure(place.file, place.line, f"a word has more than {MAX_ARGUMENT} characters")
-    if "{env:" in word:
-        findings.append(error(place, "{env:...} is not read by this server: write the value, or a macro"))
-    return "".join(parts) + word[end:]
+    return VARIABLE.sub(lambda found: _variable(found[1], place, findings), "".join(parts) + word[end:])
+
+
+def _variable(name: str, place: Place, findings: list[Finding]) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        findings.append(warning(place, f"the environment has no variable {name}: it stands for nothing here"))
+    return value or ""

@@ -21,6 +21,8 @@ UNSPECIFIED = re.compile(
     r"""\b((?:http|https|stun|metrics|quic)_bind_addr\s*=\s*["'])(?:\[::\]|0\.0\.0\.0)(?=:\d)"""
 )
 SECRET = ("bearer_token", "shared_token")
+TABLE = re.compile(r"\s*\[\[?([^\[\]#]+)\]")
+KEY = re.compile(r"\s*([\w.\"'\- ]+?)\s*=")
 AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 
 
@@ -69,7 +71,8 @@ def load(path: Path) -> RelayFile:
         with _warnings() as warned:
             config = load_relay(path)
     except ConfigurationError as wrong:
-        raise ConfigurationError(str(error(*_located(str(wrong), path, text)))) from None
+        problems = [error(*_located(each, path, text)) for each in str(wrong).split("\n")]
+        raise ConfigurationError("\n".join(map(str, sorted(problems, key=lambda each: each.place)))) from None
     return RelayFile(str(path), text, config, tuple(warning(*_located(each, path, text)) for each in warned))
 
 
@@ -94,12 +97,39 @@ def _located(message: str, path: Path, text: str) -> tuple[Place, str]:
     sentence = message.removeprefix(f"{path}: ")
     if at := AT_LINE.search(sentence):
         return Place(str(path), int(at[1])), sentence
-    key = re.split(r"[:\s]", sentence, maxsplit=1)[0].rpartition(".")[2]
-    if key in SECRET:
+    key = re.split(r"[:\s]", sentence, maxsplit=1)[0]
+    if key.rpartition(".")[2] in SECRET:
         sentence = sentence.partition(", found")[0]
     return Place(str(path), _line(text, key)), sentence
 
 
 def _line(text: str, key: str) -> int:
-    stands = re.compile(rf"""\s*["']?(?:[\w.]*\.)?{re.escape(key)}["']?\s*=""")
-    return next((n for n, line in enumerate(text.split("\n"), 1) if stands.match(line)), 1)
+    """Line of a key, as `access.http.url`, or of the table nearest to it; 1 without any.
+
+    A key without dots may stand in any table, when it stands in none.
+    """
+    lines = dict(_keys(text))
+    wanted = tuple(key.split("."))
+    while wanted:
+        if wanted in lines:
+            return lines[wanted]
+        anywhere = next((line for path, line in lines.items() if path[-1:] == wanted), None)
+        if anywhere is not None:
+            return anywhere
+        wanted = wanted[:-1]
+    return 1
+
+
+def _keys(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Each key and each table of a file with its line; what an inline table has is in the line of its key."""
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.split("\n"), 1):
+        if header := TABLE.match(line):
+            table = _parts(header[1])
+            yield table, number
+        elif assigned := KEY.match(line):
+            yield (*table, *_parts(assigned[1])), number
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip(" \t\"'") for part in dotted.split("."))

@@ -33,6 +33,8 @@ ACCESS_TOKEN_VARIABLE = "IROH_RELAY_ACCESS_TOKEN"  # noqa: S105
 """Takes the place of every token of `access.shared_token`."""
 KEY_CACHE = 65_536
 """Upstream's default is 1 048 576 keys, which would be some 200 MB here."""
+CERT_MODES = ("Manual", "Reloading")
+"""Both read two files; the second reads them anew now and then, which a test server need not."""
 T = TypeVar("T")
 
 
@@ -88,7 +90,14 @@ def load(path: Path | None, *, dev: bool = False, environ: Mapping[str, str] = o
         raise ConfigurationError(f"{path}: cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: this is not TOML: {error}") from error
-    return _relay(_Table(str(path), "", values), dev, environ)
+    problems: list[str] = []
+    try:
+        config = _relay(_Table(str(path), "", values, problems), dev, environ)
+    except ConfigurationError as error:
+        problems.append(str(error))
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return config
 
 
 class _Unexpected(Exception):
@@ -98,14 +107,16 @@ class _Unexpected(Exception):
 class _Table:
     """One table of the file. Keys are taken out of it; what is left at the end is unknown."""
 
-    def __init__(self, source: str, name: str, values: Mapping[str, Any]) -> None:
-        self._source = source
+    def __init__(self, source: str, name: str, values: Mapping[str, Any], problems: list[str]) -> None:
+        """`problems` gets a sentence for each: all of them are told, and not the first alone."""
+        self.source = source
         self._name = name
+        self._problems = problems
         self._values = dict(values)
         self._known: list[str] = []
 
     def error(self, key: str, problem: str) -> ConfigurationError:
-        return ConfigurationError(f"{self._source}: {self._name}{key}: {problem}")
+        return ConfigurationError(f"{self.source}: {self._name}{key}: {problem}")
 
     def take(self, key: str, parse: Callable[[Any], T], default: T) -> T:
         """`parse` raises `_Unexpected` with what is expected."""
@@ -117,7 +128,8 @@ class _Table:
             return parse(value)
         except _Unexpected as error:
             found = "something else" if key in SECRET_KEYS else repr(value)
-            raise self.error(key, f"expected {error}, found {found}") from None
+            self._problems.append(str(self.error(key, f"expected {error}, found {found}")))
+            return default
 
     def has(self, key: str) -> bool:
         return key in self._values
@@ -132,7 +144,7 @@ class _Table:
                 raise _Unexpected("a table" if scalar is None else f"{scalar!r} or a table")
             return value
 
-        return _Table(self._source, f"{self._name}{key}.", self.take(key, parse, {}))
+        return _Table(self.source, f"{self._name}{key}.", self.take(key, parse, {}), self._problems)
 
     def ignore(self, key: str) -> None:
         self._known.append(key)
@@ -142,16 +154,19 @@ class _Table:
         """A key of upstream that changes nothing here."""
         self._known.append(key)
         if self._values.pop(key, False) is not False:
-            log.warning("%s: %s%s is not served by this test server", self._source, self._name, key)
+            log.warning("%s: %s%s is not served by this test server", self.source, self._name, key)
 
     def finish(self) -> None:
-        for key in self._values:
-            raise self.error(key, f"unknown key; known here are {', '.join(sorted(self._known))}")
+        """Say what is left."""
+        known = ", ".join(sorted(self._known))
+        self._problems += [
+            str(self.error(key, f"unknown key; known here are {known}")) for key in self._values
+        ]
 
 
 def _relay(top: _Table, dev: bool, environ: Mapping[str, str]) -> RelayConfig:
     http = top.take("http_bind_addr", _address, DEFAULT_ADDRESS)
-    top.warn("enable_quic_addr_discovery")
+    _quic(top, dev)
     own = top.table("reference_server")
     send_node_gone = own.take("send_node_gone", _flag, False)
     limits = _limits(own)
@@ -174,15 +189,27 @@ def _relay(top: _Table, dev: bool, environ: Mapping[str, str]) -> RelayConfig:
     return config
 
 
+def _quic(top: _Table, dev: bool) -> None:
+    """QUIC address discovery is not served. Upstream ends at once where it is asked for and there is no `[tls]`."""
+    if not top.take("enable_quic_addr_discovery", _flag, False):
+        return
+    if not top.has("tls") and not dev:
+        raise top.error(
+            "enable_quic_addr_discovery", "needs a table tls: without one iroh-relay ends at once"
+        )
+    log.warning("%s: enable_quic_addr_discovery is not served by this test server", top.source)
+
+
 def _access(top: _Table, timeout: float, environ: Mapping[str, str]) -> Access:
     rules = top.table("access", scalar="everyone")
     keys = {kind: rules.take(kind, _node_ids, None) for kind in ("allowlist", "denylist")}
     asks_service = rules.has("http")
     service = rules.table("http")
+    has_url = service.has("url")
     url = service.take("url", _url, None)
     token = service.take("bearer_token", _text, None)
     service.finish()
-    if asks_service and url is None:
+    if asks_service and not has_url:
         raise service.error("url", "is missing")
     token = environ.get(TOKEN_VARIABLE) or token
     shared = rules.take("shared_token", _tokens, None)
@@ -231,10 +258,9 @@ def _tls(top: _Table, host: str, dev: bool) -> TlsConfig | None:
     table.finish()
     if dev or http_only:
         return None
-    if mode != "Manual":
-        raise table.error(
-            "cert_mode", f'expected "Manual", the only one this test server has, found {mode!r}'
-        )
+    if mode not in CERT_MODES:
+        expected = " or ".join(f'"{each}"' for each in CERT_MODES)
+        raise table.error("cert_mode", f"expected {expected}, as this test server has them, found {mode!r}")
     return config
 
 
@@ -308,4 +334,6 @@ def _node_ids(value: Any) -> frozenset[bytes]:
             raise _Unexpected
         return frozenset(parse_node_id(_text(node_id)) for node_id in value)
     except (ValueError, _Unexpected):
-        raise _Unexpected("a list of node IDs, each 64 hex digits of an ed25519 public key") from None
+        raise _Unexpected(
+            "a list of node IDs, each 64 hex digits, or 52 characters of base32, of an ed25519 key"
+        ) from None

@@ -6,9 +6,12 @@ frame. `cryptography` checks no more than the length, so the point test of RFC 8
 
 from __future__ import annotations
 
+import base64
+
 __all__ = ["KEY_LENGTH", "is_point", "is_small_order", "parse_node_id"]
 
 KEY_LENGTH = 32
+BASE32_LENGTH = 52
 
 _P = 2**255 - 19
 _D = -121665 * pow(121666, -1, _P) % _P
@@ -37,10 +40,16 @@ def is_small_order(key: bytes) -> bool:
 
 
 def parse_node_id(text: str) -> bytes:
-    """64 hex digits to the key. Raises ValueError when they are none, or name no curve point."""
-    key = bytes.fromhex(text)
+    """64 hex digits, or 52 characters of base32 (RFC 4648, no padding, any case), to the key.
+
+    Raises ValueError when they are none, or name no curve point.
+    """
+    is_base32 = len(text) == BASE32_LENGTH
+    key = base64.b32decode(text.upper() + "====") if is_base32 else bytes.fromhex(text)
     if len(key) != KEY_LENGTH:
-        raise ValueError(f"a node ID has 64 hex digits, this one has {len(text)}")
+        raise ValueError(
+            f"a node ID has 64 hex digits or {BASE32_LENGTH} characters of base32, this one has {len(text)}"
+        )
     if not is_point(key):
         raise ValueError("these 32 bytes are not an ed25519 public key")
     return key

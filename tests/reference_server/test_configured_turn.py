@@ -130,7 +130,8 @@ def test_turn_and_the_relay_on_one_port_end_the_start(tmp_path, host):
 
 
 def test_turn_that_is_not_enabled_is_served_and_not_advertised(tmp_path, host):
-    file = written(tmp_path, "maddy.conf", conf(host, "", offer="turn_enable no"))
+    imap, turn = conf(host, "", offer="turn_enable no").split("turn  {")
+    file = written(tmp_path, "maddy.conf", f"turn {{{turn}{imap}")
     with running(tmp_path, "--host", host, "--ephemeral-ports", "--config", file) as endpoints:
         assert advertised(endpoints) == {}
         expiry = str(int(time.time()) + 60)

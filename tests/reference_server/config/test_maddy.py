@@ -39,6 +39,34 @@ def found(text, **options):
     return [line.removeprefix("maddy.conf:") for line in findings]
 
 
+def test_variables_of_the_environment_are_read(monkeypatch):
+    monkeypatch.setenv("MADDY_DOMAIN", "example.org")
+    config = read("$(primary_domain) = {env:MADDY_DOMAIN}\nhostname mail.{env:MADDY_DOMAIN}")
+    assert (config.domain, config.hostname, config.findings) == ("example.org", "mail.example.org", ())
+
+
+def test_an_endpoint_in_two_blocks_is_one():
+    config = read(
+        "imap tls://0.0.0.0:993 {\n auth &a\n turn_port 7\n}\nimap tcp://127.0.0.1:143 {\n auth &a\n turn_port 7\n}"
+    )
+    assert config.imap is not None
+    assert [str(each) for each in config.imap.listeners] == ["tls://0.0.0.0:993", "tcp://127.0.0.1:143"]
+    assert config.imap.turn.port == 7
+
+
+def test_relay_ports_of_turn():
+    assert read("turn {\n secret s\n}").turn.relay_ports is None
+    assert read("turn {\n relay_port_min 50000\n relay_port_max 50100\n}").turn.relay_ports == (50000, 50100)
+    assert read("turn {\n relay_port_max 50100\n}").turn.relay_ports == (49152, 50100)
+
+
+@pytest.mark.parametrize(
+    "text", ["tls file c.pem k.pem", "tls file c.pem k.pem {\n protocols tls1.2 tls1.3\n}"]
+)
+def test_certificates_by_file_may_have_a_block(text):
+    assert read(text).tls == CertificateFiles(Path("c.pem"), Path("k.pem"), place(1))
+
+
 # The contracts
 
 
@@ -197,8 +225,8 @@ def test_addresses_certificates_and_domain():
         ("imap {\n $(x) = 1\n}", "2: error: macros are defined outside of every block only"),
         ("imap {\n iroh_relay_url http://$(ip):1\n}", "2: error: the macro $(ip) is not defined"),
         ("$(a) = 1 2\nimap { turn_port 1$(a) }", "2: error: the macro $(a) has 2 values; one word takes one"),
-        ("imap {\n turn_port {env:PORT}\n}", "2: error: {env:...} is not read by this server: "
-                                                 "write the value, or a macro"),
+        ("imap {\n turn_port {env:NO_SUCH}\n}", "2: warning: the environment has no variable NO_SUCH: "
+                                                 "it stands for nothing here"),
         ("(snippet) {\n}", "1: error: expected the name of a directive: letters, digits, '.', '-' and '_'"),
         ("imap {\n turn_port 70000\n}", "2: error: turn_port: expected a whole number from 1 to 65535, found '70000'"),
         ("imap {\n turn_port ٣\n}", "2: error: turn_port: expected a whole number from 1 to 65535, found '٣'"),
@@ -207,7 +235,7 @@ def test_addresses_certificates_and_domain():
          "2: error: iroh_relay_url: expected a URL like http://192.0.2.1:3340, found '127.0.0.1:1'"),
         ("turn {\n relay_ip example.com\n}", "2: error: relay_ip: expected an IP address, found 'example.com'"),
         ("imap {\n turn_port 1\n turn_port 2\n}", "3: error: a second turn_port; the first is in line 2"),
-        ("imap { }\nendpoint.imap imap { }", "2: error: a second endpoint.imap; the first is in line 1"),
+        ("imap {\n turn_port 1\n}\nimap {\n turn_port 2\n}", "5: error: a second turn_port; the first is in line 2"),
         ("imap udp://0.0.0.0:143 { }", "1: error: expected an address tcp://ADDRESS:PORT or tls://ADDRESS:PORT, found 'udp://0.0.0.0:143'"),
         ("imap tls://0.0.0.0 { }", "1: error: expected an address tcp://ADDRESS:PORT or tls://ADDRESS:PORT, found 'tls://0.0.0.0'"),
         ("tls file only.pem", "1: error: tls: expected 'file CERT KEY', or a block with cert and key"),

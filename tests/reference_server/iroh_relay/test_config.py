@@ -1,3 +1,4 @@
+import base64
 import logging
 import re
 from pathlib import Path
@@ -83,6 +84,13 @@ def test_our_own_table(read):
     assert (config.limits.ping_interval, config.limits.queue_frames, config.send_node_gone) == (1.0, 3, True)
 
 
+def test_node_ids_may_be_base32(read):
+    key = bytes.fromhex("ae58ff8833241ac82d6ff7611046ed67b5072d142c588d0063e942d9a75502b6")
+    word = base64.b32encode(key).decode().rstrip("=")
+    for text in (key.hex(), word, word.lower()):
+        assert read(f'access.allowlist = ["{text}"]').access == Allowlist(frozenset({key}))
+
+
 def test_tls_with_a_certificate_of_ones_own(read):
     text = '[tls]\ncert_mode = "Manual"\ncert_dir = "/c"\nhttps_bind_addr = "127.0.0.1:4"\nmanual_key_path = "/k"'
     assert read(text).tls == TlsConfig(SocketAddress("127.0.0.1", 4), Path("/c/default.crt"), Path("/k"))
@@ -113,7 +121,8 @@ def test_tls_with_a_certificate_of_ones_own(read):
             "limits.client.rx.bytes_per_second: expected a whole number from 1",
         ),
         ("limits.client.rx.max_burst_bytes = 1", "limits.client.rx.max_burst_bytes: needs bytes_per_second"),
-        ('tls = { cert_mode = "LetsEncrypt" }', 'tls.cert_mode: expected "Manual"'),
+        ('tls = { cert_mode = "LetsEncrypt" }', 'tls.cert_mode: expected "Manual" or "Reloading"'),
+        ("enable_quic_addr_discovery = true", "enable_quic_addr_discovery: needs a table tls"),
         (
             "reference_server.ping_interval = true",
             "reference_server.ping_interval: expected a time in seconds",
@@ -134,7 +143,10 @@ def test_missing_file_is_an_error(tmp_path):
 
 def test_what_is_not_served_is_warned_about(read, caplog):
     with caplog.at_level(logging.WARNING):
-        read("enable_quic_addr_discovery = true\nlimits.accept_conn_limit = 1.0")
+        read(
+            "enable_quic_addr_discovery = true\nlimits.accept_conn_limit = 1.0\n"
+            'tls = { cert_mode = "Reloading", cert_dir = "/c" }'
+        )
     assert [record.getMessage().split(": ", 1)[1] for record in caplog.records] == [
         "enable_quic_addr_discovery is not served by this test server",
         "limits.accept_conn_limit is not served by this test server",
