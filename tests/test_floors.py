@@ -25,6 +25,7 @@ FLOORS = (
     "stage",
     "steps",
     "checks",
+    "matrix",
     "doors",
 )
 """From the bottom to the top."""

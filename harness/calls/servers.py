@@ -6,6 +6,7 @@ interface is compared with METADATA before any agent sees it.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from ..clients.turn.client import TurnCredentials, TurnError
 from ..errors import plain
 from ..hosts import Host
 from ..urls import TurnUrl, UrlError
+from ..waiting import WaitTimeout, wait_until
 from .agent import IceServer
 
 __all__ = [
@@ -35,6 +37,8 @@ TURNS_KEY = "/shared/vendor/deltachat/turns"
 VALUE = re.compile(r"(?P<host>[^:]+):(?P<port>\d{1,5}):(?P<username>\d{1,20}):(?P<password>.+)")
 METADATA_WORDS = re.compile(r"metadata|ice.server|turn", re.IGNORECASE)
 MOST_LINES = 5
+READ_WITHIN = 5.0
+"""Seconds, after the first IDLE, until core has read METADATA; it takes milliseconds."""
 LONGEST_BETWEEN = 600
 """Seconds between our own reading of METADATA and core's."""
 
@@ -85,8 +89,9 @@ def ice_servers(
 
     Never ask a core whose server offers no TURN: it would resolve the names of public servers. `offer` is what
     METADATA gave to our own client. Raises `NoIceServer`, `ForeignIceServer`, and `IceServerError` when the
-    offered name does not resolve.
+    offered name does not resolve; `CoreUnsupported` for a core that has no calls.
     """
+    account.core.era.require_calls(account.core.version)
     try:
         addresses = host.addresses_of(offer.host)
     except OSError as error:
@@ -94,13 +99,24 @@ def ice_servers(
             f"METADATA gave {offer}, and {offer.host} is no name here: {plain(error)}"
         ) from error
     account.wait_for("ImapInboxIdle", "METADATA to be read, which is before IDLE", within=within)
-    servers = [
-        IceServer(tuple(each["urls"]), each.get("username"), each.get("credential"))
-        for each in account.client.ice_servers()
-    ]
+    servers = _known_to(account)
     said = [line.text for line in account.log if METADATA_WORDS.search(line.text)][-MOST_LINES:]
     judge_ice_servers(servers, offer, addresses, said)
     return tuple(servers)
+
+
+def _known_to(account: Account) -> list[IceServer]:
+    """The ICE servers of a core. Those before 2.38 watch a folder beside the inbox, maybe before METADATA is read."""
+    with contextlib.suppress(WaitTimeout):
+        return wait_until(lambda: _asked(account), "core to have ICE servers", within=READ_WITHIN)
+    return []
+
+
+def _asked(account: Account) -> list[IceServer]:
+    return [
+        IceServer(tuple(each["urls"]), each.get("username"), each.get("credential"))
+        for each in account.client.ice_servers()
+    ]
 
 
 def judge_ice_servers(

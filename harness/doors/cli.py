@@ -35,6 +35,7 @@ MODULES = {
     "report": "report",
     "history": "history",
     "signoff": "signoff",
+    "matrix": "matrix",
 }
 """Commands -> modules of this room that have all of them. Only that of the command that is given is loaded."""
 

@@ -15,6 +15,7 @@ from itertools import combinations
 from pathlib import Path
 
 from ..errors import plain
+from .interop import plans
 from .observations import MachineSeen
 from .plain import parsed
 from .reading import ReadRun
@@ -58,6 +59,8 @@ def _refused(shards: Sequence[ReadRun], directory: Path) -> Iterator[str]:
         if not shard.records:
             yield f"{shard.directory} has no result: leave it out, and what it was to run stays `not run`"
     for one, other in combinations(shards, 2):
+        if of_matrix := _not_of_one_matrix(one, other):
+            yield of_matrix
         if one.name == other.name or _digest(one) == _digest(other):
             yield f"{one.directory} and {other.directory} are the same run"
         for of in (_versions, _schemas):
@@ -66,6 +69,18 @@ def _refused(shards: Sequence[ReadRun], directory: Path) -> Iterator[str]:
             if all(versions) and versions[0] != versions[1]:
                 words = " and ".join(f"{each.name} by {of(each)}" for each in (one, other))
                 yield f"these runs are of different versions: {words}"
+
+
+def _not_of_one_matrix(one: ReadRun, other: ReadRun) -> str:
+    """Reason for which two runs are not parts of one matrix, or empty; runs that are no matrix have none."""
+    first, second = plans(one.records), plans(other.records)
+    if not first and not second:
+        return ""
+    if not first or not second or first[0].digest != second[0].digest:
+        return f"{one.directory} and {other.directory} are not parts of the same matrix: their plans differ"
+    if first[0].shard == second[0].shard:
+        return f"{one.directory} and {other.directory} are both shard {first[0].shard}"
+    return ""
 
 
 def _digest(shard: ReadRun) -> str:

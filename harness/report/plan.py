@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from .cells import CellOf
 from .ending import RunEnded
 from .records import Record, Verdict
 
@@ -15,11 +16,18 @@ __all__ = ["checks", "ended", "how_far"]
 
 def checks(records: Iterable[Record]) -> list[Record]:
     """The results of checks in the order of the plan, `not run` where there is none; heads are left out."""
-    results: dict[tuple[str, str], list[Record]] = {}
+    results: dict[tuple[str, str, str], list[Record]] = {}
     for each in records:
         if not each.is_head:
-            results.setdefault((each.run, each.check), []).append(each)
+            results.setdefault(_which(each), []).append(each)
     return [result for found in results.values() for result in _of_one_check(found)]
+
+
+def _which(record: Record) -> tuple[str, str, str]:
+    """The same for each result of one check in one run, or of one cell of a matrix, whose shards are several runs."""
+    for cell in record.seen(CellOf):
+        return "", record.check, cell.name
+    return record.run, record.check, ""
 
 
 def _of_one_check(records: Sequence[Record]) -> Sequence[Record]:

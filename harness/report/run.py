@@ -14,6 +14,7 @@ from .ending import RunEnded
 from .html import render_html
 from .junit import render_junit
 from .markdown import render_markdown, render_summary
+from .matrix_page import PAGE, render_matrix
 from .observations import Observation
 from .records import HEAD, Record, Verdict, evidence
 from .redaction import Redactor
@@ -28,8 +29,9 @@ RENDERERS: Mapping[str, Callable[[str, Sequence[Record]], str]] = {
     "report.md": render_markdown,
     "summary.md": render_summary,
     "junit.xml": render_junit,
+    PAGE: render_matrix,
 }
-"""Files that are made of the records, as they come with every run."""
+"""Files that are made of the records, as they come with every run; the last with that of a matrix alone."""
 LONGEST_TEXT = 4000
 """Characters of one text in a record: a server that never stops talking fills no report."""
 
@@ -94,5 +96,6 @@ class Run:
         """Redact the logs, write the reports, and name all files with their digests. Safe to call again."""
         self.redactor.tree(self.logs)
         for name, render in RENDERERS.items():
-            (self.directory / name).write_text(render(self.name, self.records), encoding="utf-8")
+            if text := render(self.name, self.records):
+                (self.directory / name).write_text(text, encoding="utf-8")
         write_manifest(self.directory)

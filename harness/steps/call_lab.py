@@ -22,7 +22,7 @@ from ..stage.watch import Watch
 from ..target import Service
 from ..waiting import WaitTimeout
 from .calls import CALL_WITHIN, FAILURES, Callers, Servers, ice_servers_of, set_up, talk
-from .observed import path_seen
+from .observed import call_seen, path_seen
 
 __all__ = ["CallAttempt", "LabCallers", "lab_callers", "takes_path"]
 
@@ -86,6 +86,7 @@ class LabCallers(Callers):
                         agents = paths.client_counts({name: agent.stats() for name, agent in said.items()})
                 else:
                     talked = talk(call, seconds, numbers=0)
+                    self.outcome.observe(call_seen(name, call.ringing.phases, talked.path))
                     call.hang_up(within=CALL_WITHIN)
                     agents = _counts(call)
             path = self._kept(seen, name, agents)

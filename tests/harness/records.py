@@ -9,6 +9,7 @@ from pathlib import Path
 import jsonschema
 
 import harness.report
+from harness.report.cells import CellOf, ExpectedRed, MatrixPlan
 from harness.report.ending import RunEnded
 from harness.report.must import KnownRed, Must, MustList
 from harness.report.observations import (
@@ -149,6 +150,21 @@ MUST = MustList(
     (Must("MAIL-3", ("mail.idle",)),),
     (KnownRed("mail.policy", "alice@example.org", "2026-12-31"),),
 )
+MATRIX = MatrixPlan(
+    "interop.toml",
+    "0f",
+    1,
+    "pairwise",
+    servers=("reference",),
+    clients=("2.50.0", "2.65.0"),
+    peers=("aiortc",),
+    networks=("home:mobile",),
+    scenarios=("call",),
+    reference_server="reference",
+    reference_client="2.65.0",
+    expected_reds=(ExpectedRed("call", "alice@example.org", "2026-12-31"),),
+)
+CELL = CellOf("reference", "call", "2.65.0", "2.50.0", "aiortc", "home:mobile", directory="cells/1")
 HEAD_OF_RUN = Record(
     "r",
     HEAD,
@@ -156,7 +172,7 @@ HEAD_OF_RUN = Record(
     1.0,
     0.0,
     "t",
-    observations=(MachineSeen(("lab: level root",), {"dc-harness": "0.1.0"}), SERVER, HEALTHY),
+    observations=(MATRIX, MachineSeen(("lab: level root",), {"dc-harness": "0.1.0"}), SERVER, HEALTHY),
 )
 LAB = replace(
     PASSED,
@@ -166,6 +182,7 @@ LAB = replace(
     server={"reference": "dc-harness 0.1.0", "coturn": "coturn 4.6.1"},
     seed=5,
     observations=(
+        CELL,
         RELAYED_CALL,
         DECLINED_CALL,
         RELAYED,

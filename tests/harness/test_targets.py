@@ -69,6 +69,12 @@ def test_a_password_is_not_printed():
     assert "geheim" not in f"{credentials}"
 
 
+def test_dclogin_has_the_brackets_of_an_address_literal_as_they_are():
+    """Cores before 2.50 log in with the address as it stands in the code."""
+    code = Credentials("someone12@[127.77.1.2]", "geheim99").dclogin(a_target())
+    assert code.startswith("dclogin:someone12@[127.77.1.2]?")
+
+
 def test_dclogin_carries_every_character_of_the_password():
     credentials = Credentials("someone12@chatmail.test", "ä &=%+?#/:")
     url = urlsplit(credentials.dclogin(a_target()))

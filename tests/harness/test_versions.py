@@ -11,6 +11,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,7 +19,7 @@ from harness.clients.core import versions
 from harness.clients.core.eras import ANNOUNCED, era_of
 from harness.clients.core.errors import CoreError
 from harness.clients.core.versions import WHEELS, CoreBinary, CoreChoice, bundled_binary, cache_directory
-from harness.hosts import MissingCapability
+from harness.hosts import LocalHost, MissingCapability
 
 WHEEL = "deltachat_rpc_server-9.9.0-py3-none-any.whl"
 DIST_INFO = "deltachat_rpc_server-9.9.0.dist-info"
@@ -203,3 +204,25 @@ def test_announcements_of_every_era_are_read(line):
     found = ANNOUNCED.search(line)
     assert found is not None
     assert found.groups() == (NODE_ID, "16")
+
+
+@pytest.mark.parametrize(("version", "told"), [("2.20.0", (1, 2, "SDP")), ("2.40.0", (1, 2, "SDP", True))])
+def test_whether_a_call_has_video_is_told_to_cores_that_take_it(version, told):
+    calls: list[tuple[object, ...]] = []
+
+    def place_outgoing_call(*words: object) -> int:
+        calls.append(words)
+        return 7
+
+    source = SimpleNamespace(place_outgoing_call=place_outgoing_call)
+    assert era_of(version).place_call(source, 1, 2, "SDP", has_video=True) == 7
+    assert calls == [told]
+
+
+def test_the_newest_version_is_what_the_index_says(monkeypatch):
+    known = "deltachat-rpc-server (2.66.1)\nAvailable versions: 2.66.1, 2.65.0"
+    answers = [known, "ERROR: No matching distribution found"]
+    monkeypatch.setattr(versions, "_ask_pip", lambda *_words: (0, answers.pop(0)))
+    assert versions.newest_version(LocalHost()) == "2.66.1"
+    with pytest.raises(MissingCapability, match="capability package_index: ERROR: No matching"):
+        versions.newest_version(LocalHost())

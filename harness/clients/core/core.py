@@ -336,7 +336,9 @@ class Account:
 
     def place_call(self, friend: Account, offer: str, *, has_video: bool) -> CallMessage:
         """Call a friend, with the SDP of our offer."""
-        return CallMessage(self, self.chat_with(friend).place_outgoing_call(offer, has_video).id)
+        core, chat = self.core, self.chat_with(friend).id
+        number = core.era.place_call(core.rpc, self.id, chat, offer, has_video=has_video)
+        return CallMessage(self, number)
 
     def _complete(self, message: Message, deadline: Deadline) -> ReceivedMessage:
         """Core reports a message when its first part is here; its file may still be on the way."""

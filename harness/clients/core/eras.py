@@ -35,6 +35,12 @@ class EventSource(Protocol):
     def get_next_event_batch(self) -> Sequence[Mapping[str, Any]]: ...
 
 
+class CallSource(Protocol):
+    """The remote call that begins a call."""
+
+    def place_outgoing_call(self, account: int, chat: int, offer: str, /, *video: bool) -> int: ...
+
+
 @dataclass(frozen=True)
 class Era:
     """The versions from `since` to the next era."""
@@ -46,6 +52,21 @@ class Era:
     """True if core, where METADATA offers no TURN, looks up the public name nine.testrun.org before it watches its
     inbox, and does not watch it when that name has no address. (Others, 2.20.0 among them, look it up and go on
     without.)"""
+    has_calls: bool = True
+    """It has the remote calls for calls."""
+    calls_tell_video: bool = True
+    """Whoever calls says whether it begins with video."""
+
+    def require_calls(self, version: str) -> None:
+        """Raise `CoreUnsupported` for a core that has none."""
+        if not self.has_calls:
+            raise CoreUnsupported(f"core {version} has no calls: they came with 2.15.0")
+
+    def place_call(self, source: CallSource, account: int, chat: int, offer: str, *, has_video: bool) -> int:
+        """Call the members of a chat, with the SDP of our offer. Returns the number of the message."""
+        if self.calls_tell_video:
+            return source.place_outgoing_call(account, chat, offer, has_video)
+        return source.place_outgoing_call(account, chat, offer)
 
     def next_events(self, source: EventSource) -> Sequence[Mapping[str, Any]]:
         """Wait for the next events; empty when there will be none."""
@@ -56,9 +77,11 @@ class Era:
 
 
 _ERAS = (
-    Era((1, 160, 0), batched_events=False, needs_turn=False),
-    Era((2, 35, 0), batched_events=False, needs_turn=True),
-    Era((2, 38, 0), batched_events=False, needs_turn=False),
+    Era((1, 160, 0), batched_events=False, needs_turn=False, has_calls=False, calls_tell_video=False),
+    Era((2, 15, 0), batched_events=False, needs_turn=False, calls_tell_video=False),
+    Era((2, 35, 0), batched_events=False, needs_turn=True, calls_tell_video=False),
+    Era((2, 38, 0), batched_events=False, needs_turn=False, calls_tell_video=False),
+    Era((2, 40, 0), batched_events=False, needs_turn=False),
     Era((2, 50, 0), batched_events=True, needs_turn=False),
 )
 

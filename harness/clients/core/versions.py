@@ -26,7 +26,15 @@ from pathlib import Path
 from ...hosts import Host, LocalHost, MissingCapability, end_process
 from .errors import CoreError
 
-__all__ = ["WHEELS", "CoreBinary", "CoreChoice", "bundled_binary", "cache_directory", "core_binary"]
+__all__ = [
+    "WHEELS",
+    "CoreBinary",
+    "CoreChoice",
+    "bundled_binary",
+    "cache_directory",
+    "core_binary",
+    "newest_version",
+]
 
 PACKAGE = "deltachat-rpc-server"
 BINARY = "deltachat-rpc-server"
@@ -46,6 +54,8 @@ WHEELS = {
 """The wheels whose content we have tested: file name -> SHA-256. Another wheel is used as well, and its hash said."""
 
 VERSION = re.compile(r"\d+(\.\d+){1,3}")
+NEWEST = re.compile(rf"^{PACKAGE} \((\d+(?:\.\d+)+)\)$", re.MULTILINE)
+"""Line of `pip index versions`."""
 MAX_BINARY = 512 * 1024 * 1024
 DOWNLOAD_WITHIN = 300.0
 """Seconds for one wheel of about 11 MB."""
@@ -152,11 +162,31 @@ def core_binary(version: str) -> CoreBinary:
     return found
 
 
+def newest_version(host: Host) -> str:
+    """The newest version that the package index has for this machine. Raises `MissingCapability` without an index."""
+    code, said = _ask_pip(host, "index", "versions", "--only-binary", ":all:", PACKAGE)
+    found = NEWEST.search(said)
+    if code != 0 or found is None:
+        raise _no_index(said, "VERSION")
+    return found[1]
+
+
 def _download(version: str, directory: Path, host: Host) -> Path:
     """The wheel for this machine, without what it depends on (nothing)."""
     options = ["--no-deps", "--only-binary", ":all:", "--no-input", "--dest", str(directory)]
+    code, said = _ask_pip(host, "download", *options, f"{PACKAGE}=={version}")
+    if code == 0:
+        [wheel] = directory.glob("*.whl")
+        return wheel
+    if "from versions: " in said and "from versions: none" not in said:
+        raise CoreError(f"the package index has no {PACKAGE} {version} for this machine")
+    raise _no_index(said, version)
+
+
+def _ask_pip(host: Host, *words: str) -> tuple[int, str]:
+    """Exit code and output."""
     process = host.popen(
-        [*_pip(), "download", *options, f"{PACKAGE}=={version}"],
+        [*_pip(), *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -165,19 +195,15 @@ def _download(version: str, directory: Path, host: Host) -> Path:
     try:
         output, _ = process.communicate(timeout=DOWNLOAD_WITHIN)
     except subprocess.TimeoutExpired:
-        raise MissingCapability(
-            "package_index", f"no wheel within {DOWNLOAD_WITHIN:g} s", heal=_by_hand(version)
-        ) from None
+        return -1, f"no answer within {DOWNLOAD_WITHIN:g} s"
     finally:
         end_process(process, patience=1.0)
-    if process.returncode == 0:
-        [wheel] = directory.glob("*.whl")
-        return wheel
-    said = output.decode("utf-8", "replace")
-    if "from versions: " in said and "from versions: none" not in said:
-        raise CoreError(f"the package index has no {PACKAGE} {version} for this machine")
+    return process.returncode, output.decode("utf-8", "replace")
+
+
+def _no_index(said: str, version: str) -> MissingCapability:
     lines = said.strip().splitlines()
-    raise MissingCapability("package_index", lines[-1] if lines else "pip failed", heal=_by_hand(version))
+    return MissingCapability("package_index", lines[-1] if lines else "pip failed", heal=_by_hand(version))
 
 
 def _by_hand(version: str) -> str:

@@ -19,6 +19,7 @@ from harness.calls.servers import (
     transport_override,
 )
 from harness.clients.core.core import Account
+from harness.clients.core.eras import CoreUnsupported, era_of
 from harness.clients.turn.client import TurnError
 from harness.hosts import LocalHost
 
@@ -89,19 +90,19 @@ def test_no_server_at_all_is_a_failure_of_its_own(servers):
         judge_ice_servers(servers, OFFER, ADDRESSES, ["failed to parse TURN"])
 
 
-def an_account(servers: list[dict[str, Any]], *log: str) -> tuple[Account, list[str]]:
+def an_account(servers: list[Any], *log: str, version: str = "v2.65.0") -> tuple[Account, list[str]]:
     """An account that keeps the order in which it was used."""
     order: list[str] = []
 
     def wait_for(kind: str, *_args: Any, **_fields: Any) -> None:
         order.append(kind)
 
-    def asked() -> list[dict[str, Any]]:
+    def asked() -> Any:
         order.append("ice_servers")
-        return servers
+        return servers.pop(0) if servers and isinstance(servers[0], list) else servers
 
     account = SimpleNamespace(
-        core=SimpleNamespace(changed=threading.Condition()),
+        core=SimpleNamespace(changed=threading.Condition(), era=era_of(version), version=version),
         wait_for=wait_for,
         client=SimpleNamespace(ice_servers=asked),
         log=[SimpleNamespace(text=text) for text in log],
@@ -114,6 +115,21 @@ def test_core_is_asked_after_idle():
     account, order = an_account([entry])
     assert ice_servers(account, OFFER, LocalHost()) == (OWN,)
     assert order == ["ImapInboxIdle", "ice_servers"]
+
+
+def test_a_core_that_has_not_read_metadata_yet_is_asked_again():
+    """2.35 says that it watches a folder beside the inbox before it reads METADATA."""
+    entry = {"urls": ["turn:127.0.0.1:3478"], "username": OFFER.username, "credential": OFFER.password}
+    account, order = an_account([[], [], [entry]])
+    assert ice_servers(account, OFFER, LocalHost()) == (OWN,)
+    assert order == ["ImapInboxIdle", *3 * ["ice_servers"]]
+
+
+def test_a_core_without_calls_is_not_asked():
+    account, order = an_account([], version="v2.12.0")
+    with pytest.raises(CoreUnsupported, match=r"core v2\.12\.0 has no calls: they came with 2\.15\.0"):
+        ice_servers(account, OFFER, LocalHost())
+    assert order == []
 
 
 def test_what_core_falls_back_to_never_comes_back():

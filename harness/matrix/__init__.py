@@ -1,0 +1,1 @@
+"""The matrix: servers and clients of many versions against each other, cell by cell."""
