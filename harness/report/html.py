@@ -73,6 +73,7 @@ def render_html(
             sections=every_section(records),
             illustrations=illustrations(records),
             files=files or Files(),
+            pairs=lambda record: [(record.run, each) for each in record.evidence],
         )
     )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from .figures import Figure, figures
 from .plan import checks
 from .promises import PROMISES, Promise
-from .records import Record, Verdict
+from .records import Evidence, Record, Verdict
 
 __all__ = ["GROUPS", "PromiseStanding", "State", "standings"]
 
@@ -67,7 +67,14 @@ class PromiseStanding:
 
     @property
     def figures(self) -> list[Figure]:
-        return [found for each in self.records for found in figures(each)]
+        """All numbers that its checks measured, those that have a limit first."""
+        found = [figure for each in self.records for figure in figures(each)]
+        return sorted(found, key=lambda figure: figure.limit is None)
+
+    @property
+    def evidence(self) -> list[tuple[str, Evidence]]:
+        """Files of its checks, each with its run."""
+        return [(each.run, file) for each in self.records for file in each.evidence]
 
 
 def standings(records: Sequence[Record]) -> tuple[PromiseStanding, ...]:

@@ -82,7 +82,7 @@ def test_everything_is_on_the_page():
         assert record.check in page.text
     for words in (
         "RELEASE OK",
-        "1 of 1 musts hold; nothing was found wrong.",
+        "1 of 1 musts hold; none is broken.",
         "it was accepted",
         "apt-get install nftables",
         "250 to EXISTS, longest 0.012 s (limit 2 s)",
@@ -103,7 +103,7 @@ def test_every_link_leads_somewhere():
     inner = [href for href in page.all("href") if href.startswith("#")]
     assert inner
     assert [href for href in inner if href[1:] not in names] == []
-    assert [href for href in page.all("href") if not href.startswith("#")] == ["./logs/alice.log"]
+    assert [href for href in page.all("href") if not href.startswith("#")] == ["./logs/alice.log"] * 2
 
 
 def test_a_page_asks_nobody_for_anything_and_executes_nothing():
@@ -179,11 +179,12 @@ def test_a_page_that_is_written_elsewhere_leads_to_the_files(tmp_path):
     found = read_run(run.directory)
     page = tmp_path / "pages" / "page.html"
     page.parent.mkdir()
-    [href] = [
+    hrefs = {
         each
         for each in Page(render_html("x", found.records, (), files_of([found], page))).all("href")
         if each.startswith("./")
-    ]
+    }
+    [href] = hrefs
     assert href == f"./../runs/{run.name}/logs/alice%20bob%231.log"
 
 
