@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 
 from .figures import PHASES
 from .observations import CallSeen, PathSeen, SwarmSeen
-from .path_drawing import MOST_DEVICES, as_grid, as_svg, as_text
+from .path_drawing import MOST_DEVICES, as_grid, as_svg
 from .plots import Bar, Range, bars, course, gaps, ranges
 from .records import Record
 from .tables import Grid
@@ -19,6 +19,8 @@ __all__ = ["MOST_PATHS", "Illustration", "illustrations"]
 
 MOST_PATHS = 150
 """Paths that are drawn, those with a problem first; the table of paths has all of them."""
+TWO = 2
+"""Devices of which a drawing fits beside another."""
 SOUND = frozenset({"direct", "relayed", "mixed", "none"})
 """Verdicts of witnesses that agree."""
 
@@ -35,6 +37,8 @@ class Illustration:
     """Sentence of the witnesses."""
     is_sound: bool = True
     """False: they do not agree, or prove nothing."""
+    is_wide: bool = False
+    """It needs the width of the page."""
 
 
 def illustrations(records: Sequence[Record]) -> Mapping[str, Sequence[Illustration]]:
@@ -60,7 +64,7 @@ def _of_calls(records: Sequence[Record]) -> Iterator[Illustration]:
             (f"{call.name}: {way.receiver}", way.heard_s or 0.0, _holes(way.gap_starts_s, way.gaps_ms))
             for call in calls
             for way in call.directions
-            if way.gaps_ms
+            if way.gap_starts_s
         ]
         if drawn := gaps(f"{record.check}: gaps in what was heard", heard):
             yield Illustration(f"{record.check}: gaps in what was heard", drawn)
@@ -110,6 +114,7 @@ def _strip(path: PathSeen) -> str:
     """What the witnesses say of it, or what is in the way of a proof."""
     if problems := path.contradictions or path.doubts:
         return "; ".join(problems)
+    if path.verdict == "foreign":
+        return f"it went through {', '.join(path.by)}, which is no service of the server under test"
     agreed = " = ".join(path.witnesses)
-    elsewhere = "" if path.verdict == "foreign" else "; nothing went elsewhere"
-    return f"{agreed}{elsewhere}" if agreed else as_text(path)
+    return f"{agreed}; nothing went elsewhere" if agreed else "nobody counted"

@@ -20,12 +20,13 @@ __all__ = ["MOST_DEVICES", "Box", "Layout", "amount", "as_grid", "as_svg", "as_t
 
 MOST_DEVICES = 3
 DIRECT = "direct"
-COLUMN = 400
 BOX_WIDTH, BOX_HEIGHT, GAP = 190, 32, 12
 CHARACTER = 7.0
 """Width of a character in a label, at most, on average."""
 SERVICES_Y = 44
-DEVICES_Y = 380
+DEVICES_Y = 320
+BETWEEN = 60
+"""Pixels between two boxes, at least."""
 MARGIN = 16
 ARC = 100
 """Height of an arc above a device, and above each in between; half of it is seen."""
@@ -118,7 +119,9 @@ def boxes(path: PathSeen) -> Layout:
     names = [each.name for each in path.devices]
     ends = dict.fromkeys(end for leg in legs for end in (leg.source, leg.target))
     services = [end for end in ends if end not in names] or list(path.relays)
-    width = COLUMN * max(len(names), len(services), 2)
+    longest = max((len(_leg(leg)) for leg in legs), default=0) + len("↑ ")
+    column = max(BOX_WIDTH + BETWEEN, 2 * _label_width(longest) + GAP)
+    width = column * max(len(names), len(services), 2)
     spots = _Spots(
         _columns(names, width),
         {each.name: DEVICES_Y - len(each.behind) * (BOX_HEIGHT + GAP) for each in path.devices},
@@ -207,7 +210,7 @@ def _shape(curve: Curve) -> str:
 
 def _label_box(curve: Curve, words: Sequence[str], taken: Iterable[Box]) -> Box:
     """The best place along the line that is free."""
-    width, height = CHARACTER * max(map(len, words)) + 8, 4 + 15 * len(words)
+    width, height = _label_width(max(map(len, words))), 4 + 15 * len(words)
     taken = list(taken)
     found = []
     for beside in BESIDE:
@@ -215,6 +218,10 @@ def _label_box(curve: Curve, words: Sequence[str], taken: Iterable[Box]) -> Box:
             x, y = _at(curve, share)
             found.append(Box(x - width / 2, y - height / 2 + beside, width, height))
     return next((box for box in found if not any(map(box.overlaps, taken))), found[0])
+
+
+def _label_width(characters: int) -> float:
+    return CHARACTER * characters + 8
 
 
 def _between(legs: Iterable[LegSeen], source: str, target: str) -> LegSeen | None:

@@ -287,7 +287,7 @@ def test_a_must_list_alone_decides():
     records = [head, PASSED, red, replace(UNSUPPORTED, check="turn.turns", requirements=())]
     found = summary(records)
     assert found.decision is Decision.OK
-    assert found.sentence == "1 of 2 musts hold, 1 known to be broken, 1 that this server does not have."
+    assert found.sentence == "1 of 2 musts hold, 1 known red, 1 that this server does not have."
     assert (found.counted, found.groups) == ("must", (("mail", 1, 1), ("TURN", 0, 1)))
     [point] = found.known_reds
     assert "carla answers for it until 1971-01-01" in point.reasons[0]

@@ -122,7 +122,9 @@ def test_junit_has_what_viewers_of_others_show():
         ]
     assert suite[0].tag == "properties"
     decided = {each.get("name"): each.get("value") for each in suite[0]}
-    assert str(decided["RELEASE NOT OK"]).startswith("0 of 36 promises hold, 1 broken, 35 not run. 1 check failed.")
+    assert str(decided["RELEASE NOT OK"]).startswith(
+        "0 of 36 promises hold, 1 broken, 35 not run. 1 check failed."
+    )
     [failure] = root.iter("failure")
     body = (failure.text or "").splitlines()
     assert failure.get("message") == body[0] == "it was accepted"
