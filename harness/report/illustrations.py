@@ -103,9 +103,9 @@ def _of_paths(records: Sequence[Record]) -> Iterator[Illustration]:
         grid = as_grid(path) if len(path.devices) > MOST_DEVICES else None
         if svg or grid:
             about = ", ".join(filter(None, (path.subject, path.phase)))
-            yield Illustration(
-                f"{check}, {about}: {path.name}", svg, grid, _strip(path), path.verdict in SOUND
-            )
+            caption = f"{check}, {about}: {path.name}"
+            wide = len(path.devices) > TWO
+            yield Illustration(caption, svg, grid, _strip(path), path.verdict in SOUND, wide)
     if len(found) > MOST_PATHS:
         yield Illustration(f"{len(found) - MOST_PATHS} more paths are in the table alone.")
 

@@ -107,8 +107,9 @@ def as_text(path: PathSeen) -> str:
 def as_grid(path: PathSeen) -> Grid:
     """From whom to whom how much went, for swarms of any size."""
     legs = _drawn(path)
-    rows = list(dict.fromkeys(leg.source for leg in legs))
-    columns = list(dict.fromkeys(leg.target for leg in legs))
+    names = [each.name for each in path.devices]
+    rows = list(dict.fromkeys([*names, *(leg.source for leg in legs)]))
+    columns = list(dict.fromkeys([*names, *(leg.target for leg in legs)]))
     marks = {(leg.source, leg.target): Mark(_leg(leg)) for leg in legs}
     return Grid("from \\ to", rows, columns, marks)
 

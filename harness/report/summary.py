@@ -76,7 +76,7 @@ def summary(records: Sequence[Record]) -> Summary:
         sentence=first + about.sentence,
         where=_where(records),
         proof=_proof(records),
-        took_part=tuple(took_part(records)),
+        took_part=(*took_part(records), *_machine(records)),
         accounts=accounts_left(records),
         counts=counts(records),
     )
@@ -153,6 +153,14 @@ def _where(records: Sequence[Record]) -> str:
     day = datetime.datetime.fromtimestamp(began, datetime.UTC)
     minutes = f"{seconds // 60} min " if seconds >= 60 else ""
     return f"{targets}, {day.day} {day:%b %Y %H:%M} UTC, {minutes}{seconds % 60} s"
+
+
+def _machine(records: Sequence[Record]) -> Iterable[str]:
+    """How busy it was, which decides what could be judged."""
+    end = ended(records)
+    if end is not None and end.cores:
+        load = "" if end.load is None else f", load {end.load:g} at the end"
+        yield f"machine: {end.cores} cores{load}; checks at the same time: {end.jobs}"
 
 
 def _proof(records: Iterable[Record]) -> str:

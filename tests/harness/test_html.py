@@ -172,6 +172,13 @@ def test_what_is_missing_is_no_link(tmp_path):
     assert "missing" in page.text
 
 
+def test_a_swarm_is_a_grid_as_wide_as_the_page():
+    many = replace(RELAYED, devices=tuple(replace(RELAYED.devices[0], name=f"device {n}") for n in range(5)))
+    page = Page(render_html("x", [replace(LAB, observations=(RELAYED, many))]))
+    assert [found.get("class") for tag, found in page.elements if tag == "figure"] == [None, "wide"]
+    assert [tag for tag, _ in page.elements].count("svg") == 1
+
+
 def test_a_page_that_is_written_elsewhere_leads_to_the_files(tmp_path):
     run = Run(new_run_directory(tmp_path / "runs"))
     run.logs.joinpath("alice bob#1.log").write_text("hello")
