@@ -22,7 +22,7 @@ from typing import Concatenate, ParamSpec
 from ..calls.agent import require_agents
 from ..calls.quality import MachineTooSlow
 from ..clients.core.eras import CoreUnsupported
-from ..clients.mail.imap import ImapError
+from ..clients.mail.imap import ImapError, ImapLimited
 from ..clients.mail.smtp import SmtpError
 from ..clients.mail.web import WebError
 from ..clients.relay.client import RelayError
@@ -195,6 +195,8 @@ def _guarded(entry: Check, stage: Stage, outcome: Outcome, function: Callable[[S
             function(served)
     except PromiseBroken as broken:
         outcome.include(Outcome(Verdict.FAILED, [str(broken)], cause=broken.cause))
+    except ImapLimited as limited:
+        outcome.include(Outcome(Verdict.UNDECIDED, [f"the server limits us, try it again later: {limited}"]))
     except (ImapError, SmtpError, WebError, TurnError, RelayError) as refusal:
         outcome.include(Outcome(Verdict.FAILED, [str(refusal)]))
     except MissingCapability as missing:

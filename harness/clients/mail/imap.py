@@ -22,12 +22,14 @@ from ...target import Target
 from ...waiting import Deadline, WaitTimeout
 from .imap_syntax import MetadataValue, literal_size, metadata_entries
 
-__all__ = ["Idle", "ImapClient", "ImapError", "ImapRefused", "ImapResponse", "StoredMessage"]
+__all__ = ["Idle", "ImapClient", "ImapError", "ImapLimited", "ImapRefused", "ImapResponse", "StoredMessage"]
 
 MAX_RESPONSE = 64 * 1024 * 1024
 READ_SIZE = 64 * 1024
 EXISTS = re.compile(rb"\* (\d+) EXISTS\b", re.IGNORECASE)
 UID = re.compile(rb"\bUID (\d+)")
+LIMIT = re.compile(r"\[(LIMIT|INUSE|UNAVAILABLE)\]|too many", re.IGNORECASE)
+"""RFC 9051, 7.1, and words of servers that give no code."""
 KEYWORDS = re.compile(rb"(?:\*|[A-P]{4}\d+) (?:\d+ )?[A-Za-z-]+(?: \[[A-Za-z-]+)?")
 """What imaplib looks for at the beginning of a response: its tag, kind and code."""
 
@@ -54,6 +56,10 @@ class ImapRefused(ImapError):
     def __init__(self, command: str, answer: ImapResponse) -> None:
         self.answer = answer
         super().__init__(f"{command} was refused: {answer.status} {answer.text}")
+
+
+class ImapLimited(ImapRefused):
+    """It did so because of too many log-ins or sessions, and not because of these credentials."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +94,15 @@ class ImapClient(Closing):
         )
 
     def login(self, credentials: Credentials) -> None:
-        """Log in; the first log-in creates the account. Raises `ImapRefused`."""
+        """Log in; the first log-in creates the account. Raises `ImapRefused`, and `ImapLimited` for one too many."""
         try:
             self._session.login(credentials.address, credentials.password)
         except imaplib.IMAP4.abort as error:
             raise ImapError(f"the connection broke during LOGIN: {plain(error)}") from error
         except imaplib.IMAP4.error as error:
-            raise ImapRefused("LOGIN", ImapResponse("NO", plain(error), ())) from error
+            answer = ImapResponse("NO", plain(error), ())
+            refused = ImapLimited if LIMIT.search(answer.text) else ImapRefused
+            raise refused("LOGIN", answer) from error
 
     def get_metadata(
         self, *keys: str, form: Literal["single", "list"] = "list", mailbox: str = ""
