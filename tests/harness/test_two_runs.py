@@ -9,27 +9,32 @@ from pathlib import Path
 
 from harness.hosts import LocalHost
 from harness.report.observations import AccountsLeft
-from harness.report.records import Record
+from harness.report.plan import checks
+from harness.report.records import Record, read_results
 from harness.servers.endpoints import read_endpoints
 from harness.servers.reference import Reference
 from harness.servers.server import Wants
 from harness.stage.session import loopback_place
 from harness.target import Service
 
-CHECKS = ("discovery.*", "mail.idle_reports_new_mail", "relay.relay_forwards_each_frame_once", "turn.turn_allocates*")
+CHECKS = (
+    "discovery.*",
+    "mail.idle_reports_new_mail",
+    "relay.relay_forwards_each_frame_once",
+    "turn.turn_allocates*",
+)
 WITHIN = 240.0
 
 
 def started(ready_line: Path, out: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "harness.doors.cli", "check", *CHECKS]
+    command = [str(Path(sys.executable).with_name("dc-harness")), "check", *CHECKS]
     return subprocess.Popen(
         [*command, "--endpoints", ready_line, "--out", out], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
 
 
 def records(out: Path) -> list[Record]:
-    lines = (out / "results.jsonl").read_text().splitlines()
-    return [record for line in lines if (record := Record.from_json(json.loads(line))).check != "run"]
+    return list(checks(read_results(out / "results.jsonl").records))
 
 
 def test_neither_disturbs_the_other(tmp_path):
