@@ -62,6 +62,12 @@ class Installed:
             shutil.copytree(self.packages / name, directory / name)
         return directory
 
+    def without_servers(self, base: Path) -> Installed:
+        """Another environment, with `harness` alone: of those who test servers of others."""
+        there = _environment(base)
+        shutil.copytree(self.packages / "harness", there.packages / "harness")
+        return there
+
 
 def install(base: Path) -> Installed:
     """Build the wheel and install it below `base`, with the dependencies of the running environment."""
@@ -73,19 +79,24 @@ def install(base: Path) -> Installed:
     if subprocess.run([*build, "--offline"], capture_output=True, check=False).returncode != 0:
         subprocess.run(build, check=True, capture_output=True)
     [wheel] = dist.glob("*.whl")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", base / "venv"], check=True)
-    python = base / "venv" / "bin" / "python"
+    installed = _environment(base)
     subprocess.run(
-        [uv, "pip", "install", "-q", "--offline", "--no-deps", "--python", python, wheel],
+        [uv, "pip", "install", "-q", "--offline", "--no-deps", "--python", installed.python, wheel],
         check=True,
         capture_output=True,
     )
+    return installed
+
+
+def _environment(base: Path) -> Installed:
+    """An empty one, with the dependencies of the running environment."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", base / "venv"], check=True)
     packages = next((base / "venv" / "lib").glob("python*")) / "site-packages"
     # Links of links would be followed into this repository; a path in a .pth file is taken as it is.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     (base / "of-nobody").mkdir()
     (base / "of-nobody").chmod(0o777)
-    return Installed(base, python, packages)
+    return Installed(base, base / "venv" / "bin" / "python", packages)
 
 
 def as_ordinary_user(scratch: Path) -> list[str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from .check import RUNS
 from .choice import NO_SUCH_CHECK, add_names, choose
-from .console import say
+from .console import complain, say
 from .exit_codes import EXPLANATION, FAILED, NOTHING_RAN, PASSED
 
 if TYPE_CHECKING:
@@ -104,11 +104,17 @@ def _add_mutants(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _mutants(checks: Sequence[Check], arguments: argparse.Namespace) -> int:
+    from ..hosts import MissingCapability  # noqa: PLC0415
     from ..report.run import new_run_directory  # noqa: PLC0415
     from .mutants import as_json, declared_mutants, judge, render, run_table  # noqa: PLC0415
 
     directory = arguments.out or new_run_directory(RUNS)
-    rows = [row for row in declared_mutants() if not arguments.mutant or row.name in arguments.mutant]
+    try:
+        declared = declared_mutants()
+    except MissingCapability as missing:
+        complain(str(missing))
+        return NOTHING_RAN
+    rows = [row for row in declared if not arguments.mutant or row.name in arguments.mutant]
     if not rows:
         say("no mutant has such a name; `python -m mutants` shows them")
         return NOTHING_RAN

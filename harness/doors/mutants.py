@@ -19,7 +19,7 @@ from pathlib import Path
 from ..hosts import LocalHost
 from ..report.records import Verdict
 from ..report.run import Run
-from ..servers.reference import COMMAND, Reference
+from ..servers.reference import COMMAND, Reference, require_installed
 from ..servers.server import Wants
 from ..stage.check import CHECKS
 from ..stage.session import open_session
@@ -73,7 +73,11 @@ class Cell:
 
 
 def declared_mutants() -> list[Row]:
-    """The right server and every mutant. Raises RuntimeError when `mutants` does not say which there are."""
+    """The right server and every mutant.
+
+    Raises RuntimeError when `mutants` does not say which there are, and `MissingCapability` where it is not installed.
+    """
+    require_installed([sys.executable, "-m", "mutants"])
     process = LocalHost().popen(
         [sys.executable, "-m", "mutants", "--list-json"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
     )

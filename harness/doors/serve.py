@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from ..clients.control import ControlClient, ControlError, ServiceLedger
-from ..hosts import LocalHost
+from ..hosts import LocalHost, MissingCapability
 from ..report.events import event_line
 from ..servers.endpoints import describe
 from ..servers.reference import COMMAND, SupervisorProcess
@@ -62,7 +62,7 @@ def serve(arguments: argparse.Namespace) -> int:
                     say(line)
         except KeyboardInterrupt:
             say("\nstopped")
-        except ServerError as error:
+        except (ServerError, MissingCapability) as error:
             complain(str(error))
             return FAILED
     return STOPPED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import secrets
@@ -17,14 +18,14 @@ from typing import Any
 from ..clients.control import ControlClient, ControlError
 from ..closing import Closing
 from ..errors import plain
-from ..hosts import Host, end_process
+from ..hosts import Host, MissingCapability, end_process
 from ..target import Service
 from ..versions import own_version
 from ..waiting import WaitTimeout, wait_until
 from .endpoints import describe
 from .server import EVERY_SERVICE, Place, Program, RunningServer, ServerError, Wants, require
 
-__all__ = ["COMMAND", "Reference", "SupervisorProcess", "supervised_programs"]
+__all__ = ["COMMAND", "Reference", "SupervisorProcess", "require_installed", "supervised_programs"]
 
 COMMAND = (sys.executable, "-m", "reference_server")
 CAPABILITIES = {
@@ -82,6 +83,14 @@ class Reference:
             running = _running(self.name, process, host, wants)
             running.ends = stack.pop_all()
             return running
+
+
+def require_installed(command: Sequence[str]) -> None:
+    """Raise `MissingCapability` for a module that is not there: whoever tests servers of others needs none of ours."""
+    _python, *words = command
+    if words[:1] == ["-m"] and importlib.util.find_spec(words[1]) is None:
+        heal = "pip install --force-reinstall dc-harness"
+        raise MissingCapability(words[1], "this package is not installed", heal=heal)
 
 
 def _arguments(place: Place, wants: Wants) -> list[str]:
@@ -227,6 +236,7 @@ class SupervisorProcess(Closing):
     """The supervisor's process; its services write into `state`, and what they wrote is kept at the end."""
 
     def __init__(self, host: Host, command: Sequence[str], arguments: Sequence[str], place: Place) -> None:
+        require_installed(command)
         self._place = place
         self._stdout_path = place.logs / f"{Reference.name}.stdout.log"
         self.stderr_path = place.logs / f"{Reference.name}.stderr.log"
