@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,40 +13,81 @@ import harness
 from harness.clients.device import Device
 from harness.doors.catalogue import all_checks
 from harness.hosts import LocalHost
+from harness.network.pairs import Pair
 from harness.network.preflight import preflight
+from harness.network.profiles import SYMMETRIC
 from harness.report.promises import PROMISES
 from harness.report.records import Verdict
 from harness.report.run import Run
 from harness.servers.reference import Reference
 from harness.servers.server import Wants
 from harness.stage.check import CHECKS
+from harness.stage.options import Choice
+from harness.stage.outcome import Outcome
 from harness.stage.session import loopback_place, open_session
 from mutants.declaration import all_mutants
 
 MUTANTS = all_mutants()
 KILLS = [(mutant.name, *kill) for mutant in MUTANTS.values() for kill in mutant.kills.items()]
 
+SMALLER: Mapping[str, Mapping[str, float]] = {
+    "idle_never_wakes": {"harness.checks.mail.WITHIN": 3},
+    "idle_reports_late": {"harness.checks.mail.WITHIN": 3},
+    "limit_smaller_than_it_says": {"harness.checks.chats.LARGEST": 1024 * 1024},
+    "mail_over_quota_lost": {"harness.checks.calls.CALL_WITHIN": 5},
+    "one_recipient_dropped": {"harness.checks.mail.WITHIN": 3, "harness.steps.chats.TEXT_WITHIN": 8},
+    "relay_answers_200_without_upgrade": {"harness.steps.swarm_of_two.JOIN_WITHIN": 6},
+    "relay_drops_frames_to_second_client": {"harness.steps.relay_exchange.WITHIN": 3},
+    "relay_never_frees_places": {"harness.checks.realtime.JOIN_WITHIN": 6},
+    "relay_ping_missing": {"harness.checks.relay_v1.NODE_WITHIN": 6},
+    "relay_refuses_second_login": {"harness.checks.realtime.JOIN_WITHIN": 6},
+    "relay_v1_never_promotes": {"harness.checks.relay_v1.WITHIN": 3},
+    "strangers_refused": {"harness.steps.chats.JOIN_WITHIN": 12},
+    "turn_relay_ports_closed": {"harness.steps.call_lab.CALL_WITHIN": 5},
+}
+"""Mutants by whom something never comes, or is too large -> patience (seconds) and size that are enough to see it.
+
+On the clean server all of it comes within a tenth, which the nightly control below proves.
+"""
+ONE_PAIR = (Pair(SYMMETRIC, SYMMETRIC),)
+"""Networks between which everything is relayed: checks of many pairs see a fault of a relay there."""
+
 
 def server(*command: str) -> Reference:
     return Reference([sys.executable, "-m", *command])
 
 
+def outcome_of(directory: Path, check: str, kind: Reference) -> Outcome:
+    wants, choice = Wants(services=CHECKS[check].services), Choice(pairs=ONE_PAIR)
+    with open_session(Run(directory / "run"), choice, kind=kind, wants=wants) as session:
+        outcome = CHECKS[check].run(session.stage(check))
+    if outcome.verdict is Verdict.SKIPPED:
+        pytest.skip(outcome.reason)
+    return outcome
+
+
 @pytest.mark.parametrize(
     ("name", "check", "phrase"), KILLS, ids=[f"{name}-{check}" for name, check, _ in KILLS]
 )
-def test_the_named_check_kills_the_mutant(name, check, phrase, tmp_path):
-    entry = CHECKS[check]
-    if "lab" in entry.needs and not preflight().has("nft"):
+def test_the_named_check_kills_the_mutant(name, check, phrase, tmp_path, monkeypatch):
+    if "lab" in CHECKS[check].needs and not preflight().has("nft"):
         pytest.skip(
             "capability nft: without it some faults are too small to be seen: apt-get install nftables"
         )
-    wants = Wants(services=entry.services)
-    with open_session(Run(tmp_path / "run"), kind=server("mutants", name), wants=wants) as session:
-        outcome = entry.run(session.stage(check))
-    if outcome.verdict is Verdict.SKIPPED:
-        pytest.skip(outcome.reason)
+    for constant, smaller in SMALLER.get(name, {}).items():
+        monkeypatch.setattr(constant, smaller)
+    outcome = outcome_of(tmp_path, check, server("mutants", name))
     assert outcome.verdict is Verdict.FAILED, outcome
     assert phrase in outcome.reason
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("name", "check"), [(name, check) for name, check, _ in KILLS if name in SMALLER])
+def test_less_patience_is_enough_for_the_clean_server(name, check, tmp_path, monkeypatch):
+    """The control of `SMALLER`."""
+    for constant, smaller in SMALLER[name].items():
+        monkeypatch.setattr(constant, smaller)
+    assert outcome_of(tmp_path, check, Reference()).verdict is Verdict.PASSED
 
 
 def test_every_check_kills_at_least_one_mutant():
