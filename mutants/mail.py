@@ -270,8 +270,8 @@ def uidvalidity_changes_at_restart(settings: MailSettings) -> MailService:
 class GuessingStore(Store):
     """UIDNEXT is one more than the newest message that is left, as a server says that keeps no number of its own."""
 
-    def open_mailbox(self, mailbox: int) -> Mailbox:
-        found = super().open_mailbox(mailbox)
+    def open_mailbox(self, mailbox: int, *, claim: bool = False) -> Mailbox:
+        found = super().open_mailbox(mailbox, claim=claim)
         return replace(found, uid_next=max((each.uid for each in found.messages), default=0) + 1)
 
 

@@ -31,6 +31,8 @@ class Habits:
     capabilities_before_login: tuple[str, ...]
     """Those of chatmail's own that are told to everybody; after login all of them are."""
     metadata_value: Callable[[str], bytes]
+    own_metadata: frozenset[str]
+    """Names below /shared/vendor/deltachat that not every dialect has."""
     unset_metadata_is_nil: bool
     """An unset comment and admin are answered with NIL instead of left out."""
     completed: Mapping[str, str]
@@ -56,6 +58,7 @@ DIALECTS: Mapping[Dialect, Habits] = {
     Dialect.CHATMAIL: Habits(
         capabilities_before_login=("XCHATMAIL", "XDELTAPUSH"),
         metadata_value=literal,
+        own_metadata=frozenset({"maxsmtprecipients", "appversions"}),
         unset_metadata_is_nil=False,
         completed={"GETMETADATA": "Getmetadata completed", "SETMETADATA": "Setmetadata completed"},
         encryption_needed="Encryption Needed: Invalid Unencrypted Mail",
@@ -67,6 +70,7 @@ DIALECTS: Mapping[Dialect, Habits] = {
     Dialect.MADMAIL: Habits(
         capabilities_before_login=(),
         metadata_value=quoted,
+        own_metadata=frozenset({"turn-test-relay-only"}),
         unset_metadata_is_nil=True,
         completed={},
         encryption_needed="5.7.1 Encryption Needed",

@@ -9,6 +9,7 @@ __all__ = [
     "FLAGS",
     "HIERARCHY",
     "INBOX",
+    "RECENT",
     "Added",
     "Copied",
     "FlagChange",
@@ -19,13 +20,16 @@ __all__ = [
     "MessageFlags",
     "Part",
     "Refused",
+    "above",
 ]
 
 INBOX = "INBOX"
 HIERARCHY = "/"
 
 FLAGS = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
-"""The system flags (RFC 3501 section 2.3.2)."""
+"""The system flags (RFC 3501 section 2.3.2) that clients set."""
+RECENT = "\\Recent"
+"""The one that no client sets: a session has it for those messages that it is the first to be told of."""
 
 
 class Refused(Exception):
@@ -40,6 +44,9 @@ class Refused(Exception):
 class MessageFlags:
     uid: int
     flags: frozenset[str]
+    """Without `\\Recent`."""
+    recent: bool = False
+    """No session was told of it before."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ class Mailbox:
 @dataclass(frozen=True)
 class MailboxStatus:
     messages: int
+    recent: int
     unseen: int
     uid_next: int
     uid_validity: int
@@ -123,3 +131,9 @@ class FlagChange(Enum):
         if self is FlagChange.REMOVE:
             return old & ~flags
         return flags
+
+
+def above(name: str) -> list[str]:
+    """The parents of a mailbox: `a` and `a/b` of `a/b/c`."""
+    parts = name.split(HIERARCHY)
+    return [HIERARCHY.join(parts[:size]) for size in range(1, len(parts))]

@@ -10,7 +10,7 @@ import sqlite3
 
 __all__ = ["create_tables"]
 
-VERSION = 2
+VERSION = 3
 TABLES = """
 CREATE TABLE accounts (
     id INTEGER PRIMARY KEY AUTOINCREMENT, address TEXT NOT NULL UNIQUE, password_hash TEXT NOT NULL,
@@ -18,7 +18,7 @@ CREATE TABLE accounts (
 CREATE TABLE mailboxes (
     id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL REFERENCES accounts, name TEXT NOT NULL,
     uid_validity INTEGER NOT NULL, uid_next INTEGER NOT NULL DEFAULT 1, subscribed INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (account, name));
+    first_recent INTEGER NOT NULL DEFAULT 1, UNIQUE (account, name));
 CREATE TABLE keywords (
     account INTEGER NOT NULL REFERENCES accounts, bit INTEGER NOT NULL, name TEXT NOT NULL COLLATE NOCASE,
     PRIMARY KEY (account, bit), UNIQUE (account, name)) WITHOUT ROWID;
@@ -35,12 +35,17 @@ CREATE TABLE device_tokens (
 """
 
 
+FROM_VERSION_2 = "ALTER TABLE mailboxes ADD COLUMN first_recent INTEGER NOT NULL DEFAULT 1"
+
+
 def create_tables(database: sqlite3.Connection) -> None:
-    """Create those that are not there yet, in the transaction of the caller."""
+    """Create those that are not there yet, or bring them up to date, in the transaction of the caller."""
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version == 0:
         for statement in TABLES.split(";"):
             database.execute(statement)
-        database.execute(f"PRAGMA user_version = {VERSION}")
+    elif version == 2:
+        database.execute(FROM_VERSION_2)
     elif version != VERSION:
         raise sqlite3.DatabaseError(f"it has schema {version}, this program knows {VERSION}")
+    database.execute(f"PRAGMA user_version = {VERSION}")

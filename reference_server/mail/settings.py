@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -90,6 +91,14 @@ def host_and_port(text: str) -> str:
     return text
 
 
+def read_app_versions(file: str) -> str:
+    """The JSON in a file, on one line. Raises `ValueError` with what is expected."""
+    try:
+        return json.dumps(json.loads(Path(file).read_bytes()), separators=(",", ":"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"a file with JSON ({error})") from None
+
+
 @dataclass(frozen=True, kw_only=True)
 class MailSettings(ServiceSettings):
     """One mail service. Port 0 lets the system choose; `MailService.start` tells which it was."""
@@ -142,6 +151,18 @@ class MailSettings(ServiceSettings):
         "advertised in METADATA, e.g. mailto:root@chatmail.test",
         default=None,
         metavar="URI",
+    )
+    app_versions: str | None = option(
+        "JSON of the newest apps, advertised in METADATA in the dialect chatmail",
+        default=None,
+        metavar="FILE",
+        read=read_app_versions,
+        server="--app-versions",
+    )
+    turn_test_relay_only: bool = option(
+        "advertise that calls go by TURN only, in METADATA in the dialect madmail",
+        default=False,
+        server="--turn-test-relay-only",
     )
     dovecot: Path | None = option(
         "directory of the sockets by which dovecot is IMAP at our ports in our place (docs/servers.md)",

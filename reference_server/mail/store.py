@@ -1,4 +1,5 @@
-"""Accounts and mail in one SQLite file. What a method has returned from is on the disk (WAL, synchronous=FULL).
+"""Accounts and mail in one SQLite file. What a method has returned from is on the disk (WAL, synchronous=FULL), but
+for who was told of new mail first.
 
 UIDs and UIDVALIDITY never go back (RFC 3501 section 2.3.1.1): a mailbox counts its UIDs up for ever, and every
 mailbox that gets a name, new or renamed, gets a UIDVALIDITY above all that its account has had.
@@ -28,6 +29,7 @@ from .mailbox import (
     MessageFlags,
     Part,
     Refused,
+    above,
 )
 from .schema import create_tables
 
@@ -164,7 +166,7 @@ class Store:
         names = {folder.name for folder in self.folders(account)}
         if name in names:
             raise Refused("ALREADYEXISTS", "There is such a mailbox")
-        new = [above for above in (*_above(name), name) if above not in names]
+        new = [each for each in (*above(name), name) if each not in names]
         if len(names) + len(new) > limit:
             raise Refused("LIMIT", f"An account may have {limit} mailboxes")
         with self._transaction():
@@ -197,13 +199,13 @@ class Store:
             self.create_mailbox(account, new, limit=limit)
             self.move(mailbox, self._uids(mailbox), self.find_mailbox(account, new))
             return
-        missing = [above for above in _above(new) if above not in names]
+        missing = [each for each in above(new) if each not in names]
         if len(names) + len(missing) > limit:
             raise Refused("LIMIT", f"An account may have {limit} mailboxes")
         moving = [name for name in sorted(names) if name == old or name.startswith(old + HIERARCHY)]
         with self._transaction():
-            for above in missing:
-                self._create(account, above)
+            for each in missing:
+                self._create(account, each)
             for name in moving:
                 self._db.execute(
                     "UPDATE mailboxes SET name = ?, uid_validity = ? WHERE account = ? AND name = ?",
@@ -215,8 +217,8 @@ class Store:
         self.find_mailbox(account, name)
         self._subscribe(account, name, subscribed)
 
-    def open_mailbox(self, mailbox: int) -> Mailbox:
-        """Raises `Refused`."""
+    def open_mailbox(self, mailbox: int, *, claim: bool = False) -> Mailbox:
+        """With `claim` as in `flags`. Raises `Refused`."""
         row = self._db.execute(
             "SELECT account, uid_validity, uid_next FROM mailboxes WHERE id = ?", (mailbox,)
         ).fetchone()
@@ -228,7 +230,7 @@ class Store:
             mailbox,
             uid_validity,
             uid_next,
-            tuple(self.flags(mailbox)),
+            tuple(self.flags(mailbox, claim=claim)),
             tuple(keywords),
             self._keywords.have_room(account),
         )
@@ -237,7 +239,8 @@ class Store:
         """Raises `Refused`."""
         opened = self.open_mailbox(mailbox)
         unseen = sum("\\Seen" not in message.flags for message in opened.messages)
-        return MailboxStatus(len(opened.messages), unseen, opened.uid_next, opened.uid_validity)
+        recent = sum(message.recent for message in opened.messages)
+        return MailboxStatus(len(opened.messages), recent, unseen, opened.uid_next, opened.uid_validity)
 
     def _create(self, account: int, name: str) -> None:
         self._db.execute(
@@ -304,15 +307,27 @@ class Store:
             self._remove(mailbox, [row[0] for row in rows])
             return Copied(self._uid_validity(target), tuple(row[0] for row in rows), tuple(new))
 
-    def flags(self, mailbox: int) -> list[MessageFlags]:
-        """Every message of the mailbox, by UID; none when it was deleted."""
+    def flags(self, mailbox: int, *, claim: bool = False) -> list[MessageFlags]:
+        """Every message of the mailbox, by UID; none when it was deleted. With `claim` its news is told to somebody
+        now, and is not recent to those who ask after that."""
         rows = self._db.execute(
             "SELECT uid, flags FROM messages WHERE mailbox = ? ORDER BY uid", (mailbox,)
         ).fetchall()
         if not rows:
             return []
         read = self._keywords.reader(self._account_of(mailbox))
-        return [MessageFlags(uid, read(bits)) for uid, bits in rows]
+        (first_recent,) = self._db.execute(
+            "SELECT first_recent FROM mailboxes WHERE id = ?", (mailbox,)
+        ).fetchone()
+        if claim and rows[-1][0] >= first_recent:
+            self._claim(mailbox, rows[-1][0])
+        return [MessageFlags(uid, read(bits), uid >= first_recent) for uid, bits in rows]
+
+    def _claim(self, mailbox: int, newest: int) -> None:
+        """Not worth a wait for the disk: it gets there with the next commit."""
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute("UPDATE mailboxes SET first_recent = ? WHERE id = ?", (newest + 1, mailbox))
+        self._db.execute("PRAGMA synchronous = FULL")
 
     def fetch(self, mailbox: int, uids: Sequence[int], part: Part, *, mark_seen: bool) -> list[Message]:
         """Those of the messages that still exist, in the order of `uids`. Raises `Refused`."""
@@ -401,9 +416,3 @@ class Store:
             "DELETE FROM contents WHERE id = ? AND NOT EXISTS (SELECT 1 FROM messages WHERE content = ?)",
             [(content, content) for content in contents],
         )
-
-
-def _above(name: str) -> list[str]:
-    """`a/b/c`: `a` and `a/b`."""
-    parts = name.split(HIERARCHY)
-    return [HIERARCHY.join(parts[:size]) for size in range(1, len(parts))]

@@ -72,7 +72,7 @@ def new_mailbox_name(argument: Argument) -> str:
     levels = name.split(HIERARCHY)
     if len(name) > MAX_NAME or len(levels) > MAX_LEVELS:
         raise Refused("CANNOT", f"Names have up to {MAX_NAME} characters and {MAX_LEVELS} levels")
-    if not _NAME.fullmatch(name) or {"*", "%", "\\", '"'} & set(name):
+    if not _NAME.fullmatch(name) or {"*", "%"} & set(name):
         raise Refused("CANNOT", "That is no name for a mailbox")
     if {"", ".", ".."} & set(levels) or levels[0].startswith(("#", "~")):
         raise Refused("CANNOT", "That is a path, and no name for a mailbox")
@@ -91,6 +91,10 @@ class ListPattern:
         if len(pattern) > MAX_NAME:
             raise BadSyntax(f"A LIST pattern has up to {MAX_NAME} characters")
         self._pattern = pattern
+
+    @property
+    def has_levels(self) -> bool:
+        return "%" in self._pattern
 
     def matches(self, name: str) -> bool:
         """INBOX in any case."""

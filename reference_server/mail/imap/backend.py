@@ -54,7 +54,7 @@ class Backend:
 
     @perform.register
     def _open(self, event: events.OpenMailbox) -> Answer:
-        return Answer(self._store.open_mailbox(event.mailbox))
+        return Answer(self._store.open_mailbox(event.mailbox, claim=event.claim))
 
     @perform.register
     def _list(self, _event: events.ListMailboxes) -> Answer:
@@ -95,7 +95,7 @@ class Backend:
 
     @perform.register
     def _refresh(self, event: events.Refresh) -> Answer:
-        return Answer(self._store.flags(event.mailbox))
+        return Answer(self._store.flags(event.mailbox, claim=event.claim))
 
     @perform.register
     def _fetch(self, event: events.FetchMessages) -> Answer:

@@ -102,6 +102,10 @@ class Context:
         compress = self.profile.compress and not self.compressed
         return " ".join(self.profile.capabilities(self.state, self.profile.habits, compress))
 
+    def completed(self, command: str) -> str:
+        """The text behind OK for a command that has no other."""
+        return self.profile.habits.completed.get(command, f"{command} completed")
+
     def untagged(self, text: str) -> None:
         self.write(f"* {text}")
 

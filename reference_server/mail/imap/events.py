@@ -82,7 +82,10 @@ class FindMailbox(Event[int]):
 
 @dataclass(frozen=True)
 class OpenMailbox(Event[Mailbox]):
+    """With `claim`, what is recent is so for this session and for no later one."""
+
     mailbox: int
+    claim: bool
 
 
 @dataclass(frozen=True)
@@ -119,9 +122,10 @@ class GetStatus(Event[MailboxStatus]):
 
 @dataclass(frozen=True)
 class Refresh(Event[Sequence[MessageFlags]]):
-    """Everything that is in the mailbox now, by UID."""
+    """Everything that is in the mailbox now, by UID; `claim` is that of `OpenMailbox`."""
 
     mailbox: int
+    claim: bool
 
 
 @dataclass(frozen=True)

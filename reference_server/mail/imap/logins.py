@@ -55,6 +55,8 @@ def login(context: Context, command: Command) -> Steps:
 
 def authenticate(context: Context, command: Command) -> Steps:
     """PLAIN (RFC 4616), its response in the command (RFC 4959) or on a line of its own."""
+    if not command.arguments:
+        raise BadSyntax("AUTHENTICATE needs a mechanism")
     mechanism, *initial = command.arguments
     if text_of(mechanism).upper() != "PLAIN" or len(initial) > 1:
         raise Refused("CANNOT", "PLAIN is the only mechanism")
@@ -116,7 +118,7 @@ def catch_up(context: Context, *, may_expunge: bool) -> Steps:
         return None
     context.changed = False
     try:
-        messages = yield from ask(Refresh(context.view.mailbox))
+        messages = yield from ask(Refresh(context.view.mailbox, claim=not context.view.read_only))
     except Refused:
         context.changed = True
         raise

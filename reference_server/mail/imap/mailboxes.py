@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from reference_server.mail.dialects import quoted
-from reference_server.mail.mailbox import FLAGS, HIERARCHY, Mailbox, Refused
+from reference_server.mail.mailbox import FLAGS, HIERARCHY, Folder, Mailbox, Refused, above
 
 from .arguments import (
     STATUS_ITEMS,
@@ -61,8 +61,8 @@ def select(context: Context, command: Command) -> Steps:
     context.unselect()
     mailbox = yield from ask(FindMailbox(mailbox_name(name), watch=True))
     context.changed = False
-    opened = yield from ask(OpenMailbox(mailbox))
     read_only = command.name == "EXAMINE"
+    opened = yield from ask(OpenMailbox(mailbox, claim=not read_only))
     context.view = View(opened, read_only=read_only)
     context.state = State.SELECTED
     _describe(context, opened, context.view)
@@ -75,7 +75,7 @@ def _describe(context: Context, mailbox: Mailbox, view: View) -> None:
     context.untagged(f"FLAGS ({flags})")
     context.untagged(f"OK [PERMANENTFLAGS ({permanent})] Flags permitted")
     context.untagged(f"{len(view)} EXISTS")
-    context.untagged("0 RECENT")
+    context.untagged(f"{view.recent} RECENT")
     if unseen := view.first_unseen():
         context.untagged(f"OK [UNSEEN {unseen}] First unseen")
     context.untagged(f"OK [UIDVALIDITY {mailbox.uid_validity}] UIDs valid")
@@ -108,20 +108,36 @@ def subscribe(_context: Context, command: Command) -> Steps:
 
 
 def list_mailboxes(context: Context, command: Command) -> Steps:
-    """Also LSUB. CHILDREN (RFC 3348) says of each whether there is something below it."""
+    """Also LSUB."""
     reference, pattern = (text_of(argument) for argument in expect(2, command.arguments))
     if not pattern:
         context.untagged(f'{command.name} (\\Noselect) "{HIERARCHY}" ""')
         return None
     wanted = ListPattern(reference + pattern)
     folders = yield from ask(ListMailboxes())
-    for folder in folders:
-        if wanted.matches(folder.name) and (command.name == "LIST" or folder.subscribed):
-            children = any(other.name.startswith(folder.name + HIERARCHY) for other in folders)
-            attribute = b"\\HasChildren" if children else b"\\HasNoChildren"
-            name = command.name.encode()
-            context.write(b'* %b (%b) "%b" %b' % (name, attribute, HIERARCHY.encode(), _name(folder.name)))
+    listed = _listed(folders, wanted) if command.name == "LIST" else _subscribed(folders, wanted)
+    for name, attribute in sorted(listed.items()):
+        context.write(f'* {command.name} ({attribute}) "{HIERARCHY}" '.encode() + _name(name))
     return None
+
+
+def _listed(folders: Sequence[Folder], wanted: ListPattern) -> dict[str, str]:
+    """From names to what CHILDREN (RFC 3348) says of them: whether there is something below."""
+    parents = {name for folder in folders for name in above(folder.name)}
+    return {
+        folder.name: "\\HasChildren" if folder.name in parents else "\\HasNoChildren"
+        for folder in folders
+        if wanted.matches(folder.name)
+    }
+
+
+def _subscribed(folders: Sequence[Folder], wanted: ListPattern) -> dict[str, str]:
+    """Also the parents, at a `%`, of those that are too deep for it (RFC 3501 section 6.3.9)."""
+    subscribed = {folder.name for folder in folders if folder.subscribed}
+    shown = {name: child for name, child in _listed(folders, wanted).items() if name in subscribed}
+    too_deep = subscribed - shown.keys() if wanted.has_levels else set()
+    parents = {name for deep in too_deep for name in above(deep)}
+    return shown | {name: "\\Noselect" for name in parents - subscribed if wanted.matches(name)}
 
 
 def status(context: Context, command: Command) -> Steps:
@@ -129,7 +145,7 @@ def status(context: Context, command: Command) -> Steps:
     items = status_items(wanted)
     mailbox = yield from ask(FindMailbox(mailbox_name(name)))
     found = yield from ask(GetStatus(mailbox))
-    values = (found.messages, 0, found.uid_next, found.uid_validity, found.unseen)
+    values = (found.messages, found.recent, found.uid_next, found.uid_validity, found.unseen)
     known = dict(zip(STATUS_ITEMS, values, strict=True))
     pairs = " ".join(f"{item} {known[item]}" for item in items)
     context.write(b"* STATUS %b (%b)" % (_name(mailbox_name(name)), pairs.encode()))

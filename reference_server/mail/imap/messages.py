@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from reference_server.mail.mailbox import Copied, Part
@@ -41,8 +42,9 @@ def fetch(context: Context, command: Command) -> Steps:
     for start in range(0, len(uids), step):
         batch = uids[start : start + step]
         for message in (yield from ask(FetchMessages(view.mailbox, batch, request.part, mark_seen))):
-            changed = view.flags(message.uid) != message.flags
-            response = request.render(view.sequence_number(message.uid), message, tell_flags=changed)
+            told = replace(message, flags=view.told(message.uid, message.flags))
+            number = view.sequence_number(message.uid)
+            response = request.render(number, told, tell_flags=view.differs(message))
             context.write_all(view.note_flags(message.uid, message.flags))
             context.write(response)
     return None

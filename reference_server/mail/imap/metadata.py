@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from reference_server.mail.dialects import DIALECTS, Habits, quoted
 from reference_server.mail.mailbox import INBOX, Refused
@@ -21,7 +24,29 @@ COMMENT = "/shared/comment"
 ADMIN = "/shared/admin"
 VENDOR = "/shared/vendor/deltachat"
 DEVICE_TOKEN = "/private/devicetoken"  # noqa: S105 - the name of an entry
+NO_APP_VERSIONS = json.dumps(
+    {
+        "clients": [
+            {
+                "clientId": "deltachat",
+                "sources": [
+                    {
+                        "sourceId": "gplay",
+                        "versionInteger": 0,
+                        "versionString": "0",
+                        "downloadUrl": "https://download.delta.chat/",
+                    }
+                ],
+            }
+        ]
+    },
+    separators=(",", ":"),
+)
+"""In the form that cores read, and newer than no app."""
 DEPTHS = {"0": 0, "1": 1, "INFINITY": None}
+
+_ENTRY = re.compile(r"(?:/[!-$&-)+-.0-~]+)+")
+"""A name (RFC 5464 section 3.2): no `*`, no `%`, and nothing empty between slashes."""
 
 Entries = Mapping[str, str | None]
 """From key to value; None is written as NIL."""
@@ -51,11 +76,23 @@ def server_metadata(
         f"{VENDOR}/irohrelay": lambda: settings.iroh_relay_url,
         f"{VENDOR}/turn": lambda: _turn_line(settings.turn_address, turn_secret, settings.turn_ttl),
         f"{VENDOR}/turns": lambda: _turn_line(settings.turns_address, turn_secret, settings.turn_ttl),
-        f"{VENDOR}/maxsmtprecipients": lambda: str(settings.limits.recipients),
+        **_own_metadata(settings),
     }
     nil = (COMMENT, ADMIN) if DIALECTS[settings.dialect].unset_metadata_is_nil else ()
     values = {key: make() for key, make in known.items() if below(key, wanted, depth)}
     return {key: value for key, value in values.items() if value is not None or key in nil}
+
+
+def _own_metadata(settings: MailSettings) -> dict[str, Callable[[], str | None]]:
+    """Entries of the dialect."""
+    has_turn = settings.turn_address is not None or settings.turns_address is not None
+    values = {
+        "maxsmtprecipients": str(settings.limits.recipients),
+        "appversions": settings.app_versions or NO_APP_VERSIONS,
+        "turn-test-relay-only": "1" if settings.turn_test_relay_only and has_turn else None,
+    }
+    own = DIALECTS[settings.dialect].own_metadata
+    return {f"{VENDOR}/{name}": partial(values.get, name) for name in values if name in own}
 
 
 def _turn_line(address: str | None, secret: str | None, ttl: int) -> str | None:
@@ -80,7 +117,7 @@ def get_metadata(context: Context, command: Command) -> Steps:
     if short:  # the grammar has no empty list
         context.write(_render(request.mailbox, short, context.profile.habits))
     if len(short) < len(entries):
-        return f"[METADATA LONGENTRIES {max(sizes.values())}] GETMETADATA completed"
+        return f"[METADATA LONGENTRIES {max(sizes.values())}] {context.completed(command.name)}"
     return None
 
 
@@ -119,8 +156,8 @@ def _keys(argument: Argument) -> tuple[str, ...]:
     """One entry name or a list of them, each once, in lower case (RFC 5464 section 3.1)."""
     entries = argument if isinstance(argument, tuple) else (argument,)
     keys = [text_of(entry).lower() for entry in entries]
-    if not keys or not all(key.startswith("/") for key in keys):
-        raise BadSyntax("A METADATA entry starts with a slash")
+    if not keys or not all(map(_ENTRY.fullmatch, keys)):
+        raise BadSyntax("A METADATA entry is like /shared/comment, without wildcards")
     return tuple(dict.fromkeys(keys))
 
 
@@ -130,7 +167,7 @@ def set_metadata(context: Context, command: Command) -> Steps:
     mailbox = mailbox_name(name)
     if not isinstance(entries, tuple) or not entries or len(entries) % 2:
         raise BadSyntax("SETMETADATA needs a list of entries and values")
-    keys = [text_of(key).lower() for key in entries[::2]]
+    keys = [key for entry in entries[::2] for key in _keys(entry)]
     if mailbox != INBOX or set(keys) != {DEVICE_TOKEN}:
         raise Refused("NOPERM", f"Only {DEVICE_TOKEN} of INBOX can be set")
     for value in entries[1::2]:

@@ -26,14 +26,17 @@ __all__ = [
 
 MAX_DEPTH = 4
 """Of parentheses in parentheses; no command that is served needs more than two."""
-MAX_LITERALS = 16
+MAX_LITERALS = 64
+"""An ID may have 60 (RFC 2971 section 3.3)."""
 MAX_NUMBER = 2**32 - 1
 
 _TAG = re.compile(rb"[\x21-\x7e]{1,64}")
 _APPEND = re.compile(rb"[^ ]+ APPEND ", re.IGNORECASE)
 _NOT_IN_TAG = re.compile(rb'[(){%*"\\+]')
 _LITERAL = re.compile(rb"\{(\d{1,10})(\+?)\}$")
-_ATOM = re.compile(rb'[^\x00-\x20\x7f()"{\[]+')
+_FETCH = re.compile(rb"(?:UID )?FETCH ", re.IGNORECASE)
+_ATOM = re.compile(rb'[^\x00-\x20\x7f()"{]+')
+_BEFORE_SECTION = re.compile(rb'[^\x00-\x20\x7f()"{\[]+')
 _QUOTED = re.compile(rb'"((?:[^"\\\r\n]|\\["\\])*)"')
 _SECTION = re.compile(rb"\[[^\]]*\]")
 _RANGE = re.compile(r"(\d{1,10}|\*)(?::(\d{1,10}|\*))?")
@@ -187,7 +190,8 @@ def parse(parts: Sequence[bytes]) -> Command:
     if tag == "*":
         raise BadSyntax("A command starts with a tag")
     try:
-        arguments = _Parser([rest, *parts[1:]]).arguments()
+        has_sections = _FETCH.match(rest) is not None
+        arguments = _Parser([rest, *parts[1:]], has_sections=has_sections).arguments()
     except BadSyntax as error:
         raise BadSyntax(str(error), tag) from None
     words = []
@@ -205,7 +209,8 @@ def parse(parts: Sequence[bytes]) -> Command:
 class _Parser:
     """Recursive descent over the pieces of one command."""
 
-    def __init__(self, parts: Sequence[bytes]) -> None:
+    def __init__(self, parts: Sequence[bytes], *, has_sections: bool) -> None:
+        self._patterns = (_BEFORE_SECTION, _SECTION, _ATOM) if has_sections else (_ATOM,)
         self._text = parts[0]
         self._later = list(parts[1:])
         self._at = 0
@@ -248,9 +253,9 @@ class _Parser:
         return self._atom()
 
     def _atom(self) -> Atom:
-        """An atom, which may go on around one `[section]`."""
+        """An atom; one of FETCH may have a `[section]`, and everywhere else a bracket is a character."""
         start = self._at
-        for pattern in (_ATOM, _SECTION, _ATOM):
+        for pattern in self._patterns:
             if match := pattern.match(self._text, self._at):
                 self._at = match.end()
         text = self._text[start : self._at]

@@ -10,7 +10,7 @@ from email.utils import parsedate_tz
 from functools import cached_property
 
 from reference_server.mail.fields import field_name, split_fields
-from reference_server.mail.mailbox import FLAGS, Message, Part, Refused
+from reference_server.mail.mailbox import FLAGS, RECENT, Message, Part, Refused
 
 from .arguments import MONTHS, text_of
 from .entities import Entity, read_entity
@@ -195,11 +195,12 @@ def _all(criteria: Sequence[Criterion]) -> Criterion:
 
 
 def _flag_key(key: str) -> Criterion | None:
-    """No message is ever \\Recent here: RFC 3501 section 2.3.2 allows that where nobody can tell."""
-    if key in ("ALL", "OLD"):
+    if key == "ALL":
         return Criterion(lambda _candidate: True)
-    if key in ("RECENT", "NEW"):
-        return Criterion(lambda _candidate: False)
+    if key in ("RECENT", "OLD"):
+        return Criterion(lambda candidate: (RECENT in candidate.flags) is (key == "RECENT"))
+    if key == "NEW":
+        return Criterion(lambda candidate: RECENT in candidate.flags and "\\Seen" not in candidate.flags)
     if flag := _FLAG_KEYS.get(key):
         return Criterion(lambda candidate: flag in candidate.flags)
     if flag := _FLAG_KEYS.get(key.removeprefix("UN")):

@@ -201,7 +201,7 @@ class ImapSession:
             text = self._handle(command)
             if isinstance(text, Generator):
                 text = yield from text
-            text = text or f"{command.name} completed"
+            text = text or context.completed(command.name)
         except Refused as refusal:
             status, text = "NO", str(refusal)
         except BadSyntax as error:
@@ -227,6 +227,8 @@ class ImapSession:
     def _catch_up(self, command: Command) -> _Program:
         """Tell what has happened to the mailbox meanwhile, before the answer."""
         context = self._context
+        if context.closed:
+            return  # nothing stands behind BYE
         context.changed |= command.name in _ALWAYS_REFRESH
         try:
             yield from catch_up(context, may_expunge=command.name not in _NO_EXPUNGE_DURING)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
-from reference_server.mail.mailbox import FLAGS, Mailbox, MessageFlags
+from reference_server.mail.mailbox import FLAGS, RECENT, Mailbox, Message, MessageFlags
 
 from .parser import SequenceSet
 
@@ -15,7 +15,7 @@ __all__ = ["View", "flag_list"]
 def flag_list(flags: Iterable[str]) -> bytes:
     """Those of the system in their order, then keywords."""
     found = set(flags)
-    known = [flag for flag in FLAGS if flag in found]
+    known = [flag for flag in (*FLAGS, RECENT) if flag in found]
     return b"(" + " ".join([*known, *sorted(found.difference(known))]).encode() + b")"
 
 
@@ -27,6 +27,7 @@ class View:
         self.read_only = read_only
         self._uids = [message.uid for message in mailbox.messages]
         self._flags = {message.uid: message.flags for message in mailbox.messages}
+        self._recent = {message.uid for message in mailbox.messages if message.recent}
         self._known_flags = {*FLAGS, *mailbox.keywords}
 
     def __len__(self) -> int:
@@ -35,8 +36,22 @@ class View:
     def sequence_number(self, uid: int) -> int:
         return bisect_left(self._uids, uid) + 1
 
+    @property
+    def recent(self) -> int:
+        """Number of messages that this session was the first to be told of."""
+        return len(self._recent)
+
     def flags(self, uid: int) -> frozenset[str]:
-        return self._flags[uid]
+        """As the client knows them."""
+        return self.told(uid, self._flags[uid])
+
+    def told(self, uid: int, flags: frozenset[str]) -> frozenset[str]:
+        """The flags of a message with `\\Recent` where it is that to this session."""
+        return flags | {RECENT} if uid in self._recent else flags
+
+    def differs(self, message: Message) -> bool:
+        """True when its flags are not those that the client knows."""
+        return self._flags[message.uid] != message.flags
 
     def __contains__(self, uid: int) -> bool:
         return uid in self._flags
@@ -58,7 +73,7 @@ class View:
     def set_flags(self, uid: int, flags: frozenset[str]) -> list[bytes]:
         responses = self.note_flags(uid, flags)
         number = self.sequence_number(uid)
-        return [*responses, b"* %d FETCH (UID %d FLAGS %b)" % (number, uid, flag_list(flags))]
+        return [*responses, b"* %d FETCH (UID %d FLAGS %b)" % (number, uid, flag_list(self.flags(uid)))]
 
     def note_flags(self, uid: int, flags: frozenset[str]) -> list[bytes]:
         """The flags of a message are about to be told by other words; keywords that are new are told before."""
@@ -75,6 +90,7 @@ class View:
             if uid in self._flags:
                 number = self.sequence_number(uid)
                 del self._uids[number - 1], self._flags[uid]
+                self._recent.discard(uid)
                 responses.append(b"* %d EXPUNGE" % number)
         return responses
 
@@ -87,9 +103,11 @@ class View:
         for message in messages:
             if message.uid not in self._flags:
                 self._uids.append(message.uid)
+                if message.recent:
+                    self._recent.add(message.uid)
                 responses += self.note_flags(message.uid, message.flags)
             elif self._flags[message.uid] != message.flags:
                 responses += self.set_flags(message.uid, message.flags)
         if len(self._uids) > known:
-            responses.append(b"* %d EXISTS" % len(self._uids))
+            responses += [b"* %d EXISTS" % len(self._uids), b"* %d RECENT" % self.recent]
         return responses, may_expunge or not gone

@@ -38,7 +38,7 @@ def test_a_message_goes_from_smtp_to_imap_unchanged(mail: RunningMail, starttls:
         imap = mail.imap(user, starttls=starttls)
         assert imap.select() == ("OK", [b"1"])
         _, answer = imap.uid("fetch", "1:*", "(FLAGS BODY.PEEK[])")
-        assert answer == [(b"1 (UID 1 FLAGS () BODY[] {%d}" % len(content), content), b")"]
+        assert answer == [(b"1 (UID 1 FLAGS (\\Recent) BODY[] {%d}" % len(content), content), b")"]
         imap.logout()
     accepted = {"sender": ALICE, "recipients": [BOB, ALICE], "size": len(content)}
     assert [event | accepted for event in mail.events("message_accepted")] == mail.events("message_accepted")
@@ -96,11 +96,11 @@ def test_idle_wakes_for_each_message(mail: RunningMail) -> None:
         read_until(sock, b"+ idling\r\n")
         for number in (1, 2, 3):
             mail.send(ALICE)
-            assert read_until(sock, b"\r\n") == b"* %d EXISTS\r\n" % number
+            assert read_until(sock, b"RECENT\r\n") == b"* %d EXISTS\r\n* %d RECENT\r\n" % (number, number)
         other = mail.imap()
         other.select()
         other.store("1,3", "+FLAGS.SILENT", r"(\Deleted)")
-        assert read_until(sock, b"* 3 FETCH (UID 3 FLAGS (\\Deleted))\r\n").startswith(b"* 1 FETCH")
+        assert read_until(sock, b"* 3 FETCH (UID 3 FLAGS (\\Deleted \\Recent))\r\n").startswith(b"* 1 FETCH")
         other.expunge()
         assert read_until(sock, b"* 1 EXPUNGE\r\n") == b"* 3 EXPUNGE\r\n* 1 EXPUNGE\r\n"
         other.logout()

@@ -28,12 +28,13 @@ MESSAGE = b"From: alice@chatmail.test\r\nSubject: hello\r\n\r\nworld\r\n"
 class World:
     """One account, whose sessions see each other's changes."""
 
-    def __init__(self, directory: Path, *, dialect: Dialect = Dialect.CHATMAIL) -> None:
+    def __init__(self, directory: Path, *, dialect: Dialect = Dialect.CHATMAIL, **settings: Any) -> None:
         self.settings = MailSettings(
             state=directory,
             dialect=dialect,
             iroh_relay_url="http://127.0.0.1:3340",
             admin='mailto:"root"@chatmail.test',
+            **settings,
         )
         self.store = Store(self.settings.database)
         self.store.create_account("alice@chatmail.test", "hash", limit=10)

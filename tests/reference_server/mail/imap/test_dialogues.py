@@ -102,14 +102,14 @@ def test_metadata_in_the_chatmail_dialect_is_a_literal(world: World) -> None:
         C: a GETMETADATA "" /shared/vendor/deltachat/irohrelay
         S: * METADATA "" (/shared/vendor/deltachat/irohrelay {21}
         S: http://127.0.0.1:3340)
-        S: a OK GETMETADATA completed
+        S: a OK Getmetadata completed
         C: b GETMETADATA "" (/shared/comment /SHARED/admin /no/such/key /shared/vendor/deltachat/maxsmtprecipients)
         S: * METADATA "" (/shared/admin {27}
         S: mailto:"root"@chatmail.test /shared/vendor/deltachat/maxsmtprecipients {4}
         S: 1000)
-        S: b OK GETMETADATA completed
+        S: b OK Getmetadata completed
         C: c GETMETADATA "" /shared/vendor/deltachat/turn
-        S: c OK GETMETADATA completed
+        S: c OK Getmetadata completed
     """)
 
 
@@ -131,7 +131,7 @@ def test_select_fetch_and_delete_as_core_does_it(world: World) -> None:
         S: * FLAGS (\Answered \Flagged \Deleted \Seen \Draft)
         S: * OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft \*)] ...
         S: * 1 EXISTS
-        S: * 0 RECENT
+        S: * 1 RECENT
         S: * OK [UNSEEN 1] ...
         S: * OK [UIDVALIDITY ...] ...
         S: * OK [UIDNEXT 2] ...
@@ -143,7 +143,7 @@ def test_select_fetch_and_delete_as_core_does_it(world: World) -> None:
         S: )
         S: b OK UID FETCH completed
         C: c UID FETCH 1 (FLAGS BODY.PEEK[])
-        S: * 1 FETCH (UID 1 FLAGS () BODY[] {52}
+        S: * 1 FETCH (UID 1 FLAGS (\Recent) BODY[] {52}
         S: From: alice@chatmail.test
         S: Subject: hello
         S:
@@ -151,7 +151,7 @@ def test_select_fetch_and_delete_as_core_does_it(world: World) -> None:
         S: )
         S: c OK UID FETCH completed
         C: d UID STORE 1 +FLAGS (\Deleted)
-        S: * 1 FETCH (UID 1 FLAGS (\Deleted))
+        S: * 1 FETCH (UID 1 FLAGS (\Deleted \Recent))
         S: d OK UID STORE completed
         C: e CLOSE
         S: e OK CLOSE completed
@@ -172,7 +172,7 @@ def test_reading_a_body_marks_it_seen_and_says_so(world: World) -> None:
         C: a FETCH 1 BODY[TEXT]
         S: * 1 FETCH (BODY[TEXT] {7}
         S: world
-        S:  FLAGS (\Seen))
+        S:  FLAGS (\Seen \Recent))
         S: a OK FETCH completed
         C: b UID FETCH 1 (RFC822.HEADER INTERNALDATE)
         S: * 1 FETCH (UID 1 RFC822.HEADER {45}
@@ -197,7 +197,7 @@ def test_examine_changes_nothing(world: World) -> None:
         S: Subject: hello
         S:
         S: world
-        S:  FLAGS ())
+        S:  FLAGS (\Recent))
         S: a OK FETCH completed
         C: b STORE 1 FLAGS (\Deleted)
         S: b NO ...
@@ -216,8 +216,10 @@ def test_idle_reports_at_once_what_came_between_select_and_idle(world: World) ->
         C: a IDLE
         S: + idling
         S: * 1 EXISTS
+        S: * 1 RECENT
         MAIL
         S: * 2 EXISTS
+        S: * 2 RECENT
         C: DONE
         S: a OK IDLE completed
     """)
@@ -261,8 +263,8 @@ def test_sequence_numbers_follow_another_session_that_expunges(world: World) -> 
         C: a IDLE
         S: + idling
         OTHER: STORE 1,3 +FLAGS.SILENT (\Deleted)
-        S: * 1 FETCH (UID 1 FLAGS (\Deleted))
-        S: * 3 FETCH (UID 3 FLAGS (\Deleted))
+        S: * 1 FETCH (UID 1 FLAGS (\Deleted \Recent))
+        S: * 3 FETCH (UID 3 FLAGS (\Deleted \Recent))
         OTHER: EXPUNGE
         S: * 3 EXPUNGE
         S: * 1 EXPUNGE
@@ -285,6 +287,7 @@ def test_numbers_do_not_move_during_fetch(world: World) -> None:
         S: * 2 FETCH (UID 2)
         S: * 3 FETCH (UID 3)
         S: * 4 EXISTS
+        S: * 4 RECENT
         S: a OK FETCH completed
         C: b NOOP
         S: * 1 EXPUNGE
@@ -322,7 +325,7 @@ def test_search_list_and_quota(world: World) -> None:
     selected(world).run(r"""
         C: a UID STORE 2 FLAGS (\Seen \Flagged NoKeyword)
         S: * FLAGS (\Answered \Flagged \Deleted \Seen \Draft NoKeyword)
-        S: * 2 FETCH (UID 2 FLAGS (\Flagged \Seen NoKeyword))
+        S: * 2 FETCH (UID 2 FLAGS (\Flagged \Seen \Recent NoKeyword))
         S: a OK UID STORE completed
         C: b UID SEARCH UNSEEN
         S: * SEARCH 1
@@ -423,7 +426,7 @@ def test_too_many_bad_commands_end_the_connection(world: World) -> None:
     ],
 )
 def test_what_is_too_large_ends_the_connection(world: World, data: bytes, answer: bytes) -> None:
-    dialogue = Dialogue(world)
+    dialogue = Dialogue(world, limits=Limits(imap_line=8192, imap_literal_before_login=1024))
     dialogue.sent = b""
     dialogue.receive(data)
     assert dialogue.sent == answer
@@ -441,7 +444,7 @@ def test_a_literal_with_line_ends_does_not_get_into_an_answer(world: World) -> N
 
 
 def test_many_small_literals_are_too_large_together(world: World) -> None:
-    dialogue = Dialogue(world)
+    dialogue = Dialogue(world, limits=Limits(imap_literal_before_login=1024))
     dialogue.sent = b""
     dialogue.receive(b"a LOGIN " + b"{100}\r\n" + (b"x" * 100 + b" {100}\r\n") * 10)
     assert dialogue.sent.count(b"+ OK\r\n") == 10

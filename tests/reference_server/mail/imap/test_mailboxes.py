@@ -113,7 +113,7 @@ def test_rename_of_the_inbox_moves_its_messages(world: World) -> None:
     "name",
     [
         *("../../etc/passwd", "/etc/passwd", "a/../b", "a//b", "./a", "~root", "#news", "..", "a/."),
-        *('"a*"', '"a%b"', '"a\\\\b"', '"a\\"b"', '""', '"tö"', '"a\tb"', "a" * 256, "/".join("a" * 11)),
+        *('"a*"', '"a%b"', '""', '"tö"', '"a\tb"', "a" * 256, "/".join("a" * 11)),
     ],
 )
 def test_paths_and_patterns_are_no_names(world: World, name: str) -> None:
@@ -164,7 +164,7 @@ def test_append_with_flags_and_date(world: World) -> None:
     )
     assert re.search(rb"a OK \[APPENDUID \d+ 1\] APPEND completed\r\n", dialogue.sent)
     assert (
-        b'* 1 FETCH (FLAGS (\\Seen $Work) INTERNALDATE "01-Feb-2026 11:00:00 +0000"'
+        b'* 1 FETCH (FLAGS (\\Seen \\Recent $Work) INTERNALDATE "01-Feb-2026 11:00:00 +0000"'
         b" BODY[] {22}\r\nSubject: kept\r\n\r\nbody.)\r\n"
     ) in dialogue.sent
 
@@ -201,7 +201,7 @@ def test_append_wakes_the_others(world: World) -> None:
     watching.sent = b""
     logged_in(world).receive(b"a APPEND INBOX {3+}\r\nabc\r\n")
     watching.work()
-    assert watching.sent == b"* 1 EXISTS\r\n"
+    assert watching.sent == b"* 1 EXISTS\r\n* 1 RECENT\r\n"
 
 
 def test_a_deleted_mailbox_empties_under_its_readers(world: World) -> None:
@@ -239,14 +239,15 @@ def test_metadata_depth_and_size(world: World) -> None:
         C: a GETMETADATA (DEPTH infinity) "" /shared/vendor
         S: * METADATA "" (/shared/vendor/deltachat/irohrelay {21}
         S: http://127.0.0.1:3340 /shared/vendor/deltachat/maxsmtprecipients {4}
-        S: 1000)
-        S: a OK GETMETADATA completed
+        S: 1000 /shared/vendor/deltachat/appversions {155}
+        S: {...})
+        S: a OK Getmetadata completed
         C: b GETMETADATA (DEPTH 1) "" /shared/vendor
-        S: b OK GETMETADATA completed
+        S: b OK Getmetadata completed
         C: c GETMETADATA "" (DEPTH 1 MAXSIZE 4) /shared/vendor/deltachat
         S: * METADATA "" (/shared/vendor/deltachat/maxsmtprecipients {4}
         S: 1000)
-        S: c OK [METADATA LONGENTRIES 21] GETMETADATA completed
+        S: c OK [METADATA LONGENTRIES 155] Getmetadata completed
         C: d GETMETADATA (DEPTH 2) "" /shared
         S: d BAD ...
         C: e GETMETADATA (MAXSIZE -1) "" /shared
@@ -259,21 +260,21 @@ def test_metadata_depth_and_size(world: World) -> None:
 def test_device_tokens_add_up(world: World) -> None:
     logged_in(world, limits=Limits(device_tokens=2, device_token=8)).run("""
         C: a GETMETADATA INBOX /private/devicetoken
-        S: a OK GETMETADATA completed
+        S: a OK Getmetadata completed
         C: b SETMETADATA "INBOX" (/private/devicetoken "one")
-        S: b OK SETMETADATA completed
+        S: b OK Setmetadata completed
         C: c SETMETADATA INBOX (/private/devicetoken "two")
-        S: c OK SETMETADATA completed
+        S: c OK Setmetadata completed
         C: d GETMETADATA "INBOX" /private/devicetoken
         S: * METADATA "INBOX" (/private/devicetoken {7}
         S: one two)
-        S: d OK GETMETADATA completed
+        S: d OK Getmetadata completed
         C: e SETMETADATA INBOX (/private/devicetoken "three")
-        S: e OK SETMETADATA completed
+        S: e OK Setmetadata completed
         C: f GETMETADATA "INBOX" /private/devicetoken
         S: * METADATA "INBOX" (/private/devicetoken {9}
         S: two three)
-        S: f OK GETMETADATA completed
+        S: f OK Getmetadata completed
         C: g SETMETADATA INBOX (/private/devicetoken "ninechars")
         S: g NO [METADATA MAXSIZE 8] ...
         C: h SETMETADATA INBOX (/private/comment "x")
@@ -281,9 +282,9 @@ def test_device_tokens_add_up(world: World) -> None:
         C: i SETMETADATA "" (/shared/comment "x")
         S: i NO [NOPERM] ...
         C: j SETMETADATA INBOX (/private/devicetoken NIL)
-        S: j OK SETMETADATA completed
+        S: j OK Setmetadata completed
         C: k GETMETADATA "INBOX" /private/devicetoken
-        S: k OK GETMETADATA completed
+        S: k OK Getmetadata completed
     """)
 
 

@@ -248,11 +248,11 @@ def count(entity: Entity) -> int:
             ("DRAFT", ""),
             ("FLAGGED", "2 3"),
             ("UNFLAGGED", "1"),
-            ("NEW", ""),
-            ("OLD", "1 2 3"),
+            ("NEW", "1 3"),
+            ("OLD", ""),
         ),
         *(
-            ("RECENT", ""),
+            ("RECENT", "1 2 3"),
             ("KEYWORD work", "3"),
             ("UNKEYWORD $other", "1 2 3"),
             ("1,3", "1 3"),
@@ -373,12 +373,13 @@ def test_copy_and_move(world: World) -> None:
         S: * OK [COPYUID ... 1 4] Moved
         S: * 1 EXPUNGE
         S: * 1 EXISTS
+        S: * 1 RECENT
         S: e OK MOVE completed
         C: f STATUS Saved (MESSAGES UIDNEXT UNSEEN)
         S: * STATUS Saved (MESSAGES 4 UIDNEXT 5 UNSEEN 2)
         S: f OK ...
         C: g UID FETCH 4 (FLAGS BODY.PEEK[TEXT])
-        S: * 1 FETCH (UID 4 FLAGS () BODY[TEXT] {7}
+        S: * 1 FETCH (UID 4 FLAGS (\Recent) BODY[TEXT] {7}
         S: world
         S: )
         S: g OK ...
@@ -408,10 +409,10 @@ def test_keywords_stay_and_are_told(world: World) -> None:
     selected(world).run(r"""
         C: a STORE 1 +FLAGS ($Label1 \Seen)
         S: * FLAGS (\Answered \Flagged \Deleted \Seen \Draft $Label1)
-        S: * 1 FETCH (UID 1 FLAGS (\Seen $Label1))
+        S: * 1 FETCH (UID 1 FLAGS (\Seen \Recent $Label1))
         S: a OK STORE completed
         C: b STORE 2 FLAGS $LABEL1
-        S: * 2 FETCH (UID 2 FLAGS ($Label1))
+        S: * 2 FETCH (UID 2 FLAGS (\Recent $Label1))
         S: b OK STORE completed
         C: c STORE 1 -FLAGS.SILENT (\Seen Never)
         S: c OK STORE completed
@@ -420,7 +421,7 @@ def test_keywords_stay_and_are_told(world: World) -> None:
         OTHER: STORE 2 +FLAGS (Another)
         C: e NOOP
         S: * FLAGS (\Answered \Flagged \Deleted \Seen \Draft $Label1 Another)
-        S: * 2 FETCH (UID 2 FLAGS ($Label1 Another))
+        S: * 2 FETCH (UID 2 FLAGS (\Recent $Label1 Another))
         S: e OK NOOP completed
     """)
     world.restart()
