@@ -251,7 +251,8 @@ CAUSES = (
         "no TLS.",
         "None for Delta Chat of today, which reads `turn` alone; clients to come would fail.",
         {
-            "madmail": "2.x has no TLS for TURN: take `turn_prefer_tls` out, or put coturn beside it.",
+            "madmail": "2.x has no TLS for TURN, and gives out the UDP line again: nothing to change there. "
+            "coturn in its place answers TLS at the same port.",
             "coturn": "`tls-listening-port=5349` with `cert=` and `pkey=`, and no `no-tls`.",
         },
         ("turn.turns_is_offered", "calls.relayed_call_over_tcp_and_tls"),

@@ -53,6 +53,8 @@ def diagnose(look: Look, must: Collection[str] = ()) -> Diagnosis:
     part.include(judge_relay(look))
     part.include(judge_turn(look))
     part.include(judge_turns(look.turns, must))
+    for name in look.too_slow:
+        part.cannot_tell(name, f"that did not come to an end in time ({look.seconds:.0f} s)")
     if look.mail is None and not part.causes and not part.unknown:
         part.cannot_tell("log-in", "it was not tried")
     for sentence in look.not_looked_at:

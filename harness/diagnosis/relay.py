@@ -144,6 +144,13 @@ def _judge_forwarding(part: Part, title: str, relay: RelayLook) -> None:
         )
     else:
         part.exclude("relay.does_not_forward", "relay.limits_size")
+    if relay.ended_when_quiet:
+        part.found(
+            "relay.proxy_times_out",
+            title,
+            f"ends a connection on which nothing is said for {relay.quiet_s:g} s",
+            f"A node logged in through `{_server(relay)}`, said nothing, and was cut off after {relay.quiet_s:g} s.",
+        )
     _judge_paths(part, title, relay)
     if all(each.cause.name == "relay.paths_missing" for each in part.causes):
         generations = ["0.35", *(["v1, v2"] if relay.admits_v1 else [])]
@@ -183,7 +190,14 @@ def _judge_refusal(part: Part, title: str, relay: RelayLook, upgrade: HttpLook) 
     server = _server(relay)
     by = f" by `{server}`" if server else ""
     page_words = _page_in_words(relay)
-    if upgrade.is_http2 or (relay.page is not None and relay.page.is_http2):
+    if upgrade.silent:
+        part.found(
+            "relay.does_not_forward",
+            title,
+            "takes connections, and says nothing",
+            "A connection to its port stood, and a request over HTTP was not answered in 3 s: the program hangs.",
+        )
+    elif upgrade.is_http2 or (relay.page is not None and relay.page.is_http2):
         part.found(
             "relay.proxy_http2_only",
             title,
@@ -264,7 +278,7 @@ def _judge_after_101(part: Part, title: str, relay: RelayLook, by: str) -> None:
 
 def _judge_bad_gateway(part: Part, title: str, relay: RelayLook, upgrade: HttpLook, by: str) -> None:
     page_words = _page_in_words(relay)
-    if _is_relay(relay):
+    if _is_relay(relay) and relay.relay_path not in BAD_GATEWAY:
         part.found(
             "relay.proxy_http_1_0",
             title,
@@ -277,7 +291,7 @@ def _judge_bad_gateway(part: Part, title: str, relay: RelayLook, upgrade: HttpLo
             "relay.upstream_dead",
             title,
             f"a proxy answers {upgrade.status}: the relay behind it does not run",
-            f"The upgrade was answered: {upgrade.status}{by}.",
+            f"The upgrade was answered: {upgrade.status}{by}; GET /relay without one: {relay.relay_path or 'nothing'}.",
             page_words,
         )
 

@@ -16,6 +16,7 @@ __all__ = ["changes", "render"]
 WIDTH = 100
 TITLE = 32
 LABEL = 10
+LIGHTER = {Weight.RISK: "risk", Weight.NOTE: "to note"}
 HEADINGS = {Weight.SICK: "Cause", Weight.RISK: "Risk", Weight.NOTE: "Note"}
 
 
@@ -85,7 +86,12 @@ def _verdict(diagnosis: Diagnosis) -> Iterator[str]:
         for sentence in diagnosis.unknown:
             yield from _plain(f"  {sentence}")
     else:
-        yield "HEALTHY: nothing was found wrong."
+        lighter = [
+            f"{len(found)} {word}"
+            for weight, word in LIGHTER.items()
+            if (found := diagnosis.of_weight(weight))
+        ]
+        yield f"HEALTHY, with {' and '.join(lighter)}." if lighter else "HEALTHY: nothing was found wrong."
     if look.accounts_left:
         yield f"Left on the server: {look.accounts_left} new accounts and one small mail."
 

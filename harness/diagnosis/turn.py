@@ -74,6 +74,8 @@ def _judge_silence(part: Part, title: str, turn: TurnLook) -> None:
             "takes connections, and does not answer",
             udp,
             f"{over_tcp} The program hangs: its machine answers for it, and it does not.",
+            rivals=("turn.udp_filtered",),
+            tell_apart="On the server: `turnutils_stunclient 127.0.0.1` is not answered either if it hangs.",
         )
     elif any(each.reached == "refused" for each in tcp):
         part.found(

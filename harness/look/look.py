@@ -145,7 +145,7 @@ class _Looker:
         accounts: tuple[Credentials, Credentials],
     ) -> Look:
         wanted: dict[str, Callable[[], dict[str, Any]]] = {}
-        if "mail" in self.parts:
+        if "mail" in self.parts or look.clock_ahead_s is None:  # a mail tells the time as well
             wanted["delivery of mail"] = lambda: {
                 "mail": look_at_delivery(host, target, seen.look, *accounts)
             }
@@ -161,10 +161,10 @@ class _Looker:
         late = [name for name, future in futures.items() if not future.done()]
         for future in futures.values():
             found |= future.result() if future.done() else {}
-        sentences = [f"{name}: that did not come to an end in {self.deadline.within:g} s" for name in late]
-        if "TURN" in wanted and not self._may_try_secrets:
-            sentences.append(SECRETS_LEFT_OUT)
-        return replace(look, **found, not_looked_at=(*look.not_looked_at, *sentences))
+        look = replace(look, **found, too_slow=tuple(late))
+        if look.clock_ahead_s is None and look.mail is not None:
+            look = replace(look, clock_ahead_s=look.mail.clock_ahead_s)
+        return _left_out(look, SECRETS_LEFT_OUT) if "TURN" in wanted and not self._may_try_secrets else look
 
     @property
     def _may_try_secrets(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import imaplib
 import re
 import time
 from collections.abc import Callable
@@ -164,12 +165,22 @@ def _idle(look: MailLook, imap: ImapClient, smtp: SmtpClient, alice: Credentials
         if not reply.accepted:
             return replace(look, submission="refused", submission_words=clean(str(reply), SHOWN))
         look, began = replace(look, submission="accepted"), time.monotonic()
-        try:
+        with contextlib.suppress(WaitTimeout):
             idle.wait_for_exists(within=WAKES_WITHIN)
-            return replace(look, idle_wakes_s=round(time.monotonic() - began, 3))
-        except WaitTimeout:
-            pass
-    return replace(look, idle_found_later=imap.select() > known)
+            look = replace(look, idle_wakes_s=round(time.monotonic() - began, 3))
+    if look.idle_wakes_s is None:
+        look = replace(look, idle_found_later=imap.select() > known)
+    return replace(look, clock_ahead_s=_clock(imap))
+
+
+def _clock(imap: ImapClient) -> float | None:
+    """By the time at which the newest mail came, which has full seconds (RFC 3501, 2.3.3)."""
+    said = b" ".join(imap.command("FETCH * (INTERNALDATE)").untagged)
+    try:
+        came = imaplib.Internaldate2tuple(said)
+    except (ValueError, OverflowError):
+        return None
+    return None if came is None else round(time.mktime(came) + 0.5 - time.time(), 1)
 
 
 def _readable(

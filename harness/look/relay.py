@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +31,8 @@ WITHIN = 3.0
 """Seconds for one answer."""
 ARRIVES_WITHIN = 1.5
 """Seconds for a frame."""
+QUIET = 3.6
+"""Seconds for which a node is silent. An iroh relay pings every 15 s, so a longer patience of a proxy does no harm."""
 SIZES = (64, 1201, 14_000)
 """Bytes: what one datagram holds, a little more, and a batch of them."""
 MAX_HEAD = 16 * 1024
@@ -67,6 +70,8 @@ def look_at_relay(host: Host, url: RelayUrl, addresses: Sequence[str]) -> RelayL
     place = _Place(host, url, tls)
     upgrade = _upgrade(place)
     look = replace(look, upgrade=upgrade)
+    if upgrade.silent:
+        return look
     if upgrade.status != 101 and not url.secure and _speaks_tls(host, url, answering[0]):
         return replace(look, other_scheme=True)
     parts: dict[str, Callable[[], dict[str, Any]]] = {
@@ -77,7 +82,9 @@ def look_at_relay(host: Host, url: RelayUrl, addresses: Sequence[str]) -> RelayL
         "v1": lambda: _v1(place),
         "stun": lambda: {"stun": _stun(host, url.host)},
     }
-    for found in side_by_side(parts, within=3 * WITHIN).values():
+    if upgrade.status == 101 and upgrade.server:
+        parts["quiet"] = lambda: _quiet(place)
+    for found in side_by_side(parts, within=2 * WITHIN).values():
         look = replace(look, **found)
     return look
 
@@ -148,7 +155,7 @@ def _ask(place: _Place, request: bytes) -> HttpLook:
                     head += data
     except OSError as error:
         if not head:
-            return HttpLook(words=plain(error))
+            return HttpLook(words=plain(error), silent=isinstance(error, TimeoutError))
     return _read(head)
 
 
@@ -182,7 +189,12 @@ def _page(place: _Place) -> HttpLook:
 def _http(place: _Place) -> dict[str, Any]:
     """Pages and probes. A relay with TLS has /generate_204 on its plain port only."""
     portal = None if place.url.secure else _status(place, "/generate_204")
-    return {"page": _page(place), "ping": _status(place, "/ping"), "generate_204": portal}
+    return {
+        "page": _page(place),
+        "relay_path": _status(place, "/relay"),
+        "ping": _status(place, "/ping"),
+        "generate_204": portal,
+    }
 
 
 def _status(place: _Place, path: str) -> int | None:
@@ -203,6 +215,20 @@ def _nodes(place: _Place) -> dict[str, Any]:
         closed = not isinstance(error, WaitTimeout)
         return {"admits_035": False, "closed_after_101": closed, "words": clean(str(error), SHOWN)}
     return {"admits_035": True, "arrived": arrived, "lost": lost}
+
+
+def _quiet(place: _Place) -> dict[str, Any]:
+    """A node that has nothing to say: a proxy must not take its connection for one that is over."""
+    began = time.monotonic()
+    try:
+        with _node(place) as node:
+            node.ping(within=WITHIN)
+            node.wait_closed(within=QUIET)
+    except WaitTimeout:
+        return {"quiet_s": QUIET}
+    except (RelayError, OSError):
+        return {}
+    return {"quiet_s": round(time.monotonic() - began, 1), "ended_when_quiet": True}
 
 
 def _node(place: _Place) -> RelayClient:

@@ -114,6 +114,8 @@ class MailLook:
     """From the 250 of that mail to EXISTS during IDLE; None: it was not told, or not looked at."""
     idle_found_later: bool = False
     """The mail lay in the mailbox of a client that was not told."""
+    clock_ahead_s: float | None = None
+    """The server's clock minus ours, by the INTERNALDATE of that mail."""
     unencrypted: Literal["", "refused", "accepted"] = ""
     unencrypted_words: str = ""
 
@@ -128,6 +130,8 @@ class HttpLook:
     """Header `Server:`, cleaned."""
     words: str = ""
     """What came, or did not come, instead."""
+    silent: bool = False
+    """The connection stood, and nothing came."""
     is_relay: bool = False
     """The body is the page of an iroh relay."""
     is_http2: bool = False
@@ -146,6 +150,8 @@ class RelayLook:
     """GET /relay with the upgrade of 0.35."""
     page: HttpLook | None = None
     """GET /."""
+    relay_path: int | None = None
+    """Status of GET /relay without any upgrade."""
     ping: int | None = None
     """Status of GET /ping."""
     generate_204: int | None = None
@@ -162,6 +168,10 @@ class RelayLook:
     """Sizes in bytes of the frames that came through between two clients, once and unchanged."""
     lost: tuple[int, ...] = ()
     """Sizes of those that did not, or came otherwise."""
+    quiet_s: float | None = None
+    """Seconds of silence that a node's connection through a proxy was kept for; None: there is no proxy."""
+    ended_when_quiet: bool = False
+    """It was ended before the look was."""
     stun: bool | None = None
     """UDP 3478 at its host answers STUN."""
 
@@ -261,5 +271,7 @@ class Look(Observation):
     turns: TurnsLook | None = None
     accounts_left: int = 0
     """Accounts that stay on the server, at most."""
+    too_slow: tuple[str, ...] = ()
+    """Parts of the look that did not come to an end in time."""
     not_looked_at: tuple[str, ...] = ()
     """Sentences on what was left out, and what allows it."""

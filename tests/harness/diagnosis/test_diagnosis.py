@@ -267,6 +267,15 @@ SICK = {
         not_admitted(101, closed_after_101=True, words="the relay closed; it said: not authenticated"),
         "relay.access_restricted",
     ),
+    "cut off when quiet": (
+        with_relay(upgrade=HttpLook(101, "nginx"), quiet_s=3.1, ended_when_quiet=True),
+        "relay.proxy_times_out",
+    ),
+    "relay hangs": (
+        with_relay(upgrade=HttpLook(silent=True), page=None, ping=None, admits_035=None, arrived=()),
+        "relay.does_not_forward",
+    ),
+    "proxy leads elsewhere": (not_admitted(502, "nginx/1.22", relay_path=502), "relay.upstream_dead"),
     "no frame arrives": (with_relay(arrived=(), lost=(64, 1201, 14000)), "relay.does_not_forward"),
     "no ping is answered": (not_admitted(101, words="waited 3 s"), "relay.does_not_forward"),
     "large frames": (with_relay(arrived=(64,), lost=(1201, 14000)), "relay.limits_size"),
@@ -301,7 +310,6 @@ LIGHTER = {
     ),
 }
 NEVER_IN_A_LOOK = {
-    "relay.proxy_times_out": "takes a minute of silence",
     "relay.generation_too_old": "every Delta Chat of today is served",
 }
 
@@ -380,8 +388,9 @@ def test_a_lack_of_ipv6_here_is_no_fault_there():
         not_admitted(101, closed_after_101=True, words="closed"),
         refusing_turn(Allocated("refused", 403, "Forbidden")),
         before_the_log_in(),
+        replace(HEALTHY, relay=None, too_slow=("the iroh relay",)),
     ],
-    ids=["given account", "log-in", "SMTP", "lost mail", "relay closes", "403", "stopped early"],
+    ids=["given account", "log-in", "SMTP", "lost mail", "relay closes", "403", "stopped early", "too slow"],
 )
 def test_what_cannot_be_told_is_no_cause_and_no_health(look):
     found = diagnose(look)
