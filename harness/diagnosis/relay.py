@@ -173,16 +173,6 @@ def _judge_paths(part: Part, title: str, relay: RelayLook) -> None:
         )
     else:
         part.exclude("relay.paths_missing")
-    server = _server(relay)
-    if relay.without_subprotocol and PROXIES.search(server):
-        part.found(
-            "relay.proxy_drops_subprotocol",
-            title,
-            "no sub-protocol in the answer to the upgrade to a WebSocket",
-            f"The upgrade was answered with 101 by `{server}`, without `Sec-WebSocket-Protocol`.",
-            rivals=("relay.generation_too_old",),
-            tell_apart="Ask the relay itself, past the proxy.",
-        )
 
 
 def _judge_refusal(part: Part, title: str, relay: RelayLook, upgrade: HttpLook) -> None:

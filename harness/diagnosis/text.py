@@ -15,7 +15,7 @@ __all__ = ["changes", "render"]
 
 WIDTH = 100
 TITLE = 32
-LABEL = 10
+LABEL = 12
 LIGHTER = {Weight.RISK: "risk", Weight.NOTE: "to note"}
 HEADINGS = {Weight.SICK: "Cause", Weight.RISK: "Risk", Weight.NOTE: "Note"}
 

@@ -70,19 +70,6 @@ def proxy_times_out(site: Site) -> None:
 
 
 @fault(
-    "nginx in front of the relay drops the subprotocol of websockets, by which clients since iroh 0.91 are known",
-    cause="relay.proxy_drops_subprotocol",
-    on=(REFERENCE,),
-)
-def proxy_drops_the_subprotocol(site: Site) -> None:
-    _change(
-        site,
-        "    proxy_http_version 1.1;\n",
-        '    proxy_http_version 1.1;\n    proxy_set_header Sec-WebSocket-Protocol "";\n',
-    )
-
-
-@fault(
     "nginx passes /relay to a port at which nothing listens",
     cause="relay.upstream_dead",
     red={ADMITS: "502"},

@@ -297,11 +297,6 @@ LIGHTER = {
         Weight.NOTE,
     ),
     "no /ping": (with_relay(ping=404), "relay.paths_missing", Weight.NOTE),
-    "no sub-protocol": (
-        with_relay(admits_v1=False, without_subprotocol=True, upgrade=HttpLook(101, "nginx")),
-        "relay.proxy_drops_subprotocol",
-        Weight.NOTE,
-    ),
     "closed 587": (replace(HEALTHY, ports=ports(submission="refused")), "mail.port_closed", Weight.NOTE),
     "self-signed on an address": (
         replace(HEALTHY, certificates=(certificate(problem="untrusted", self_signed=True, host=ADDRESS),)),
@@ -310,6 +305,7 @@ LIGHTER = {
     ),
 }
 NEVER_IN_A_LOOK = {
+    "relay.proxy_drops_subprotocol": "a relay of 0.35 alone answers so as well, and that is what most servers have",
     "relay.generation_too_old": "every Delta Chat of today is served",
 }
 
@@ -410,6 +406,11 @@ def test_a_relay_port_that_cannot_be_seen_from_here_is_no_finding():
     )
     assert found.is_healthy
     assert "turn.relay_ports_closed" not in found.excluded
+
+
+def test_a_relay_of_035_behind_a_proxy_is_healthy():
+    found = diagnose(with_relay(admits_v1=False, without_subprotocol=True, upgrade=HttpLook(101, "nginx")))
+    assert found.causes == ()
 
 
 def test_a_granted_allocation_excludes_what_would_refuse_it():

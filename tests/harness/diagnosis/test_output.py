@@ -27,7 +27,7 @@ def test_a_sick_server_in_words():
         "Change": "madmail: `turn_secret`",
         "Try": "dc-harness doctor chat.example.org --only turn",
     }.items():
-        assert any(line.startswith(f"{label:<10}") and words in line for line in lines), label
+        assert any(line.startswith(f"{label:<12}") and words in line for line in lines), label
     assert lines[-2] == "SICK: turn.secret_differs."
     assert max(map(len, lines)) <= 100
 
@@ -52,7 +52,7 @@ def test_both_of_two_possible_causes_stand_there():
         ),
     )
     text = render(diagnose(silent))
-    assert "\nOr        TURN does not run where METADATA says. [turn.not_answering]" in text
+    assert "\nOr          TURN does not run where METADATA says. [turn.not_answering]" in text
     assert "\nTell apart" in text
     assert "\nOr change" in text
 
