@@ -261,6 +261,9 @@ def amount(load: LoadSeen | None) -> str:
 
 def _part(delivered: LoadSeen, attempted: LoadSeen) -> str:
     """For example `346 of 348 packets, 50.8 kB`."""
+    # What was on its way when counting began arrives beside what was sent.
+    if delivered.packets > attempted.packets or delivered.tcp_bytes > attempted.tcp_bytes:
+        return f"{amount(delivered)} arrived, {amount(attempted)} sent"
     if attempted.packets and not attempted.tcp_bytes:
         return f"{delivered.packets:,} of {attempted.packets:,} packets, {_size(delivered.bytes)}"
     return f"{amount(delivered)} of {amount(attempted)}"
