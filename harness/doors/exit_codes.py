@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..report.records import Verdict
+    from ..report.records import Record, Verdict
 
 __all__ = [
     "EXPLANATION",
@@ -17,6 +17,7 @@ __all__ = [
     "UNDECIDED",
     "USAGE",
     "exit_code",
+    "exit_code_of",
 ]
 
 PASSED, FAILED, USAGE, UNDECIDED, NOTHING_RAN = 0, 1, 2, 3, 5
@@ -38,3 +39,18 @@ def exit_code(verdicts: Iterable[Verdict]) -> int:
     if found & {Verdict.UNDECIDED, Verdict.NOT_RUN}:
         return UNDECIDED
     return PASSED if Verdict.PASSED in found else NOTHING_RAN
+
+
+def exit_code_of(records: Sequence[Record]) -> int:
+    """Of a run, of several or of a matrix. A must-list decides where there is one, and nothing else."""
+    from ..report.interop import interop  # noqa: PLC0415
+    from ..report.plan import checks  # noqa: PLC0415
+    from ..report.release import must_list, verdict  # noqa: PLC0415
+
+    if (must := must_list(records)) is not None:
+        decision = verdict(records, must).decision.name
+    elif (matrix := interop(records)) is not None:
+        decision = matrix.decision.name
+    else:
+        return exit_code(each.verdict for each in checks(records))
+    return {"OK": PASSED, "NOT_OK": FAILED, "NO_VERDICT": UNDECIDED}[decision]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import plain
 from .console import complain, say
-from .exit_codes import EXPLANATION, FAILED, PASSED, USAGE, exit_code
+from .exit_codes import EXPLANATION, FAILED, PASSED, USAGE, exit_code_of
 
 __all__ = ["add_command"]
 
@@ -64,7 +64,6 @@ def _render(places: list[Path], arguments: argparse.Namespace) -> int:
     from ..report.html import render_html  # noqa: PLC0415
     from ..report.junit import render_junit  # noqa: PLC0415
     from ..report.markdown import render_markdown  # noqa: PLC0415
-    from ..report.plan import checks  # noqa: PLC0415
     from ..report.reading import files_of, read_run, read_runs  # noqa: PLC0415
     from ..report.terminal import render_end  # noqa: PLC0415
 
@@ -84,12 +83,11 @@ def _render(places: list[Path], arguments: argparse.Namespace) -> int:
         say(render_end(records, problems))
         for sentence in since.sentences if since else ():
             say(sentence)
-    return exit_code(each.verdict for each in checks(records))
+    return exit_code_of(records)
 
 
 def _merge(places: list[Path], arguments: argparse.Namespace) -> int:
     from ..report.merge import merge  # noqa: PLC0415
-    from ..report.plan import checks  # noqa: PLC0415
     from ..report.reading import read_runs  # noqa: PLC0415
     from ..report.terminal import render_end  # noqa: PLC0415
 
@@ -100,7 +98,7 @@ def _merge(places: list[Path], arguments: argparse.Namespace) -> int:
     merged = merge(shards, arguments.out)
     problems = [f"{shard.name}: {problem}" for shard in shards for problem in shard.problems]
     say(f"{render_end(merged.records, problems)}\nResults in {merged.directory}")
-    return exit_code(each.verdict for each in checks(merged.records))
+    return exit_code_of(merged.records)
 
 
 def _verify(places: list[Path], arguments: argparse.Namespace) -> int:

@@ -11,8 +11,6 @@ from typing import Any, Self
 
 from ..network.preflight import enter_user_namespace
 from ..report.must import MustList
-from ..report.plan import checks as results
-from ..report.release import Decision, verdict
 from ..report.run import Run, new_run_directory
 from ..report.terminal import render_end
 from ..stage.check import Check
@@ -21,7 +19,7 @@ from .catalogue import all_checks
 from .check import RUNS
 from .console import say
 from .display import display
-from .exit_codes import FAILED, PASSED, UNDECIDED, exit_code
+from .exit_codes import exit_code_of
 from .interrupts import Interrupted, interruptible
 from .must_file import capabilities_of, read_must_list
 from .schedule import Schedule, default_jobs
@@ -33,7 +31,6 @@ __all__ = ["Order", "run_checks"]
 MOST_ON_ANOTHERS = 2
 """Checks at the same time on somebody else's server, unless somebody asks for more."""
 FILE_SUFFIX = ".toml"
-OF_DECISIONS = {Decision.OK: PASSED, Decision.NOT_OK: FAILED, Decision.NO_VERDICT: UNDECIDED}
 
 
 @dataclass(frozen=True)
@@ -91,14 +88,7 @@ def run_checks(chosen: Sequence[Check], order: Order) -> int:
         run.end(interrupted=interrupted, jobs=jobs)
         run.finish()
     say(f"\n{render_end(run.records, directory=run.directory)}\n\nReport: {run.directory / 'report.html'}")
-    return _exit_code(run, order.must) if code is None else code
-
-
-def _exit_code(run: Run, must: MustList | None) -> int:
-    """With a must-list that decides, and nothing else."""
-    if must is None:
-        return exit_code(each.verdict for each in results(run.records))
-    return OF_DECISIONS[verdict(run.records, must).decision]
+    return exit_code_of(run.records) if code is None else code
 
 
 def _jobs_for(choice: Choice, chosen: Sequence[Check], processors: int) -> int:

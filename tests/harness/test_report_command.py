@@ -40,7 +40,7 @@ def with_line(directory, line: bytes) -> None:
 def test_all_formats_say_the_same(run, tmp_path, capsys):
     page, text, junit = (tmp_path / name for name in ("p.html", "t.md", "j.xml"))
     code, _ = shown(capsys, run, "--html", page, "--markdown", text, "--junit", junit)
-    assert code == 1
+    assert code == 0, "its must-list decides"
     for words in ("it was accepted", "we crashed on"):
         for file in (page, text, junit):
             assert words in file.read_text()
