@@ -95,5 +95,5 @@ def _jobs_for(choice: Choice, chosen: Sequence[Check], processors: int) -> int:
     """The default of `--jobs`. Given accounts, and a server that keeps a ledger, are not shared."""
     if choice.given is not None or choice.endpoints is not None:
         return 1
-    most = default_jobs([each.name for each in chosen], processors)
+    most = default_jobs(chosen, processors)
     return min(MOST_ON_ANOTHERS, most) if choice.is_remote else most

@@ -29,6 +29,7 @@ class Cost:
 
 
 QUICK = Cost(0.5, 0.2)
+OF_SEVERAL_CLIENTS = Cost(10, 10)
 WORTH_A_SERVER = 10.0
 """Seconds of checks."""
 COSTS: Mapping[str, Cost] = {
@@ -45,6 +46,13 @@ COSTS: Mapping[str, Cost] = {
     "swarms.isolating_one_device_affects_no_other": Cost(8, 10),
     "swarms.blocking_a_direct_path_loses_no_message": Cost(5, 6),
     "swarms.swarm_recovers_from_a_change": Cost(13, 10),
+    "accounts.new_accounts_come_online": Cost(1, 1),
+    "accounts.many_accounts_at_once": Cost(3, 2),
+    "chats.people_become_contacts_by_secure_join": Cost(2, 1),
+    "chats.texts_arrive_encrypted_and_once": Cost(2, 2),
+    "chats.group_messages_reach_every_member": Cost(3, 3),
+    "chats.files_arrive_unchanged": Cost(2, 2),
+    "chats.files_arrive_up_to_the_limit": Cost(16, 13),
     "turn.turn_credentials_expire": Cost(6, 2),
     "turn_from_outside.relayed_address_answers_a_plain_peer": Cost(2, 2),
     "names.core_finds_turn_by_its_name": Cost(9, 10),
@@ -68,11 +76,12 @@ COSTS: Mapping[str, Cost] = {
 """Measured on two processors; every other check costs less than a second."""
 
 
-def cost_of(name: str) -> Cost:
-    return COSTS.get(name, QUICK)
+def cost_of(check: Check) -> Cost:
+    """As measured; of a check that was not, an estimate by what it needs."""
+    return COSTS.get(check.name) or (OF_SEVERAL_CLIENTS if check.needs & {"calls", "lab"} else QUICK)
 
 
-def default_jobs(checks: Iterable[str], processors: int) -> int:
+def default_jobs(checks: Iterable[Check], processors: int) -> int:
     """Two thirds of a run are waiting; how much of the rest runs at the same time is up to the schedule.
 
     A further server is started where it has enough to do.
@@ -116,8 +125,8 @@ class Schedule:
 
     def seconds_left(self, running_for: Mapping[str, float], jobs: int) -> float:
         """Estimate of the wall time until the end; `running_for` has the seconds since each running check began."""
-        waiting = [cost_of(each.name) for each in self._waiting]
-        rest = [max(0.0, cost_of(name).seconds - seconds) for name, seconds in running_for.items()]
+        waiting = [cost_of(each) for each in self._waiting]
+        rest = [max(0.0, cost_of(self._running[name]).seconds - since) for name, since in running_for.items()]
         by_time = (sum(each.seconds for each in waiting) + sum(rest)) / max(1, jobs)
         by_processors = sum(each.cpu_seconds for each in waiting) / self._processors
         return max(by_time, by_processors, *rest, 0.0)
@@ -129,13 +138,13 @@ class Schedule:
             return True
         if self._shared_server and (_disturbs(check) or any(map(_disturbs, self._running.values()))):
             return False
-        busy = sum(cost_of(each).processors for each in self._running)
-        return busy + cost_of(check.name).processors <= self._processors
+        busy = sum(cost_of(each).processors for each in self._running.values())
+        return busy + cost_of(check).processors <= self._processors
 
 
 def _urgency(check: Check) -> tuple[bool, float]:
     """First what is quick, because much depends on it; then the longest, so that none of them is left for the end."""
-    seconds = cost_of(check.name).seconds
+    seconds = cost_of(check).seconds
     return seconds > QUICK.seconds, -seconds
 
 

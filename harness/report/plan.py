@@ -52,7 +52,10 @@ def how_far(records: Sequence[Record]) -> str:
     if not planned:
         return "no check has a result: no verdict"
     if not left:
-        return ""
+        has_plan = any(each.verdict is Verdict.NOT_RUN for each in records)
+        if end is None or not end.interrupted or has_plan:
+            return ""
+        return f"interrupted after {len(planned)} checks: no verdict ({end.interrupted})"
     reached = f"after {len(planned) - left} of {len(planned)}: no verdict"
     if end is None:
         return f"not ended, or killed, {reached}"

@@ -76,8 +76,8 @@ def test_on_one_server_for_all_a_check_that_disturbs_it_runs_alone(check):
 
 
 def test_a_further_server_is_started_where_it_has_enough_to_do():
-    assert default_jobs([SHORT] * 5, processors=2) == 1
-    assert default_jobs([each.name for each in all_checks()], processors=2) == 4
+    assert default_jobs([CHECKS[SHORT]] * 5, processors=2) == 1
+    assert default_jobs(all_checks(), processors=2) == 4
 
 
 def test_costs_are_those_of_checks_that_there_are():
@@ -89,7 +89,7 @@ def test_the_rest_of_a_run_is_estimated():
     checks = [CHECKS[SHORT], CHECKS[LONG]]
     schedule = Schedule(checks, processors=2)
     whole = schedule.seconds_left({}, jobs=2)
-    assert whole >= cost_of(LONG).seconds
+    assert whole >= cost_of(CHECKS[LONG]).seconds
     for _ in range(2):
         started = schedule.next()
         assert started is not None

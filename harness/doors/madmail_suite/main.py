@@ -16,6 +16,7 @@ from ...stage.check import recording
 from ...stage.session import open_session
 from ...stage.survey import machine_seen
 from ..exit_codes import FAILED, PASSED, exit_code
+from ..interrupts import Interrupted, interruptible
 from .arguments import Options, parse
 from .console import Console, Result
 from .suite import run_test
@@ -34,15 +35,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.listing()
         return PASSED
     run = Run(options.out or new_run_directory(RUNS))
-    run.begin(machine_seen())
-    try:
-        results = _run(options, run, console) if options.tests else []
-    except ServerError as error:
-        console.step(str(error))
-        return FAILED
-    finally:
-        run.finish()
-        console.close()
+    interrupted = ""
+    with interruptible():
+        try:
+            run.begin(machine_seen())
+            results = _run(options, run, console) if options.tests else []
+        except (ServerError, Interrupted) as error:
+            interrupted = str(error)
+            console.step(interrupted)
+            return error.exit_code if isinstance(error, Interrupted) else FAILED
+        finally:
+            run.end(interrupted=interrupted)
+            run.finish()
+            console.close()
     if left := accounts_left(run.records):
         console.step(left)
     options.copy_results(run.directory)
