@@ -71,6 +71,7 @@ case $package in
     nftables) program=nft ;;
     iptables) program=iptables-nft ;;
     coturn) program=turnserver ;;
+    dovecot-*) program=dovecot ;;
     *) program=$package ;;
 esac
 [ "$1" != install ] || cp "$MADE_UP/uv" "$PROGRAMS/$program"
@@ -118,9 +119,9 @@ class Machine:
             (self.sbin / name).write_text("#!/bin/sh\n")
             (self.sbin / name).chmod(0o755)
 
-    def start(self, **environment: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [self.program],
+            [self.program, *arguments],
             cwd="/",
             env={
                 "PATH": str(self.made_up),
@@ -135,10 +136,10 @@ class Machine:
             text=True,
         )
 
-    def run(self, **environment: str) -> tuple[int, str, list[str]]:
+    def run(self, *arguments: str, **environment: str) -> tuple[int, str, list[str]]:
         """Exit code, what was said, and what was called meanwhile."""
         self.calls_file.unlink(missing_ok=True)
-        with self.start(**environment) as process:
+        with self.start(*arguments, **environment) as process:
             out, said = process.communicate(timeout=50)
         assert out == (LAST_LINE if process.returncode == 0 else "")
         return process.returncode, said, self.calls()
@@ -208,6 +209,20 @@ def test_root_gets_what_apt_has_and_what_it_lacks_costs_nothing(machine):
     assert "setup: cannot be had: tayga\n" in said
     assert "Unable to locate package tayga" in said
     assert machine.run() == (0, "", [])
+
+
+def test_further_servers_come_where_they_are_asked_for(machine):
+    machine.has_programs()
+    machine.add("apt-get", APT_GET)
+    assert "apt-get update -qq" not in machine.run()[2]
+    wanted = ["dovecot-imapd", "dovecot-lmtpd", "nginx", "faketime"]
+    calls = machine.run("--servers")[2]
+    assert calls == ["apt-get update -qq", *(f"apt-get install -y -qq {each}" for each in wanted)]
+
+
+def test_another_argument_is_a_usage_error(machine):
+    code, said, calls = machine.run("--server")
+    assert (code, said, calls) == (2, "setup: usage: ./setup [--servers]\n", [])
 
 
 def test_what_apt_lacks_is_not_asked_for_again_on_that_day(machine):
@@ -296,4 +311,4 @@ def test_the_commands_of_the_readme_and_ci_begin_with_it():
     commands = re.findall(r"<!-- command: \w+ -->\n```sh\n(.*)\n", (ROOT / "README.md").read_text())
     assert len(commands) == 2
     assert all(each.startswith("./setup && ") for each in commands)
-    assert "\n./setup\n" in (ROOT / ".ci/run").read_text()
+    assert "\n./setup --servers\n" in (ROOT / ".ci/run").read_text()
