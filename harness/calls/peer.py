@@ -374,6 +374,10 @@ def keep_relay_errors() -> None:
         except asyncio.CancelledError:
             relay_errors.append(f"{server} did not answer in 5 s")
             raise
+        except aioice.stun.TransactionFailed as refusal:
+            code, reason = refusal.response.attributes.get("ERROR-CODE", (0, "without an error code"))
+            relay_errors.append(f"{server} refused it: {code} {reason}".rstrip())
+            raise
         except Exception as error:
             relay_errors.append(f"{server}: {plain(error)}")
             raise

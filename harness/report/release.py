@@ -47,6 +47,8 @@ class Finding:
     state: State
     reasons: tuple[str, ...] = ()
     """Begin with the name of the check."""
+    because_of: tuple[str, ...] = ()
+    """Names of those checks."""
 
 
 @dataclass(frozen=True)
@@ -99,17 +101,18 @@ def _judged(
     expired: Mapping[str, KnownRed],
 ) -> Finding:
     """The worst of its checks decides; where all that ran passed, those that the server cannot have do not count."""
-    reasons: dict[State, list[str]] = {}
+    reasons: dict[State, dict[str, str]] = {}
     for name in must.checks:
         for state, reason in _states(name, found.get(name, ()), accepted, expired):
-            reasons.setdefault(state, []).append(f"{name}: {reason}" if reason else name)
+            reasons.setdefault(state, {}).setdefault(name, f"{name}: {reason}")
     for state in (State.BROKEN, State.NOT_JUDGED, State.KNOWN_RED):
         if state in reasons:
-            return Finding(must, state, tuple(reasons[state]))
+            return Finding(must, state, tuple(reasons[state].values()), tuple(reasons[state]))
     if State.HOLDS in reasons:
         return Finding(must, State.HOLDS)
     state = State.NOT_THERE if must.where_possible else State.NOT_JUDGED
-    return Finding(must, state, tuple(reasons.get(State.NOT_THERE, ["no check shows it"])))
+    because_of = reasons.get(State.NOT_THERE, {})
+    return Finding(must, state, tuple(because_of.values()) or ("no check shows it",), tuple(because_of))
 
 
 def _states(

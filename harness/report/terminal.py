@@ -8,18 +8,17 @@ from pathlib import Path
 
 from ..text import clean
 from .findings import Finding, accounts_left, counts, findings
+from .must import MustList
 from .observations import PathSeen
-from .plan import how_far
+from .plan import checks, how_far
 from .records import Record, Verdict
-from .release import Release, State, must_list, verdict
+from .release import State, must_list, verdict
 from .sections import about_traffic
 from .tables import WIDTH, wrapped
 
 __all__ = ["render_check", "render_end"]
 
 INDENT = " " * 12
-MOST_REASONS = 3
-"""Of one must; the findings above have all of them."""
 
 
 def render_check(record: Record) -> str:
@@ -60,23 +59,27 @@ def render_end(
     parts += [wrapped(f"{missing}.")] if (missing := how_far(records)) else []
     parts.append(wrapped(f"{counts(records)}."))
     if (must := must_list(records)) is not None:
-        parts.append("\n".join(_release(verdict(records, must))))
+        parts.append("\n".join(_release(records, must)))
     return "\n\n".join(parts)
 
 
-def _release(release: Release) -> Iterator[str]:
-    """The musts that are the reason for the verdict, and the verdict."""
+def _release(records: Sequence[Record], must: MustList) -> Iterator[str]:
+    """The musts that are the reason for the verdict, each with its checks, and the verdict.
+
+    Reasons are told once: those of checks that were run stand above, but for what is said of known reds.
+    """
+    release = verdict(records, must)
+    told = {each.check for each in checks(records)} - {each.check for each in must.known_reds}
     for state in (State.KNOWN_RED, State.NOT_JUDGED, State.BROKEN):
         if found := release.in_state(state):
-            yield f"MUSTS THAT ARE {state.upper()}"
-            for each in found:
-                yield wrapped(each.must.name, first="- ")
-                yield from (
-                    wrapped(reason, first="    ", indent="      ") for reason in each.reasons[:MOST_REASONS]
-                )
-                if more := len(each.reasons) - MOST_REASONS:
-                    yield from [f"    and {more} more"] if more > 0 else []
-            yield ""
+            yield f"MUSTS: {state.upper()}"
+        for each in found:
+            yield wrapped(f"{each.must.name}: {', '.join(each.because_of)}", first="- ", indent="    ")
+            for check, reason in zip(each.because_of, each.reasons, strict=False):
+                if check not in told:
+                    yield wrapped(reason, first="    ", indent="      ")
+            told |= set(each.because_of)
+        yield from [""] if found else []
     for known in release.healed:
         yield wrapped(f"{known.check} passes: take it off the known reds ({known.owner})")
     yield wrapped(f"{release.decision}: {release.sentence}.")
