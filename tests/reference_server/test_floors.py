@@ -71,7 +71,7 @@ FLOORS = {
         "__main__",
     ],
     f"{SERVER}.mail.imap": [
-        "parser  states  entities",
+        "parser  states  entities  addresses",
         "events  arguments  view  compression  headers  capabilities",
         "context  search  structure",
         "fetch  logins  mailboxes  metadata",

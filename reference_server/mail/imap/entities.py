@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from email.message import Message
-from email.parser import BytesHeaderParser
-from email.policy import compat32
 from functools import cached_property
+
+from reference_server.mail.mime import MAX_HEADER, boundary_of, read_fields
 
 __all__ = ["Entity", "read_entity"]
 
 MAX_DEPTH = 10
 MAX_ENTITIES = 200
 """Parts beyond it stay inside of the last one."""
-MAX_HEADER = 256 * 1024
 
 _DELIMITER_END = re.compile(rb"(--)?[ \t]*(?:\r\n|\Z)")
 
@@ -76,7 +75,7 @@ class _Reader:
         self._left -= 1
         content = self._content
         body = self._body_start(start, end)
-        parsed = BytesHeaderParser(policy=compat32).parsebytes(content[start : min(body, start + MAX_HEADER)])
+        parsed = read_fields(content[start : min(body, start + MAX_HEADER)])
         parsed.set_default_type(default_type)
         main, _, sub = parsed.get_content_type().partition("/")
         children: tuple[Entity, ...] = ()
@@ -99,7 +98,7 @@ class _Reader:
 
     def _parts(self, parsed: Message, body: int, end: int) -> list[tuple[int, int]]:
         """Begin and end of each part of a multipart. The line end before its body is that of the empty line."""
-        boundary = _boundary(parsed)
+        boundary = boundary_of(parsed)
         if not boundary:
             return []
         delimiter = b"\r\n--" + boundary
@@ -119,10 +118,3 @@ class _Reader:
             first = after.end()
             position = first - 2
         return [*spans, (first, end)] if first is not None else spans
-
-
-def _boundary(parsed: Message) -> bytes:
-    try:
-        return (parsed.get_boundary() or "").encode()
-    except (ValueError, LookupError, TypeError):  # UnicodeError is a ValueError
-        return b""

@@ -5,19 +5,14 @@ from __future__ import annotations
 import re
 from email.errors import HeaderParseError
 from email.header import decode_header
-from email.utils import getaddresses
 
 from reference_server.mail.fields import field_name, split_fields
 
-__all__ = ["Address", "addresses", "decoded", "field_value"]
+__all__ = ["decoded", "field_value"]
 
-MAX_ADDRESS_FIELD = 64 * 1024
 MAX_ENCODED_FIELD = 64 * 1024
 
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
-
-Address = tuple[str | None, str | None, str | None]
-"""Display name, mailbox and host. A group begins with its name as mailbox and no host, and ends with only None."""
 
 
 def field_value(header: bytes, name: bytes) -> bytes | None:
@@ -40,27 +35,3 @@ def decoded(value: bytes) -> str:
         )
     except (HeaderParseError, LookupError, ValueError):
         return text
-
-
-def addresses(value: bytes) -> list[Address]:
-    """An address list; none where it cannot be read."""
-    text = value.decode("utf-8", "surrogateescape")
-    if len(text) > MAX_ADDRESS_FIELD:
-        return []
-    name, colon, rest = text.strip().partition(":")
-    if colon and rest.endswith(";") and not set('<>@,"()') & set(name) and not set(":;") & set(rest[:-1]):
-        return [(None, name.strip(), None), *_mailboxes(rest[:-1]), (None, None, None)]
-    return _mailboxes(text)
-
-
-def _mailboxes(text: str) -> list[Address]:
-    try:
-        pairs = getaddresses([text])
-    except (HeaderParseError, ValueError, IndexError, RecursionError):
-        return []  # the last one: comments in comments
-    found: list[Address] = []
-    for name, address in pairs:
-        mailbox, _, host = address.rpartition("@")
-        if address:
-            found.append((name or None, mailbox or host, host if mailbox else ""))
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_tz
 from functools import cached_property
@@ -12,6 +12,7 @@ from functools import cached_property
 from reference_server.mail.fields import field_name, split_fields
 from reference_server.mail.mailbox import FLAGS, RECENT, Message, Part, Refused
 
+from .addresses import addresses, normal_form
 from .arguments import MONTHS, text_of
 from .entities import Entity, read_entity
 from .headers import decoded, field_value
@@ -24,6 +25,7 @@ MAX_KEYS = 100
 CHARSETS = ("US-ASCII", "UTF-8")
 _DATE = re.compile(r"(\d{1,2})-([a-z]{3})-(\d{4})", re.IGNORECASE)
 _FLAG_KEYS = {flag[1:].upper(): flag for flag in FLAGS}
+_ADDRESS_FIELDS = (b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc")
 _HEADER_KEYS = ("BCC", "CC", "FROM", "SUBJECT", "TO")
 DAY = 86400
 
@@ -213,12 +215,20 @@ def _header(name: str, text: str) -> Criterion:
 
     def test(candidate: Candidate) -> bool:
         return any(
-            needle in decoded(part.partition(b":")[2]).casefold()
+            needle in text.casefold()
             for part in split_fields(candidate.known.header)
             if field_name(part) == wanted
+            for text in _readings(wanted, part.partition(b":")[2])
         )
 
     return Criterion(test, Part.HEADER)
+
+
+def _readings(name: bytes, value: bytes) -> Iterator[str]:
+    """A field as it is, and addresses without what may stand between their parts as well."""
+    yield decoded(value)
+    if name in _ADDRESS_FIELDS:
+        yield decoded(normal_form(addresses(value)).encode("utf-8", "surrogateescape"))
 
 
 def _date(text: str) -> int:

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterable
 
 from reference_server.mail.dialects import literal, quoted
+from reference_server.mail.mime import without_comments
 
+from .addresses import Address, addresses
 from .entities import Entity
-from .headers import Address, addresses, field_value
+from .headers import field_value
 
 __all__ = ["body_structure", "envelope"]
 
@@ -81,13 +83,18 @@ def _basic(entity: Entity) -> list[bytes]:
         _parameters(_content_type(entity)[1:]),
         nstring(_field(entity, b"content-id")),
         nstring(_field(entity, b"content-description")),
-        nstring(_field(entity, b"content-transfer-encoding") or b"7bit"),
+        nstring(_encoding(entity)),
         b"%d" % (entity.end - entity.body_start),
     ]
 
 
 def _field(entity: Entity, name: bytes) -> bytes | None:
     return field_value(entity.header, name)
+
+
+def _encoding(entity: Entity) -> str:
+    value = (_field(entity, b"content-transfer-encoding") or b"").decode("utf-8", "surrogateescape")
+    return without_comments(value).strip() or "7bit"
 
 
 def _content_type(entity: Entity) -> list[tuple[str, str]]:
@@ -112,7 +119,7 @@ def _language(entity: Entity) -> bytes:
 
 def _split_parameters(value: bytes) -> list[tuple[str, str]]:
     """The value itself, then names and values."""
-    text = value[:MAX_PARAMETERS].decode("utf-8", "surrogateescape")
+    text = without_comments(value[:MAX_PARAMETERS].decode("utf-8", "surrogateescape"))
     head = text.partition(";")[0].strip()
     found = [(head, "")]
     for match in _PARAMETER.finditer(text, len(text.partition(";")[0])):

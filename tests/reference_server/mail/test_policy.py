@@ -17,6 +17,7 @@ from tests.reference_server.mail.pgp import (
 )
 
 ALICE, BOB = "alice@chatmail.test", "bob@chatmail.test"
+PARAMETER = b'boundary="b"'
 PLAIN = f"From: {ALICE}\r\nSubject: x\r\n\r\nhello\r\n".encode()
 
 
@@ -42,6 +43,43 @@ SETUP = (
     f"From: {ALICE}\r\nSubject: Autocrypt Setup Message\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
     "--b\r\nContent-Type: text/plain\r\n\r\nx\r\n--b--\r\n"
 ).encode()
+
+
+@pytest.mark.parametrize(
+    ("parameter", "boundary"),
+    [
+        *((b'boundary="foo\r\n bar"', b"foo bar"), (b'boundary="foo\r\n\tbar"', b"foo\tbar")),
+        *((b'\r\n boundary="b"', b"b"), (b'boundary="b" (comment)', b"b"), (b"(c) BOUNDARY = b (c)", b"b")),
+        *((b"boundary*0=foo; boundary*1=bar", b"foobar"), (b'boundary="f\\oo"', b"foo")),
+    ],
+)
+def test_an_encrypted_mail_is_one_however_its_boundary_is_written(parameter: bytes, boundary: bytes) -> None:
+    content = encrypted_message(ALICE)
+    header, body = content.split(b"\r\n\r\n", 1)
+    assert header.count(PARAMETER) == 1
+    written = header.replace(PARAMETER, parameter) + b"\r\n\r\n" + body.replace(b"--b", b"--" + boundary)
+    assert judge(written) == Accept()
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [b"boundary*=nowhere''%ff", b"boundary*0*=x'%", b'boundary="\xff"', b"boundary=(", b"boundary="],
+)
+def test_a_boundary_that_cannot_be_read_is_no_error_of_ours(parameter: bytes) -> None:
+    assert code(encrypted_message(ALICE).replace(PARAMETER, parameter)) == 523
+
+
+@pytest.mark.parametrize(
+    "field", ["a:;b:;" * 100, "<u (c)@ (c) alice@chatmail.test>", "[(" * 500, ":;," * 600]
+)
+def test_a_from_that_nobody_understands_is_refused(field: str) -> None:
+    content = encrypted_message(ALICE).replace(f"From: <{ALICE}>".encode(), f"From: {field}".encode())
+    assert code(content) == 500
+
+
+def test_a_from_with_comments_is_understood() -> None:
+    field = b"From: Alice (c) <alice (c)@ (c) chatmail.test> (c)"
+    assert judge(encrypted_message(ALICE).replace(f"From: <{ALICE}>".encode(), field)) == Accept()
 
 
 @pytest.mark.parametrize(

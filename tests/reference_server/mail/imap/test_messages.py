@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reference_server.mail.imap.addresses import addresses
 from reference_server.mail.imap.entities import MAX_ENTITIES, Entity, read_entity
-from reference_server.mail.imap.headers import addresses
 from reference_server.mail.imap.structure import body_structure, envelope
 from reference_server.mail.settings import Limits
 from tests.reference_server.mail.imap.dialogue import World, logged_in, selected
