@@ -82,10 +82,12 @@ def look_at_mail_port(host: Host, target: Target, service: str, address: str) ->
 
 
 def _greeted(look: PortLook, connection: socket.socket) -> PortLook:
-    line = _first_line(connection)
+    line, ended = _first_line(connection)
     said = line.upper()
     trouble = ""
-    if not line:
+    if line and not ended:
+        trouble = "the greeting has no end"
+    elif not line:
         trouble = f"no greeting within {WORDS_WITHIN:g} s"
     elif not said.startswith((*GREETINGS[look.service], *TURNED_AWAY[look.service])):
         trouble = "the greeting is not that of a mail server"
@@ -97,7 +99,8 @@ def _greeted(look: PortLook, connection: socket.socket) -> PortLook:
     )
 
 
-def _first_line(connection: socket.socket) -> bytes:
+def _first_line(connection: socket.socket) -> tuple[bytes, bool]:
+    """The first line, or what came of it; True if its end came."""
     deadline, line = Deadline(WORDS_WITHIN), b""
     try:
         while b"\n" not in line and len(line) < MAX_WORDS and not deadline.over:
@@ -107,7 +110,8 @@ def _first_line(connection: socket.socket) -> bytes:
             line += data
     except OSError:
         pass  # what came until then is what there is
-    return line.partition(b"\n")[0]
+    line, end, _ = line.partition(b"\n")
+    return line, bool(end)
 
 
 def _clock(session: ssl.SSLSocket, host: str) -> float | None:

@@ -16,8 +16,8 @@ from ...target import Target
 
 __all__ = ["Reply", "SmtpClient", "SmtpError", "SmtpRefused"]
 
-MAX_REPLIES = 4 * 1024 * 1024
-"""Bytes of all replies of one connection."""
+MAX_REPLY = 64 * 1024
+"""Bytes of one reply with all its lines."""
 
 
 class SmtpError(Exception):
@@ -115,6 +115,8 @@ class _Session(smtplib.SMTP):
         """One reply, of which smtplib itself would read any number of lines."""
         if self.file is None and self.sock is not None:
             self.file = _Replies(self.sock)
+        if self.file is not None:
+            self.file.begin()
         return super().getreply()
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
@@ -129,17 +131,21 @@ class _Session(smtplib.SMTP):
 
 
 class _Replies:
-    """Lines of a connection, as many as a server has reason to send."""
+    """Lines of a connection, for each reply as many as a server has reason to send."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._file = connection.makefile("rb")
-        self._left = MAX_REPLIES
+        self._left = MAX_REPLY
+
+    def begin(self) -> None:
+        """Another reply."""
+        self._left = MAX_REPLY
 
     def readline(self, limit: int) -> bytes:
         line = self._file.readline(limit)
         self._left -= len(line)
         if self._left < 0:
-            raise OSError(errno.EMSGSIZE, f"more than {MAX_REPLIES} bytes of replies came")
+            raise OSError(errno.EMSGSIZE, f"more than {MAX_REPLY} bytes of one reply came")
         return line
 
     def close(self) -> None:

@@ -1,0 +1,239 @@
+"""Servers that are slow, endless, or say things that no server says: a look ends in time, and says so in a sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+
+from harness.diagnosis.diagnosis import diagnose
+from harness.diagnosis.text import render
+from harness.hosts import LocalHost
+from harness.look.look import look_at
+from harness.look.names import MOST_ADDRESSES, look_at_name
+from harness.target import Target
+
+from ..scripted import Tls
+
+LONGEST = 10.0
+HOSTILE = b"\x1b[31m\x00\xe2\x80\xaetxt"
+RELAY, TURN = "/shared/vendor/deltachat/irohrelay", "/shared/vendor/deltachat/turn"
+Answer = Callable[[socket.socket], None]
+
+
+@contextlib.contextmanager
+def serving(tls: Tls, handlers: Mapping[str, Answer]) -> Iterator[Target]:
+    """A server on loopback, each connection in a thread of its own. Ports without a handler refuse."""
+    ports = {}
+    listeners = []
+    for service in ("imaps", "imap", "submissions", "submission", "https"):
+        listener = socket.create_server(("127.0.0.1", 0))
+        ports[service] = listener.getsockname()[1]
+        if service not in handlers:
+            listener.close()
+            continue
+        listeners.append(listener)
+        threading.Thread(target=_accept, args=(listener, handlers[service]), daemon=True).start()
+    yield Target(
+        name="hostile",
+        host="127.0.0.1",
+        domain="[127.0.0.1]",
+        ca_file=tls.ca_file,
+        dialect="unknown",
+        **ports,
+    )
+    for listener in listeners:
+        listener.close()
+
+
+def _accept(listener: socket.socket, handler: Answer) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection = listener.accept()[0]
+            connection.settimeout(30)
+            threading.Thread(target=_serve, args=(connection, handler), daemon=True).start()
+
+
+def _serve(connection: socket.socket, handler: Answer) -> None:
+    with contextlib.suppress(OSError), connection:
+        handler(connection)
+
+
+def over_tls(tls: Tls, handler: Answer) -> Answer:
+    def serve(connection: socket.socket) -> None:
+        with tls.context.wrap_socket(connection, server_side=True) as session:
+            handler(session)
+
+    return serve
+
+
+def saying(*parts: bytes, pause: float = 0.0) -> Answer:
+    """Say all of it, then wait until the client has gone."""
+
+    def serve(session: socket.socket) -> None:
+        for part in parts:
+            time.sleep(pause)
+            session.sendall(part)
+        while session.recv(4096):
+            pass
+
+    return serve
+
+
+def endless(part: bytes) -> Answer:
+    def serve(session: socket.socket) -> None:
+        while True:
+            session.sendall(part)
+
+    return serve
+
+
+def imap(answers: Mapping[bytes, bytes], pause: float = 0.0) -> Answer:
+    """Answers to commands, before the tagged OK; LOGIN and everything else are just accepted."""
+
+    def serve(session: socket.socket) -> None:
+        session.sendall(b"* OK ready\r\n")
+        lines = session.makefile("rb")
+        while line := lines.readline():
+            tag, command, *_ = line.split()
+            time.sleep(pause)
+            session.sendall(answers.get(command.upper(), b"") + tag + b" OK done\r\n")
+
+    return serve
+
+
+CAPABLE = {b"CAPABILITY": b"* CAPABILITY IMAP4rev1 METADATA\r\n"}
+
+
+def metadata(key: str, value: bytes) -> Mapping[bytes, bytes]:
+    literal = b"{%d}\r\n%b" % (len(value), value)
+    return CAPABLE | {b"GETMETADATA": b'* METADATA "" (%b %b)\r\n' % (key.encode(), literal)}
+
+
+def causes_of(tls: Tls, handlers: Mapping[str, Answer]) -> tuple[list[str], str]:
+    with serving(tls, handlers) as target:
+        began = time.monotonic()
+        found = diagnose(look_at(target, LocalHost(), parts=("turn", "relay")))
+    assert time.monotonic() - began < LONGEST
+    text = render(found)
+    assert not set(text) & {"\x1b", "\x00", "\u202e"}
+    assert len(text) < 12_000
+    assert max(map(len, text.splitlines())) < 400
+    return [each.cause.name for each in found.causes], text
+
+
+def with_imap(tls: Tls, handler: Answer) -> Mapping[str, Answer]:
+    smtp = saying(b"220 ready\r\n")
+    return {
+        "imaps": over_tls(tls, handler),
+        "submissions": over_tls(tls, smtp),
+        "submission": smtp,
+        "https": over_tls(tls, saying(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")),
+    }
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        saying(b"* BYE " + HOSTILE + b"\r\n"),
+        saying(b"not IMAP at all\r\n"),
+        endless(b"* OK no end of a line "),
+        saying(b"* OK", b" too slow\r\n", pause=10),
+        saying(),
+    ],
+    ids=["BYE", "garbage", "endless line", "slow", "silence"],
+)
+def test_imap_that_serves_nobody(tls, handler):
+    names, _ = causes_of(tls, with_imap(tls, handler))
+    assert names == ["mail.refuses_sessions"]
+
+
+def test_a_tls_handshake_that_hangs(tls):
+    names, text = causes_of(tls, {**with_imap(tls, saying()), "imaps": saying()})
+    assert names == ["mail.refuses_sessions"]
+    assert "nothing answered in time" in " ".join(text.split())
+
+
+def test_answers_that_take_ten_seconds(tls):
+    names, text = causes_of(tls, with_imap(tls, imap(CAPABLE, pause=10)))
+    assert names == []
+    assert "COULD NOT TELL" in text
+
+
+def test_lines_without_end_in_place_of_an_answer(tls):
+    def serve(session: socket.socket) -> None:
+        session.sendall(b"* OK ready\r\n")
+        session.recv(100)
+        while True:
+            session.sendall(b"* 1 EXISTS\r\n" * 1000)
+
+    names, text = causes_of(tls, with_imap(tls, serve))
+    assert names == []
+    assert "COULD NOT TELL" in text
+
+
+def test_a_literal_that_is_announced_and_never_comes(tls):
+    answers = CAPABLE | {b"GETMETADATA": b'* METADATA "" (/shared/comment {999999999}\r\n'}
+    assert causes_of(tls, with_imap(tls, imap(answers)))[0] == ["metadata.unreadable"]
+
+
+def test_a_value_of_one_megabyte(tls):
+    names, _ = causes_of(tls, with_imap(tls, imap(metadata(TURN, b"x" * 1024 * 1024))))
+    assert names == ["metadata.turn_unusable", "metadata.relay_missing"]
+
+
+def test_a_relay_url_with_user_and_password_shows_neither(tls):
+    for value in (b"http://user:hunter2@127.0.0.1:9/", b"user:hunter2@nowhere" + HOSTILE):
+        names, text = causes_of(tls, with_imap(tls, imap(metadata(RELAY, value))))
+        assert names[0] in ("relay.port_closed", "metadata.relay_unusable")
+        assert "hunter2" not in text
+
+
+def test_a_turn_value_with_a_short_password_is_no_error_of_ours(tls):
+    names, text = causes_of(tls, with_imap(tls, imap(metadata(TURN, b"127.0.0.1:9:1:pw"))))
+    assert "turn.not_answering" in names
+    assert ":pw" not in text
+
+
+def test_replies_of_smtp_without_end_keep_nothing(tls):
+    handlers = dict(with_imap(tls, imap(CAPABLE)))
+    handlers["submissions"] = over_tls(tls, endless(b"220-more\r\n"))
+    with serving(tls, handlers) as target:
+        look = look_at(target, LocalHost())
+    assert look.seconds < LONGEST
+    assert look.mail is not None and look.mail.submission == "broken"
+
+
+def test_five_hundred_addresses_are_not_all_looked_at():
+    class Many(LocalHost):
+        def resolve(self, name: str) -> tuple[str, ...]:
+            return tuple(f"127.9.{each // 250}.{each % 250 + 1}" for each in range(500))
+
+    found = look_at_name(Many(), "many.example", own=["127.9.0.1"])
+    assert (found.count, len(found.addresses), len(found.foreign)) == (500, MOST_ADDRESSES, MOST_ADDRESSES)
+
+
+def test_a_name_server_that_is_silent_is_waited_for_as_core_does():
+    class Silent(LocalHost):
+        def resolve(self, name: str) -> tuple[str, ...]:
+            time.sleep(30)
+            return ("127.0.0.1",)
+
+    began = time.monotonic()
+    assert look_at_name(Silent(), "silent.example").failure == "silent"
+    assert time.monotonic() - began < LONGEST
+
+
+def test_a_self_signed_certificate_is_seen_and_the_look_goes_on(tls):
+    handlers = with_imap(tls, imap(CAPABLE))
+    with serving(tls, handlers) as target:
+        without_ca = Target(**{**vars(target), "ca_file": None, "name": "self-signed"})
+        look = look_at(without_ca, LocalHost(), parts=("turn",))
+    assert {each.problem for each in look.certificates} == {"untrusted"}
+    assert look.certificates[0].self_signed
+    assert not look.verified
+    assert look.mail is not None and look.mail.metadata == "read"
