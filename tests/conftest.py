@@ -5,11 +5,23 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
 
 from harness.hosts import MissingCapability
 
 from .installed import Installed, install
 from .quick_starts import quick_starts
+from .schedule import Schedule, rank
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedule | None:
+    """That of `-n auto`, which is `--dist load`."""
+    return Schedule(config, log) if config.getvalue("dist") == "load" else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: rank(item.nodeid))
 
 
 def pytest_configure(config: pytest.Config) -> None:

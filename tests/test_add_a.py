@@ -17,8 +17,6 @@ from harness.report.records import Verdict, read_results
 
 from .installed import ROOT, Installed
 
-pytestmark = pytest.mark.xdist_group("installed")  # one process: what they share takes half a minute
-
 PAGE = (ROOT / "docs" / "add-a.md").read_text()
 BLOCK = re.compile(
     r"<!-- (?P<how>new|append|replace|run)(?:: (?P<file>\S+))? -->\n```\w+\n(?P<text>.*?)```\n", re.DOTALL

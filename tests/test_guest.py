@@ -14,8 +14,6 @@ from harness.network.preflight import Level, preflight
 
 from .installed import Installed, as_ordinary_user
 
-pytestmark = pytest.mark.xdist_group("installed")  # one process: what they share takes half a minute
-
 CONFTEST = """
 import pytest
 {plugin}

@@ -16,8 +16,6 @@ from harness.waiting import wait_until
 
 from .harness.records import expect_to_keep_to_the_schema, measured
 
-pytestmark = pytest.mark.xdist_group("session")  # one process: what they share takes half a minute
-
 NAMES = (
     "discovery.metadata_offers_a_relay",
     "relay.relay_forwards_each_frame_once",

@@ -17,8 +17,6 @@ from harness.stage.session import loopback_place
 
 from .installed import Installed
 
-pytestmark = pytest.mark.xdist_group("installed")
-
 DC_HARNESS = ("-c", "import sys; from harness.doors.cli import main; sys.exit(main())")
 PASSED, FAILED, NOTHING_RAN = 0, 1, 5
 
