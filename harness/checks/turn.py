@@ -19,6 +19,7 @@ from ..stage.offers import TURNS_KEY
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
 from ..steps.addresses import tried_addresses
+from ..steps.clocks import Clocks
 from ..steps.turn_exchange import LONGEST_WAIT, OwnTurn, exchange, expiry_of, refusal_of
 from ..steps.turn_permissions import (
     expect_channel_includes_permission,
@@ -59,10 +60,11 @@ GRANTS = ("turn.turn_grants_an_allocation",)
 def turn_is_offered(stage: Stage, outcome: Outcome) -> None:
     """METADATA gives the target's own TURN server, with credentials that expire and look like an HMAC-SHA1."""
     offer = stage.own_turn()
-    seconds = int(offer.username) - int(time.time())
+    seconds, clocks = int(offer.username) - int(time.time()), Clocks.of(stage.host, stage.target)
+    left = round(clocks.least(seconds))
     outcome.observe(Measured("TURN in METADATA", f"{offer.host}:{offer.port}"))
     outcome.observe(Measured("TURN credentials are valid for", seconds, "s"))
-    outcome.expect(seconds > 0, f"the TURN credentials expired {-seconds} s ago: {offer}")
+    outcome.expect(left > 0, f"the TURN credentials expired {-left} s ago {clocks.words}: {offer}")
     outcome.expect(
         seconds <= LONGEST_TTL,
         f"the TURN credentials live for {seconds // 86_400} days: {offer.username} must be an expiry in unix seconds",

@@ -24,6 +24,7 @@ from ..network.preflight import preflight
 from ..network.probe import self_test
 from ..network.profiles import Profile
 from ..scratch import scratch_directory
+from ..servers.reference import Reference
 from ..servers.server import Place, Ports, RunningServer, Unsupported, Wants
 from ..target import Service, Target
 from ..urls import RelayUrl
@@ -32,6 +33,7 @@ from . import offers
 from .outcome import Outcome
 from .services import STUN_PORT, Offers, parties_of
 from .stage import Stage
+from .survey import look_up
 from .watch import SETTLE_WITHIN, Watch
 
 __all__ = ["DOMAIN", "RELAY_PORT", "LabStage", "People", "open_lab"]
@@ -299,10 +301,11 @@ def open_lab(stage: Stage, wants: Wants) -> Iterator[LabStage]:
                 other_addresses=frozenset(machine.addresses) - {own},
                 host=DOMAIN if wants.both_families else own,
             )
-            target_443 = target
             if on_443:
                 _forward_443(machine, own, on_443, target)
-                target_443 = _by_443(target, on_443)
+            if kind.name != Reference.name:  # which states all that it has
+                target = look_up(target, network.device("looker"))
+            target_443 = _by_443(target, on_443) if on_443 else target
             yield LabStage(stage, network, machine, machine, server, target, target_443, logs, stage.outcome)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import quote, urlencode
 from xml.sax.saxutils import escape
@@ -176,6 +177,7 @@ class WebConnection(asyncio.Protocol):
             (b"Content-Length", b"%d" % len(body)),
             (b"Cache-Control", b"no-store"),
             (b"Connection", b"close"),
+            (b"Date", formatdate(usegmt=True).encode()),  # RFC 9110, 6.6.1
             *(extra or {}).items(),
         ]
         events: list[h11.Event] = [h11.Response(status_code=status, headers=headers), h11.EndOfMessage()]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +19,7 @@ from harness.servers.coturn import Coturn
 from harness.servers.reference import Reference
 from harness.stage.session import open_session
 from harness.stage.stage import Stage
+from harness.steps.clocks import Clocks
 
 from .coturn import BINARY, needs_coturn
 
@@ -55,6 +59,35 @@ def test_without_the_secret_nothing_is_said_about_the_expiry(stage):
     outcome = turn.turn_refuses_wrong_credentials(replace(stage, server=server))
     assert outcome, outcome
     assert any("no expired user name with a right password was tried" in note for note in outcome.notes)
+
+
+DAYS = 86_400
+
+
+@pytest.mark.parametrize(
+    ("of_server", "words"),
+    [
+        (0, r"expired 86\d{3} s ago by the server's clock and by that of this machine"),
+        (
+            -2 * DAYS,
+            r"expired 86\d{3} s ago by one clock of two: the server's is 172\d{3} s behind this machine's",
+        ),
+        (None, r"expired 86\d{3} s ago by the clock of this machine \(the server told no time\)"),
+    ],
+)
+def test_credentials_that_have_expired_have_done_so_by_a_clock(stage, monkeypatch, of_server, words):
+    """Two days later by our clock: the server's own, as it tells it, is a witness, and may be the one that is wrong."""
+    later = time.time() + 2 * DAYS
+    monkeypatch.setattr(turn, "time", SimpleNamespace(time=lambda: later))
+    monkeypatch.setattr(Clocks, "of", lambda *_: Clocks(of_server))
+    outcome = turn.turn_is_offered(stage)
+    assert re.search(words, outcome.reason), outcome.reason
+
+
+def test_the_clock_of_the_server_is_that_of_its_answers(stage):
+    ahead = Clocks.of(stage.host, stage.target).ahead
+    assert ahead is not None
+    assert abs(ahead) < 60
 
 
 def test_allocations_of_coturn_outlive_their_credentials(stage):
