@@ -13,7 +13,7 @@ from ..evidence import expected
 from ..evidence.expected import Expected
 from ..evidence.verdicts import PathVerdict
 from ..network import profiles
-from ..network.pairs import Pair
+from ..network.pairs import Pair, every_pair
 from ..report.matrix import words
 from ..report.observations import MatrixCell
 from ..report.records import Verdict
@@ -22,7 +22,7 @@ from ..stage.outcome import Outcome
 from ..stage.stage import Stage
 from ..steps.call_lab import CallAttempt, LabCallers, lab_callers, takes_path
 from ..steps.calls import NEEDS, TURN_WORKS, Servers
-from ..steps.pairs import every_pair, places_of, reaching, side_by_side
+from ..steps.pairs import expect_tried, places_of, reaching, side_by_side
 
 __all__ = ["ESSENTIAL", "EVERY", "calls_take_the_expected_path", "one_leg_call_is_relayed"]
 
@@ -52,11 +52,11 @@ ONE_LEG = Pair(profiles.HOME, profiles.SYMMETRIC)
 def calls_take_the_expected_path(stage: Stage, outcome: Outcome, pairs: Sequence[Pair] = ESSENTIAL) -> None:
     """From network to network a call goes direct, or through TURN, or there is none, as RFC 4787 lets expect."""
     with stage.lab() as lab:
-        reached = reaching(lab, pairs)
-        with lab_callers(lab, places_of(reached)) as callers:
-            found = side_by_side(reached, partial(_attempt, callers), at_once=AT_ONCE)
-    for _pair, judged in found:
-        outcome.include(judged)
+        if reached := reaching(lab, pairs):
+            with lab_callers(lab, places_of(reached)) as callers:
+                for _pair, judged in side_by_side(reached, partial(_attempt, callers), at_once=AT_ONCE):
+                    outcome.include(judged)
+    expect_tried(outcome)
 
 
 @check("TURN-6", "TURN-10", needs=(*NEEDS, "lab"), after=TURN_WORKS)

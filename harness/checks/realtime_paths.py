@@ -10,7 +10,7 @@ from ..evidence import expected
 from ..evidence.verdicts import ObservedPath, PathVerdict
 from ..network import profiles
 from ..network.lab import possible
-from ..network.pairs import Pair
+from ..network.pairs import Pair, every_pair
 from ..network.profiles import Profile
 from ..realtime.swarm import LARGEST
 from ..realtime.table import TruthTable
@@ -20,7 +20,7 @@ from ..stage.lab import LabStage
 from ..stage.offers import require_generation_of_cores
 from ..stage.outcome import Outcome, PromiseBroken
 from ..stage.stage import Stage
-from ..steps.pairs import every_pair, reaching, rounds, side_by_side
+from ..steps.pairs import expect_tried, reaching, rounds, side_by_side
 from ..steps.relay_exchange import RELAY_FORWARDS
 from ..steps.swarms import LabSwarm, expect_proven, lab_swarm
 from ..waiting import Deadline
@@ -81,6 +81,7 @@ def data_takes_the_way_that_networks_allow(
             lab.offers()
             for _pair, found in side_by_side(reaching(lab, each), partial(_attempt, lab), at_once=AT_ONCE):
                 outcome.include(found)
+    expect_tried(outcome)
 
 
 @check("E2E-16", "IROH-5", "E2E-path", needs=("iroh_relay", "lab"), after=RELAY_FORWARDS)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .profiles import ALL, Profile
 
-__all__ = ["Pair", "pair_of"]
+__all__ = ["Pair", "every_pair", "networks_of", "pair_of"]
 
 BETWEEN = ":"
 
@@ -39,6 +41,20 @@ def pair_of(text: str) -> Pair:
     if not between:
         raise ValueError(f"{text!r} is no pair of networks like home{BETWEEN}mobile")
     return Pair(_profile(first), _profile(second))
+
+
+def networks_of(text: str) -> tuple[Profile, ...]:
+    """The networks that `home,mobile` names, those with more freedom first. Raises ValueError as `pair_of`."""
+    named = {_profile(word) for word in text.split(",")}
+    return tuple(each for each in ALL if each in named)
+
+
+def every_pair(kinds: Sequence[Profile]) -> tuple[Pair, ...]:
+    """All pairs, of each kind with itself as well. `kinds`: those with more freedom first.
+
+    The one with less freedom begins, so that it is asked before the other for what it does not get.
+    """
+    return tuple(itertools.starmap(Pair, itertools.combinations_with_replacement(reversed(kinds), 2)))
 
 
 def _profile(text: str) -> Profile:

@@ -248,9 +248,14 @@ class LabStage:
         finally:
             self.outcome.evidence += [capture, *(file for each in devices for file in each.log_files)]
 
-    def is_reached_from(self, network: Profile) -> bool:
-        """Devices in a network of this kind find the server's mail."""
-        return self.target_443 is not None or not network.only_443
+    def why_not_reached_from(self, network: Profile) -> str:
+        """Reason for which devices in a network of this kind do not find the server's mail; empty: they do."""
+        if network.only_443 and self.target_443 is None:
+            return f"{self.target.name} has no mail on port 443 (ALPN imap)"
+        translated = any(router.nat64 for router in network.routers)
+        if network.ipv4 is None and not translated and self.target.host != DOMAIN:
+            return f"{self.target.name} is found over IPv4 alone here, and {network.name} has none"
+        return ""
 
     def _by_443(self, places: Mapping[str, Profile]) -> dict[str, Target]:
         """The target as those devices use it that get nowhere else."""

@@ -13,7 +13,7 @@ from ..clients.core.versions import CoreChoice
 from ..clients.mail.web import WebAccounts
 from ..errors import plain
 from ..hosts import Host
-from ..network.pairs import Pair, pair_of
+from ..network.pairs import Pair, every_pair, networks_of, pair_of
 from ..network.uplink import Uplink, real_uplink
 from ..servers.endpoints import read_endpoints
 from ..servers.reference import Reference
@@ -111,6 +111,13 @@ def add_options(add: Callable[..., object], *, domain: str | None = None) -> Non
         metavar="FIRST:SECOND",
         help="for checks between networks: only this pair, as in home:mobile; repeat it for more",
     )
+    add(
+        "--networks",
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help="likewise every pair of these, as in home,mobile,symmetric",
+    )
     add("--rpc-server", type=Path, metavar="PATH", help="another deltachat-rpc-server program")
 
 
@@ -177,8 +184,12 @@ class Choice:
             must=_capabilities(option("must")),
             uplink=_uplink(option("uplink"), remote=domain is not None or endpoints is not None),
             cores=CoreChoice.parse(option("core"), option("rpc_server")),
-            pairs=tuple(pair_of(text) for text in option("pair")),
+            pairs=_pairs(option("pair"), option("networks")),
         )
+        if choice.is_remote and choice.uplink is None and option("networks"):
+            raise ValueError(
+                "--networks: from emulated networks, only --uplink real leads to a server elsewhere"
+            )
         return choice._owned_by_caller(option("i_own_this_server"))
 
     @property
@@ -243,6 +254,11 @@ def _capabilities(texts: Sequence[str]) -> frozenset[str]:
     if unknown := sorted(set(words) - MUST.keys()):
         raise ValueError(f"--must: there is no {', '.join(unknown)}; there are {', '.join(MUST)}")
     return frozenset(MUST[word] for word in words)
+
+
+def _pairs(single: Sequence[str], networks: Sequence[str]) -> tuple[Pair, ...]:
+    named = every_pair(networks_of(",".join(networks))) if networks else ()
+    return tuple(dict.fromkeys((*map(pair_of, single), *named)))
 
 
 def _uplink(name: str | None, *, remote: bool) -> Uplink | None:

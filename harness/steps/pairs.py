@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from ..network.pairs import Pair
 from ..network.profiles import Profile
+from ..report.observations import MatrixCell
+from ..report.records import Verdict
 from ..stage.lab import LabStage
+from ..stage.outcome import Outcome
 
-__all__ = ["every_pair", "places_of", "reaching", "rounds", "side_by_side"]
+__all__ = ["expect_tried", "places_of", "reaching", "rounds", "side_by_side"]
 
 Found = TypeVar("Found")
 
 
-def every_pair(kinds: Sequence[Profile]) -> tuple[Pair, ...]:
-    """All pairs, of each kind with itself as well. `kinds`: those with more freedom first.
-
-    The one with less freedom begins, so that it is asked before the other for what it does not get.
-    """
-    return tuple(itertools.starmap(Pair, itertools.combinations_with_replacement(reversed(kinds), 2)))
-
-
 def reaching(lab: LabStage, pairs: Sequence[Pair]) -> list[Pair]:
     """Those pairs from whose networks the server can be reached; the others are in the notes."""
-    found = [pair for pair in pairs if lab.is_reached_from(pair.first) and lab.is_reached_from(pair.second)]
+    found = []
     for pair in pairs:
-        if pair not in found:
-            lab.outcome.note(f"{pair} was not tried: {lab.target.name} has no mail on port 443 (ALPN imap)")
+        if why := lab.why_not_reached_from(pair.first) or lab.why_not_reached_from(pair.second):
+            lab.outcome.note(f"{pair} was not tried: {why}")
+        else:
+            found.append(pair)
     return found
 
 
 def places_of(pairs: Sequence[Pair]) -> dict[str, Profile]:
     """All devices that these pairs need, by name, each with its network."""
     return {name: network for pair in pairs for name, network in pair.places.items()}
+
+
+def expect_tried(outcome: Outcome) -> None:
+    """A check that could try none of its pairs has found nothing out, and is not passed."""
+    if outcome and not any(isinstance(each, MatrixCell) for each in outcome.observations):
+        why = next(iter(outcome.notes), "there is none that this machine can make")
+        outcome.include(Outcome(Verdict.UNSUPPORTED, [f"no pair of networks was tried: {why}"]))
 
 
 def rounds(pairs: Sequence[Pair], at_once: int) -> list[list[Pair]]:

@@ -11,8 +11,8 @@ from harness.checks import calls_paths, realtime_paths
 from harness.evidence import expected
 from harness.evidence.verdicts import PathVerdict
 from harness.network import profiles
-from harness.network.pairs import Pair, pair_of
-from harness.steps.pairs import every_pair, places_of, rounds, side_by_side
+from harness.network.pairs import Pair, every_pair, pair_of
+from harness.steps.pairs import places_of, rounds, side_by_side
 
 CHATMAIL = frozenset({"home", "symmetric", "mobile", "carrier"})
 

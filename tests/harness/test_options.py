@@ -70,6 +70,9 @@ def test_a_ready_line_describes_the_server(tmp_path):
         (["--ca-file", "/nowhere/ca.pem"], "there is no file"),
         (["--core", "old"], "no version of core"),
         (["--pair", "home:hom"], "did you mean home"),
+        (["--networks", "home,mobil"], "did you mean mobile"),
+        (["--networks", ""], "there is no network ''; there are 'public', "),
+        (["--networks", "home", "--domain", "a.example"], "only --uplink real leads to a server elsewhere"),
         (["--server", "mutant"], "mutant lacks its name"),
         (["--server", "coturn"], r"coturn has no mail: .* reference\+coturn"),
         (["--server", "coturnn"], "did you mean coturn"),
@@ -103,6 +106,13 @@ def test_scripts_that_pass_no_options_accept_what_signs_itself_by_environment(mo
     assert not read("--domain", "a.example").accept_self_signed
     monkeypatch.setenv("DC_HARNESS_ACCEPT_SELF_SIGNED", "1")
     assert read("--domain", "a.example").accept_self_signed
+
+
+def test_networks_are_every_pair_of_them_beside_the_pairs_that_are_named():
+    choice = read("--networks", "home,Mobile", "--networks", "home", "--pair", "symmetric:home")
+    assert [str(each) for each in choice.pairs] == [
+        *("symmetric with home", "mobile with mobile", "mobile with home", "home with home"),
+    ]
 
 
 def test_a_remote_server_is_spared():

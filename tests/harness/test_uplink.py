@@ -49,6 +49,20 @@ def paths_in(outcome: Outcome) -> dict[str, PathSeen]:
     return {each.phase: each for each in outcome.observations if isinstance(each, PathSeen)}
 
 
+def test_networks_without_a_way_to_the_server_are_named_and_nothing_is_passed(session):
+    pair = Pair(HOME, profiles.IPV6_ONLY)
+    for check in (
+        calls_paths.calls_take_the_expected_path,
+        realtime_paths.data_takes_the_way_that_networks_allow,
+    ):
+        outcome = check(session.stage("none"), pairs=[pair])
+        assert outcome.verdict is Verdict.UNSUPPORTED
+        assert outcome.reason == (
+            f"no pair of networks was tried: {pair} was not tried: mail.remote.example is found over IPv4 alone here, "
+            "and IPv6 only has none"
+        )
+
+
 @pytest.mark.parametrize(
     ("pair", "name"), [(Pair(HOME, HOME), "direct"), (Pair(HOME, SYMMETRIC), "relayed(turn)")], ids=str
 )
