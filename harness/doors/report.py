@@ -12,7 +12,7 @@ from .exit_codes import EXPLANATION, FAILED, PASSED, USAGE, exit_code_of
 
 __all__ = ["add_command"]
 
-USES = """dc-harness report RUN... [--compare RUN] [--html FILE] [--markdown FILE] [--junit FILE]
+USES = """dc-harness report RUN... [--compare RUN] [--kills RUN] [--html FILE] [--markdown FILE] [--junit FILE]
        dc-harness report merge RUN... --out DIR
        dc-harness report verify RUN... [--key PUBLIC_KEY]
        dc-harness report sign RUN... --key PRIVATE_KEY
@@ -30,6 +30,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument("words", nargs="+", metavar="RUN", help="directory of a run")
     parser.add_argument("--compare", type=Path, metavar="RUN", help="say what changed since this run")
+    parser.add_argument(
+        "--kills", type=Path, metavar="RUN", help="with the kill table of a run of `dc-harness mutants`"
+    )
     parser.add_argument("--html", type=Path, metavar="FILE", help="one page that needs no other file")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the same as Markdown")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="the same as JUnit XML, for CI")
@@ -52,7 +55,7 @@ def report(arguments: argparse.Namespace) -> int:
         return USAGE
     try:
         return act(places, arguments)
-    except (Unreadable, MergeError, SealError) as error:
+    except (Unreadable, MergeError, SealError, ValueError) as error:
         complain(str(error))
     except OSError as error:
         complain(f"{error.filename} cannot be written: {plain(error)}")
@@ -63,7 +66,9 @@ def _render(places: list[Path], arguments: argparse.Namespace) -> int:
     from ..report.compare import compare  # noqa: PLC0415
     from ..report.html import render_html  # noqa: PLC0415
     from ..report.junit import render_junit  # noqa: PLC0415
+    from ..report.kills import kill_table, read_kills  # noqa: PLC0415
     from ..report.markdown import render_markdown  # noqa: PLC0415
+    from ..report.plan import checks  # noqa: PLC0415
     from ..report.reading import files_of, read_run, read_runs  # noqa: PLC0415
     from ..report.terminal import render_end  # noqa: PLC0415
 
@@ -72,15 +77,19 @@ def _render(places: list[Path], arguments: argparse.Namespace) -> int:
     problems = [problem for run in runs for problem in run.problems]
     name = ", ".join(run.name for run in runs)
     since = compare(read_run(arguments.compare).records, records) if arguments.compare else None
+    ran = [each.check for each in checks(records)]
+    further = [kill_table(read_kills(arguments.kills), ran)] if arguments.kills else []
     if arguments.html is not None:
         files = files_of(runs, arguments.html)
-        _write(arguments.html, render_html(name, records, problems, files, since))
+        _write(arguments.html, render_html(name, records, problems, files, since=since, further=further))
     if arguments.markdown is not None:
-        _write(arguments.markdown, render_markdown(name, records, problems, since))
+        _write(arguments.markdown, render_markdown(name, records, problems, since=since, further=further))
     if arguments.junit is not None:
         _write(arguments.junit, render_junit(name, records))
     if arguments.html is arguments.markdown is arguments.junit is None:
         say(render_end(records, problems))
+        for section in further:
+            say(f"\n{section.text()}")
         for sentence in since.sentences if since else ():
             say(sentence)
     return exit_code_of(records)

@@ -24,7 +24,7 @@ from .sections import every_section
 from .standing import standings
 from .style import TEMPLATES, style_sheet
 from .summary import summary
-from .tables import Grid
+from .tables import Grid, Section
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -55,9 +55,12 @@ def render_html(
     records: Sequence[Record],
     problems: Sequence[str] = (),
     files: Files | None = None,
+    *,
     since: Comparison | None = None,
+    further: Sequence[Section] = (),
 ) -> str:
-    """One page. `problems`: sentences on records that could not be read; `since`: differences to an earlier run."""
+    """One page. `problems`: sentences on records that could not be read; `since`: differences to an earlier run;
+    `further`: tables that are not made of its records."""
     return (
         environment()
         .get_template("report.html")
@@ -70,7 +73,7 @@ def render_html(
             standings=standings(records),
             records=records,
             checks=_with_anchors(checks(records)),
-            sections=every_section(records),
+            sections=[*every_section(records), *further],
             illustrations=illustrations(records),
             files=files or Files(),
             pairs=lambda record: [(record.run, each) for each in record.evidence],

@@ -11,17 +11,23 @@ from .records import Record
 from .sections import every_section
 from .standing import State, standings
 from .summary import summary
-from .tables import Table, escaped
+from .tables import Section, Table, escaped
 
 __all__ = ["render_markdown", "render_summary"]
 
 
 def render_markdown(
-    name: str, records: Sequence[Record], problems: Sequence[str] = (), since: Comparison | None = None
+    name: str,
+    records: Sequence[Record],
+    problems: Sequence[str] = (),
+    *,
+    since: Comparison | None = None,
+    further: Sequence[Section] = (),
 ) -> str:
     """First what decides: counts, what is wrong, what nobody knows. Then all checks, and what was seen.
 
-    `problems`: sentences on records that could not be read; `since`: differences to an earlier run.
+    `problems`: sentences on records that could not be read; `since`: differences to an earlier run; `further`: tables
+    that are not made of its records.
     """
     parts = [_front(name, records), f"{counts(records)}."]
     parts += [_list(since.sentences)] if since else []
@@ -29,7 +35,7 @@ def render_markdown(
     parts += [f"{escaped(left)}."] if (left := accounts_left(records)) else []
     parts += [*_problems(problems), *_findings(records), f"## Promises\n\n{_promises(records).markdown()}"]
     parts.append(f"## Checks\n\n{_checks(checks(records)).markdown()}")
-    parts += [section.markdown() for section in every_section(records)]
+    parts += [section.markdown() for section in (*every_section(records), *further)]
     if devices := _devices(records):
         parts.append(f"## Devices\n\n{devices.markdown()}")
     if notes := list(_notes(records)):
