@@ -232,7 +232,7 @@ def _serve(home: _Home, choice: Choice, run: Run, logs: Path) -> None:
         recording(send, run=run.name, door="dc-harness check"),
     ):
         target = session.target
-        head = run.head(machine, server_seen(target), target=target.name, notes=session.absent)
+        head = run.head(machine, server_seen(target, session.look), target=target.name, notes=session.absent)
         home.send(Began(head.to_json()))
         while (order := home.order()) is not None:
             session.results.update(order.before)

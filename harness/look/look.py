@@ -45,11 +45,21 @@ SECRETS_LEFT_OUT = (
 Part = TypeVar("Part")
 
 
-def look_at(target: Target, host: Host, *, parts: Collection[str] = PARTS, within: float = WITHIN) -> Look:
-    """Everything that can be seen of the target from `host`. Creates two accounts at most, if the target has none."""
+def look_at(
+    target: Target,
+    host: Host,
+    *,
+    parts: Collection[str] = PARTS,
+    briefly: bool = False,
+    within: float = WITHIN,
+) -> Look:
+    """Everything that can be seen of the target from `host`. Creates two accounts at most, if the target has none.
+
+    `briefly`: only what answers, with one account: no mail is sent, and nothing is relayed.
+    """
     began = time.monotonic()
     with LookingHost(host) as looking:
-        look = _Looker(target, looking, parts, Deadline(within)).run()
+        look = _Looker(target, looking, parts, briefly, Deadline(within)).run()
     left = min(target.accounts.left_behind, 2)
     return replace(look, seconds=round(time.monotonic() - began, 2), accounts_left=left)
 
@@ -59,6 +69,7 @@ class _Looker:
     target: Target
     host: Host
     parts: Collection[str]
+    briefly: bool
     deadline: Deadline
 
     def run(self) -> Look:
@@ -81,7 +92,7 @@ class _Looker:
             return look
         host = KnowingHost(self.host, target.host, serving)
         try:
-            alice, bob = _two_accounts(target)
+            alice, bob = self._accounts(target)
         except (WebError, MissingCapability) as error:
             return _left_out(look, f"everything behind the log-in: {error}")
         seen = self._session(host, target, alice, serving[0])
@@ -132,6 +143,18 @@ class _Looker:
             **{each.name: getattr(self.target, each.name) for each in fields(self.target)}
         )
 
+    def _accounts(self, target: Target) -> tuple[Credentials, Credentials]:
+        """The second is the first where one is enough, or the caller gave no other."""
+        if self.briefly:
+            first = target.any_account()
+            return first, first
+        target.accounts.begin()
+        first = target.new_account()
+        try:
+            return first, target.new_account()
+        except MissingCapability:
+            return first, first
+
     def _session(self, host: Host, target: Target, alice: Credentials, address: str) -> MailSeen | None:
         future = started(lambda: look_at_session(host, target, alice, address))
         return _result(future, self.deadline)
@@ -145,7 +168,9 @@ class _Looker:
         accounts: tuple[Credentials, Credentials],
     ) -> Look:
         wanted: dict[str, Callable[[], dict[str, Any]]] = {}
-        if "mail" in self.parts or look.clock_ahead_s is None:  # a mail tells the time as well
+        if not self.briefly and (
+            "mail" in self.parts or look.clock_ahead_s is None
+        ):  # a mail tells the time, too
             wanted["delivery of mail"] = lambda: {
                 "mail": look_at_delivery(host, target, seen.look, *accounts)
             }
@@ -164,7 +189,8 @@ class _Looker:
         look = replace(look, **found, too_slow=tuple(late))
         if look.clock_ahead_s is None and look.mail is not None:
             look = replace(look, clock_ahead_s=look.mail.clock_ahead_s)
-        return _left_out(look, SECRETS_LEFT_OUT) if "TURN" in wanted and not self._may_try_secrets else look
+        left_out = "TURN" in wanted and not self.briefly and not self._may_try_secrets
+        return _left_out(look, SECRETS_LEFT_OUT) if left_out else look
 
     @property
     def _may_try_secrets(self) -> bool:
@@ -172,13 +198,16 @@ class _Looker:
 
     def _relay(self, look: Look, url: RelayUrl) -> dict[str, Any]:
         name, addresses = self._place(look, url.host)
-        relay = look_at_relay(self.host, url, addresses) if addresses else None
+        relay = look_at_relay(self.host, url, addresses, briefly=self.briefly) if addresses else None
         return {"relay_name": name, "relay": relay}
 
     def _turn(self, look: Look, offer: TurnOffer) -> dict[str, Any]:
         name, addresses = self._place(look, offer.host)
-        secrets = self._may_try_secrets
-        turn = look_at_turn(self.host, offer, addresses, look.own, try_secrets=secrets) if addresses else None
+        if not addresses:
+            return {"turn_name": name}
+        turn = look_at_turn(
+            self.host, offer, addresses, look.own, briefly=self.briefly, try_secrets=self._may_try_secrets
+        )
         return {"turn_name": name, "turn": turn}
 
     def _turns(self, look: Look, offer: TurnOffer, trust: ssl.SSLContext) -> dict[str, Any]:
@@ -201,16 +230,6 @@ class _Unverified(Target):
 
     def ssl_context(self) -> ssl.SSLContext:
         return unverified()
-
-
-def _two_accounts(target: Target) -> tuple[Credentials, Credentials]:
-    """The second is the first where the caller gave no other."""
-    target.accounts.begin()
-    first = target.new_account()
-    try:
-        return first, target.new_account()
-    except MissingCapability:
-        return first, first
 
 
 def _left_out(look: Look, sentence: str) -> Look:

@@ -33,6 +33,8 @@ WAKES_WITHIN = 2.0
 """Seconds in which a client in IDLE hears of a new mail."""
 MOST = 2 * 1024 * 1024
 """Bytes of one answer; METADATA has some hundred."""
+SHORTEST_SECRET = 8
+"""Characters: a shorter one is no HMAC, and cannot be taken out of texts."""
 SHOWN = 160
 RELAY_KEY = "/shared/vendor/deltachat/irohrelay"
 PREFIX = "/shared/vendor/deltachat/"
@@ -99,7 +101,8 @@ def _with_turn(seen: MailSeen, found: dict[str, MetadataValue], target: Target) 
             value = found[key].value or ""
             try:
                 offers[key] = TurnOffer.parse(value)
-                target.on_secret(offers[key].password)
+                if len(offers[key].password) >= SHORTEST_SECRET:
+                    target.on_secret(offers[key].password)
             except TurnError as error:
                 problem = problem or clean(str(error), SHOWN)
     turn, turns = offers.get(TURN_KEY), offers.get(TURNS_KEY)

@@ -54,8 +54,11 @@ class _Place:
     tls: ssl.SSLContext | None
 
 
-def look_at_relay(host: Host, url: RelayUrl, addresses: Sequence[str]) -> RelayLook:
-    """Look at each address of the relay, and closely at the first that answers."""
+def look_at_relay(host: Host, url: RelayUrl, addresses: Sequence[str], *, briefly: bool = False) -> RelayLook:
+    """Look at each address of the relay, and closely at the first that answers.
+
+    `briefly`: only which generations it lets in.
+    """
     ports = side_by_side(
         {each: partial(_port, host, each, url.port) for each in addresses}, within=2 * WITHIN
     )
@@ -82,7 +85,9 @@ def look_at_relay(host: Host, url: RelayUrl, addresses: Sequence[str]) -> RelayL
         "v1": lambda: _v1(place),
         "stun": lambda: {"stun": _stun(host, url.host)},
     }
-    if upgrade.status == 101 and upgrade.server:
+    if briefly:
+        parts = {"nodes": lambda: _admits(place, RelayClient, "admits_035"), "v1": parts["v1"]}
+    elif upgrade.status == 101 and upgrade.server:
         parts["quiet"] = lambda: _quiet(place)
     for found in side_by_side(parts, within=2 * WITHIN).values():
         look = replace(look, **found)
@@ -215,6 +220,15 @@ def _nodes(place: _Place) -> dict[str, Any]:
         closed = not isinstance(error, WaitTimeout)
         return {"admits_035": False, "closed_after_101": closed, "words": clean(str(error), SHOWN)}
     return {"admits_035": True, "arrived": arrived, "lost": lost}
+
+
+def _admits(place: _Place, client: type[RelayClient], name: str) -> dict[str, Any]:
+    try:
+        with client(place.host, place.url, tls=place.tls, within=WITHIN) as node:
+            node.ping(within=WITHIN)
+    except BROKEN:
+        return {name: False}
+    return {name: True}
 
 
 def _quiet(place: _Place) -> dict[str, Any]:

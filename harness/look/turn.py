@@ -78,12 +78,14 @@ def look_at_turn(
     addresses: Sequence[str],
     own: Collection[str],
     *,
+    briefly: bool = False,
     try_secrets: bool = False,
 ) -> TurnLook:
     """STUN at each address, over UDP and TCP; then everything else at the first that answers over UDP.
 
-    `own`: addresses that are the server's; nothing is sent to another relayed address. `try_secrets`: also ask with
-    credentials made of secrets that are well known, which are wrong passwords on most servers.
+    `briefly`: STUN alone. `own`: addresses that are the server's; nothing is sent to another relayed address.
+    `try_secrets`: also ask with credentials made of secrets that are well known, which are wrong passwords on most
+    servers.
     """
     wanted = {
         (each, transport): partial(_stun, host, each, offer.port, transport)
@@ -97,7 +99,7 @@ def look_at_turn(
     )
     look = TurnLook(offer.host, offer.port, udp, tcp)
     answering = [each.address for each in udp if each.reached == "open"]
-    if not answering:
+    if briefly or not answering:
         return look
     look = replace(look, address=answering[0])
     place = _Place(host, TurnUrl("udp", answering[0], offer.port), offer.credentials, own)

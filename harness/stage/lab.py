@@ -309,7 +309,7 @@ def open_lab(stage: Stage, wants: Wants) -> Iterator[LabStage]:
             if on_443:
                 _forward_443(machine, own, on_443, target)
             if kind.name != Reference.name:  # which states all that it has
-                target = look_up(target, network.device("looker"))
+                target, _ = look_up(target, network.device("looker"))
             target_443 = _by_443(target, on_443) if on_443 else target
             yield LabStage(stage, network, machine, machine, server, target, target_443, logs, stage.outcome)
 

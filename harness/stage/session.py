@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..clients.core.versions import CoreChoice
 from ..hosts import Host, LocalHost
+from ..report.looks import Look
 from ..report.run import Run
 from ..scratch import remove_leftovers, scratch_directory
 from ..servers.reference import Reference
@@ -46,6 +47,8 @@ class Session:
     """Kind of the target, to start a server like it; None: it is somebody else's."""
     wants: Wants = field(default_factory=Wants)
     """Properties that this run's server was started with because the caller wanted it."""
+    look: Look | None = None
+    """What was seen of the server before any check; None: it is one of ours, which states what it has."""
     results: dict[str, Outcome] = field(default_factory=dict)
     """Outcomes of the checks that ran on this server, by name."""
 
@@ -105,9 +108,9 @@ def open_session(
         return
     host = choice.uplink.host if choice.uplink else LocalHost()
     with choice.open(host, logs) as server:
-        target = look_up(replace(server.target, on_secret=run.redactor.add), host)
+        target, look = look_up(replace(server.target, on_secret=run.redactor.add), host)
         target = replace(target, capabilities=target.capabilities | choice.must)
-        yield Session(run, server, target, host, logs, choice, kind=None)
+        yield Session(run, server, target, host, logs, choice, kind=None, look=look)
 
 
 @contextmanager
@@ -123,10 +126,11 @@ def _started(run: Run, choice: Choice, kind: Server, wants: Wants, logs: Path) -
             if not isinstance(server, RunningServer):
                 raise ServerError(f"{kind.name} has no mail, and is no target by itself")
             target = replace(choice.prepare(server.target, host), on_secret=run.redactor.add)
+            look = None
             if kind.name != Reference.name:
-                target = look_up(target, host)
+                target, look = look_up(target, host)
             target = replace(target, capabilities=target.capabilities | choice.must)
-            yield Session(run, server, target, host, logs, choice, kind, wants)
+            yield Session(run, server, target, host, logs, choice, kind, wants, look)
 
 
 def loopback_place(state: Path, logs: Path) -> Place:

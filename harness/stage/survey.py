@@ -3,67 +3,55 @@
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
-from ..calls.servers import TURN_KEY, TURNS_KEY
-from ..clients.mail.imap import ImapClient, ImapError
-from ..clients.relay.client import RelayClient, RelayError
-from ..clients.relay.client_v1 import RelayClientV1
-from ..hosts import Host, MissingCapability
+from ..hosts import Host
+from ..look.look import look_at
 from ..network.preflight import preflight
-from ..report.observations import MachineSeen, ServerSeen
+from ..report.looks import Look, PortLook
+from ..report.observations import CertificateSeen, Listener, MachineSeen, ServerSeen
 from ..target import Target
-from ..urls import RelayUrl, UrlError
 from ..versions import installed_versions
-from ..waiting import WaitTimeout
-from .offers import IROH_RELAY_KEY, belongs_to
 
 __all__ = ["look_up", "machine_seen", "server_seen"]
 
 log = logging.getLogger(__name__)
 
-WITHIN = 10.0
 GENERATIONS = {"relay_v035": "0.35", "relay_v1": "0.91 and later"}
 """Capabilities of a relay, by the version of iroh whose nodes it lets in."""
-KEYS = {TURN_KEY: "turn", TURNS_KEY: "turns", IROH_RELAY_KEY: "iroh_relay"}
+KEYS = {"turn": "turn", "turns": "turns", "irohrelay": "iroh_relay"}
+"""Keys of METADATA, and the capabilities that a value for them means."""
+DAY = 86400
 
 
-def look_up(target: Target, host: Host) -> Target:
-    """The target with the capabilities that it shows besides those that it states.
+def look_up(target: Target, host: Host) -> tuple[Target, Look]:
+    """The target with the capabilities that it shows besides those that it states, and all that was seen.
 
     Of a server that gives no METADATA nothing is known: then it is meant to have TURN and a relay as every chatmail
     server has, and the checks say what is wrong.
     """
-    values: dict[str, str] = {}
-    try:
-        with ImapClient(host, target) as imap:
-            imap.login(target.any_account())
-            for key in KEYS:
-                value = imap.get_metadata(key).get(key)
-                if value is not None and value.value:
-                    values[key] = value.value
-    except (ImapError, MissingCapability, WaitTimeout, OSError) as error:
-        log.info("METADATA of %s was not read: %s", target.name, error)
-        return replace(target, capabilities=target.capabilities | {"turn", "iroh_relay"})
-    for key in (TURN_KEY, TURNS_KEY):
-        if key in values:
-            target.on_secret(values[key].rpartition(":")[2])
-    found = {KEYS[key] for key in values}
-    if IROH_RELAY_KEY in values:
-        found.update(_generations(values[IROH_RELAY_KEY], target, host))
-    return replace(target, capabilities=target.capabilities | found)
+    look = look_at(target, host, parts=("turn", "relay"), briefly=True)
+    mail, relay = look.mail, look.relay
+    if mail is None or mail.metadata != "read":
+        log.info("METADATA of %s was not read", target.name)
+        return replace(target, capabilities=target.capabilities | {"turn", "iroh_relay"}), look
+    found = {capability for key, capability in KEYS.items() if key in mail.keys}
+    if relay is not None:
+        admits = {"relay_v035": relay.admits_035, "relay_v1": relay.admits_v1}
+        found.update(capability for capability, admitted in admits.items() if admitted)
+    return replace(target, capabilities=target.capabilities | found), look
 
 
 def machine_seen() -> MachineSeen:
     """For the head of a run: what this machine can do, and the versions of what runs on it."""
-    return MachineSeen(tuple(preflight().sentences()), installed_versions(), platform.node())
+    return MachineSeen(tuple(preflight().sentences()), installed_versions())
 
 
-def server_seen(target: Target) -> ServerSeen:
-    """For the head of a run: what is known of the server before any check."""
-    return ServerSeen(
+def server_seen(target: Target, look: Look | None = None) -> ServerSeen:
+    """For the head of a run: what is known of the server before any check. `look`: None if nobody looked."""
+    stated = ServerSeen(
         target.name,
         domain=target.domain,
         addresses=(target.host, *sorted(target.other_addresses)),
@@ -71,23 +59,47 @@ def server_seen(target: Target) -> ServerSeen:
         turn_transports=tuple(dict.fromkeys(url.transport for url in target.turn)),
         capabilities=tuple(sorted(target.capabilities)),
     )
+    if look is None:
+        return stated
+    mail = look.mail
+    return replace(
+        stated,
+        addresses=look.own or stated.addresses,
+        listeners=tuple(_listeners(look)),
+        certificates=tuple(_certificates(look)),
+        imap_capabilities=mail.capabilities if mail else (),
+        metadata=mail.keys if mail else (),
+        turn_transports=tuple(_turn_transports(look)) or stated.turn_transports,
+        clock_ahead_s=look.clock_ahead_s,
+    )
 
 
-def _generations(text: str, target: Target, host: Host) -> Iterator[str]:
-    """Capabilities for those of our clients whom the relay lets in; that of somebody else is not asked."""
-    try:
-        url = RelayUrl.parse(text)
-    except UrlError:
-        return
-    if not belongs_to(target, url.host, host):
-        return
-    tls = target.ssl_context() if url.secure else None
-    for client, capability in ((RelayClient, "relay_v035"), (RelayClientV1, "relay_v1")):
-        try:
-            with client(host, url, tls=tls, within=WITHIN) as admitted:
-                admitted.ping(within=WITHIN)
-        except RelayError:
-            continue
-        except (WaitTimeout, OSError):
-            return  # of one that is silent nothing is known: it has not refused this generation
-        yield capability
+def _listeners(look: Look) -> Iterator[Listener]:
+    relay, turn = look.relay, look.turn
+    yield from (_listener(each, "tcp" if each.service == "submission" else "tls") for each in look.ports)
+    if relay is not None:
+        yield from (_listener(each, "tls" if relay.secure else "tcp") for each in relay.ports)
+    if turn is not None:
+        yield from (_listener(each, "udp") for each in turn.udp)
+        yield from (_listener(each, "tcp") for each in turn.tcp)
+
+
+def _listener(port: PortLook, transport: Literal["tcp", "udp", "tls"]) -> Listener:
+    return Listener(port.service, port.address, port.port, transport, port.reached == "open")
+
+
+def _certificates(look: Look) -> Iterator[CertificateSeen]:
+    of_others = [part.certificate for part in (look.relay, look.turns) if part is not None]
+    for each in (*look.certificates, *of_others):
+        if each is not None:
+            expires = look.time + (each.days_left or 0.0) * DAY
+            yield CertificateSeen(each.service, each.names, each.issuer, round(expires), not each.problem)
+
+
+def _turn_transports(look: Look) -> Iterator[str]:
+    """Those over which STUN is answered, all of them tried."""
+    if look.turn is not None:
+        yield from ["udp"] * any(each.reached == "open" for each in look.turn.udp)
+        yield from ["tcp"] * any(each.reached == "open" for each in look.turn.tcp)
+    if look.turns is not None and look.turns.answers:
+        yield "tls"

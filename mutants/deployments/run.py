@@ -82,7 +82,7 @@ def _run_checks(
 ) -> Iterator[tuple[str, tuple[str, str]]]:
     run = Run(directory)
     target = replace(target, on_secret=run.redactor.add)
-    seen = look_up(target, operator)
+    seen, _ = look_up(target, operator)
     target = replace(seen, capabilities=seen.capabilities | fault.must)
     server = RunningServer(NAME, {}, target=target)
     session = Session(run, server, target, operator, run.logs, Choice(), kind=None)

@@ -10,11 +10,11 @@ import pytest
 
 from harness.checks import realtime, relay, relay_v1, turn
 from harness.hosts import LocalHost
+from harness.look import relay as relay_look
 from harness.report.records import Verdict
 from harness.report.run import Run
 from harness.servers.reference import Reference
 from harness.servers.server import Wants
-from harness.stage import survey
 from harness.stage.check import entry_of
 from harness.stage.session import open_session
 from harness.stage.survey import look_up
@@ -108,21 +108,21 @@ def test_only_the_servers_own_relay_is_asked_for_its_generations(tmp_path):
             (Wants(advertised_relay=url), {"turn", "turns", "iroh_relay"}),
         ):
             with open_session(Run(tmp_path / "run"), kind=Reference(), wants=wants) as session:
-                target = look_up(replace(session.target, capabilities=frozenset()), host)
+                target, _ = look_up(replace(session.target, capabilities=frozenset()), host)
             assert target.capabilities == found
         with pytest.raises(BlockingIOError):
             others.accept()
 
 
 def test_of_a_silent_relay_nothing_is_known(monkeypatch, tmp_path):
-    monkeypatch.setattr(survey, "WITHIN", 0.5)
+    monkeypatch.setattr(relay_look, "WITHIN", 0.5)
     with open_session(Run(tmp_path / "run"), kind=Reference()) as session:
         address = session.target.host
         with socket.create_server((address, 0)) as silent:
             wants = Wants(advertised_relay=f"http://{address}:{silent.getsockname()[1]}")
             with open_session(Run(tmp_path / "other"), kind=Reference(), wants=wants) as other:
                 target = replace(other.target, capabilities=frozenset(), other_addresses=frozenset({address}))
-                found = look_up(target, LocalHost()).capabilities
+                found = look_up(target, LocalHost())[0].capabilities
             assert found == {"turn", "turns", "iroh_relay"}
             silent.settimeout(5)
             silent.accept()[0].close()  # it was asked

@@ -43,7 +43,7 @@ def prove(number: int, domain: str) -> None:
 def new_account(dc: DeltaChat, domain: str) -> Account:
     """A configured account of the caller's own core at `domain`, which must offer a relay of its own."""
     host = LocalHost()
-    target = look_up(remote_target(domain), host)
+    target, _ = look_up(remote_target(domain), host)
     require_own_services(target, host)
     account = dc.add_account()
     account.add_transport_from_qr(target.new_account().dclogin(target))
