@@ -71,9 +71,6 @@ def submission_says_554(site: Site) -> None:
     on=(REFERENCE, MADMAIL),
 )
 def registration_closed(site: Site) -> None:
-    if site.layout == MADMAIL:
-        site.edit("madmail", "/^auth.pass_table/,/^}/{s/auto_create yes/auto_create no/; /jit_domain/d}")
-        return
     answers = {
         "CAPABILITY": "* CAPABILITY IMAP4rev1 IDLE\r\n{0} OK\r\n",
         "LOGIN|AUTHENTICATE": "{0} NO [AUTHENTICATIONFAILED] registration is closed\r\n",
@@ -121,25 +118,25 @@ def metadata_not_advertised(site: Site) -> None:
 )
 def turn_not_in_metadata(site: Site) -> None:
     site.mutate("turn_key_missing")
-    site.edit("madmail", "s/turn_enable yes/turn_enable no/")
+    site.edit("madmail", "/^ *turn_/d; /^turn /,/^}/d")
 
 
 @fault(
     "METADATA has no iroh relay",
     cause="metadata.relay_missing",
     red={DISCOVERY: "METADATA has no value for"},
-    on=(REFERENCE, COTURN),
+    on=(REFERENCE, COTURN, MADMAIL),
 )
 def relay_not_in_metadata(site: Site) -> None:
     site.mutate("irohrelay_missing")
+    site.edit("madmail", "s#iroh_relay_url .*#iroh_relay_url no-url#")
 
 
 @fault(
     "METADATA has something for the iroh relay that is no URL",
     cause="metadata.relay_unusable",
     red={DISCOVERY: "offers an unusable relay"},
-    on=(REFERENCE, COTURN, MADMAIL),
+    on=(REFERENCE, COTURN),
 )
 def relay_url_unusable(site: Site) -> None:
     site.mutate("irohrelay_unusable")
-    site.edit("madmail", "s#iroh_relay_url http://#iroh_relay_url #")

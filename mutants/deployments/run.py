@@ -7,10 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from unittest import mock
 
+from harness.causes.cause import Weight
+from harness.diagnosis.diagnosis import diagnose
 from harness.doors.catalogue import all_checks
 from harness.errors import plain
 from harness.hosts import Host, MissingCapability
+from harness.look.look import look_at as look
 from harness.report.run import Run
 from harness.servers.remote import remote_target
 from harness.servers.server import RunningServer
@@ -35,6 +39,13 @@ class Seen:
 
     fault: str
     layout: str
+    causes: tuple[str, ...] = ()
+    """Named by the doctor as what makes the server sick, or as the one of two that cannot be told apart."""
+    notes: tuple[str, ...] = ()
+    """Named by the doctor besides."""
+    unknown: tuple[str, ...] = ()
+    """Sentences of the doctor on what it could not tell."""
+    doctor_seconds: float = 0.0
     checks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Verdict and reason by name: of those that must be red, or where nothing is wrong, of those that must not."""
     missing: str = ""
@@ -51,6 +62,7 @@ def look_at(fault: Fault, layout: str, directory: Path) -> Seen:
         with disturbed(fault, layout, directory) as (site, server):
             operator = site.lab.server("operator")
             target = _as_a_stranger_sees_it(site, server)
+            seen = _ask_doctor(seen, target, operator, fault)
             names = (*fault.red, *green_on(fault, layout))
             return replace(seen, checks=dict(_run_checks(target, operator, fault, names, directory / "run")))
     except MissingCapability as missing:
@@ -74,7 +86,23 @@ def _as_a_stranger_sees_it(site: Site, server: RunningServer) -> Target:
     known = site.directory / "known.pem"
     files = [site.authority.file, *([server.ca_file] if server.ca_file else [])]
     known.write_text("\n".join(file.read_text() for file in files))
-    return replace(remote_target(NAME, ca_file=known), impact=Impact.HARMFUL)
+    addresses = frozenset(site.machine.addresses)  # as the operator says by --also-ours
+    return replace(remote_target(NAME, ca_file=known), impact=Impact.HARMFUL, other_addresses=addresses)
+
+
+def _ask_doctor(seen: Seen, target: Target, operator: Host, fault: Fault) -> Seen:
+    """In the lab, the CAs that everybody knows are those that iroh has compiled in as well."""
+    with mock.patch("certifi.where", lambda: str(target.ca_file)):
+        diagnosis = diagnose(look(target, operator), fault.must)
+    sick = diagnosis.of_weight(Weight.SICK)
+    rivals = [rival for each in sick for rival in each.rivals]
+    return replace(
+        seen,
+        causes=tuple(each.name for each in (*(named.cause for named in sick), *rivals)),
+        notes=tuple(each.cause.name for each in diagnosis.causes if each not in sick),
+        unknown=diagnosis.unknown,
+        doctor_seconds=diagnosis.look.seconds,
+    )
 
 
 def _run_checks(

@@ -42,7 +42,7 @@ LED = """\
 table ip fronts {{
     chain arriving {{
         type nat hook prerouting priority dstnat
-        iifname "{interface}" tcp dport {port} redirect to :{front}
+        iifname "{interface}" {protocol} dport {port} redirect to :{other}
     }}
 }}
 """
@@ -159,7 +159,7 @@ class Site:
         """Whoever comes to a TCP port from outside meets this in place of the server."""
         address = (self.own, port + BEHIND)
         self.open.enter_context(fronts.Listener(self.machine, address, talk, certificate))
-        self.lead(port)
+        self.redirect("tcp", port, port + BEHIND)
 
     def put_nginx(self, port: int, front: nginx.Front, upstream: str) -> None:
         """Likewise, nginx."""
@@ -174,7 +174,7 @@ class Site:
                 log=self.logs / f"nginx-{port}.log",
             )
         )
-        self.lead(port)
+        self.redirect("tcp", port, port + BEHIND)
 
     def show_certificate(self, certificate: Issued) -> None:
         """IMAP, submission and HTTPS show this certificate in place of their own."""
@@ -186,10 +186,10 @@ class Site:
         """To be done when the server runs."""
         self.steps_afterwards.append(step)
 
-    def lead(self, port: int) -> None:
-        """What comes to a TCP port from outside is led to the front of that port."""
+    def redirect(self, protocol: str, port: int, other: int) -> None:
+        """What comes to a port from outside is led to another port of the machine."""
         interface = self.machine.link.inner
-        self.machine.namespace.nft(LED.format(interface=interface, port=port, front=port + BEHIND))
+        self.machine.namespace.nft(LED.format(interface=interface, protocol=protocol, port=port, other=other))
 
     def _at_the_edge(self, match: str, verdict: str) -> None:
         interface = self.machine.link.inner

@@ -15,6 +15,7 @@ OFFERED = "turn.turn_is_offered"
 TURNS = "turn.turns_is_offered"
 REFUSED = "refuses Allocate with 401"
 WITH_COTURN = (COTURN, CHATMAIL)
+OTHER_PORT = 3479
 LITERAL = "north"
 """In the source of chatmail-turn, and in examples of coturn."""
 
@@ -34,13 +35,13 @@ def turn_dead(site: Site) -> None:
 
 
 @fault(
-    "METADATA offers a TURN server that was never switched on",
+    "METADATA names a port of TURN at which nothing listens",
     cause="turn.not_answering",
     red={GRANTS: "nothing listens on turn:"},
-    on=(MADMAIL,),
+    on=(REFERENCE, COTURN, MADMAIL),
 )
-def turn_block_missing(site: Site) -> None:
-    site.edit("madmail", "/^turn /,/^}/d")
+def turn_port_wrong(site: Site) -> None:
+    site.offer_turn(site.own, OTHER_PORT)
 
 
 @fault(
@@ -57,13 +58,12 @@ def turn_stands_still(site: Site) -> None:
     "mail and TURN do not share a secret",
     cause="turn.secret_differs",
     red={GRANTS: REFUSED},
-    on=(REFERENCE, COTURN, MADMAIL, CHATMAIL),
+    on=(REFERENCE, COTURN, CHATMAIL),
 )
 def secrets_differ(site: Site) -> None:
     if site.layout == REFERENCE:
         site.mutate("turn_other_secret")
     site.turn_wants["turn_secret"] = "a secret that mail does not know"  # noqa: S105 - the fault
-    site.edit("madmail", "/^turn /,/^}/s/secret .*/secret a-secret-that-mail-does-not-know/")
 
 
 @fault(
@@ -210,7 +210,8 @@ def relayed_address_of_somebody_else(site: Site) -> None:
     on=(COTURN,),
 )
 def redirected_to_itself(site: Site) -> None:
-    site.edit("coturn", f"$a alternate-server={site.own}:{TURN_PORT}")
+    site.redirect("udp", OTHER_PORT, TURN_PORT)
+    site.edit("coturn", f"$a alternate-server={site.own}:{OTHER_PORT}")
 
 
 @fault(
