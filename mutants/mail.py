@@ -222,6 +222,22 @@ def metadata_capability_missing(settings: MailSettings) -> MailService:
     return MailService(settings, strategies=replace(RIGHT, capabilities=without_metadata))
 
 
+@mutant(
+    "mail",
+    "METADATA-SERVER is advertised and METADATA is not, so clients do not ask",
+    kills={
+        "discovery.metadata_offers_a_relay": "does not advertise the IMAP capability METADATA",
+        "turn.turn_is_offered": "does not advertise the IMAP capability METADATA",
+    },
+)
+def metadata_of_the_server_only(settings: MailSettings) -> MailService:
+    def of_the_server(state: State, habits: Habits, compress: bool) -> tuple[str, ...]:
+        words = capabilities(state, habits, compress)
+        return tuple("METADATA-SERVER" if word == "METADATA" else word for word in words)
+
+    return MailService(settings, strategies=replace(RIGHT, capabilities=of_the_server))
+
+
 class SilentNotifier(Notifier):
     def publish(self, mailboxes: Iterable[int]) -> None:
         """Tell nobody."""

@@ -47,6 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     if "run" in arguments:
         return int(arguments.run(arguments))
+    if arguments.deployments:
+        from .deployments import run  # noqa: PLC0415 - other commands need not load it
+
+        return run(arguments)
     from .catalogue import all_checks  # noqa: PLC0415 - commands without checks need not load them
 
     chosen = choose(all_checks(), arguments.names, arguments.only)
@@ -100,6 +104,20 @@ def _add_mutants(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     mutants.add_argument(
         "--out", type=Path, metavar="DIR", help="directory for results (default: reports/runs/...)"
+    )
+    mutants.add_argument(
+        "--deployments",
+        action="store_true",
+        help="deployments that are wrong, in place of servers: the cause that doctor names, and red checks",
+    )
+    mutants.add_argument(
+        "--fault", action="append", metavar="NAME", help="with --deployments, this one; repeat it for more"
+    )
+    mutants.add_argument(
+        "--on",
+        action="append",
+        metavar="SERVER",
+        help="with --deployments, on this one: reference, coturn, chatmail, madmail; repeat it for more",
     )
 
 

@@ -155,6 +155,18 @@ def relay_certificate_untrusted(site: Site) -> None:
 
 
 @fault(
+    "the relay has a certificate of a CA that the operator's machines trust, and that no iroh has compiled in",
+    cause="relay.certificate_untrusted",
+    red={REACHED: "not trusted"},
+    on=(REFERENCE, COTURN, CHATMAIL),
+)
+def relay_certificate_of_the_operators_ca(site: Site) -> None:
+    site.compiled_in = False
+    if site.layout != CHATMAIL:
+        _put_behind_tls(site, site.authority.issue(RELAY_NAME))
+
+
+@fault(
     "the certificate of the relay has expired",
     cause="relay.certificate_expired",
     red={REACHED: "expired"},
@@ -177,6 +189,13 @@ def relay_certificate_of_another_name(site: Site) -> None:
 @fault("the relay has TLS at a name of its own, as it should", on=(REFERENCE, COTURN, MADMAIL))
 def relay_with_tls(site: Site) -> None:
     _put_behind_tls(site, site.authority.issue(RELAY_NAME))
+
+
+@fault("the relay is at a further address of the operator, who says so, as it may be", on=(REFERENCE, COTURN))
+def relay_at_a_further_address(site: Site) -> None:
+    site.serve_at_second()
+    site.names.set(RELAY_NAME, site.second)
+    site.offer_relay(f"http://{RELAY_NAME}:{RELAY_PORT}")
 
 
 def _put_behind_tls(site: Site, certificate: Issued) -> None:

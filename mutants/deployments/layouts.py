@@ -26,7 +26,7 @@ from .certificates import Authority
 from .declaration import CHATMAIL, COTURN, MADMAIL, REFERENCE
 from .nginx import PROBES, RELAY, Front
 from .programs import Changes
-from .site import NAME, RELAY_PORT, Site
+from .site import NAME, RELAY_PORT, TURN_NAME, Site
 
 __all__ = ["running", "site_of"]
 
@@ -88,7 +88,8 @@ def site_of(layout: str, directory: Path) -> Iterator[Site]:
 def running(site: Site) -> Iterator[RunningServer]:
     """The site's server, and what stands in front of it."""
     address = site.inner_address or site.own
-    place = Place(address, site.directory / "state", site.logs, Ports(), name=NAME, within=WITHIN)
+    state = site.directory / "state"
+    place = Place(address, state, site.logs, Ports(), name=NAME, certified=(TURN_NAME,), within=WITHIN)
     place.state.mkdir(mode=0o700)
     with _PROGRAMS[site.layout](site).start(site.machine, place, site.wants) as server:
         assert isinstance(server, RunningServer), "every layout begins with mail"

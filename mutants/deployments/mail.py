@@ -111,6 +111,16 @@ def metadata_not_advertised(site: Site) -> None:
 
 
 @fault(
+    "METADATA-SERVER is advertised in place of METADATA, so that clients do not ask for it",
+    cause="metadata.not_advertised",
+    red={DISCOVERY: "does not advertise the IMAP capability METADATA"},
+    on=(REFERENCE,),
+)
+def metadata_of_the_server_only(site: Site) -> None:
+    site.mutate("metadata_of_the_server_only")
+
+
+@fault(
     "METADATA has no TURN server",
     cause="metadata.turn_missing",
     red={"turn.turn_is_offered": "METADATA has no value for"},

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from harness.network.names import Refusal
+from harness.servers.server import Wants
 
 from .declaration import CHATMAIL, COTURN, EVERY_LAYOUT, MADMAIL, REFERENCE, fault
-from .site import NAME, RELAY_PORT, Site
+from .site import NAME, RELAY_PORT, TURN_NAME, Site
 
-TURN_NAME = "turn.chat.example"
 RELAY_NAME = "relay.chat.example"
 LEADS = "names.turn_host_leads_to_the_target"
 GRANTS = "turn.turn_grants_an_allocation"
@@ -111,6 +111,8 @@ def turn_of_somebody_else(site: Site) -> None:
 def turn_name_written_oddly(site: Site) -> None:
     site.names.set(TURN_NAME, site.own)
     site.offer_turn("Turn.Chat.Example.")
+    if site.layout == COTURN:  # whose certificate has the name
+        site.wants |= Wants(advertised_turns="Turn.Chat.Example.:5349")
 
 
 # The iroh relay

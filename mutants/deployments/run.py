@@ -24,6 +24,7 @@ from harness.stage.session import Session
 from harness.stage.survey import look_up
 from harness.target import Impact, Target
 
+from .certificates import Authority
 from .declaration import Fault, green_on
 from .layouts import running, site_of
 from .site import NAME, Site
@@ -62,9 +63,11 @@ def look_at(fault: Fault, layout: str, directory: Path) -> Seen:
         with disturbed(fault, layout, directory) as (site, server):
             operator = site.lab.server("operator")
             target = _as_a_stranger_sees_it(site, server)
-            seen = _ask_doctor(seen, target, operator, fault)
-            names = (*fault.red, *green_on(fault, layout))
-            return replace(seen, checks=dict(_run_checks(target, operator, fault, names, directory / "run")))
+            with mock.patch("certifi.where", lambda: str(_compiled_in(site, target))):
+                seen = _ask_doctor(seen, target, operator, fault)
+                names = (*fault.red, *green_on(fault, layout))
+                checks = dict(_run_checks(target, operator, fault, names, directory / "run"))
+            return replace(seen, checks=checks)
     except MissingCapability as missing:
         return replace(seen, missing=str(missing))
     except Exception as error:
@@ -90,10 +93,17 @@ def _as_a_stranger_sees_it(site: Site, server: RunningServer) -> Target:
     return replace(remote_target(NAME, ca_file=known), impact=Impact.HARMFUL, other_addresses=addresses)
 
 
+def _compiled_in(site: Site, target: Target) -> Path:
+    """The CAs that iroh knows in this lab: all that the operator's machine knows, or some that no server here has."""
+    if site.compiled_in and target.ca_file is not None:
+        return target.ca_file
+    other = site.directory / "elsewhere"
+    other.mkdir(exist_ok=True)
+    return Authority("a CA elsewhere", other).file
+
+
 def _ask_doctor(seen: Seen, target: Target, operator: Host, fault: Fault) -> Seen:
-    """In the lab, the CAs that everybody knows are those that iroh has compiled in as well."""
-    with mock.patch("certifi.where", lambda: str(target.ca_file)):
-        diagnosis = diagnose(look(target, operator), fault.must)
+    diagnosis = diagnose(look(target, operator), fault.must)
     sick = diagnosis.of_weight(Weight.SICK)
     rivals = [rival for each in sick for rival in each.rivals]
     return replace(

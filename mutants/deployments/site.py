@@ -23,10 +23,12 @@ from . import fronts, nginx
 from .certificates import Authority, Issued
 from .programs import Changes
 
-__all__ = ["NAME", "RELAY_PORT", "TURN_PORT", "Site"]
+__all__ = ["NAME", "RELAY_PORT", "TURN_NAME", "TURN_PORT", "Site"]
 
 NAME = "chat.example"
 """The server's name, which is its mail domain as well."""
+TURN_NAME = "turn.chat.example"
+"""A name that certificates of TURN are valid for, where it exists."""
 RELAY_PORT, TURN_PORT = 3340, 3478
 BEHIND = 20_000
 """A front listens at this port above the one that is led to it."""
@@ -43,6 +45,14 @@ table ip fronts {{
     chain arriving {{
         type nat hook prerouting priority dstnat
         iifname "{interface}" {protocol} dport {port} redirect to :{other}
+    }}
+}}
+"""
+FURTHER = """\
+table ip further {{
+    chain arriving {{
+        type nat hook prerouting priority dstnat
+        iifname "{interface}" ip daddr {further} dnat to {own}
     }}
 }}
 """
@@ -90,6 +100,8 @@ class Site:
     """The address that the server itself knows, behind a 1:1 NAT."""
     relay_front: nginx.Front | None = None
     """nginx in front of the iroh relay."""
+    compiled_in: bool = True
+    """True if iroh knows `authority` as well: its clients have CAs compiled in, whatever a machine trusts besides."""
     relay_binary: Path | None = None
     """Another iroh-relay than the layout's."""
     steps_afterwards: list[Callable[[RunningServer], object]] = field(default_factory=list)
@@ -101,7 +113,7 @@ class Site:
 
     @property
     def second(self) -> str:
-        """Another IPv4 address of its machine, at which nothing listens."""
+        """Another IPv4 address of its machine, at which nothing listens by itself."""
         return [each for each in self.machine.addresses if ":" not in each][1]
 
     @property
@@ -146,6 +158,11 @@ class Site:
     def mutate(self, name: str) -> None:
         """Take a mutant in place of our server."""
         self.command = (sys.executable, "-m", "mutants", name, "--domain", NAME)
+
+    def serve_at_second(self) -> None:
+        """The server is reached at the second address of its machine as well."""
+        rules = FURTHER.format(interface=self.machine.link.inner, further=self.second, own=self.own)
+        self.machine.namespace.nft(rules)
 
     def put_behind_nat(self, inner: str) -> None:
         """The machine has an inner address, and something in front of it translates the outer one, 1:1."""

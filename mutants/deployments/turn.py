@@ -14,6 +14,8 @@ ALLOCATES = "turn.turn_allocates_with_offered_credentials"
 OFFERED = "turn.turn_is_offered"
 TURNS = "turn.turns_is_offered"
 REFUSED = "refuses Allocate with 401"
+EXPIRED = ("turn.clock_wrong", "turn.credentials_expired")
+"""The first where an HTTP answer of the server shows its clock; else nobody outside knows why they have expired."""
 WITH_COTURN = (COTURN, CHATMAIL)
 OTHER_PORT = 3479
 LITERAL = "north"
@@ -100,7 +102,7 @@ def secret_from_the_documentation(site: Site) -> None:
 
 @fault(
     "the clock of the whole server is a day behind, so that credentials are expired when they are given",
-    cause="turn.clock_wrong",
+    cause=EXPIRED,
     red={OFFERED: "expired"},
     on=(REFERENCE, MADMAIL),
 )
@@ -111,7 +113,7 @@ def clock_a_day_behind(site: Site) -> None:
 
 @fault(
     "the clock of mail is a day behind that of TURN, which refuses the expired credentials",
-    cause="turn.clock_wrong",
+    cause=EXPIRED,
     red={OFFERED: "expired", GRANTS: REFUSED},
     on=WITH_COTURN,
 )

@@ -1,23 +1,33 @@
-"""Deployments that are wrong on purpose: what each declares, and that its checks fail with the declared words."""
+"""Deployments that are wrong on purpose: what each declares, and that this is what is seen."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 
 from harness.causes.catalogue import CATALOGUE
 from harness.doors.catalogue import all_checks
-from harness.report.records import Verdict
-from mutants.deployments.declaration import CHATMAIL, COTURN, EVERY_LAYOUT, MADMAIL, REFERENCE, all_faults
+from harness.doors.deployments import Deployment, Seen, faults_of
+from mutants.deployments.declaration import (
+    CHATMAIL,
+    COTURN,
+    EVERY_LAYOUT,
+    MADMAIL,
+    REFERENCE,
+    all_faults,
+    green_on,
+)
 from mutants.deployments.run import look_at
 
 FAULTS = all_faults()
 CHECKS = {check.name for check in all_checks()}
 EVERY_PLACE = [(fault, layout) for fault in FAULTS for layout in FAULTS[fault].on]
 ONE_OF_EACH_KIND = [
+    ("healthy", CHATMAIL),
     ("relay_ports_closed", COTURN),
     ("turn_tells_its_inner_address", REFERENCE),
     ("secrets_differ", COTURN),
@@ -63,24 +73,24 @@ def test_what_does_not_exist_is_a_usage_error(arguments):
     assert "Traceback" not in ended.stderr
 
 
-def assert_red(name, layout, tmp_path):
+def assert_seen_as_it_is(name, layout, tmp_path):
+    """As the table of `dc-harness mutants --deployments` judges it: the doctor's cause, and the checks."""
     fault = FAULTS[name]
-    seen = look_at(fault, layout, tmp_path)
+    found = asdict(look_at(fault, layout, tmp_path))
+    del found["fault"], found["layout"]
+    seen = Seen(**found)
     if seen.missing:
         pytest.skip(seen.missing)
-    assert not seen.error
-    for check, words in fault.red.items():
-        verdict, reason = seen.checks[check]
-        assert verdict == Verdict.FAILED, f"{check}: {verdict} {reason}"
-        assert words in reason
+    declared = Deployment(name, fault.wrong, layout, fault.causes, fault.red, green_on(fault, layout))
+    assert faults_of(declared, seen) == []
 
 
 @pytest.mark.parametrize(("name", "layout"), ONE_OF_EACH_KIND)
-def test_the_declared_checks_are_red(name, layout, tmp_path):
-    assert_red(name, layout, tmp_path)
+def test_the_cause_is_named_and_the_checks_are_red(name, layout, tmp_path):
+    assert_seen_as_it_is(name, layout, tmp_path)
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize(("name", "layout"), EVERY_PLACE)
-def test_the_declared_checks_are_red_wherever_the_fault_can_be(name, layout, tmp_path):
-    assert_red(name, layout, tmp_path)
+def test_each_deployment_is_seen_as_it_is(name, layout, tmp_path):
+    assert_seen_as_it_is(name, layout, tmp_path)

@@ -292,7 +292,8 @@ class TurnClient(Closing):
             return connection
         try:
             context = tls or ssl.create_default_context()
-            return context.wrap_socket(connection, server_hostname=server.host)
+            # The dot at the end of a name is no part of what is matched (RFC 6066, section 3).
+            return context.wrap_socket(connection, server_hostname=server.host.rstrip("."))
         except OSError as error:
             connection.close()
             raise TurnError(f"{server} does not speak TLS that we can verify: {plain(error)}") from error

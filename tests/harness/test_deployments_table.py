@@ -1,0 +1,124 @@
+"""The table of deployments: what is said of one that is not seen as it is, and the exit code that follows."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from harness.doors import deployments
+from harness.doors.cli import main
+from harness.doors.deployments import Deployment, Seen, faults_of, judge, render, render_markdown
+
+CLOSED = Deployment(
+    "relay_ports_closed",
+    "a firewall drops UDP",
+    "coturn",
+    ("turn.relay_ports_closed",),
+    {"turn_from_outside.relayed_address_answers_a_plain_peer": "do not answer from outside"},
+)
+HEALTHY = Deployment("healthy", "nothing is wrong", "coturn", (), {}, ("turn.turn_is_offered",))
+RED = {
+    "turn_from_outside.relayed_address_answers_a_plain_peer": (
+        "failed",
+        "the ports do not answer from outside",
+    )
+}
+
+
+@pytest.mark.parametrize(
+    ("deployment", "seen", "words"),
+    [
+        (CLOSED, Seen(("turn.relay_ports_closed",), checks=RED), None),
+        (CLOSED, Seen((), notes=("turn.relay_ports_closed",), checks=RED), None),
+        (CLOSED, Seen(checks=RED), "the doctor does not name turn.relay_ports_closed"),
+        (
+            CLOSED,
+            Seen(("turn.relay_ports_closed", "turn.secret_differs"), checks=RED),
+            "the doctor names turn.secret_differs instead of turn.relay_ports_closed",
+        ),
+        (
+            CLOSED,
+            Seen(("turn.relay_ports_closed",), checks={next(iter(RED)): ("failed", "it is broken")}),
+            "does not fail with 'do not answer from outside': failed it is broken",
+        ),
+        (
+            CLOSED,
+            Seen(("turn.relay_ports_closed",), checks={next(iter(RED)): ("undecided", "no end")}),
+            "undecided",
+        ),
+        (CLOSED, Seen(missing="capability coturn"), None),
+        (CLOSED, Seen(error="no space left"), "was not looked at: no space left"),
+        (HEALTHY, Seen(notes=("relay.paths_missing",)), None),
+        (HEALTHY, Seen(("mail.port_closed",)), "the doctor names mail.port_closed, and nothing is wrong"),
+        (HEALTHY, Seen(unknown=("TURN was too slow",)), "cannot tell, and nothing is wrong"),
+        (
+            HEALTHY,
+            Seen(checks={"turn.turn_is_offered": ("failed", "none")}),
+            "turn.turn_is_offered is failed",
+        ),
+    ],
+)
+def test_everything_that_is_not_as_declared_is_told(deployment, seen, words):
+    found = faults_of(deployment, seen)
+    if words is None:
+        assert found == []
+    else:
+        [sentence] = found
+        assert sentence.startswith(deployment.name)
+        assert words in sentence
+
+
+def test_the_table_marks_what_is_wrong_and_counts():
+    table = {CLOSED.name: Seen(), HEALTHY.name: Seen(doctor_seconds=2.4)}
+    first, second = render([CLOSED, HEALTHY], table).splitlines()
+    assert first.startswith("! relay_ports_closed on coturn")
+    assert "healthy" in second and "2.4 s" in second
+    assert judge([CLOSED, HEALTHY], table) == "1 of 2 deployments are seen as they are"
+    table[CLOSED.name] = Seen(missing="capability coturn")
+    assert judge([CLOSED, HEALTHY], table).endswith("1 cannot exist on this machine")
+
+
+def test_the_page_has_a_row_for_each():
+    page = render_markdown([CLOSED, HEALTHY], {each.name: Seen() for each in (CLOSED, HEALTHY)})
+    assert page.count("| coturn |") == 2
+
+
+PROGRAM = """
+import json, sys
+if sys.argv[1] == "--list-json":
+    print(json.dumps([{"name": "odd", "wrong": "it is odd", "causes": ["relay.port_closed"], "red": {},
+                       "green": {"coturn": []}, "on": ["coturn"]}]))
+else:
+    print(json.dumps({"causes": %s, "notes": [], "unknown": [], "doctor_seconds": 1.5, "checks": {}, "missing": %s,
+                      "error": ""}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("causes", "missing", "code"),
+    [(["relay.port_closed"], "", 0), (["mail.port_closed"], "", 1), ([], "", 1), ([], "no coturn", 5)],
+)
+def test_the_exit_code_says_whether_the_cause_was_named(causes, missing, code, tmp_path, monkeypatch, capsys):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM % (json.dumps(causes), json.dumps(missing)))
+    monkeypatch.setattr(deployments, "COMMAND", (sys.executable, str(program)))
+    out = tmp_path / "out"
+    assert main(["mutants", "--deployments", "--out", str(out)]) == code
+    assert "odd on coturn" in capsys.readouterr().out
+    [row] = json.loads((out / "deployments.json").read_text())
+    assert bool(row["wrong_about_it"]) == (code == 1)
+
+
+def test_a_program_that_ends_early_is_told(tmp_path, monkeypatch, capsys):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.replace("print(json.dumps({", "sys.exit(1); print(json.dumps({") % ([], '""'))
+    monkeypatch.setattr(deployments, "COMMAND", (sys.executable, str(program)))
+    assert main(["mutants", "--deployments", "--out", str(tmp_path / "out")]) == 1
+    assert "the program that looked ended before" in capsys.readouterr().out
+
+
+def test_a_fault_that_does_not_exist(capsys):
+    assert main(["mutants", "--deployments", "--fault", "no_such_fault"]) == 5
+    assert "no fault has such a name" in capsys.readouterr().out
