@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ..clients.relay.client import RelayClient, RelayError
+from ..clients.relay.client import RelayClient, RelayError, probe
 from ..clients.relay.frames import signed_message
 from ..clients.turn import stun
 from ..errors import plain
+from ..look.certificates import public_roots
 from ..report.observations import Measured
 from ..stage.check import check
 from ..stage.outcome import Outcome
@@ -43,8 +44,18 @@ def relay_is_reachable(stage: Stage, outcome: Outcome) -> None:
     relay = OwnRelay.of(stage)
     with outcome.expect_to_arrive(RelayError):
         relay.get("/")
+    if relay.url.secure:
+        _expect_known_to_iroh(outcome, relay)
     where = relay.url.host, relay.url.port
     expect_every_address_accepts(outcome, stage.host, *where, cause="relay.address_dead")
+
+
+def _expect_known_to_iroh(outcome: Outcome, relay: OwnRelay) -> None:
+    """Its clients have CAs compiled in: none that a machine, or `--ca-file`, trusts besides counts for them."""
+    with outcome.expect_to_arrive(
+        RelayError, what="no client of Delta Chat accepts this relay", cause="relay.certificate_untrusted"
+    ):
+        probe(relay.host, relay.url, "/", tls=public_roots(), within=WITHIN)
 
 
 @check("IROH-1", "DISC-6", "E2E-15", needs=("iroh_relay",), after=REACHABLE)
