@@ -15,6 +15,7 @@ from harness.doors.catalogue import all_checks
 from harness.errors import plain
 from harness.hosts import Host, MissingCapability
 from harness.look.look import look_at as look
+from harness.network import lookup  # noqa: F401 - the name server of a lab has to answer at once, and this is slow to load
 from harness.report.run import Run
 from harness.servers.remote import remote_target
 from harness.servers.server import RunningServer
