@@ -222,7 +222,8 @@ def _what_was_seen(seen: Seen) -> str:
 
 
 def _named(seen: Seen) -> str:
-    return ", ".join(seen.causes) or "healthy"
+    besides = f", with {', '.join(seen.notes)}" if seen.notes else ""
+    return f"{', '.join(seen.causes) or 'healthy'}{besides}"
 
 
 def _red(seen: Seen) -> list[str]:
@@ -243,11 +244,8 @@ def render_markdown(deployments: Sequence[Deployment], table: Mapping[str, Seen]
         if seen.missing or seen.error:
             lines.append(f"| {about} | {each.layout} | not looked at | | |")
             continue
-        notes = f" (note: {', '.join(seen.notes)})" if seen.notes else ""
         red = ", ".join(f"`{name}`" for name in _red(seen))
-        lines.append(
-            f"| {about} | {each.layout} | {_named(seen)}{notes} | {seen.doctor_seconds:.1f} | {red} |"
-        )
+        lines.append(f"| {about} | {each.layout} | {_named(seen)} | {seen.doctor_seconds:.1f} | {red} |")
     return "\n".join(lines) + "\n"
 
 
