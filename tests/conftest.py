@@ -32,7 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_xdist_auto_num_workers() -> int:
     """Workers of `-n auto`: tests of networks, calls and swarms wait for more than half of their time."""
-    return 2 * len(os.sched_getaffinity(0))
+    processors = len(os.sched_getaffinity(0))
+    return processors + min(processors, 8)  # each takes 300 MB
 
 
 @pytest.hookimpl(wrapper=True)
