@@ -14,6 +14,7 @@ from functools import partial
 from ..clients.turn.client import TurnClient, TurnCredentials, TurnError
 from ..report.observations import Measured
 from ..servers.server import Unsupported, Wants
+from ..stage.causes import cause_of
 from ..stage.check import check
 from ..stage.offers import TURNS_KEY
 from ..stage.outcome import Outcome
@@ -90,7 +91,7 @@ def turn_grants_an_allocation(stage: Stage, outcome: Outcome) -> None:
         try:
             turn.allocate(url=url)
         except TurnError as error:
-            outcome.expect(False, str(error))
+            outcome.expect(False, str(error), cause=cause_of(error))
         except WaitTimeout as silence:
             outcome.expect(False, f"{silence}{_answers_stun_alone(turn, url)}")
 

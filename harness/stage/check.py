@@ -33,6 +33,7 @@ from ..report.observations import AccountsLeft
 from ..report.records import Record, Verdict
 from ..servers.server import ContradictingWants, Unsupported, Wants
 from ..target import Impact, Service, Target
+from .causes import cause_of
 from .outcome import Outcome, PromiseBroken
 from .stage import Stage
 
@@ -198,7 +199,7 @@ def _guarded(entry: Check, stage: Stage, outcome: Outcome, function: Callable[[S
     except ImapLimited as limited:
         outcome.include(Outcome(Verdict.UNDECIDED, [f"the server limits us, try it again later: {limited}"]))
     except (ImapError, SmtpError, WebError, TurnError, RelayError) as refusal:
-        outcome.include(Outcome(Verdict.FAILED, [str(refusal)]))
+        outcome.include(Outcome(Verdict.FAILED, [str(refusal)], cause=cause_of(refusal)))
     except MissingCapability as missing:
         outcome.include(Outcome(Verdict.SKIPPED, [str(missing)]))
     except (CoreUnsupported, Unsupported, ContradictingWants) as unsupported:

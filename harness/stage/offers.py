@@ -6,6 +6,8 @@ somebody else, and a test of this server would test theirs.
 
 from __future__ import annotations
 
+import socket
+
 from ..calls.servers import TURN_KEY, TURNS_KEY, TurnOffer
 from ..clients.mail.imap import ImapClient, ImapError
 from ..clients.turn.client import TurnError
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 IROH_RELAY_KEY = "/shared/vendor/deltachat/irohrelay"
+MISSING = {TURN_KEY: "metadata.turn_missing", IROH_RELAY_KEY: "metadata.relay_missing"}
 
 
 def own_relay(target: Target, host: Host) -> RelayUrl:
@@ -52,7 +55,8 @@ def require_generation_of_cores(target: Target) -> None:
     if "relay_v1" in target.capabilities and "relay_v035" not in target.capabilities:
         raise PromiseBroken(
             "the relay does not speak the generation of the target's clients (0.35): it lets in nodes since iroh "
-            "0.91 only, and realtime channels of Delta Chat do not work over it"
+            "0.91 only, and realtime channels of Delta Chat do not work over it",
+            cause="relay.generation_too_new",
         )
 
 
@@ -62,7 +66,8 @@ def own_turn(target: Target, host: Host, key: str = TURN_KEY) -> TurnOffer:
     if not belongs_to(target, offer.host, host):
         raise PromiseBroken(
             f"METADATA offers the TURN server of somebody else: {offer} is not on {target.host} ({target.domain}) "
-            f"alone, but {addresses(offer.host, host)}"
+            f"alone, but {addresses(offer.host, host)}",
+            cause=_misled("turn", offer.host, host),
         )
     return offer
 
@@ -75,7 +80,8 @@ def turn_in_metadata(target: Target, host: Host, key: str = TURN_KEY) -> TurnOff
     try:
         offer = TurnOffer.parse(value)
     except TurnError as error:
-        raise PromiseBroken(f"METADATA offers an unusable TURN server: {error}") from error
+        sentence = f"METADATA offers an unusable TURN server: {error}"
+        raise PromiseBroken(sentence, cause="metadata.turn_unusable") from error
     target.on_secret(offer.password)
     return offer
 
@@ -86,11 +92,13 @@ def relay_in_metadata(target: Target, imap: ImapClient, host: Host) -> RelayUrl:
     try:
         url = RelayUrl.parse(value)
     except UrlError as error:
-        raise PromiseBroken(f"METADATA offers an unusable relay: {error}") from error
+        sentence = f"METADATA offers an unusable relay: {error}"
+        raise PromiseBroken(sentence, cause="metadata.relay_unusable") from error
     if not belongs_to(target, url.host, host):
         raise PromiseBroken(
             f"METADATA offers the relay of somebody else: {url} is not on {target.host} ({target.domain}) alone, "
-            f"but {addresses(url.host, host)}"
+            f"but {addresses(url.host, host)}",
+            cause=_misled("relay", url.host, host),
         )
     return url
 
@@ -122,14 +130,29 @@ def addresses(name: str, host: Host) -> str:
 def _value(imap: ImapClient, key: str, instead: str) -> str:
     """One value of METADATA, asked for as core does: only where the capability is there after log-in."""
     if "METADATA" not in imap.capabilities():
-        raise PromiseBroken("the server does not advertise the IMAP capability METADATA after login")
+        raise PromiseBroken(
+            "the server does not advertise the IMAP capability METADATA after login",
+            cause="metadata.not_advertised",
+        )
     try:
         value = imap.get_metadata(key).get(key)
     except ImapError as error:
-        raise PromiseBroken(f"METADATA cannot be read: {error}") from error
+        raise PromiseBroken(f"METADATA cannot be read: {error}", cause="metadata.unreadable") from error
     if value is None or not value.value:
-        raise PromiseBroken(f"METADATA has no value for {key}: clients would use {instead}")
+        raise PromiseBroken(
+            f"METADATA has no value for {key}: clients would use {instead}", cause=MISSING.get(key, "")
+        )
     return value.value
+
+
+def _misled(service: str, name: str, host: Host) -> str:
+    """Cause for which a name in METADATA does not lead to the target alone."""
+    try:
+        host.addresses_of(name)
+    except OSError as error:
+        silent = error.errno == socket.EAI_AGAIN
+        return f"{service}.name_silent" if silent else f"{service}.name_does_not_resolve"
+    return f"{service}.address_foreign"
 
 
 def _resolved(name: str, host: Host) -> frozenset[str]:

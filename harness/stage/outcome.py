@@ -11,6 +11,7 @@ from ..report.observations import Observation
 from ..report.records import Verdict
 from ..text import clean
 from ..waiting import WaitTimeout
+from .causes import cause_of
 
 __all__ = ["Outcome", "PromiseBroken", "promised"]
 
@@ -41,7 +42,8 @@ def promised(*failures: type[Exception], what: str = "", cause: str = "") -> Ite
     try:
         yield
     except expected as error:
-        raise PromiseBroken(f"{what}: {error}" if what else str(error), cause=cause) from error
+        sentence = f"{what}: {error}" if what else str(error)
+        raise PromiseBroken(sentence, cause=cause or cause_of(error)) from error
 
 
 @dataclass
@@ -87,7 +89,7 @@ class Outcome:
         try:
             yield
         except expected as error:
-            self.expect(False, f"{what}: {error}" if what else str(error), cause=cause)
+            self.expect(False, f"{what}: {error}" if what else str(error), cause=cause or cause_of(error))
 
     def note(self, text: str) -> Outcome:
         """Add a sentence that a reader must know to weigh the verdict; once is enough."""

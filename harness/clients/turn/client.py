@@ -400,8 +400,8 @@ class TurnClient(Closing):
                 data = self._socket.recv(MAX_DATAGRAM)
             except TimeoutError:
                 continue
-            except ConnectionRefusedError:
-                raise TurnClosed(f"nothing listens on {self.server}") from None
+            except ConnectionRefusedError as error:
+                raise TurnClosed(f"nothing listens on {self.server}") from error
             except OSError as error:
                 raise TurnClosed(f"{self.server} ended the connection: {plain(error)}") from error
             if self._stream is None:

@@ -1,0 +1,46 @@
+"""Causes that an exception shows by itself: a connection that was refused, a certificate that is not right."""
+
+from __future__ import annotations
+
+import ssl
+
+from ..clients.mail.imap import ImapError
+from ..clients.mail.smtp import SmtpError
+from ..clients.mail.web import WebError
+from ..clients.relay.client import RelayError
+from ..clients.turn.client import TurnError
+
+__all__ = ["cause_of"]
+
+SERVICES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    ((ImapError, SmtpError, WebError), "mail"),
+    ((RelayError,), "relay"),
+    ((TurnError,), "turn"),
+)
+OF_TURN = {
+    "port_closed": "turn.not_answering",
+    "certificate_expired": "turn.turns_certificate",
+    "certificate_wrong_name": "turn.turns_certificate",
+    "certificate_untrusted": "turn.turns_certificate",
+}
+EXPIRED, WRONG_NAME = 10, (62, 64)
+"""Numbers of OpenSSL (X509_V_ERR_...)."""
+
+
+def cause_of(error: BaseException) -> str:
+    """Name of the cause; empty where the exception alone does not say it."""
+    service = next((name for kinds, name in SERVICES if isinstance(error, kinds)), "")
+    fault = _fault(error.__cause__)
+    if not service or not fault:
+        return ""
+    return OF_TURN.get(fault, "") if service == "turn" else f"{service}.{fault}"
+
+
+def _fault(below: BaseException | None) -> str:
+    if isinstance(below, ConnectionRefusedError):
+        return "port_closed"
+    if isinstance(below, ssl.SSLCertVerificationError):
+        if below.verify_code in WRONG_NAME:
+            return "certificate_wrong_name"
+        return "certificate_expired" if below.verify_code == EXPIRED else "certificate_untrusted"
+    return ""

@@ -1,0 +1,55 @@
+"""Checks that know why something is wrong name the cause, as the doctor does for the same server."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from harness.clients.mail.imap import ImapError
+from harness.clients.relay.client import RelayError
+from harness.clients.turn.client import TurnClosed
+from harness.doors.catalogue import all_checks
+from harness.hosts import LocalHost
+from harness.report.records import Verdict
+from harness.report.run import Run
+from harness.servers.registry import server_of
+from harness.stage.causes import cause_of
+from harness.stage.session import open_session
+
+CAUSES = {
+    ("irohrelay_dead_port", "relay.relay_is_reachable"): "relay.port_closed",
+    ("irohrelay_foreign", "discovery.metadata_offers_a_relay"): "relay.address_foreign",
+    ("irohrelay_unusable", "discovery.metadata_offers_a_relay"): "metadata.relay_unusable",
+    ("metadata_capability_missing", "discovery.metadata_offers_a_relay"): "metadata.not_advertised",
+    ("relay_https_bad_certificate", "relay.relay_is_reachable"): "relay.certificate_untrusted",
+    ("turn_advertised_port_closed", "turn.turn_grants_an_allocation"): "turn.not_answering",
+    ("turn_foreign", "turn.turn_is_offered"): "turn.address_foreign",
+    ("turn_key_missing", "turn.turn_is_offered"): "metadata.turn_missing",
+}
+
+
+@pytest.mark.parametrize(("mutant", "name"), CAUSES)
+def test_a_check_names_the_cause(mutant, name, tmp_path):
+    [check] = [each for each in all_checks() if each.name == name]
+    with open_session(Run(tmp_path / "run"), kind=server_of(f"mutant={mutant}")) as session:
+        assert isinstance(session.host, LocalHost)
+        outcome = check.run(session.stage("test"))
+    assert outcome.verdict is Verdict.FAILED
+    assert outcome.cause == CAUSES[mutant, name]
+
+
+def raised(error: Exception, below: BaseException | None) -> Exception:
+    error.__cause__ = below
+    return error
+
+
+def test_an_exception_alone_says_no_more_than_it_shows():
+    expired = ssl.SSLCertVerificationError("certificate has expired")
+    expired.verify_code = 10
+    assert cause_of(raised(ImapError("x"), expired)) == "mail.certificate_expired"
+    assert cause_of(raised(RelayError("x"), ConnectionRefusedError())) == "relay.port_closed"
+    assert cause_of(raised(TurnClosed("x"), ConnectionRefusedError())) == "turn.not_answering"
+    assert cause_of(raised(ImapError("x"), TimeoutError())) == ""
+    assert cause_of(raised(RelayError("x"), None)) == ""
+    assert cause_of(ValueError("x")) == ""
