@@ -128,7 +128,11 @@ class Ringing:
     phases: Phases
 
     def accept(self, *, within: float = 60.0) -> Call:
-        """The callee takes the call. Returns when both agents are connected, and raises what they met otherwise."""
+        """The callee takes the call. Returns when both agents are connected, and raises what they met otherwise.
+
+        The answer has `within` seconds to arrive, and then the agents have as many to be connected: a machine that was
+        slow with the first takes nothing from the second, which is what the target is judged by.
+        """
         deadline = Deadline(within)
         answer = self.callee.agent.answer(
             replace(self.callee.settings(self.media, self.caller), mutes=()), self.offer
@@ -139,6 +143,7 @@ class Ringing:
         self.phases.reach("accepted", accepted.time)
         self.caller.agent.set_answer(accepted["accept_call_info"])
         agents = (self.caller.agent, self.callee.agent)
+        deadline = Deadline(within)
         connected = [
             each.wait_for(
                 "connection", "the call to be connected", within=deadline.remaining(), state="connected"

@@ -24,7 +24,7 @@ from .interrupts import Interrupted, interruptible
 from .must_file import capabilities_of, read_must_list
 from .schedule import Schedule, default_jobs
 from .side_by_side import NoServer, SideBySide
-from .workers import Worker
+from .workers import Duty, Worker
 
 __all__ = ["Order", "run_checks"]
 
@@ -41,6 +41,8 @@ class Order:
     options: Mapping[str, Any]
     """Those that the choice was made of: each worker reads them again."""
     directory: Path
+    door: str
+    """Command by which it was asked for."""
     jobs: int | None = None
     """Checks at the same time; None: as many as this machine bears."""
     must: MustList | None = None
@@ -58,7 +60,8 @@ class Order:
             must = read_must_list(Path(files[0]), choice.name, all_checks())
             options["must"] += capabilities_of(must)
             choice = Choice.read(options.get)
-        return cls(choice, options, arguments.out or new_run_directory(RUNS), arguments.jobs, must)
+        directory = arguments.out or new_run_directory(RUNS)
+        return cls(choice, options, directory, f"dc-harness {arguments.command}", arguments.jobs, must)
 
 
 def run_checks(chosen: Sequence[Check], order: Order) -> int:
@@ -73,7 +76,7 @@ def run_checks(chosen: Sequence[Check], order: Order) -> int:
 
     def start(number: int) -> Worker:
         logs = run.logs if jobs == 1 else run.logs / f"job-{number + 1}"
-        return Worker(order.options, (number, jobs), order.directory, logs)
+        return Worker(Duty(order.options, (number, jobs), order.directory, logs, order.door))
 
     schedule = Schedule(chosen, processors=processors, shared_server=order.choice.is_remote)
     code, interrupted = None, ""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import tempfile
 from pathlib import Path
 
 from ..clients.control import ControlClient, ControlError, ServiceLedger
 from ..hosts import LocalHost, MissingCapability
 from ..report.events import event_line
+from ..scratch import remove_leftovers, scratch_directory
 from ..servers.endpoints import describe
 from ..servers.reference import COMMAND, SupervisorProcess
 from ..servers.server import Place, ServerError
@@ -50,9 +50,10 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def serve(arguments: argparse.Namespace) -> int:
     """0 after Ctrl-C or SIGTERM, 1 when the server does not start or ends by itself."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="dc-harness-serve-") as directory:
-        state = arguments.state or Path(directory) / "state"
-        place = Place(arguments.host or "", state, Path(directory) / "logs")
+    remove_leftovers()
+    with scratch_directory("serve") as directory:
+        state = arguments.state or directory / "state"
+        place = Place(arguments.host or "", state, directory / "logs")
         words = ["--state", str(state), *_server_arguments(arguments)]
         try:
             with SupervisorProcess(LocalHost(), COMMAND, words, place) as server:

@@ -34,7 +34,7 @@ from . import catalogue  # noqa: F401 - it registers the checks
 from .exit_codes import FAILED, NOTHING_RAN
 from .interrupts import Interrupted, interruptible
 
-__all__ = ["Began", "Ended", "Event", "Lost", "Refused", "Secret", "Step", "Worker"]
+__all__ = ["Began", "Duty", "Ended", "Event", "Lost", "Refused", "Secret", "Step", "Worker"]
 
 PR_SET_PDEATHSIG = 1
 LONGEST_STEP = 200
@@ -95,18 +95,27 @@ class _Order:
     before: Mapping[str, Outcome]
 
 
-@dataclass
-class Worker:
-    """One process, as the process that started it sees it."""
+@dataclass(frozen=True)
+class Duty:
+    """Everything that a worker is told at its start."""
 
     options: Mapping[str, Any]
-    """As on the command line: `Choice.read` makes sense of them there, too."""
+    """As on the command line: `Choice.read` makes sense of them in the worker, too."""
     share: tuple[int, int]
     """Number of this worker, and how many there are."""
     directory: Path
     """Of the run."""
     logs: Path
     """Where its programs write."""
+    door: str
+    """Command that the records name."""
+
+
+@dataclass
+class Worker:
+    """One process, as the process that started it sees it."""
+
+    duty: Duty
     check: str | None = None
     """Name of the check that it runs."""
     pipe: Connection = field(init=False)
@@ -117,8 +126,7 @@ class Worker:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         self.pipe, theirs = context.Pipe()
-        arguments = (theirs, dict(self.options), self.share, self.directory, self.logs)
-        self._process = context.Process(target=_work, args=arguments)
+        self._process = context.Process(target=_work, args=(theirs, self.duty))
         self._process.start()
         theirs.close()
 
@@ -195,9 +203,7 @@ class _Steps(logging.Handler):
         self._home.send(Step(clean(record.getMessage(), LONGEST_STEP)))
 
 
-def _work(
-    pipe: Connection, options: Mapping[str, Any], share: tuple[int, int], directory: Path, logs: Path
-) -> None:
+def _work(pipe: Connection, duty: Duty) -> None:
     """Everything that a worker does."""
     home = _Home(pipe)
     # Ctrl-C reaches every process of a terminal: the one that started us decides, and says SIGTERM.
@@ -207,11 +213,11 @@ def _work(
             progress = logging.getLogger("harness.progress")
             progress.setLevel(logging.INFO)
             progress.addHandler(_Steps(home))
-            run = Run(directory, _TellingRedactor(home))
+            run = Run(duty.directory, _TellingRedactor(home))
             try:
-                _serve(home, Choice.read(options.get).for_worker(*share), run, logs)
+                _serve(home, duty, run)
             finally:
-                run.redactor.tree(logs)
+                run.redactor.tree(duty.logs)
         except ServerError as error:
             home.send(Refused(str(error), FAILED))
         except (MissingCapability, Unsupported) as missing:
@@ -220,7 +226,9 @@ def _work(
             pass  # whoever started us wants us to end, or has ended
 
 
-def _serve(home: _Home, choice: Choice, run: Run, logs: Path) -> None:
+def _serve(home: _Home, duty: Duty, run: Run) -> None:
+    choice = Choice.read(duty.options.get).for_worker(*duty.share)
+
     def send(record: Record, files: Sequence[Path]) -> None:
         outcome = session.results[record.check]
         complete = run.complete(record, files).to_json()
@@ -228,8 +236,8 @@ def _serve(home: _Home, choice: Choice, run: Run, logs: Path) -> None:
 
     machine = machine_seen()  # before a server is started: a process with threads can enter no user namespace
     with (
-        open_session(run, choice, logs=logs) as session,
-        recording(send, run=run.name, door="dc-harness check"),
+        open_session(run, choice, logs=duty.logs) as session,
+        recording(send, run=run.name, door=duty.door),
     ):
         target = session.target
         head = run.head(machine, server_seen(target, session.look), target=target.name, notes=session.absent)

@@ -95,7 +95,8 @@ def add_options(add: Callable[..., object], *, domain: str | None = None) -> Non
         action="append",
         default=[],
         metavar="SERVICES",
-        help="services without which the server fails, as in turn,turns,relay",
+        help="services without which the server fails, as in turn,turns,relay; for check and signoff also a "
+        "must-list, FILE.toml",
     )
     add(
         "--core",
@@ -252,7 +253,8 @@ class Choice:
 def _capabilities(texts: Sequence[str]) -> frozenset[str]:
     words = [word for text in texts for word in text.split(",") if word]
     if unknown := sorted(set(words) - MUST.keys()):
-        raise ValueError(f"--must: there is no {', '.join(unknown)}; there are {', '.join(MUST)}")
+        known = f"{', '.join(MUST)}; a must-list ends in .toml, and is for check and signoff"
+        raise ValueError(f"--must: there is no {', '.join(unknown)}; there are {known}")
     return frozenset(MUST[word] for word in words)
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
@@ -70,3 +75,50 @@ def test_in_a_pipe_each_check_is_a_line(capsys: pytest.CaptureFixture[str]):
     assert shown.out.splitlines()[2].strip() == "it was accepted"
     assert shown.err == "mail.idle: waiting\n"
     assert "\x1b" not in shown.out
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch, act: Callable[[Live], None], **environment: str) -> str:
+    """Everything that a terminal of 80 columns gets."""
+    ours, theirs = os.openpty()
+    with monkeypatch.context() as patch, os.fdopen(theirs, "w") as stdout:
+        for name, value in {"TERM": "xterm-256color", "COLUMNS": "80", **environment}.items():
+            patch.setenv(name, value)
+        patch.setattr("sys.stdout", stdout)
+        with display("chat.example.org", CHECKS, 4) as watcher:
+            act(cast(Live, watcher))
+    shown = b""
+    with contextlib.suppress(OSError):  # that is how a terminal says that nobody writes to it any more
+        while piece := os.read(ours, 1 << 16):
+            shown += piece
+    os.close(ours)
+    return shown.decode()
+
+
+def draw(live: Live) -> None:
+    live.started("turn.offered")
+    live.step("turn.offered", "word " * 40)
+    live.tick(10)
+    live.ended(replace(FAILED, reason="it was \x1b[2J accepted"))
+
+
+COLOR = re.compile(r"\x1b\[[\d;]*m")
+
+
+def test_a_terminal_gets_colours_unless_somebody_wants_none(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    shown = on_a_terminal(monkeypatch, draw)
+    assert "\x1b[1;31m" in shown
+    plain = on_a_terminal(monkeypatch, draw, NO_COLOR="1")
+    assert not [each for each in COLOR.findall(plain) if re.search(r"[34]\d", each)], (
+        "no colour of text or ground"
+    )
+    for text in (shown, plain):
+        assert "FAIL mail.policy" in text
+        assert "\x1b[2J" not in text
+        lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text).replace("\r", "\n").splitlines()
+        assert max(map(len, lines)) <= 80
+
+
+def test_a_terminal_that_cannot_draw_gets_lines(monkeypatch):
+    shown = on_a_terminal(monkeypatch, lambda watcher: watcher.ended(PASSED), TERM="dumb")
+    assert shown.split() == ["passed", "mail.idle", "0.50", "s"]
