@@ -11,10 +11,10 @@ import pwd
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ..hosts import Host
 from ..network.namespace import program
+from ..scratch import scratch_directory
 from ..target import Service
 from .certificates import Certificate, issue
 from .process import Process, accepts, refuse_taken, version_of
@@ -143,7 +143,7 @@ class Dovecot:
         certificate = issue(directory, [each for each in names if each])
         with ExitStack() as stack:
             # Short, as the path of a socket has 107 characters at most (unix(7)).
-            base = Path(stack.enter_context(TemporaryDirectory(prefix="dovecot-")))
+            base = stack.enter_context(scratch_directory("dovecot"))
             owner = _Owner.find()
             config = directory / "dovecot.conf"
             config.write_text(_config(place, wants, certificate, owner, base))
