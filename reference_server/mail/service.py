@@ -21,6 +21,7 @@ from .imap.connection import ImapConnection, ImapServices
 from .imap.context import Profile
 from .imap.metadata import server_metadata
 from .listener import Admission, Connection, Listener
+from .memory import return_large_blocks
 from .policy import PolicyRules
 from .rates import MemoryBudget
 from .settings import MailSettings
@@ -51,6 +52,7 @@ class MailService:
 
     async def start(self) -> Mapping[str, Any]:
         """Open the store and every listener. Raises `ConfigurationError`, or `OSError` that names the port."""
+        return_large_blocks()
         self.settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         settings = self.settings = _with_certificate(self.settings)
         turn_secret = read_secrets(settings.turn_secret_file)[0] if settings.turn_secret_file else None

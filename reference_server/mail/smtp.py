@@ -23,13 +23,16 @@ from .policy import PolicyRules, Refuse, Submission, SubmissionPolicy
 from .rates import Gcra, MemoryBudget
 from .settings import MailSettings
 from .smtp_auth import AuthenticatingSmtp, refused
+from .smtp_data import MessageData
 from .store import Account
 from .store_thread import StoreThread, StoreUnavailable
 
 __all__ = ["SmtpConnection", "SmtpServices", "sending_rate"]
 
-LINE_COST = 128
-"""Bytes that each line costs while aiosmtpd collects them: an object and its place in a list."""
+LONGEST_LINE = 2048
+"""Bytes of a line of a message, as the postfix of chatmail takes them."""
+EVERYTHING = 1 << 30
+"""Bytes to ask a reader for that has fewer."""
 BURST = 10
 """Messages that a sender may submit at once where there is a rate limit."""
 TOO_MUCH = "4.3.1 Too much mail is coming in, try again later"
@@ -84,6 +87,8 @@ class SmtpConnection(AuthenticatingSmtp):
         self._login_failures = 0
         self._data_end: int | None = None
         """Largest number of bytes from the client at the end of the DATA that is being read."""
+        self._incoming: tuple[MessageData, asyncio.Future[None]] | None = None
+        """The message that is coming in, and what waits for its end."""
         self._held = 0
         """Bytes of the memory that all connections share."""
         self._login_deadline = self.loop.call_later(limits.before_login, self._hang_up)
@@ -94,7 +99,16 @@ class SmtpConnection(AuthenticatingSmtp):
         self._record.bytes_in += len(data)
         if self._data_end is not None and not self._may_hold(data):
             return
-        super().data_received(data)
+        if self._incoming is None:
+            super().data_received(data)
+            return
+        message, complete = self._incoming
+        self._reset_timeout()
+        rest = message.feed(data)
+        if rest is not None:
+            self._incoming = None
+            super().data_received(rest)
+            complete.set_result(None)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._login_deadline.cancel()
@@ -105,9 +119,9 @@ class SmtpConnection(AuthenticatingSmtp):
 
     def _may_hold(self, data: bytes) -> bool:
         """More of the message that is coming in; otherwise the connection ends."""
-        cost = len(data) + LINE_COST * data.count(b"\n")
+        cost = len(data)
         if self._data_end is not None and self._record.bytes_in > self._data_end:
-            self._hang_up()  # aiosmtpd would keep a line without an end for ever
+            self._hang_up()  # it is too large anyway, and nobody waits for its end for ever
             return False
         if not self._services.memory.take(cost):
             cast(asyncio.Transport, self.transport).write(f"421 {TOO_MUCH}\r\n".encode())
@@ -130,16 +144,51 @@ class SmtpConnection(AuthenticatingSmtp):
         self._record.bytes_out += len(raw) + 2
         await super().push(raw)
 
-    async def smtp_DATA(self, arg: str) -> None:
+    async def smtp_DATA(self, arg: str | None) -> None:
+        """aiosmtpd would keep an object for each line, and would not let a message take longer than a command."""
+        assert self.envelope is not None
+        if await self.check_helo_needed():
+            return
+        if not self.envelope.rcpt_tos:
+            await self.push("503 Error: need RCPT command")
+        elif arg:
+            await self.push("501 Syntax: DATA")
+        else:
+            await self.push("354 End data with <CR><LF>.<CR><LF>")
+            message = await self._read_message()
+            reply = await self._take_message(message)
+            self._set_post_data_state()  # type: ignore[no-untyped-call]
+            await self.push(reply)
+
+    async def _read_message(self) -> MessageData:
         limits = self._services.settings.limits
+        message = MessageData(most=limits.message, longest_line=LONGEST_LINE)
         self._data_end = self._record.bytes_in + 2 * limits.message
         deadline = self.loop.call_later(limits.transfer, self._hang_up)
         try:
-            await super().smtp_DATA(arg)
+            rest = message.feed(await self._reader.read(EVERYTHING))
+            if rest is not None:
+                self._reader.feed_data(rest)
+            else:
+                self._incoming = message, self.loop.create_future()
+                await self._incoming[1]
         finally:
             deadline.cancel()
-            self._data_end = None
+            self._incoming = self._data_end = None
             self._let_go()
+        return message
+
+    async def _take_message(self, message: MessageData) -> str:
+        if message.too_large:
+            return (
+                f"552 5.3.4 Error: the message has more than {self._services.settings.limits.message} bytes"
+            )
+        if message.too_long:
+            return f"500 5.5.2 Error: a line is too long, it has more than {LONGEST_LINE} bytes"
+        assert self.envelope is not None
+        self.envelope.original_content = message.take()
+        reply: str = await self._call_handler_hook("DATA")
+        return reply
 
     # Log-in
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult
 
-__all__ = ["LONGEST_LINE", "AuthenticatingSmtp", "refused"]
+__all__ = ["AuthenticatingSmtp", "refused"]
 
 LONGEST_ANSWER = 12288
 """Bytes of base64 in one line (RFC 4954 section 4)."""
@@ -25,9 +25,6 @@ LONGEST_AUTH = LONGEST_ANSWER + len("AUTH PLAIN ") + 20
 LONGEST_COMMAND = 512
 LONGEST_MAIL = LONGEST_COMMAND + 500 + 26 + 10
 """AUTH, SIZE and SMTPUTF8 make it longer (RFC 4954 section 3, RFC 1870, RFC 6531)."""
-LONGEST_LINE = 2048
-"""Bytes of a line of a message, as the postfix of chatmail takes them."""
-AROUND_LINE = len(b".") + len(b"\r\n")
 
 _AUTH_PARAMETER = re.compile(r"AUTH=(<>|(?:[!-*,-<>-~]|\+[0-9A-F]{2})+)")
 """Of MAIL, in upper case: who wrote the mail, in xtext (RFC 4954 section 5)."""
@@ -48,9 +45,8 @@ class AuthenticatingSmtp(SMTP):
     """A client that logs in. What `log_in` says is what it hears."""
 
     def __init__(self, handler: Any, **settings: Any) -> None:
-        self.line_length_limit = LONGEST_AUTH  # of what is read in one piece
+        self.line_length_limit = LONGEST_AUTH
         super().__init__(handler, **settings)
-        self.line_length_limit = LONGEST_LINE + AROUND_LINE  # of a line in DATA
         self.command_size_limits = defaultdict(lambda: LONGEST_COMMAND, AUTH=LONGEST_AUTH, MAIL=LONGEST_MAIL)
 
     @abstractmethod

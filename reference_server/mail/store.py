@@ -390,8 +390,13 @@ class Store:
     def _keep(self, content: bytes) -> int:
         end = content.find(b"\r\n\r\n") + 4
         header, text = (content, b"") if end == 3 else (content[:end], content[end:])
-        kept = self._db.execute("INSERT INTO contents (header, text) VALUES (?, ?)", (header, text))
+        kept = self._db.execute(
+            "INSERT INTO contents (header, text) VALUES (?, zeroblob(?))", (header, len(text))
+        )
         assert kept.lastrowid is not None
+        if text:  # given to the statement itself, SQLite would keep a copy of it until the next mail
+            with self._db.blobopen("contents", "text", kept.lastrowid) as blob:
+                blob.write(text)
         return kept.lastrowid
 
     def _add(self, mailbox: int, content: int, flags: int, received: int, size: int) -> int:

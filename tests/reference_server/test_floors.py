@@ -60,7 +60,7 @@ FLOORS = {
     f"{SERVER}.iroh_relay.v035": ["frames", "handshake", "hub"],
     f"{SERVER}.iroh_relay.v1": ["frames", "handshake", "hub"],
     f"{SERVER}.mail": [
-        "fields  mailbox  mime  openpgp  rates  schema  settings  smtp_auth",
+        "fields  mailbox  mime  openpgp  rates  schema  settings  smtp_auth  smtp_data  memory",
         "keywords  dialects  listener",
         "store  policy  alpn",
         "store_thread",

@@ -26,6 +26,9 @@ from .session import ImapSession
 
 __all__ = ["ImapConnection", "ImapServices"]
 
+PIECE = 1 << 18
+"""Bytes that are handed to the system at once."""
+
 log = logging.getLogger(__name__)
 
 
@@ -122,15 +125,17 @@ class ImapConnection(asyncio.Protocol):
         self._transport.abort()
         self._closed.set()
 
-    def _flush(self) -> None:
-        if data := self._session.data_to_send():
-            self._record.bytes_out += len(data)
-            self._transport.write(data)
+    def _write(self, data: bytes | memoryview) -> None:
+        self._record.bytes_out += len(data)
+        self._transport.write(data)
 
     async def _send(self) -> None:
-        self._flush()
-        async with asyncio.timeout(self._services.settings.limits.stalled_write):
-            await self._writable.wait()
+        """In pieces: TLS keeps the memory of the largest one for as long as the connection lives."""
+        data = memoryview(self._session.data_to_send())
+        for start in range(0, len(data), PIECE):
+            self._write(data[start : start + PIECE])
+            async with asyncio.timeout(self._services.settings.limits.stalled_write):
+                await self._writable.wait()
 
     async def _wait(self) -> None:
         """For bytes, a change of the mailbox or the session's deadline."""
@@ -169,7 +174,7 @@ class ImapConnection(asyncio.Protocol):
     async def _start_tls(self) -> None:
         """Nothing may run between the session's STARTTLS and `start_tls`, which takes over the socket at once:
         what is received from then on is TLS or an error, never a command in plain text."""
-        self._flush()
+        self._write(self._session.data_to_send())
         transport = await asyncio.get_running_loop().start_tls(
             self._transport,
             self,

@@ -166,16 +166,19 @@ class ImapSession:
 
     def _converse(self) -> _Program:
         while True:
-            item: Command | Literal = yield Want.COMMAND
-            if isinstance(item, Literal):
-                yield from self._admit(item)
-            else:
-                self._literal_began = None
-                self._last_keepalive = self._now
-                yield from self._serve(item)
-                if self._reserved:
-                    self._reserved = False
-                    yield from ask(ReserveMemory(0))
+            yield from self._take((yield Want.COMMAND))
+
+    def _take(self, item: Command | Literal) -> _Program:
+        """Nothing keeps a command, with the message that it may carry, until the next one comes."""
+        if isinstance(item, Literal):
+            yield from self._admit(item)
+            return
+        self._literal_began = None
+        self._last_keepalive = self._now
+        yield from self._serve(item)
+        if self._reserved:
+            self._reserved = False
+            yield from ask(ReserveMemory(0))
 
     def _admit(self, literal: Literal) -> _Program:
         """Memory for a large one may be used up by other clients."""

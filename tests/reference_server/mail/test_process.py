@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.reference_server.mail.pgp import encrypted_message
+from tests.reference_server.mail.pgp import armor, encrypted_message, encrypted_packets
 from tests.reference_server.mail.running import ALICE, BOB, DEADLINE, PASSWORD
 
 FREE_PORTS = [f"--{name}-port=0" for name in ("imaps", "imap", "submissions", "submission", "https")]
@@ -45,6 +45,13 @@ class MailProcess:
         self.process.communicate(timeout=DEADLINE)
         return self.process.returncode
 
+    @property
+    def resident(self) -> int:
+        """Bytes of memory."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        (kibibytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
+        return int(kibibytes) * 1024
+
     def imap(self, user: str) -> imaplib.IMAP4_SSL:
         client = imaplib.IMAP4_SSL("127.0.0.1", self.ports["imaps"], ssl_context=self.tls, timeout=DEADLINE)
         client.login(user, PASSWORD)
@@ -69,6 +76,29 @@ def test_ready_line_and_clean_end(tmp_path: Path) -> None:
         }
         assert (mail.ports["domain"], mail.ports["dialect"]) == ("example.test", "madmail")
         assert mail.end(signal.SIGTERM) == 0
+
+
+def test_what_large_mails_take_is_given_back(tmp_path: Path) -> None:
+    """Three of 12 MB, submitted, read and appended."""
+    with running(tmp_path / "state") as mail:
+        mail.imap(ALICE).logout()
+        before = mail.resident
+        content = encrypted_message(ALICE, armored=armor(encrypted_packets(9_000_000)))
+        for _ in range(3):
+            with smtplib.SMTP_SSL("127.0.0.1", mail.ports["submissions"], context=mail.tls) as smtp:
+                smtp.login(ALICE, PASSWORD)
+                smtp.sendmail(ALICE, [ALICE], content)
+        assert mail.resident - before < len(content)
+        imap = mail.imap(ALICE)
+        imap.select()
+        for uid in "123":
+            _, answer = imap.uid("fetch", uid, "(BODY.PEEK[])")
+            assert isinstance(answer[0], tuple)
+            assert len(answer[0][1]) == len(content)
+        imap.append("INBOX", "", "", content)
+        imap.logout()
+        mail.imap(ALICE).logout()
+        assert mail.resident - before < 2 * len(content)
 
 
 class Sender(threading.Thread):
