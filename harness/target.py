@@ -63,7 +63,7 @@ class Target:
     dialect: str
     """Form of METADATA values: `chatmail` (literals, as dovecot) or `madmail` (quoted strings)."""
     imap_host: str | None = None
-    """Host at which cores are told that IMAP is, if not `host`; its port is `imaps`."""
+    """Host at which IMAP is, if not `host`; its port is `imaps`, and its certificate is that of `host`."""
     smtp_host: str | None = None
     """Likewise for submission, `submissions`."""
     other_addresses: frozenset[str] = frozenset()

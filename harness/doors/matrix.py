@@ -25,7 +25,7 @@ __all__ = ["add_command"]
 
 RUNS = Path("reports/runs")
 FILE = Path("interop.toml")
-EXIT_CODES = {"OK": PASSED, "NOT OK": FAILED, "NO VERDICT": UNDECIDED}
+EXIT_CODES = {"OK": PASSED, "NOT_OK": FAILED, "NO_VERDICT": UNDECIDED}
 SHARD = re.compile(r"([1-9]\d{0,3})/([1-9]\d{0,3})")
 
 
@@ -176,7 +176,7 @@ def _run(interop: Interop, settings: Settings, before: Sequence[Record], out: Pa
     say(
         f"\n{render_matrix_end(found, interrupted)}\nResults in {run.directory}, the page is {run.directory / PAGE}"
     )
-    return EXIT_CODES[found.decision.value] if code is None else code
+    return EXIT_CODES[found.decision.name] if code is None else code
 
 
 def _positive(text: str) -> int:

@@ -96,6 +96,8 @@ def _render(places: list[Path], arguments: argparse.Namespace) -> int:
 
 
 def _merge(places: list[Path], arguments: argparse.Namespace) -> int:
+    from ..report.interop import interop  # noqa: PLC0415
+    from ..report.matrix_terminal import render_matrix_end  # noqa: PLC0415
     from ..report.merge import merge  # noqa: PLC0415
     from ..report.reading import read_runs  # noqa: PLC0415
     from ..report.terminal import render_end  # noqa: PLC0415
@@ -106,7 +108,9 @@ def _merge(places: list[Path], arguments: argparse.Namespace) -> int:
     shards = read_runs(places)
     merged = merge(shards, arguments.out)
     problems = [f"{shard.name}: {problem}" for shard in shards for problem in shard.problems]
-    say(f"{render_end(merged.records, problems)}\nResults in {merged.directory}")
+    matrix = interop(merged.records)
+    end = render_matrix_end(matrix, problems=problems) if matrix else render_end(merged.records, problems)
+    say(f"{end}\nResults in {merged.directory}")
     return exit_code_of(merged.records)
 
 

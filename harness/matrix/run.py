@@ -102,7 +102,8 @@ class Matrix:
             if cell.part is Part.MADE_UP:
                 self._end(cell, *self._looked[cell.server].made_up)
             elif (why := refused or lacking) is not None:
-                self._end(cell, *why)
+                verdict, reason = why  # nobody saw a control that could not be tried
+                self._end(cell, Verdict.SKIPPED if cell.part is Part.MUTANT else verdict, reason)
             else:
                 jobs.append(self._job(cell))
         run_jobs(

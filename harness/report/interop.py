@@ -37,6 +37,18 @@ class State(enum.StrEnum):
     PASSED = "passed"
 
 
+TELLING = (
+    State.FAILED,
+    State.UNBLAMED,
+    State.KNOWN_RED,
+    State.UNDECIDED,
+    State.SKIPPED,
+    State.NOT_REACHED,
+    State.NOT_RUN,
+)
+"""States that need a reason. What is unsupported is no news."""
+
+
 class Blame(enum.StrEnum):
     """Side of a failed cell whose failure it is."""
 
@@ -114,6 +126,16 @@ class Interop:
     healed: tuple[ExpectedRed, ...] = ()
     """Known reds that are red nowhere: they can be taken off the list."""
     missing_shards: tuple[int, ...] = ()
+
+    @property
+    def reasons(self) -> dict[State, dict[str, list[Place]]]:
+        """Reasons of cells that did not pass, by state, each once with its cells; what matters most comes first."""
+        found: dict[State, dict[str, list[Place]]] = {}
+        for state in TELLING:
+            for each in self.places:
+                if each.state is state:
+                    found.setdefault(state, {}).setdefault(each.why, []).append(each)
+        return found
 
     def count(self, state: State) -> int:
         return sum(each.state is state for each in self.places)

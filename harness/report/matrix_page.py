@@ -48,8 +48,6 @@ SHORT = {
     State.NOT_REACHED: "not reached",
 }
 BLAMED = {Blame.SERVER: "server", Blame.CLIENTS: "clients", Blame.COMBINATION: "together"}
-TELLING = (State.FAILED, State.UNBLAMED, State.KNOWN_RED, State.UNDECIDED, State.NOT_RUN, State.SKIPPED)
-"""States whose reasons are told below the tables, in this order."""
 CHANGED = "changed"
 LONGEST_TITLE = 300
 """Characters: the whole reason stands below the tables."""
@@ -151,15 +149,6 @@ class Chart:
     rows: tuple[Rows, ...]
 
 
-@dataclass(frozen=True)
-class Told:
-    """A reason, once, with all cells that it is the reason of."""
-
-    state: State
-    why: str
-    places: tuple[Place, ...]
-
-
 def render_matrix(name: str, records: Sequence[Record], before: Sequence[Record] = ()) -> str:
     """The page; empty: the records are no matrix. `before`: those of an earlier one, whose differences are marked."""
     found = interop(records)
@@ -176,7 +165,7 @@ def render_matrix(name: str, records: Sequence[Record], before: Sequence[Record]
             name=name,
             matrix=found,
             charts=charts,
-            told=list(_told(found)),
+            reasons=found.reasons,
             filters=filters,
             took_part=took_part(records),
             ran=_ran(records),
@@ -238,16 +227,6 @@ def _in_order(values: Iterator[str], order: Sequence[str]) -> list[str]:
     """Each once, in the order of the plan."""
     position = {each: number for number, each in enumerate(order)}
     return sorted(dict.fromkeys(values), key=lambda each: (position.get(each, len(position)), each))
-
-
-def _told(found: Interop) -> Iterator[Told]:
-    for state in TELLING:
-        reasons: dict[str, list[Place]] = {}
-        for each in found.places:
-            if each.state is state:
-                reasons.setdefault(each.why, []).append(each)
-        for why, places in reasons.items():
-            yield Told(state, why, tuple(places))
 
 
 def _filters(found: Interop, *, compared: bool) -> list[tuple[str, str]]:

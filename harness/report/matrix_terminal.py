@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..text import clean
 from .cells import CellOf
-from .interop import Interop, State
+from .interop import Interop, Place, State
 from .records import Record, Verdict
 from .tables import wrapped
 
 __all__ = ["render_cell", "render_matrix_end"]
 
 INDENT = " " * 12
-TOLD = (State.FAILED, State.UNBLAMED, State.KNOWN_RED, State.UNDECIDED, State.SKIPPED, State.NOT_RUN)
 
 
 def render_cell(cell: CellOf, record: Record, ended: int, of: int, seconds: float) -> str:
@@ -28,25 +29,25 @@ def render_cell(cell: CellOf, record: Record, ended: int, of: int, seconds: floa
     return "\n".join(lines)
 
 
-def render_matrix_end(found: Interop, interrupted: str = "") -> str:
+def render_matrix_end(found: Interop, interrupted: str = "", problems: Sequence[str] = ()) -> str:
     """What is wrong, each reason once, the controls that are wrong, and the decision last."""
-    parts = []
-    for state in TOLD:
-        reasons: dict[str, list[str]] = {}
-        for place in found.places:
-            if place.state is state:
-                reasons.setdefault(place.why, []).append(place.cell.name)
-        if reasons:
-            lines = [line for why, names in reasons.items() for line in _told(why, names)]
-            parts.append("\n".join([state.upper(), *lines]))
+    parts = (
+        ["\n".join(["COULD NOT BE READ", *(wrapped(each, first="- ") for each in problems)])]
+        if problems
+        else []
+    )
+    for state, reasons in found.reasons.items():
+        lines = [line for why, places in reasons.items() for line in _told(why, places)]
+        parts.append("\n".join([state.upper(), *lines]))
     wrong = [each for each in found.controls if each.state is not State.PASSED]
     if wrong:
-        lines = [line for each in wrong for line in _told(each.why, [each.cell.name])]
+        lines = [line for each in wrong for line in _told(each.why, [each])]
         parts.append("\n".join(["CONTROLS THAT ARE NOT AS THEY MUST BE", *lines]))
     sentence = f"interrupted ({interrupted}): {found.sentence}" if interrupted else found.sentence
     return "\n\n".join([*parts, wrapped(f"{found.decision}: {sentence}.")])
 
 
-def _told(why: str, names: list[str]) -> list[str]:
+def _told(why: str, places: Sequence[Place]) -> list[str]:
+    names = [each.cell.name for each in places]
     shown = "; ".join(names[:3]) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
     return [wrapped(shown, first="- "), wrapped(why, first="    ")]

@@ -14,6 +14,7 @@ from .ending import RunEnded
 from .html import render_html
 from .junit import render_junit
 from .markdown import render_markdown, render_summary
+from .matrix_markdown import render_matrix_markdown
 from .matrix_page import PAGE, render_matrix
 from .observations import Observation
 from .records import HEAD, Record, Verdict, evidence
@@ -30,8 +31,9 @@ RENDERERS: Mapping[str, Callable[[str, Sequence[Record]], str]] = {
     "summary.md": render_summary,
     "junit.xml": render_junit,
     PAGE: render_matrix,
+    "matrix.md": render_matrix_markdown,
 }
-"""Files that are made of the records, as they come with every run; the last with that of a matrix alone."""
+"""Files that are made of the records, as they come with every run; the last two with that of a matrix alone."""
 LONGEST_TEXT = 4000
 """Characters of one text in a record: a server that never stops talking fills no report."""
 

@@ -8,7 +8,7 @@ import pytest
 from harness.accounts import Credentials
 from harness.clients.mail.imap import ImapClient, ImapError, ImapRefused
 from harness.clients.mail.imap_syntax import MetadataValue, Token, literal_size, metadata_entries, tokens
-from harness.clients.mail.smtp import SmtpClient, SmtpRefused
+from harness.clients.mail.smtp import SmtpClient, SmtpError, SmtpRefused
 from harness.hosts import LocalHost
 from harness.target import Target
 from harness.waiting import WaitTimeout
@@ -52,6 +52,18 @@ def imap_server(*dialogue: tuple[bytes, bytes]) -> Callable[[Peer], None]:
         peer.wait_until_closed()
 
     return script
+
+
+def test_mail_is_looked_for_where_the_target_has_it(tls):
+    """In a lab a device behind a firewall finds IMAP and submission at addresses of their own, on port 443."""
+    with scripted_server(imap_server(), tls=tls) as port:
+        elsewhere = replace(target(port, tls), imaps=1, imap_host="127.0.0.4")
+        with pytest.raises(ImapError, match=rf"no IMAP at 127\.0\.0\.4:{1}"):
+            ImapClient(LocalHost(), elsewhere)
+        ImapClient(LocalHost(), replace(target(port, tls), imap_host="127.0.0.1")).close()
+    nowhere = replace(target(1, tls), smtp_host="127.0.0.3")
+    with pytest.raises(SmtpError, match=r"no SMTP at 127\.0\.0\.3:1"):
+        SmtpClient(LocalHost(), nowhere)
 
 
 @pytest.mark.parametrize(

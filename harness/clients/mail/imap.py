@@ -79,7 +79,9 @@ class ImapClient(Closing):
         try:
             self._session = _Session(host, target, within, most)
         except (OSError, imaplib.IMAP4.error) as error:
-            raise ImapError(f"no IMAP at {target.host}:{target.imaps}: {plain(error)}") from error
+            raise ImapError(
+                f"no IMAP at {target.imap_host or target.host}:{target.imaps}: {plain(error)}"
+            ) from error
         self._stream = self._session.stream
 
     def capabilities(self) -> frozenset[str]:
@@ -306,13 +308,13 @@ class _Session(imaplib.IMAP4):
         self._target = target
         self._within = within
         self._most = most
-        super().__init__(target.host, target.imaps)
+        super().__init__(target.imap_host or target.host, target.imaps)
 
     def open(self, host: str = "", port: int = 0, timeout: float | None = None) -> None:
         del timeout  # every wait of ours has its own deadline
         connection = self._network.connect(host, port, within=self._within)
         try:
-            self.sock = self._target.ssl_context().wrap_socket(connection, server_hostname=host)
+            self.sock = self._target.ssl_context().wrap_socket(connection, server_hostname=self._target.host)
         except OSError:
             connection.close()
             raise

@@ -57,7 +57,7 @@ class SmtpClient(Closing):
                 self._session.starttls(context=target.ssl_context())
             self._session.ehlo()
         except (OSError, smtplib.SMTPException) as error:
-            raise SmtpError(f"no SMTP at {target.host}:{port}: {plain(error)}") from error
+            raise SmtpError(f"no SMTP at {target.smtp_host or target.host}:{port}: {plain(error)}") from error
 
     @property
     def largest_mail(self) -> int | None:
@@ -108,8 +108,11 @@ class _Session(smtplib.SMTP):
 
     def __init__(self, host: Host, target: Target, port: int, within: float, *, implicit_tls: bool) -> None:
         self._network = host
+        self._name = target.host
         self._context = target.ssl_context() if implicit_tls else None
-        super().__init__(target.host, port, local_hostname=f"[{host.address}]", timeout=within)
+        super().__init__(
+            target.smtp_host or target.host, port, local_hostname=f"[{host.address}]", timeout=within
+        )
 
     def getreply(self) -> tuple[int, bytes]:
         """One reply, of which smtplib itself would read any number of lines."""
@@ -124,7 +127,7 @@ class _Session(smtplib.SMTP):
         if self._context is None:
             return connection
         try:
-            return self._context.wrap_socket(connection, server_hostname=host)
+            return self._context.wrap_socket(connection, server_hostname=self._name)
         except OSError:
             connection.close()
             raise
