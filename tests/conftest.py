@@ -2,6 +2,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,15 @@ def pytest_xdist_auto_num_workers() -> int:
     return processors + min(processors, 8)  # each takes 300 MB
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """In whatever process runs tests, and for the scenarios that run with ours."""
+    config = session.config
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", default=None):
+        started = ExitStack()
+        started.enter_context(quick_starts())
+        config.add_cleanup(started.close)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call() -> Generator[None, object, object]:
     """What this machine cannot do is no failure of a test."""
@@ -63,9 +73,3 @@ def installed() -> Iterator[Installed]:
         yield install(base)
     finally:
         shutil.rmtree(base)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _quick_starts() -> Iterator[None]:
-    with quick_starts():
-        yield

@@ -37,7 +37,7 @@ SERVERS = (
     "reference_server.config.check_config",
     "mutants.__main__",
 )
-BEHIND = 10
+BEHIND = 5
 """Niceness of all others: an agent that does not get its 50 packets a second onto the wire leaves a test undecided."""
 
 
