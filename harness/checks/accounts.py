@@ -30,6 +30,7 @@ __all__ = [
 
 SOMEBODY_ELSE = "192.0.2.1"
 """RFC 5737: an address that no server has."""
+WITHOUT_BRACKETS = str.maketrans("", "", "[]")
 MANY = 100
 AT_ONCE = 25
 """Connections that are opened at the same time, so that the machine we run on is not what breaks."""
@@ -67,19 +68,37 @@ def the_web_gives_accounts(stage: Stage, outcome: Outcome) -> None:
 
 @check("MAIL-4", impact=Impact.LEAVES_TRACES)
 def log_ins_are_for_this_server_only(stage: Stage, outcome: Outcome) -> None:
-    """A log-in makes accounts of this server's domain only: any other domain, and any misspelt one, is refused."""
+    """A log-in makes accounts of this server's domain only: any other domain, and any misspelt one, is refused.
+
+    Where madmail's domain is an address, it may be written without brackets, and is the same account.
+    """
     if not isinstance(stage.target.accounts, FirstLogin):
         raise MissingCapability(
             "first_login",
             "accounts were given, and are not made at the first log-in",
             heal="leave --account out",
         )
-    with logged_in(stage, stage.target.new_account()):
+    account = stage.target.new_account()
+    with logged_in(stage, account):
         pass
+    password = stage.target.any_account().password
     for address in _foreign(stage.target):
-        outcome.expect(
-            not _lets_in(stage, address), f"IMAP made an account for {address}, which is not of this server"
-        )
+        made = _lets_in(stage, Credentials(address, password))
+        outcome.expect(not made, f"IMAP made an account for {address}, which is not of this server")
+    if stage.target.dialect == "madmail" and stage.target.domain.startswith("["):
+        _expect_bare_address(stage, outcome, account)
+
+
+def _expect_bare_address(stage: Stage, outcome: Outcome, account: Credentials) -> None:
+    bare = Credentials(account.address.translate(WITHOUT_BRACKETS), account.password)
+    other = Credentials(bare.address, account.password + "x")
+    outcome.expect(_lets_in(stage, bare), f"IMAP refused {bare.address}, which should be {account.address}")
+    outcome.expect(
+        not _lets_in(stage, other),
+        f"{bare.address} has another password than {account.address}: two accounts",
+    )
+    with SmtpClient(stage.host, stage.target) as smtp, promised(SmtpError, what="SMTP knows no bare address"):
+        smtp.login(bare)
 
 
 def _foreign(target: Target) -> Iterator[str]:
@@ -94,11 +113,10 @@ def _foreign(target: Target) -> Iterator[str]:
         yield f"{name}@%5b{domain.strip('[]')}%5d"  # as a careless client writes it
 
 
-def _lets_in(stage: Stage, address: str) -> bool:
-    password = stage.target.any_account().password
+def _lets_in(stage: Stage, account: Credentials) -> bool:
     with ImapClient(stage.host, stage.target) as imap:
         try:
-            imap.login(Credentials(address, password))
+            imap.login(account)
         except ImapRefused:
             return False
         return True
