@@ -104,8 +104,8 @@ class SideBySide:
                     self.watcher.step(worker.check, text)
             case Secret(text):
                 self.run.redactor.add(text)
-            case Ended(record, verdict, reasons, because_of):
-                self._ended(Record.from_json(record), Outcome(verdict, list(reasons), because_of=because_of))
+            case Ended(record, outcome):
+                self._ended(Record.from_json(record), outcome)
                 worker.check = None
                 self._idle.add(number)
             case Refused():

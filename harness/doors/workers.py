@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..hosts import MissingCapability
-from ..report.records import Record, Verdict
+from ..report.records import Record
 from ..report.redaction import Redactor
 from ..report.run import Run
 from ..servers.server import ServerError, Unsupported
@@ -65,12 +65,10 @@ class Secret:
 
 @dataclass(frozen=True)
 class Ended:
-    """A check has ended: its record as JSON, and its outcome for the checks that depend on it."""
+    """A check has ended: its record as JSON, and what the checks that depend on it need of its outcome."""
 
     record: str
-    verdict: Verdict
-    reasons: tuple[str, ...]
-    because_of: str
+    outcome: Outcome
 
 
 @dataclass(frozen=True)
@@ -232,7 +230,8 @@ def _serve(home: _Home, duty: Duty, run: Run) -> None:
     def send(record: Record, files: Sequence[Path]) -> None:
         outcome = session.results[record.check]
         complete = run.complete(record, files).to_json()
-        home.send(Ended(complete, outcome.verdict, tuple(outcome.reasons), outcome.because_of))
+        told = Outcome(outcome.verdict, outcome.reasons, because_of=outcome.because_of, cause=outcome.cause)
+        home.send(Ended(complete, told))
 
     machine = machine_seen()  # before a server is started: a process with threads can enter no user namespace
     with (

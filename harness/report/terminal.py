@@ -22,7 +22,7 @@ INDENT = " " * 12
 
 
 def render_check(record: Record) -> str:
-    """One check that ended: verdict, name and seconds; below them its reason, its paths and what to know."""
+    """One check that ended: verdict, name and seconds; below them its reason, what to do, its paths, what to know."""
     seconds = f"{record.duration:.2f} s"
     name = f"{record.verdict:11} {clean(record.check)}"
     room = WIDTH - len(name) - 1
@@ -30,6 +30,8 @@ def render_check(record: Record) -> str:
     lines = (
         [(("reason: " if record.verdict is Verdict.PASSED else ""), record.reason)] if record.reason else []
     )
+    if advice := Finding((record.check,), record.reason, cause=record.cause).to_do:
+        lines += [(f"cause {record.cause}; what to change: ", "; ".join(advice))]
     if places := [f"{name} in {network}" for name, network in record.profiles.items() if network not in name]:
         lines.append(("", ", ".join(places)))
     for path in record.seen(PathSeen):

@@ -290,6 +290,9 @@ def test_a_check_that_ended_is_a_line_and_what_a_reader_must_know():
     assert lines[3].startswith(f"{'':12}note: word word")
     assert max(map(len, lines)) <= 80
     assert f"{'':12}it was accepted" in render_check(FAILED)
+    sick = render_check(replace(FAILED, cause="relay.port_closed"))
+    assert f"{'':12}cause relay.port_closed; what to change: " in sick
+    assert max(map(len, sick.splitlines())) <= 80
 
 
 HOSTILE = "\x1b]0;x\x07 <img src=x onerror=alert(1)> | `code` [click](http://evil.example) @team #1 \u202eabc\n# top"

@@ -82,7 +82,7 @@ class Scripted:
 
 def ended(run: Run, check: str, verdict: Verdict = Verdict.PASSED, *reasons: str) -> Ended:
     record = replace(PASSED, run=run.name, check=check, verdict=verdict, reason="; ".join(reasons))
-    return Ended(record.to_json(), verdict, reasons, "")
+    return Ended(record.to_json(), Outcome(verdict, list(reasons), cause="turn.not_answering"))
 
 
 class Crew:
@@ -121,6 +121,7 @@ def test_one_head_stands_for_all_servers_and_what_was_found_before_is_told(tmp_p
     assert len(heads) == 1
     [before] = [each.before[ALLOCATES] for each in crew.workers if ALLOCATES in each.before]
     assert before[GRANTS].reasons == ["it is dead", "and gone"]
+    assert before[GRANTS].cause == "turn.not_answering"
     assert {each.ended for each in crew.workers} == {"dismissed"}
 
 
