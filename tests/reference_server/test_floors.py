@@ -6,6 +6,7 @@ Imports for type checkers and inside functions count like any other.
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -112,6 +113,7 @@ def imports_of(module: str, file: Path, modules: Mapping[str, Path]) -> Iterator
         yield from (name for name in named if name in modules)
 
 
+@functools.cache
 def graph(package: Path) -> dict[str, set[str]]:
     modules = modules_of(package)
     return {module: set(imports_of(module, file, modules)) for module, file in modules.items()}
