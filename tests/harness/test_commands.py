@@ -15,7 +15,7 @@ from harness.doors.catalogue import all_checks
 from harness.doors.check import _to_repeat
 from harness.doors.cli import main
 from harness.report.records import Verdict
-from harness.report.run import Run
+from harness.report.run import RESULTS, Run
 from harness.versions import own_version
 
 from .records import PASSED
@@ -87,6 +87,16 @@ def test_an_earlier_run_says_what_to_repeat(tmp_path):
     assert _to_repeat(None, run) == {"mail.undecided", "mail.never"}
     assert _to_repeat(run, run) == {"mail.failed", "mail.not_reached", "mail.undecided", "mail.never"}
     assert _to_repeat(None, None) is None
+
+
+def test_a_run_takes_no_directory_that_has_one(tmp_path, capsys):
+    """An interrupted run beside older results would look as if it had come to its end."""
+    run = earlier(tmp_path)
+    before = (run / RESULTS).read_bytes()
+    with pytest.raises(SystemExit, match="2"):
+        main(["check", "mail.idle_reports_new_mail", "--out", str(run)])
+    assert "has the results of a run already" in capsys.readouterr().err
+    assert (run / RESULTS).read_bytes() == before
 
 
 def test_nothing_to_repeat_and_no_run_are_said(tmp_path, capsys):
