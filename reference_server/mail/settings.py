@@ -54,9 +54,9 @@ class Limits:
     """Of every command but APPEND, which may carry a whole message."""
     imap_bad_commands: int = 10
     login_failures: int = 3
-    """Per connection: one more and IMAP ends it, while SMTP gets slower, ..."""
+    """Per connection: with the last of them IMAP ends it, while SMTP answers each further one later, ..."""
     login_failure_delay: float = 1.0
-    """... by so much at each."""
+    """... by so many seconds more."""
     source_login_failures: int = 50
     """Per source address, over all its connections; after that it is not listened to for a while, ..."""
     source_login_failure_forgotten: float = 6.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -22,6 +23,8 @@ from .store_thread import StoreUnavailable
 __all__ = ["WebConnection", "WebServices"]
 
 NEW_ACCOUNT = (b"/new", b"/cgi-bin/newemail.py")
+_ORIGIN = re.compile(rb"https?://[^/]*(?=/)", re.IGNORECASE)
+"""A target may name the server, as it does to a proxy (RFC 9112 section 3.2.2)."""
 AUTOCONFIG = b"/.well-known/autoconfig/mail/config-v1.1.xml"
 _SERVER = """    <{tag} type="{kind}">
       <hostname>{host}</hostname>
@@ -133,7 +136,7 @@ class WebConnection(asyncio.Protocol):
                 return  # h11 needs more data, or the client is gone
 
     async def _serve(self, request: h11.Request) -> None:
-        path = request.target.partition(b"?")[0]
+        path = _ORIGIN.sub(b"", request.target.partition(b"?")[0])
         method = request.method
         if path == AUTOCONFIG:
             if method in (b"GET", b"HEAD"):

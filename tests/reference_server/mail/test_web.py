@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import imaplib
 import json
+import re
 import smtplib
 import socket
 import ssl
@@ -16,7 +17,7 @@ import pytest
 
 from reference_server.certificates import DevelopmentCertificate
 from tests.reference_server.mail.conftest import StartMail
-from tests.reference_server.mail.running import ALICE, DEADLINE, PASSWORD, RunningMail
+from tests.reference_server.mail.running import ALICE, DEADLINE, PASSWORD, RunningMail, read_all
 
 AUTOCONFIG = "/.well-known/autoconfig/mail/config-v1.1.xml"
 
@@ -114,3 +115,25 @@ def test_a_connection_that_never_says_what_it_wants_ends_with_the_service(mail: 
     for sock in (silent, chosen):
         sock.close()
     assert all(record["closed"] for record in mail.ledger.snapshot()["connections"])
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("target", ["/new", "https://chatmail.test/new", "HTTP://chatmail.test:443/new?x"])
+def test_a_target_may_name_the_server(mail: RunningMail, version: str, target: str) -> None:
+    with mail.socket("https", tls=True) as sock:
+        sock.sendall(
+            f"POST {target} HTTP/{version}\r\nhost: chatmail.test\r\nCONTENT-LENGTH: 0\r\n\r\n".encode()
+        )
+        answer = read_all(sock)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b'"email"' in answer
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "BREW"])
+@pytest.mark.parametrize("target", ["/", "/new", "*", "https://chatmail.test", AUTOCONFIG, "/%00", "//new"])
+def test_every_request_has_an_answer_and_head_no_body(mail: RunningMail, method: str, target: str) -> None:
+    with mail.socket("https", tls=True) as sock:
+        sock.sendall(f"{method} {target} HTTP/1.1\r\nHost: chatmail.test\r\n\r\n".encode())
+        head, _, body = read_all(sock).partition(b"\r\n\r\n")
+    assert re.match(rb"HTTP/1.1 [234]\d\d ", head)
+    assert (body == b"") is (method == "HEAD")

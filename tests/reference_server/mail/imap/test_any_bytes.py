@@ -22,7 +22,8 @@ WORDS = (
     b'|BODY.PEEK[] |FLAGS|GETMETADATA |"" |/shared/comment|SEARCH ALL|CLOSE|EXPUNGE|NOOP|\\Seen|LOGOUT\r\n'
     b"|APPEND INBOX {3+}\r\nabc\r\n|CREATE |x/y|DELETE |RENAME |COPY |MOVE |UID EXPUNGE |AUTHENTICATE PLAIN\r\n|=|*\r\n"
     b"|SETMETADATA INBOX (/private/devicetoken x)|COMPRESS DEFLATE\r\n|BODYSTRUCTURE|ENVELOPE|BODY[1.MIME]<0.5>"
-    b"|OR |NOT |TEXT x|LSUB |NAMESPACE\r\n|kw|(DEPTH 1)"
+    b"|OR |NOT |TEXT x|LSUB |NAMESPACE\r\n|kw|(DEPTH 1)|AUTHENTICATE\r\n|ID (|NIL|]|x[y|BODY[x|\\\\|SEARCH NEW|RECENT"
+    b"|FROM |/shared/*|a LOGOUT\r\n|\\Recent|a NOOP\r\n|INTERNALDATE|SUBSCRIBE x/y|%"
     b"|a SELECT INBOX\r\n|a IDLE\r\n|STARTTLS\r\n|\x00|\xff\xfe|4294967296|GETQUOTAROOT |STATUS |(UIDNEXT)|LIST "
 ).split(b"|")
 STREAMS = st.lists(st.sampled_from(WORDS) | st.binary(max_size=8), max_size=60).map(b"".join)
