@@ -93,7 +93,8 @@ def _verdict(diagnosis: Diagnosis) -> Iterator[str]:
         ]
         yield f"HEALTHY, with {' and '.join(lighter)}." if lighter else "HEALTHY: nothing was found wrong."
     if look.accounts_left:
-        yield f"Left on the server: {look.accounts_left} new accounts and one small mail."
+        mails = " and one small mail" if look.mail is not None and look.mail.submission == "accepted" else ""
+        yield f"Left on the server: {look.accounts_left} new accounts{mails}, at most."
 
 
 def _plain(text: str) -> list[str]:

@@ -60,7 +60,8 @@ def look_at(
     began = time.monotonic()
     with LookingHost(host) as looking:
         look = _Looker(target, looking, parts, briefly, Deadline(within)).run()
-    left = min(target.accounts.left_behind, 2)
+    made = look.mail is not None and look.mail.log_in != "refused"
+    left = min(target.accounts.left_behind, 2) if made else 0
     return replace(look, seconds=round(time.monotonic() - began, 2), accounts_left=left)
 
 
@@ -95,7 +96,7 @@ class _Looker:
             alice, bob = self._accounts(target)
         except (WebError, MissingCapability) as error:
             return _left_out(look, f"everything behind the log-in: {error}")
-        seen = self._session(host, target, alice, serving[0])
+        seen = self._session(host, target, bob, serving[0])  # from its first log-in on, it can get mail
         if seen is None:
             return replace(
                 look, mail=MailLook(serving[0], "broken", "the log-in did not come to an end in time")
@@ -155,8 +156,8 @@ class _Looker:
         except MissingCapability:
             return first, first
 
-    def _session(self, host: Host, target: Target, alice: Credentials, address: str) -> MailSeen | None:
-        future = started(lambda: look_at_session(host, target, alice, address))
+    def _session(self, host: Host, target: Target, account: Credentials, address: str) -> MailSeen | None:
+        future = started(lambda: look_at_session(host, target, account, address))
         return _result(future, self.deadline)
 
     def _services(

@@ -16,7 +16,7 @@ from ..text import clean
 from ..waiting import Deadline
 from .certificates import shake_hands
 
-__all__ = ["CONNECT_WITHIN", "MAIL_PORTS", "PortSeen", "look_at_mail_port", "reach"]
+__all__ = ["CONNECT_WITHIN", "MAIL_PORTS", "PortSeen", "look_at_mail_port", "reach", "reached_of"]
 
 CONNECT_WITHIN = 2.5
 """Seconds: with one packet lost, a connection takes 1 s and a round trip."""
@@ -44,15 +44,18 @@ def reach(
     """Connect to one address. Without a connection the second is None."""
     try:
         return "open", host.connect(address, port, within=within)
-    except TimeoutError:
-        return "silent", None
     except OSError as error:
-        match error.errno:
-            case errno.ECONNREFUSED | errno.ECONNRESET:
-                return "refused", None
-            case errno.ENETUNREACH | errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:
-                return "no route", None
-        return "silent", None
+        return reached_of(error), None
+
+
+def reached_of(error: OSError) -> Reached:
+    """In what way a connection did not come about."""
+    match error.errno:
+        case errno.ECONNREFUSED | errno.ECONNRESET:
+            return "refused"
+        case errno.ENETUNREACH | errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:
+            return "no route"
+    return "silent"
 
 
 def look_at_mail_port(host: Host, target: Target, service: str, address: str) -> PortSeen:

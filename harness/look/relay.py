@@ -6,12 +6,13 @@ import contextlib
 import secrets
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from ..clients.relay.client import RelayClient, RelayError, probe
+from ..clients.relay.client import Packet, RelayClient, RelayError, probe
 from ..clients.relay.client_v1 import RelayClientV1, RelayNoProtocol
 from ..clients.turn import stun
 from ..errors import plain
@@ -33,7 +34,7 @@ ARRIVES_WITHIN = 1.5
 """Seconds for a frame."""
 QUIET = 3.6
 """Seconds for which a node is silent. An iroh relay pings every 15 s, so a longer patience of a proxy does no harm."""
-SIZES = (64, 1201, 14_000)
+SIZES = (64, 1201, 6000)
 """Bytes: what one datagram holds, a little more, and a batch of them."""
 MAX_HEAD = 16 * 1024
 SHOWN = 120
@@ -42,6 +43,8 @@ STUN_WITHIN = 1.5
 SETTINGS = 4
 """Type of the frame with which HTTP/2 begins (RFC 9113, 6.5); nginx may say GOAWAY (7) at once."""
 GOAWAY = 7
+SWITCHING = 101
+BAD_GATEWAY = (502, 503, 504)
 BROKEN = (RelayError, WaitTimeout, OSError)
 
 
@@ -75,20 +78,24 @@ def look_at_relay(host: Host, url: RelayUrl, addresses: Sequence[str], *, briefl
     look = replace(look, upgrade=upgrade)
     if upgrade.silent:
         return look
-    if upgrade.status != 101 and not url.secure and _speaks_tls(host, url, answering[0]):
+    if upgrade.status != SWITCHING and not url.secure and _speaks_tls(host, url, answering[0]):
         return replace(look, other_scheme=True)
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "http": lambda: _http(place),
         "nodes": lambda: (
-            _nodes(place) if look.upgrade and look.upgrade.status == 101 else {"admits_035": False}
+            _nodes(place, proxied=bool(upgrade.server))
+            if upgrade.status == SWITCHING
+            else {"admits_035": False}
         ),
         "v1": lambda: _v1(place),
         "stun": lambda: {"stun": _stun(host, url.host)},
     }
+    if upgrade.status != SWITCHING:
+        parts["page"] = lambda: {"page": _page(place)}
     if briefly:
         parts = {"nodes": lambda: _admits(place, RelayClient, "admits_035"), "v1": parts["v1"]}
-    elif upgrade.status == 101 and upgrade.server:
-        parts["quiet"] = lambda: _quiet(place)
+    elif upgrade.status in BAD_GATEWAY:
+        parts["path"] = lambda: {"relay_path": _status(place, "/relay")}
     for found in side_by_side(parts, within=2 * WITHIN).values():
         look = replace(look, **found)
     return look
@@ -192,11 +199,9 @@ def _page(place: _Place) -> HttpLook:
 
 
 def _http(place: _Place) -> dict[str, Any]:
-    """Pages and probes. A relay with TLS has /generate_204 on its plain port only."""
+    """Probes. A relay with TLS has /generate_204 on its plain port only."""
     portal = None if place.url.secure else _status(place, "/generate_204")
     return {
-        "page": _page(place),
-        "relay_path": _status(place, "/relay"),
         "ping": _status(place, "/ping"),
         "generate_204": portal,
     }
@@ -209,17 +214,19 @@ def _status(place: _Place, path: str) -> int | None:
         return None
 
 
-def _nodes(place: _Place) -> dict[str, Any]:
-    """Two nodes of 0.35 log in, and send each other frames of every size."""
+def _nodes(place: _Place, *, proxied: bool) -> dict[str, Any]:
+    """Two nodes of 0.35 log in, and send each other frames of every size; then one of them has nothing to say."""
     try:
         with _node(place) as first, _node(place) as second:
             first.ping(within=WITHIN)
             second.ping(within=WITHIN)
-            arrived, lost = _exchange(first, second)
+            lost = _lost(first, second, SIZES) or _lost(second, first, SIZES[:2])
+            quiet = _quiet(first) if proxied and not lost else {}
     except (RelayError, WaitTimeout, OSError) as error:
         closed = not isinstance(error, WaitTimeout)
         return {"admits_035": False, "closed_after_101": closed, "words": clean(str(error), SHOWN)}
-    return {"admits_035": True, "arrived": arrived, "lost": lost}
+    arrived = tuple(each for each in SIZES if each not in lost)
+    return {"admits_035": True, "arrived": arrived, "lost": tuple(sorted(lost)), **quiet}
 
 
 def _admits(place: _Place, client: type[RelayClient], name: str) -> dict[str, Any]:
@@ -231,17 +238,13 @@ def _admits(place: _Place, client: type[RelayClient], name: str) -> dict[str, An
     return {name: True}
 
 
-def _quiet(place: _Place) -> dict[str, Any]:
-    """A node that has nothing to say: a proxy must not take its connection for one that is over."""
+def _quiet(node: RelayClient) -> dict[str, Any]:
+    """A proxy must not take the connection of a node that is silent for one that is over."""
     began = time.monotonic()
     try:
-        with _node(place) as node:
-            node.ping(within=WITHIN)
-            node.wait_closed(within=QUIET)
+        node.wait_closed(within=QUIET)
     except WaitTimeout:
         return {"quiet_s": QUIET}
-    except (RelayError, OSError):
-        return {}
     return {"quiet_s": round(time.monotonic() - began, 1), "ended_when_quiet": True}
 
 
@@ -249,28 +252,20 @@ def _node(place: _Place) -> RelayClient:
     return RelayClient(place.host, place.url, tls=place.tls, within=WITHIN)
 
 
-def _exchange(first: RelayClient, second: RelayClient) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    arrived: list[int] = []
-    lost: list[int] = []
-    for size in SIZES:
-        whole = all(_goes_through(*pair, size) for pair in ((first, second), (second, first)))
-        (arrived if whole else lost).append(size)
-    return tuple(arrived), tuple(lost)
-
-
-def _goes_through(sender: RelayClient, receiver: RelayClient, size: int) -> bool:
-    """One frame arrives once, unchanged and from the right key, and nothing comes behind the end of it."""
-    payload, end = secrets.token_bytes(size), secrets.token_bytes(16)
-    sender.send(receiver.node_id, payload)
-    sender.send(receiver.node_id, end)
-    try:
-        packets = receiver.receive_until(end, within=ARRIVES_WITHIN)
-    except WaitTimeout:
-        return False
-    receiver.ping(within=WITHIN)  # answered behind whatever is still on its way
-    with contextlib.suppress(WaitTimeout):
-        packets.insert(0, receiver.receive(within=0))
-    return [(each.source, each.payload) for each in packets[:-1]] == [(sender.node_id, payload)]
+def _lost(sender: RelayClient, receiver: RelayClient, sizes: Sequence[int]) -> set[int]:
+    """Sizes of the frames that do not arrive once, unchanged and from the right key; each is waited for."""
+    sent = {size: secrets.token_bytes(size) for size in sizes}
+    arrived: list[Packet] = []
+    with contextlib.suppress(WaitTimeout, RelayError):  # what came until then counts
+        for payload in sent.values():
+            sender.send(receiver.node_id, payload)
+            with contextlib.suppress(WaitTimeout):
+                arrived += receiver.receive_until(payload, within=ARRIVES_WITHIN)
+        receiver.ping(within=WITHIN)  # answered behind whatever comes a second time
+        while True:
+            arrived.append(receiver.receive(within=0))
+    counts = Counter((each.source, each.payload) for each in arrived)
+    return {size for size, payload in sent.items() if counts[sender.node_id, payload] != 1}
 
 
 def _v1(place: _Place) -> dict[str, Any]:

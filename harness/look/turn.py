@@ -13,17 +13,19 @@ from functools import partial
 from typing import Literal
 
 from ..calls.servers import TurnOffer
+from ..clients.turn import stun
 from ..clients.turn.client import Allocation, TurnClient, TurnClosed, TurnCredentials, TurnError, TurnRefused
 from ..clients.turn.messages import Address
 from ..clients.turn.plain_peer import answer_arrives, bound_peer, first_arrival
+from ..errors import plain
 from ..hosts import Host
 from ..report.looks import Allocated, CertificateLook, PortLook, TurnLook, TurnsLook
 from ..text import clean
 from ..urls import TurnUrl
 from ..waiting import WaitTimeout
-from .certificates import shake_hands, unverified
+from .certificates import shake_hands
 from .known_secrets import KNOWN
-from .ports import reach
+from .ports import reach, reached_of
 from .together import side_by_side
 
 __all__ = ["look_at_turn", "look_at_turns"]
@@ -34,8 +36,9 @@ ARRIVES_WITHIN = 0.7
 """Seconds for one of three datagrams."""
 SHOWN = 120
 FORBIDDEN = 403
+HANGS = "takes connections, and does not answer STUN"
 TRY_ALTERNATE = 300
-PRIVATE_PEERS = ("127.0.0.1", "10.0.0.1", "169.254.169.254", "192.168.0.1")
+PRIVATE_PEERS = ("127.0.0.1", "10.0.0.1", "169.254.169.254")
 """One of each kind of network that a relay on the internet must not talk to."""
 PRIVATE_NETWORKS = tuple(
     ipaddress.ip_network(each)
@@ -114,25 +117,22 @@ def look_at_turn(
 def _stun(host: Host, address: str, port: int, transport: str) -> PortLook:
     """`open`: STUN is answered. Over TCP a connection without an answer is `silent`."""
     look = PortLook(f"turn/{transport}", address, port, "silent")
-    if transport == "tcp":
-        reached, connection = reach(host, address, port, WITHIN)
-        if connection is None:
-            return replace(look, reached=reached)
-        connection.close()
-        look = replace(look, trouble="takes connections, and does not answer STUN")
     url = TurnUrl("udp" if transport == "udp" else "tcp", address, port)
+    connected = False
     try:
         with TurnClient(host, url, TurnCredentials("", ""), within=WITHIN) as client:
+            connected = transport == "tcp"
             client.binding()
     except WaitTimeout:
-        return look
-    except TurnClosed as error:
-        if isinstance(error.__cause__, OSError) and "unreachable" in str(error):
-            return replace(look, reached="no route")
-        return replace(look, reached="refused") if transport == "udp" else look
+        return replace(look, trouble=HANGS) if connected else look
     except TurnError as error:
-        return replace(look, trouble=clean(str(error), SHOWN))
-    return replace(look, reached="open", trouble="")
+        below = error.__cause__
+        if connected and isinstance(error, TurnClosed):
+            return replace(look, trouble=HANGS)
+        if isinstance(below, OSError) and not isinstance(below, TimeoutError):
+            return replace(look, reached=reached_of(below))
+        return look if isinstance(below, TimeoutError) else replace(look, trouble=clean(str(error), SHOWN))
+    return replace(look, reached="open")
 
 
 def _first(look: TurnLook, place: _Place, client: TurnClient) -> tuple[TurnLook, Allocation | None]:
@@ -303,11 +303,11 @@ def look_at_turns(host: Host, offer: TurnOffer, addresses: Sequence[str], trust:
     look = replace(look, certificate=certificate, trouble=trouble)
     if session is None:
         return look
-    session.close()
+    transaction = secrets.token_bytes(12)
     try:
-        url = TurnUrl("tls", address, offer.port)
-        with TurnClient(host, url, offer.credentials, tls=unverified(), within=WITHIN) as client:
-            client.binding()
-    except (TurnError, WaitTimeout, OSError) as error:
-        return replace(look, trouble=clean(str(error), SHOWN))
+        with session:
+            session.sendall(stun.binding_request(transaction))
+            stun.mapped_address(session.recv(2048), transaction)
+    except (stun.StunError, OSError) as error:
+        return replace(look, trouble=f"TLS is answered, and STUN is not: {plain(error)}")
     return replace(look, answers=True)
