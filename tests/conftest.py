@@ -31,8 +31,10 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["PYTHONPYCACHEPREFIX"] = str(config.cache.mkdir("bytecode"))
 
 
-def pytest_xdist_auto_num_workers() -> int:
+def pytest_xdist_auto_num_workers() -> int | None:
     """Workers of `-n auto`: tests of networks, calls and swarms wait for more than half of their time."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # xdist's own way to say how many
     processors = len(os.sched_getaffinity(0))
     return processors + min(processors, 8)  # each takes 300 MB
 
