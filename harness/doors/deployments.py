@@ -22,7 +22,7 @@ from ..report.records import Verdict
 from ..report.run import new_run_directory
 from .check import RUNS
 from .console import say
-from .exit_codes import FAILED, NOTHING_RAN, PASSED
+from .exit_codes import FAILED, NOTHING_RAN, PASSED, UNDECIDED
 
 __all__ = [
     "Deployment",
@@ -32,8 +32,11 @@ __all__ = [
     "judge",
     "run",
     "run_table",
+    "too_slow",
 ]
 
+TOO_SLOW = 4.0
+"""Times. Two busy programs beside it on two cores make 2."""
 COMMAND = (sys.executable, "-m", "mutants.deployments")
 LIST_WITHIN = 60.0
 
@@ -70,6 +73,8 @@ class Seen:
     """Verdict and reason by name."""
     unknown: tuple[str, ...] = ()
     """Sentences of the doctor on what it could not tell."""
+    slowness: float = 1.0
+    """Times that work took longer than on an idle machine, when the doctor looked."""
     missing: str = ""
     """Reason for which it cannot exist on this machine."""
     error: str = ""
@@ -96,14 +101,18 @@ def run(arguments: argparse.Namespace) -> int:
     (directory / "deployments.json").write_text(as_json(deployments, table), encoding="utf-8")
     (directory / "deployments.md").write_text(render_markdown(deployments, table), encoding="utf-8")
     say(render(deployments, table))
-    wrong = [sentence for each in deployments for sentence in faults_of(each, table[each.name])]
-    for sentence in wrong:
-        say(sentence)
+    found = [(each, sentence) for each in deployments for sentence in faults_of(each, table[each.name])]
+    undecided = [each.name for each, _ in found if too_slow(table[each.name])]
+    wrong = [sentence for each, sentence in found if each.name not in undecided]
+    for each, sentence in found:
+        say(f"{sentence}; undecided, for {why}" if (why := too_slow(table[each.name])) else sentence)
     say(judge(deployments, table))
     say(f"Results in {directory}")
     if all(seen.missing for seen in table.values()):
         return NOTHING_RAN
-    return FAILED if wrong else PASSED
+    if wrong:
+        return FAILED
+    return UNDECIDED if undecided else PASSED
 
 
 def declared_deployments() -> list[Deployment]:
@@ -162,13 +171,21 @@ def _seen(line: bytes | None) -> Seen:
         said["doctor_seconds"],
         checks,
         tuple(said["unknown"]),
+        said["slowness"],
         said["missing"],
         said["error"],
     )
 
 
+def too_slow(seen: Seen) -> str:
+    """The sentence for a machine on which the limits of the doctor, which are seconds, say nothing; or empty."""
+    if seen.slowness <= TOO_SLOW:
+        return ""
+    return f"the machine was {seen.slowness:.0f} times slower than an idle one: run it with nothing else, or --jobs 1"
+
+
 def faults_of(deployment: Deployment, seen: Seen) -> list[str]:
-    """Sentences on everything that is not as declared."""
+    """Sentences on everything that is not as declared, on a machine that is not `too_slow`."""
     if seen.missing:
         return []
     if seen.error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,8 @@ from .site import NAME, Site
 __all__ = ["Seen", "look_at"]
 
 log = logging.getLogger(__name__)
+WORK = 0.05
+"""Seconds of the processor."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Seen:
     unknown: tuple[str, ...] = ()
     """Sentences of the doctor on what it could not tell."""
     doctor_seconds: float = 0.0
+    slowness: float = 1.0
+    """Times that a piece of work took longer than its time of the processor, before the doctor looked or after it."""
     checks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Verdict and reason by name: of those that must be red, or where nothing is wrong, of those that must not."""
     missing: str = ""
@@ -104,6 +109,7 @@ def _compiled_in(site: Site, target: Target) -> Path:
 
 
 def _ask_doctor(seen: Seen, target: Target, operator: Host, fault: Fault) -> Seen:
+    before = _slowness()
     diagnosis = diagnose(look(target, operator), fault.must)
     sick = diagnosis.of_weight(Weight.SICK)
     rivals = [rival for each in sick for rival in each.rivals]
@@ -113,7 +119,15 @@ def _ask_doctor(seen: Seen, target: Target, operator: Host, fault: Fault) -> See
         notes=tuple(each.cause.name for each in diagnosis.causes if each not in sick),
         unknown=diagnosis.unknown,
         doctor_seconds=diagnosis.look.seconds,
+        slowness=round(max(before, _slowness()), 1),
     )
+
+
+def _slowness() -> float:
+    began, worked = time.monotonic(), time.process_time()
+    while time.process_time() - worked < WORK:
+        pass
+    return (time.monotonic() - began) / WORK
 
 
 def _run_checks(

@@ -7,7 +7,7 @@ from harness.target import Service
 
 from .certificates import Issued
 from .declaration import CHATMAIL, COTURN, MADMAIL, REFERENCE, fault
-from .site import TURN_PORT, Site
+from .site import TURN_NAME, TURN_PORT, Site
 
 GRANTS = "turn.turn_grants_an_allocation"
 ALLOCATES = "turn.turn_allocates_with_offered_credentials"
@@ -229,6 +229,8 @@ def quota_too_small(site: Site) -> None:
 @fault("TURN behind a 1:1 NAT tells clients the outer address, as it should", on=(COTURN,))
 def nat_with_the_outer_address(site: Site) -> None:
     site.put_behind_nat("10.0.0.5")
-    site.offer_turn(site.own)
+    site.names.set(TURN_NAME, site.own)
+    site.offer_turn(TURN_NAME)
+    site.wants |= Wants(advertised_turns=f"{TURN_NAME}:5349")
     site.offer_relay(f"http://{site.own}:3340")
     site.edit("coturn", f"$a external-ip={site.own}/10.0.0.5")

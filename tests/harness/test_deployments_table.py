@@ -91,29 +91,40 @@ if sys.argv[1] == "--list-json":
     print(json.dumps([{"name": "odd", "wrong": "it is odd", "causes": ["relay.port_closed"], "red": {},
                        "green": {"coturn": []}, "on": ["coturn"]}]))
 else:
-    print(json.dumps({"causes": %s, "notes": [], "unknown": [], "doctor_seconds": 1.5, "checks": {}, "missing": %s,
-                      "error": ""}))
+    print(json.dumps({"causes": %s, "notes": [], "unknown": [], "doctor_seconds": 1.5, "slowness": %s, "checks": {},
+                      "missing": %s, "error": ""}))
 """
 
 
 @pytest.mark.parametrize(
-    ("causes", "missing", "code"),
-    [(["relay.port_closed"], "", 0), (["mail.port_closed"], "", 1), ([], "", 1), ([], "no coturn", 5)],
+    ("causes", "slowness", "missing", "code"),
+    [
+        (["relay.port_closed"], 1.0, "", 0),
+        (["relay.port_closed"], 9.0, "", 0),
+        (["mail.port_closed"], 2.0, "", 1),
+        (["mail.port_closed"], 9.0, "", 3),
+        ([], 2.0, "", 1),
+        ([], 1.0, "no coturn", 5),
+    ],
 )
-def test_the_exit_code_says_whether_the_cause_was_named(causes, missing, code, tmp_path, monkeypatch, capsys):
+def test_the_exit_code_says_whether_the_cause_was_named(
+    causes, slowness, missing, code, tmp_path, monkeypatch, capsys
+):
     program = tmp_path / "program.py"
-    program.write_text(PROGRAM % (json.dumps(causes), json.dumps(missing)))
+    program.write_text(PROGRAM % (json.dumps(causes), slowness, json.dumps(missing)))
     monkeypatch.setattr(deployments, "COMMAND", (sys.executable, str(program)))
     out = tmp_path / "out"
     assert main(["mutants", "--deployments", "--out", str(out)]) == code
     assert "odd on coturn" in capsys.readouterr().out
     [row] = json.loads((out / "deployments.json").read_text())
-    assert bool(row["wrong_about_it"]) == (code == 1)
+    assert bool(row["wrong_about_it"]) == (code in (1, 3))
 
 
 def test_a_program_that_ends_early_is_told(tmp_path, monkeypatch, capsys):
     program = tmp_path / "program.py"
-    program.write_text(PROGRAM.replace("print(json.dumps({", "sys.exit(1); print(json.dumps({") % ([], '""'))
+    program.write_text(
+        PROGRAM.replace("print(json.dumps({", "sys.exit(1); print(json.dumps({") % ([], 1.0, '""')
+    )
     monkeypatch.setattr(deployments, "COMMAND", (sys.executable, str(program)))
     assert main(["mutants", "--deployments", "--out", str(tmp_path / "out")]) == 1
     assert "the program that looked ended before" in capsys.readouterr().out
