@@ -54,7 +54,7 @@ def shake_hands(
     for context in (trust, unverified()):
         try:
             connection.settimeout(within)
-            session = context.wrap_socket(connection, server_hostname=look.host)
+            session = context.wrap_socket(connection, server_hostname=look.host.rstrip("."))
             return (
                 session,
                 _described(look, session.getpeercert(binary_form=True) or b"", problem, detail),
