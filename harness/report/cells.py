@@ -54,7 +54,8 @@ class CellOf(Observation):
     command: str = ""
     """Command that tries the same again."""
     cpu_s: float | None = None
-    """Seconds of processor time that it took; None: not known."""
+    """Seconds of processor time of its process and those that it waited for; servers and agents that are forked from
+    a process that has loaded them are not among these. None: not known."""
 
     @property
     def name(self) -> str:

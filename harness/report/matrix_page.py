@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..text import clean
-from .cells import CellOf
 from .ending import RunEnded
 from .findings import took_part
 from .html import environment, policy
@@ -251,8 +250,10 @@ def _filtering(filters: Sequence[tuple[str, str]]) -> Iterator[str]:
 
 
 def _ran(records: Sequence[Record]) -> str:
-    """Time that it took, for example `612 s, 2 at a time, on 2 processors; 1,204 s of processor time in all cells`."""
+    """Wall time, for example `612 s, 2 at a time, on 2 processors, load 1.9`; of shards each."""
     ends = [end for record in records if record.is_head for end in record.seen(RunEnded)]
-    spent = sum(cell.cpu_s or 0.0 for record in records for cell in record.seen(CellOf))
-    parts = [f"{number(end.seconds)} s, {end.jobs} at a time, on {end.cores} processors" for end in ends]
-    return "; ".join([*parts, *([f"{number(spent)} s of processor time in all cells"] if spent else [])])
+    return "; ".join(
+        f"{number(end.seconds)} s, {end.jobs} at a time, on {end.cores} processors"
+        + ("" if end.load is None else f", load {number(end.load, 1)}")
+        for end in ends
+    )
