@@ -20,15 +20,15 @@ LIGHTER = {Weight.RISK: "risk", Weight.NOTE: "to note"}
 HEADINGS = {Weight.SICK: "Cause", Weight.RISK: "Risk", Weight.NOTE: "Note"}
 
 
-def render(diagnosis: Diagnosis) -> str:
-    """Everything, in lines of 100 columns."""
+def render(diagnosis: Diagnosis, server: str = "") -> str:
+    """Everything, in lines of 100 columns. `server`: words that name it on a command line, if its host does not."""
     look = diagnosis.look
     when = time.strftime("%d %b %Y %H:%M UTC", time.gmtime(look.time))
     at = " ".join(look.name.addresses[:2]) if look.name and look.name.addresses != (look.host,) else ""
     lines = [f"{clean(f'{look.host}  {at}'.rstrip()):<60}  {when}, {look.seconds:.1f} s"]
     lines += [line for step in diagnosis.steps for line in _step(step)]
     for each in diagnosis.causes:
-        lines += ["", *_cause(each, look.host)]
+        lines += ["", *_cause(each, server or look.host)]
     lines += ["", *_verdict(diagnosis)]
     return "\n".join(lines)
 
@@ -43,7 +43,7 @@ def _step(step: Step) -> Iterator[str]:
     yield from textwrap.wrap(clean(step.text), WIDTH, initial_indent=head, subsequent_indent=indent) or [head]
 
 
-def _cause(named: NamedCause, host: str) -> Iterator[str]:
+def _cause(named: NamedCause, server: str) -> Iterator[str]:
     cause = named.cause
     yield from _labelled(HEADINGS[named.weight], f"{cause.sentence} [{cause.name}]")
     for rival in named.rivals:
@@ -57,7 +57,7 @@ def _cause(named: NamedCause, host: str) -> Iterator[str]:
     for rival in named.rivals:
         for number, change in enumerate(rival.advice()):
             yield from _labelled("" if number else "Or change", change)
-    yield from _labelled("Try", f"dc-harness doctor {host}{_part(cause.name)}")
+    yield from _labelled("Try", f"dc-harness doctor {server}{_part(cause.name)}")
 
 
 def _part(cause: str) -> str:

@@ -114,7 +114,8 @@ class _SameAccounts:
 
 
 def _show(diagnosis: Diagnosis, arguments: argparse.Namespace, redactor: Redactor) -> int:
-    say(redactor.text(as_json(diagnosis) if arguments.json else render(diagnosis)))
+    server = f"--server {arguments.server}" if arguments.server else ""
+    say(redactor.text(as_json(diagnosis) if arguments.json else render(diagnosis, server)))
     _write_metrics(diagnosis, arguments.prometheus, redactor)
     return _code(diagnosis)
 

@@ -45,6 +45,7 @@ def test_absence_is_sick_with_must(capsys):
     code, out, _ = doctor(capsys, "--server", "mutant=turn_key_missing", "--must", "turn", "--only", "turn")
     assert code == 1
     assert "[metadata.turn_missing]" in out
+    assert "dc-harness doctor --server mutant=turn_key_missing" in out
 
 
 def test_a_name_that_does_not_exist(capsys):
