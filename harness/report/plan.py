@@ -55,7 +55,8 @@ def how_far(records: Sequence[Record]) -> str:
         has_plan = any(each.verdict is Verdict.NOT_RUN for each in records)
         if end is None or not end.interrupted or has_plan:
             return ""
-        return f"interrupted after {len(planned)} checks: no verdict ({end.interrupted})"
+        ended_checks = f"{len(planned)} check{'s' if len(planned) > 1 else ''}"
+        return f"interrupted after {ended_checks}: no verdict ({end.interrupted})"
     reached = f"after {len(planned) - left} of {len(planned)}: no verdict"
     if end is None:
         return f"not ended, or killed, {reached}"

@@ -50,7 +50,7 @@ def test_a_suite_may_run_one_check_several_times():
         ([*PLAN, PASSED, FAILED, replace(PASSED, check="mail.late")], ""),
         ([*PLAN, PASSED, INTERRUPTED], "interrupted after 1 of 3: no verdict (SIGTERM)"),
         ([*PLAN, PASSED, FAILED, replace(PASSED, check="mail.late"), INTERRUPTED], ""),
-        ([PASSED, INTERRUPTED], "interrupted after 1 checks: no verdict (SIGTERM)"),
+        ([PASSED, INTERRUPTED], "interrupted after 1 check: no verdict (SIGTERM)"),
         ([*PLAN, PASSED], "not ended, or killed, after 1 of 3: no verdict"),
         ([HEAD_OF_RUN], "no check has a result: no verdict"),
         ([], "no check has a result: no verdict"),
