@@ -99,7 +99,7 @@ def judge_audio(outcome: Outcome, name: str, report: Report, seconds: float = SE
     outcome.expect(
         not (audio.gaps or audio.jumps or audio.others),
         f"{name} heard the other side with faults: {len(audio.gaps)} gaps, {len(audio.jumps)} jumps, "
-        f"other streams {audio.others}",
+        f"{len(audio.others)} streams of others",
     )
 
 
@@ -115,7 +115,7 @@ def judge_video(outcome: Outcome, name: str, report: Report) -> None:
     outcome.expect(
         not (video.unreadable or video.foreign or video.missing),
         f"{name} saw the other side with faults: {video.missing} pictures missing, {video.unreadable} unreadable, "
-        f"other streams {video.foreign}",
+        f"{len(video.foreign)} streams of others",
     )
 
 

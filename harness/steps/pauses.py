@@ -77,7 +77,7 @@ class Pause:
         outcome.expect(
             not (elsewhere or audio.jumps or audio.others),
             f"{listener} heard the other side with faults apart from the pause: {len(elsewhere)} gaps, "
-            f"{len(audio.jumps)} jumps, other streams {audio.others}",
+            f"{len(audio.jumps)} jumps, {len(audio.others)} streams of others",
         )
 
 
