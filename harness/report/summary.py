@@ -108,8 +108,10 @@ def _point(finding: Finding) -> Point:
 
 
 def _group(name: str) -> str:
-    """Of a promise that of its ID; other musts are checks and capabilities."""
-    return GROUPS[name.partition("-")[0]] if name in PROMISES else "further"
+    """Of a promise that of its ID; of a check its room."""
+    if name in PROMISES:
+        return GROUPS[name.partition("-")[0]]
+    return name.partition(".")[0] if "." in name else "capabilities"
 
 
 def _by_promises(records: Sequence[Record]) -> Summary:

@@ -303,6 +303,16 @@ def test_a_must_list_alone_decides():
     assert summary([head, PASSED]).decision is Decision.NO_VERDICT
 
 
+def test_musts_that_are_checks_are_counted_by_room():
+    musts = (
+        Must("mail.idle", ("mail.idle",)),
+        Must("tls.x", ("tls.x",)),
+        Must("capability turn", ("turn.x",)),
+    )
+    head = replace(HEAD_OF_RUN, observations=(MustList("must.toml", musts),))
+    assert summary([head, PASSED]).groups == (("mail", 1, 1), ("tls", 0, 1), ("capabilities", 0, 1))
+
+
 def test_a_promise_holds_only_if_all_its_checks_do():
     states = {each.id: each for each in standings(EVERYTHING)}
     assert states["MAIL-3"].state is State.BROKEN
