@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..clients.mail.imap import ImapClient, ImapError
-from ..hosts import Host, MissingCapability
+from ..hosts import Host, MissingCapability, end_process
 from ..report.records import Verdict
 from ..report.run import Run
 from ..servers.registry import server_of
@@ -28,7 +28,8 @@ from .registry import ServerEntry
 
 __all__ = ["Looked", "declared_kills", "look_at"]
 
-LIST_WITHIN = 60.0
+LIST_WITHIN = 300.0
+"""Seconds; it takes one where little else runs."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,13 @@ def declared_kills(host: Host) -> dict[str, dict[str, str]]:
     process = host.popen(
         [sys.executable, "-m", "mutants", "--list-json"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
     )
-    output, _ = process.communicate(timeout=LIST_WITHIN)
-    if process.returncode != 0:
+    try:
+        output, _ = process.communicate(timeout=LIST_WITHIN)
+    except subprocess.TimeoutExpired:
+        output = b""
+    finally:
+        code = end_process(process, patience=1.0)
+    if code != 0 or not output:
         raise MissingCapability(
             "mutants", "python -m mutants --list-json failed", heal="pip install dc-harness"
         )
