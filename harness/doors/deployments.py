@@ -196,7 +196,8 @@ def faults_of(deployment: Deployment, seen: Seen) -> list[str]:
 def _faults_of_doctor(deployment: Deployment, seen: Seen) -> Iterator[str]:
     declared = " or ".join(deployment.causes)
     if strange := [each for each in seen.causes if each not in deployment.causes]:
-        instead = f" instead of {declared}" if declared else ", and nothing is wrong"
+        how = "besides" if set(deployment.causes) & set(seen.causes) else "instead of"
+        instead = f" {how} {declared}" if declared else ", and nothing is wrong"
         yield f"{deployment.name}: the doctor names {', '.join(strange)}{instead}"
     elif not deployment.causes and seen.unknown:
         yield f"{deployment.name}: the doctor cannot tell, and nothing is wrong: {'; '.join(seen.unknown)}"

@@ -72,9 +72,9 @@ def submission_says_554(site: Site) -> None:
 )
 def registration_closed(site: Site) -> None:
     answers = {
-        "CAPABILITY": "* CAPABILITY IMAP4rev1 IDLE\r\n{0} OK\r\n",
+        "CAPABILITY": "* CAPABILITY IMAP4rev1 IDLE\r\n{0} OK done\r\n",
         "LOGIN|AUTHENTICATE": "{0} NO [AUTHENTICATIONFAILED] registration is closed\r\n",
-        "LOGOUT": "* BYE\r\n{0} OK\r\n",
+        "LOGOUT": "* BYE see you\r\n{0} OK done\r\n",
     }
     talk = fronts.says("* OK IMAP4rev1 ready", answers)
     site.put_front(IMAP, talk, site.authority.issue(NAME))

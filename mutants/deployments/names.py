@@ -65,7 +65,7 @@ def turn_name_is_silent(site: Site) -> None:
 @fault(
     "the name of the TURN server has an IPv6 address at which nobody answers",
     cause="turn.address_dead",
-    red={GRANTS: "5.9"},
+    red={GRANTS: "2a01:4f8"},
     on=WHERE_METADATA_CAN,
 )
 def turn_ipv6_dead(site: Site) -> None:
@@ -196,7 +196,7 @@ def name_is_silent(site: Site) -> None:
 
 @fault(
     "the server's name has an IPv6 address at which nobody answers",
-    cause="name.address_dead",
+    cause=("name.address_dead", "relay.address_dead"),  # madmail names the relay by the same name
     red={"tls.certificates_are_trusted": "2a01"},
     on=EVERY_LAYOUT,
 )

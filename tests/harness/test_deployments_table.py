@@ -36,7 +36,7 @@ RED = {
         (
             CLOSED,
             Seen(("turn.relay_ports_closed", "turn.secret_differs"), checks=RED),
-            "the doctor names turn.secret_differs instead of turn.relay_ports_closed",
+            "the doctor names turn.secret_differs besides turn.relay_ports_closed",
         ),
         (
             CLOSED,
