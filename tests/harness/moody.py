@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import socket
+import asyncio
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,6 @@ from harness.stage.session import loopback_place
 
 __all__ = ["Mood", "moody_server"]
 
-PATIENCE = 20.0
-
 Mood = Callable[[bytes, bytes, int], bytes | None]
 """Gets tag and command of a client, and the number of the command among all. Gives what is said in place of what the
 server would answer; empty: nothing, and the connection is closed; None: the server may answer by itself."""
@@ -28,62 +26,85 @@ server would answer; empty: nothing, and the connection is closed; None: the ser
 
 @dataclass(frozen=True)
 class _Between:
-    """Takes the lines of clients, and hands them on."""
+    """Takes the lines of clients, and hands them on. One thread for all: TLS sockets are no good in two."""
 
-    listener: socket.socket
     server: tuple[str, int]
     own: ssl.SSLContext
     theirs: ssl.SSLContext
     mood: Mood
     numbers: Iterator[int]
 
-    def run(self) -> None:
+    async def serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         with suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, plain: socket.socket) -> None:
-        with ExitStack() as stack, suppress(OSError):
-            stack.enter_context(plain)
-            plain.settimeout(PATIENCE)
-            client = stack.enter_context(self.own.wrap_socket(plain, server_side=True))
-            server = stack.enter_context(
-                self.theirs.wrap_socket(
-                    socket.create_connection(self.server, timeout=PATIENCE), server_hostname=self.server[0]
-                )
+            server, to_server = await asyncio.open_connection(
+                *self.server, ssl=self.theirs, server_hostname=self.server[0]
             )
-            threading.Thread(target=_pour, args=(server, client), daemon=True).start()
-            for line in client.makefile("rb"):
-                tag, _, command = line.strip().partition(b" ")
-                said = self.mood(tag, command.upper(), next(self.numbers))
-                if said == b"":
-                    return
-                (server if said is None else client).sendall(line if said is None else said)
+            pouring = asyncio.create_task(_pour(server, to_client))
+            try:
+                await self._listen(client, to_client, to_server)
+            finally:
+                pouring.cancel()
+                to_server.transport.abort()
+                to_client.transport.abort()
+
+    async def _listen(
+        self,
+        client: asyncio.StreamReader,
+        to_client: asyncio.StreamWriter,
+        to_server: asyncio.StreamWriter,
+    ) -> None:
+        while line := await client.readline():
+            tag, _, command = line.strip().partition(b" ")
+            said = self.mood(tag, command.upper(), next(self.numbers))
+            if said == b"":
+                return
+            (to_server if said is None else to_client).write(line if said is None else said)
 
 
-def _pour(source: socket.socket, into: socket.socket) -> None:
+async def _pour(source: asyncio.StreamReader, into: asyncio.StreamWriter) -> None:
     with suppress(OSError):
-        while data := source.recv(65536):
-            into.sendall(data)
-    with suppress(OSError):
-        into.shutdown(socket.SHUT_RDWR)
+        while data := await source.read(65536):
+            into.write(data)
+        into.close()
+
+
+@contextmanager
+def _listening(between: _Between, host: str) -> Iterator[int]:
+    """The port at which it listens, in a thread of its own, until the block ends."""
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(asyncio.start_server(between.serve, host, 0, ssl=between.own))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield int(server.sockets[0].getsockname()[1])
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        server.close()
+        loop.run_until_complete(_end_the_others())
+        loop.close()
+
+
+async def _end_the_others() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0)  # what was aborted is closed in the next round
 
 
 @contextmanager
 def moody_server(directory: Path, mood: Mood) -> Iterator[Choice]:
     """How a run is asked for it."""
     place = loopback_place(directory / "state", directory / "logs")
-    with Reference().start(LocalHost(), place, Wants()) as server, ExitStack() as stack:
+    with Reference().start(LocalHost(), place, Wants()) as server:
         target = server.target
-        listener = stack.enter_context(socket.create_server((target.host, 0)))
-        stack.callback(listener.shutdown, socket.SHUT_RDWR)
         own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls = place.state / "tls"
         own.load_cert_chain(tls / "cert.pem", tls / "key.pem")
         numbers = iter(range(1, 1 << 30))
-        between = _Between(listener, (target.host, target.imaps), own, target.ssl_context(), mood, numbers)
-        threading.Thread(target=between.run, daemon=True).start()
+        between = _Between((target.host, target.imaps), own, target.ssl_context(), mood, numbers)
         endpoints = dict(read_endpoints(place.logs / "reference.stdout.log"))
         del endpoints["control"]
-        yield Choice(endpoints={**endpoints, "imaps": listener.getsockname()[1]})
+        with _listening(between, target.host) as port:
+            yield Choice(endpoints={**endpoints, "imaps": port})
