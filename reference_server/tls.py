@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .certificates import DevelopmentCertificate
 
-__all__ = ["issue_development_certificate"]
+__all__ = ["issue_development_certificate", "key_usage"]
 
 VALIDITY = datetime.timedelta(days=90)
 CLOCK_SKEW = datetime.timedelta(hours=1)
@@ -67,7 +67,7 @@ def _issue(files: DevelopmentCertificate, names: Sequence[x509.GeneralName]) -> 
     authority = (
         _builder(authority_name, authority_name, authority_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(sign_certificates=True), critical=True)
+        .add_extension(key_usage(sign_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
@@ -76,7 +76,7 @@ def _issue(files: DevelopmentCertificate, names: Sequence[x509.GeneralName]) -> 
         _builder(_name("dc-harness test server"), authority_name, key.public_key())
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(sign_certificates=False), critical=True)
+        .add_extension(key_usage(sign_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
@@ -111,7 +111,8 @@ def _builder(
     )
 
 
-def _key_usage(*, sign_certificates: bool) -> x509.KeyUsage:
+def key_usage(*, sign_certificates: bool) -> x509.KeyUsage:
+    """That of a CA, or of a server."""
     return x509.KeyUsage(
         digital_signature=not sign_certificates,
         key_cert_sign=sign_certificates,

@@ -14,6 +14,7 @@ from ..steps.chats import (
     file_of,
     friends,
     in_mib,
+    longest_transfer,
     send_file,
     send_text,
     text_in_group,
@@ -103,7 +104,7 @@ def files_arrive_up_to_the_limit(stage: Stage, outcome: Outcome) -> None:
         with file_of(limit) as file:
             sent = alice.account.send_file(bob.account, file, text="too large")
             try:
-                alice.account.wait_until_sent(sent)
+                alice.account.wait_until_sent(sent, within=longest_transfer(limit))
             except SendFailed:
                 return
         outcome.expect(

@@ -16,7 +16,10 @@ __all__ = ["COSTS", "Cost", "Schedule", "cost_of", "default_jobs"]
 
 @dataclass(frozen=True)
 class Cost:
-    """A check on the reference server, on a machine with nothing else to do."""
+    """A check on the reference server, on a machine with nothing else to do.
+
+    Processor times were measured; the seconds of some calls and of newer checks are estimates.
+    """
 
     seconds: float
     cpu_seconds: float

@@ -18,7 +18,16 @@ from ..stage.stage import Stage
 if TYPE_CHECKING:
     from deltachat_rpc_client import AttrDict, Chat
 
-__all__ = ["expect_nothing_else", "file_of", "friends", "in_mib", "send_file", "send_text", "text_in_group"]
+__all__ = [
+    "expect_nothing_else",
+    "file_of",
+    "friends",
+    "in_mib",
+    "longest_transfer",
+    "send_file",
+    "send_text",
+    "text_in_group",
+]
 
 MIB = 1024 * 1024
 BYTES_PER_SECOND = 100_000
@@ -81,7 +90,7 @@ def text_in_group(
 
 def send_file(outcome: Outcome, sender: Device, receiver: Device, size: int) -> None:
     """One file of `size` bytes from device to device: it arrives as it was."""
-    text, within = f"a file of {size} bytes", 60.0 + size / BYTES_PER_SECOND
+    text, within = f"a file of {size} bytes", longest_transfer(size)
     lost = f"a file of {in_mib(size)} of {sender.name} does not reach {receiver.name}"
     with file_of(size) as file, outcome.expect_to_arrive(SendFailed, what=lost):
         sent = sender.account.send_file(receiver.account, file, text=text)
@@ -100,6 +109,11 @@ def file_of(size: int) -> Iterator[Path]:
         file = Path(directory, "file.bin")
         file.write_bytes(os.urandom(size))
         yield file
+
+
+def longest_transfer(size: int) -> float:
+    """Seconds that a file of so many bytes may take on its way, encryption included."""
+    return 60.0 + size / BYTES_PER_SECOND
 
 
 def in_mib(size: int) -> str:

@@ -12,6 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from reference_server.tls import key_usage
+
 __all__ = ["Authority", "Issued"]
 
 DAY = datetime.timedelta(days=1)
@@ -74,7 +76,7 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(of_authority, critical=False)
-            .add_extension(_usage(ca=ca), critical=True)
+            .add_extension(key_usage(sign_certificates=ca), critical=True)
         )
         if names:
             server = x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH])
@@ -83,20 +85,6 @@ class Authority:
                 alternatives, critical=False
             )
         return builder.sign(self._key, hashes.SHA256())
-
-
-def _usage(*, ca: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not ca,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=ca,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
 
 
 def _general_name(name: str) -> x509.GeneralName:

@@ -210,7 +210,10 @@ class SmtpConnection(AuthenticatingSmtp):
         return AuthResult(success=True, auth_data=_User(account.address))
 
     async def refuse_log_in(self) -> AuthResult:
-        """With no end, since clients try one mechanism after the other, but slower and slower."""
+        """With no end but the deadline of the log-in, since clients try one mechanism after the other.
+
+        The sleep is what makes guessing slow: each refusal comes later than the one before.
+        """
         limits = self._services.settings.limits
         self._login_failures += 1
         await asyncio.sleep(limits.login_failure_delay * max(0, self._login_failures - limits.login_failures))

@@ -76,7 +76,7 @@ def saying(*parts: bytes, pause: float = 0.0) -> Answer:
 
     def serve(session: socket.socket) -> None:
         for part in parts:
-            time.sleep(pause)
+            time.sleep(pause)  # the fault itself: a server that takes its time
             session.sendall(part)
         while session.recv(4096):
             pass
@@ -100,7 +100,7 @@ def imap(answers: Mapping[bytes, bytes], pause: float = 0.0) -> Answer:
         lines = session.makefile("rb")
         while line := lines.readline():
             tag, command, *_ = line.split()
-            time.sleep(pause)
+            time.sleep(pause)  # the fault itself
             session.sendall(answers.get(command.upper(), b"") + tag + b" OK done\r\n")
 
     return serve
@@ -220,7 +220,7 @@ def test_five_hundred_addresses_are_not_all_looked_at():
 def test_a_name_server_that_is_silent_is_waited_for_as_core_does():
     class Silent(LocalHost):
         def resolve(self, name: str) -> tuple[str, ...]:
-            time.sleep(30)
+            time.sleep(30)  # the fault itself: longer than anybody waits
             return ("127.0.0.1",)
 
     began = time.monotonic()

@@ -233,7 +233,7 @@ def test_jobs_start_as_far_as_they_fit(tmp_path, monkeypatch):
         mine.touch()
         seen = " ".join(sorted(each.name for each in place.iterdir()))
         (place.parent / (mine.name + ".seen")).write_text(seen)
-        time.sleep(0.4)
+        time.sleep(0.4)  # long enough to be seen by one that was wrongly started beside it
         mine.unlink()
     """
     jobs = [
