@@ -35,8 +35,8 @@ SHORT_LIVES = TurnLifetimes(allocation=8, permission=4, channel=8)
 SHORT_TTL = 14
 """Enough to set a call up (two cores start, befriend each other and ring), and then to refresh its channels once.
 
-Where credentials expire before that, a server that refuses them then is asked again with each packet, stops answering, and
-is seen to go silent instead of to refuse.
+Where credentials expire before that, a server that refuses them then is asked again with each packet, stops answering,
+and is seen to go silent instead of to refuse.
 """
 ASKED = 600
 """Seconds; the lifetime that aioice asks for."""
