@@ -142,8 +142,8 @@ def _program(name: str) -> Callable[[], int]:
             from tests.reference_server.fake_server import main as pretend
 
             return pretend
-        case "harness.calls.peer":
-            from harness.calls.peer import main as call
+        case "harness.calls.agent_program":
+            from harness.calls.agent_program import main as call
 
             return call
     raise LookupError(name)

@@ -92,8 +92,8 @@ def quick_starts() -> Iterator[None]:
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(sys.modules[__name__], "_servers", stack.enter_context(ForkServer(*SERVERS)))
-        agents = stack.enter_context(ForkServer("harness.calls.peer"))
+        agents = stack.enter_context(ForkServer("harness.calls.agent_program"))
         os.nice(BEHIND)
         patch.setattr(SupervisorProcess, "__init__", start_quickly)
-        patch.setattr("harness.calls.agent.PEER_COMMAND", agents.command("harness.calls.peer"))
+        patch.setattr("harness.calls.agent.AGENT_COMMAND", agents.command("harness.calls.agent_program"))
         yield

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..clients.control import ServiceLedger
 from ..clients.turn.ledger import Count, TurnAllocation
-from .agent import SelectedPair, Stats
+from .peers import SelectedPair, Stats
 
 __all__ = [
     "MOST_BYTES_OF_A_DIRECT_CALL",

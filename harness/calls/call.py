@@ -1,4 +1,4 @@
-"""Calls between two devices: signalled by their cores in encrypted messages, carried by an agent on each side."""
+"""Calls between two devices: signalled by their cores in encrypted messages, carried by a peer on each side."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from typing import Literal
 from ..clients.core.core import CallMessage
 from ..clients.device import Device
 from ..waiting import Deadline, WaitTimeout, now, wait_until
-from .agent import Agent, IceServer, Report, Settings, Stats
+from .agent import Agent
 from .balance import CallAccount, Count, account, path_of
+from .peers import IceServer, Peer, Report, Settings, Stats
 from .quality import LONGEST_PAUSE, MachineTooSlow
 
 __all__ = ["Call", "Media", "Party", "Phases", "Ringing", "TalkResult", "parties", "place", "talk_at_once"]
 
 START_WITHIN = 30.0
-"""Seconds for an agent's program to start."""
+"""Seconds for a peer's program to start."""
 LONGEST_SETTLE = 2.0
 """Seconds until what was sent and has not arrived counts as lost."""
 
@@ -38,10 +39,10 @@ class Media:
 
 @dataclass(frozen=True)
 class Party:
-    """A device with what its call window would be: an agent, and the ICE servers that its core gave."""
+    """A device with what its call window would be: a peer, and the ICE servers that its core gave."""
 
     device: Device
-    agent: Agent
+    peer: Peer
     ice_servers: Sequence[IceServer]
     stream: int
     """Number of the stream that it plays, by which the other side recognises it."""
@@ -103,7 +104,7 @@ class TalkResult:
 
     @property
     def ended(self) -> dict[str, str]:
-        """The sides whose agent is not connected any more, with what it is instead."""
+        """The sides whose peer is not connected any more, with what it is instead."""
         return {name: each.connection for name, each in self.stats.items() if each.connection != "connected"}
 
     def check_pace(self, longest_pause: float = LONGEST_PAUSE) -> None:
@@ -128,35 +129,35 @@ class Ringing:
     phases: Phases
 
     def accept(self, *, within: float = 60.0) -> Call:
-        """The callee takes the call. Returns when both agents are connected, and raises what they met otherwise.
+        """The callee takes the call. Returns when both peers are connected, and raises what they met otherwise.
 
-        The answer has `within` seconds to arrive, and then the agents have as many to be connected: a machine that was
+        The answer has `within` seconds to arrive, and then the peers have as many to be connected: a machine that was
         slow with the first takes nothing from the second, which is what the target is judged by.
         """
         deadline = Deadline(within)
-        answer = self.callee.agent.answer(
+        answer = self.callee.peer.answer(
             replace(self.callee.settings(self.media, self.caller), mutes=()), self.offer
         )
         self.phases.reach("answer", now())
         self.incoming.accept(answer)
         accepted = self.outgoing.wait_for_answer(within=deadline.remaining())
         self.phases.reach("accepted", accepted.time)
-        self.caller.agent.set_answer(accepted["accept_call_info"])
-        agents = (self.caller.agent, self.callee.agent)
+        self.caller.peer.set_answer(accepted["accept_call_info"])
+        peers = (self.caller.peer, self.callee.peer)
         deadline = Deadline(within)
         connected = [
             each.wait_for(
                 "connection", "the call to be connected", within=deadline.remaining(), state="connected"
             )
-            for each in agents
+            for each in peers
         ]
         self.phases.reach("connected", max(each.time for each in connected))
-        for each, label in itertools.product(agents, ("mutedState", "harness")):
+        for each, label in itertools.product(peers, ("mutedState", "harness")):
             each.wait_for("channel", "the data channels", within=deadline.remaining(), label=label)
         if self.media.audio:
             heard = [
                 each.wait_for("first", "audio to arrive", within=deadline.remaining(), media="audio")
-                for each in agents
+                for each in peers
             ]
             self.phases.reach("first_audio", max(each.time for each in heard))
         return Call(self)
@@ -202,10 +203,10 @@ class Call:
     def mute(self, side: Party, *, audio: bool, video: bool = False, within: float = 30.0) -> None:
         """One side mutes itself; returns when the other side was told."""
         [other] = [each for each in self.sides if each is not side]
-        told = len(other.agent.events("muted"))
-        side.agent.mute(audio=audio, video=video)
+        told = len(other.peer.events("muted"))
+        side.peer.mute(audio=audio, video=video)
         wait_until(
-            lambda: len(other.agent.events("muted")) > told,
+            lambda: len(other.peer.events("muted")) > told,
             f"{other.name} to be told that {side.name} changed its mutes",
             within=within,
         )
@@ -218,38 +219,38 @@ class Call:
             ours, theirs = theirs, ours
         ours.end()
         for each in self.sides:
-            each.agent.hang_up()
+            each.peer.hang_up()
         theirs.wait_for_end(within=within)
 
     def _start_talking(self, numbers: int) -> dict[str, Stats]:
         """Returns what each side counted before."""
         before = self._counted()
         for side in self.sides:
-            side.agent.pause(False)
-            side.agent.send_numbers(numbers)
+            side.peer.pause(False)
+            side.peer.send_numbers(numbers)
         return before
 
     def _wait_until_talked(self, before: Mapping[str, Stats], seconds: float, numbers: int) -> None:
         for side in self.sides:
             wait_until(
-                functools.partial(_has_talked, side.agent, before[side.name], seconds, numbers),
+                functools.partial(_has_talked, side.peer, before[side.name], seconds, numbers),
                 f"{side.name} to play for {seconds:g} s and to send {numbers} messages",
                 within=seconds * 10 + 30,
             )
 
     def _pause(self) -> None:
         for side in self.sides:
-            side.agent.pause()
+            side.peer.pause()
 
     def _judged(self) -> TalkResult:
         """Result of the call so far, both sides being silent."""
         stats = self._settled()
-        one, other = (side.agent for side in self.sides)
+        one, other = (side.peer for side in self.sides)
         reports = {one.name: one.report(other), other.name: other.report(one)}
         return TalkResult(stats, reports, path_of(each.pair for each in stats.values()))
 
     def _counted(self) -> dict[str, Stats]:
-        return {side.name: side.agent.stats() for side in self.sides}
+        return {side.name: side.peer.stats() for side in self.sides}
 
     def _settled(self) -> dict[str, Stats]:
         """Counts of both sides when everything that was sent has arrived, or does not come any more."""
@@ -288,10 +289,10 @@ def parties(
     ca_file: Path | None = None,
     streams: tuple[int, int] = (1, 2),
 ) -> Iterator[tuple[Party, Party]]:
-    """Two devices with an agent each, for one call. `servers`: by the name of the device, what its core gave.
+    """Two devices with a peer each, for one call. `servers`: by the name of the device, what its core gave.
 
     `streams`: what the two play; calls at the same time need different ones, to be told apart. Raises `MachineTooSlow`
-    where an agent does not even start in time.
+    where a peer does not even start in time.
     """
     with contextlib.ExitStack() as stack:
         one, other = (
@@ -305,7 +306,7 @@ def parties(
         )
         for each in (one, other):  # so that a call's phases do not begin with the start of a program
             try:
-                each.agent.wait_for("ready", within=START_WITHIN)
+                each.peer.wait_for("ready", within=START_WITHIN)
             except WaitTimeout as error:
                 raise MachineTooSlow(f"machine too slow ({error})") from error
         yield one, other
@@ -320,7 +321,7 @@ def place(caller: Party, callee: Party, media: Media | None = None, *, within: f
     deadline = Deadline(within)
     media = media or Media()
     phases = Phases(clicked=now())
-    offer = caller.agent.offer(caller.settings(media, callee))
+    offer = caller.peer.offer(caller.settings(media, callee))
     phases.reach("offer", now())
     outgoing = caller.device.account.place_call(
         callee.device.account, offer, has_video=media.video is not None
@@ -333,8 +334,8 @@ def place(caller: Party, callee: Party, media: Media | None = None, *, within: f
     return Ringing(caller, callee, media, outgoing, incoming, offer, phases)
 
 
-def _has_talked(agent: Agent, before: Stats, seconds: float, numbers: int) -> bool:
-    stats = agent.stats()
+def _has_talked(peer: Peer, before: Stats, seconds: float, numbers: int) -> bool:
+    stats = peer.stats()
     played = not stats.pace or stats.played >= before.played + seconds
     return played and stats.numbers_sent >= before.numbers_sent + numbers
 

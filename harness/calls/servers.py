@@ -18,7 +18,7 @@ from ..errors import plain
 from ..hosts import Host
 from ..urls import TurnUrl, UrlError
 from ..waiting import WaitTimeout, wait_until
-from .agent import IceServer
+from .peers import IceServer
 
 __all__ = [
     "TURNS_KEY",

@@ -85,7 +85,7 @@ def calls_ring_and_end(stage: Stage, outcome: Outcome) -> None:
         for how, (end, at_caller, at_callee) in ENDS.items():
             for caller, callee in (("alice", "bob"), ("bob", "alice")):
                 name = f"{how}-call-of-{caller}"
-                with callers.with_agents(name, caller, callee) as both:
+                with callers.with_peers(name, caller, callee) as both:
                     ringing = place(*both, Media(policy="relay"), within=CALL_WITHIN)
                     _expect_states(outcome, name, ringing, "Alerting", "Alerting")
                     end(ringing)

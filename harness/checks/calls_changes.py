@@ -171,7 +171,7 @@ def _survive(callers: LabCallers, name: str, change: Change) -> Outcome:
     caller, callee = (f"{name}, {who}" for who in (ALICE, BOB))
     with outcome.expect_to_arrive(*FAILURES, what=name):
         callers.befriend(caller, callee)
-        with callers.with_agents(name, caller, callee) as both:
+        with callers.with_peers(name, caller, callee) as both:
             call = set_up(outcome, name, *both, media)
             with machine_too_slow():
                 call.play_on(BEFORE)

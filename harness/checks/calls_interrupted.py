@@ -7,8 +7,8 @@ import logging
 from collections.abc import Mapping
 from functools import partial
 
-from ..calls.agent import NoRelayCandidate
 from ..calls.call import Media, place
+from ..calls.peers import NoRelayCandidate
 from ..clients.turn.client import TurnClient, TurnCredentials, TurnError
 from ..report.observations import Measured
 from ..servers.server import Program, ServerError
@@ -94,7 +94,7 @@ def _call_without_turn(callers: Callers, turn: Program) -> None:
     """Call while TURN stands still: it does not ring, and who called is told why."""
     outcome, bob = callers.outcome, callers.devices["bob"].account
     rang = len(bob.events("IncomingCall"))
-    with callers.with_agents("without-turn") as both, paused(turn):
+    with callers.with_peers("without-turn") as both, paused(turn):
         try:
             place(*both, Media(policy="relay"), within=CALL_WITHIN)
         except NoRelayCandidate as error:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 
-from ..calls.agent import Agent, NoRelayCandidate, Settings
+from ..calls.agent import Agent
 from ..calls.call import Call, Media, Party
+from ..calls.peers import NoRelayCandidate, Settings
 from ..calls.quality import MachineTooSlow
 from ..clients.turn.client import TurnClient, TurnError
 from ..hosts import MissingCapability
@@ -75,7 +76,7 @@ def relayed_call_outlives_credentials(stage: Stage, outcome: Outcome) -> None:
     beyond = _affordable(stage, lives.allocation + 1)
     with friends(stage) as callers:
         expiries = [int(each.username or "0") for servers in callers.servers.values() for each in servers]
-        with callers.with_agents("cliff") as both:
+        with callers.with_peers("cliff") as both:
             call = _set_up_in_time(outcome, *both, _media(lives), min(expiries))
             _talk_on(callers, call, "cliff", seconds=round(max(expiries) + beyond - time.time(), 1))
             outcome.expect(outcome, "a call must outlive the credentials it was made with")

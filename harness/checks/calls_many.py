@@ -11,9 +11,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
-from ..calls.agent import Stats
 from ..calls.balance import SLACK, CallAccount, account, carried_by_sender, carried_since
 from ..calls.call import Call, Media, Party, TalkResult, talk_at_once
+from ..calls.peers import Stats
 from ..calls.quality import MachineTooSlow
 from ..clients.control import ServiceLedger
 from ..report.observations import Measured
@@ -52,9 +52,7 @@ def calls_at_once(stage: Stage, outcome: Outcome, calls: int = SIX) -> None:
         with ExitStack() as stack:
             up = _set_up_all(outcome, _seat_all(callers, calls, stack))
             talked = _talk_all(up)
-            stats = {
-                name: {side.name: side.agent.stats() for side in call.sides} for name, call in up.items()
-            }
+            stats = {name: {side.name: side.peer.stats() for side in call.sides} for name, call in up.items()}
             ledger = callers.ledger
             for call in up.values():
                 call.hang_up(within=CALL_WITHIN)
@@ -71,7 +69,7 @@ def _seat_all(callers: Callers, calls: int, stack: ExitStack) -> Mapping[str, tu
     pairs = {}
     for number in range(1, calls + 1):
         name = f"{number}-of-{calls}"
-        pairs[name] = stack.enter_context(callers.with_agents(name, streams=(2 * number - 1, 2 * number)))
+        pairs[name] = stack.enter_context(callers.with_peers(name, streams=(2 * number - 1, 2 * number)))
     progress.info("%d agents are ready", 2 * calls)
     return pairs
 
@@ -84,7 +82,7 @@ def _set_up_all(outcome: Outcome, pairs: Mapping[str, tuple[Party, Party]]) -> d
             up[name] = set_up(outcome, name, caller, callee, Media(policy="relay"))
     except WaitTimeout:
         for side in itertools.chain.from_iterable(call.sides for call in up.values()):
-            side.agent.stats().check_pace(side.name)
+            side.peer.stats().check_pace(side.name)
         raise
     return up
 

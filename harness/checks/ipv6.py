@@ -6,8 +6,9 @@ import itertools
 import logging
 from collections.abc import Sequence
 
-from ..calls.agent import NoRelayCandidate, calls_are_possible
+from ..calls.agent import calls_are_possible
 from ..calls.call import Media, place
+from ..calls.peers import NoRelayCandidate
 from ..clients.core.core import SendFailed, befriend
 from ..clients.turn import stun
 from ..evidence import expected
@@ -165,7 +166,7 @@ def _try_calls(outcome: Outcome, people: People) -> None:
     assert offer is not None, "the check needs `turn`"
     callers = LabCallers(people.lab, people.devices, ice_servers_of(people, offer, people.lab), people)
     try:
-        with callers.with_agents("through TURN") as both:
+        with callers.with_peers("through TURN") as both:
             place(*both, Media(), within=CALL_WITHIN)
     except NoRelayCandidate as error:
         outcome.observe(PathSeen("call through TURN", PathVerdict.NONE.value, PathVerdict.NONE.value))

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ..calls.agent import Stats
+from ..calls.peers import Stats
 from ..clients.control import AcceptedConnection, ServiceLedger
 from ..clients.relay.metrics import RelayMetrics
 from ..clients.turn.ledger import NOTHING, Count

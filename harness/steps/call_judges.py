@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..calls.agent import Report, Stats
 from ..calls.balance import CallAccount
 from ..calls.call import Call, Media, TalkResult
+from ..calls.peers import Report, Stats
 from ..calls.quality import LONGEST_PAUSE
 from ..stage.outcome import Outcome
 from ..target import Service

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from ..calls.agent import NoRelayCandidate
 from ..calls.call import Call, Media, TalkResult, place
+from ..calls.peers import NoRelayCandidate
 from ..evidence import paths
 from ..evidence.egress import DirectTraffic, Egress
 from ..evidence.verdicts import ObservedPath, PathVerdict
@@ -74,7 +74,7 @@ class LabCallers(Callers):
         """
         refused, talked = "", None
         agents: Mapping[str, paths.ClientCounts] | None = None
-        with self.with_agents(name, caller, callee, servers=servers) as (one, other):
+        with self.with_peers(name, caller, callee, servers=servers) as (one, other):
             with self._watch(caller, callee) as seen:
                 try:
                     ringing = place(one.limited_to(policy), other, Media(), within=CALL_WITHIN)
@@ -82,7 +82,7 @@ class LabCallers(Callers):
                 except (NoRelayCandidate, WaitTimeout) as error:
                     refused = str(error)
                     if self.people.lab.server_host is None:  # nobody else counts there: that both are silent
-                        said = {each.name: each.agent for each in (one, other) if each.agent.has_connection}
+                        said = {each.name: each.peer for each in (one, other) if each.peer.has_connection}
                         agents = paths.client_counts({name: agent.stats() for name, agent in said.items()})
                 else:
                     talked = talk(call, seconds, numbers=0)
@@ -108,7 +108,7 @@ class LabCallers(Callers):
         `lost`: packets of each sender, by name, that the lab itself took away; it may grow until the end of the block.
         """
         lost = Counter() if lost is None else lost
-        with self.with_agents(name, caller, callee) as both:
+        with self.with_peers(name, caller, callee) as both:
             with self._watch(caller, callee) as seen:
                 call = set_up(self.outcome, name, *both, media)
                 yield call
@@ -163,4 +163,4 @@ def _direct_traffic(path: ObservedPath) -> DirectTraffic:
 
 def _counts(call: Call) -> dict[str, paths.ClientCounts]:
     """The counts of both agents; they can still be asked when the call has ended."""
-    return paths.client_counts({side.name: side.agent.stats() for side in call.sides})
+    return paths.client_counts({side.name: side.peer.stats() for side in call.sides})

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Self
 
-from ..calls.agent import IceServer, NoRelayCandidate
 from ..calls.balance import CallAccount, account, carried_by_sender
 from ..calls.call import Call, Media, Party, TalkResult, parties, place
+from ..calls.peers import IceServer, NoRelayCandidate
 from ..calls.quality import LONGEST_PAUSE, MachineTooSlow
 from ..calls.servers import IceServerError, TurnOffer, ice_servers
 from ..clients.control import ServiceLedger
@@ -86,7 +86,7 @@ class Callers:
         befriend(self.devices[one].account, self.devices[other].account)
 
     @contextmanager
-    def with_agents(
+    def with_peers(
         self,
         name: str,
         caller: str = "alice",
@@ -117,7 +117,7 @@ class Callers:
     @contextmanager
     def calling(self, name: str, media: Media, caller: str = "alice", callee: str = "bob") -> Iterator[Call]:
         """A call that is up; at the end of the block the caller hangs up."""
-        with self.with_agents(name, caller, callee) as both:
+        with self.with_peers(name, caller, callee) as both:
             call = set_up(self.outcome, name, *both, media)
             yield call
             call.hang_up(within=CALL_WITHIN)
@@ -177,7 +177,7 @@ def account_now(
 
     The record of the check has it as well.
     """
-    stats = {side.name: side.agent.stats() for side in call.sides}
+    stats = {side.name: side.peer.stats() for side in call.sides}
     ledger = callers.ledger
     balance = account(stats, path, None if ledger is None else carried_by_sender(ledger, stats))
     callers.outcome.observe(call_seen(name, call.ringing.phases, talked.path, balance, talked.reports))

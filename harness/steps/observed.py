@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from ..calls.agent import Report
 from ..calls.balance import CallAccount, Direction
 from ..calls.call import Phases
+from ..calls.peers import Report
 from ..clients.turn.ledger import Count
 from ..evidence.flows import EdgeCounts, Flow
 from ..evidence.legs import Load

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from ..calls.agent import AgentError, Stats
 from ..calls.call import Call, TalkResult
+from ..calls.peers import PeerError, Stats
 from ..report.observations import Timing
 from ..servers.server import Program
 from ..stage.outcome import Outcome
@@ -108,19 +108,19 @@ def paused(program: Program) -> Iterator[None]:
 def wait_until_closed(outcome: Outcome, name: str, call: Call, since: float) -> None:
     """Wait until each side has noticed that its media died at `since`, in unix seconds.
 
-    That the agents do so is up to us, and not to the server: `AgentError` if they do not.
+    That the agents do so is up to us, and not to the server: `PeerError` if they do not.
     """
     deadline = Deadline(CONSENT_ENDS)
     noticed = []
     for side in call.sides:
         try:
-            closed = side.agent.wait_for("ice", "the end of ICE", within=deadline.remaining(), state="closed")
+            closed = side.peer.wait_for("ice", "the end of ICE", within=deadline.remaining(), state="closed")
         except WaitTimeout as error:
-            raise AgentError(f"an agent did not notice that its media had died: {error}") from error
+            raise PeerError(f"an agent did not notice that its media had died: {error}") from error
         noticed.append(round(closed.time - since, 1))
         progress.info("%s noticed after %g s that the call is dead", side.name, noticed[-1])
     outcome.observe(Timing("until each side noticed", tuple(noticed), CONSENT_ENDS, subject=name))
 
 
 def _counted(call: Call) -> dict[str, Stats]:
-    return {side.name: side.agent.stats() for side in call.sides}
+    return {side.name: side.peer.stats() for side in call.sides}

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from harness.calls import agent
-from harness.calls.agent import Stats
 from harness.calls.call import Call
+from harness.calls.peers import Stats
 from harness.calls.quality import MachineTooSlow
 from harness.checks import calls, calls_lifetimes, calls_many
 from harness.clients.device import Device

@@ -44,7 +44,7 @@ def test_it_is_called_in_one_file_only(name):
     assert users <= ONLY_IN[name]
 
 
-AGENTS_PROGRAM = {"calls/peer.py", "calls/tracks.py"}
+AGENTS_PROGRAM = {"calls/agent_program.py", "calls/tracks.py"}
 """aiortc is asynchronous: the program of a call agent is a process of its own, driven over its stdin."""
 NAME_SERVER = {"network/nameserver.py"}
 """A server with many clients, in a thread of its own; who uses it sees a synchronous object."""

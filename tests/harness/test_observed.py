@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from harness.calls.agent import Report
 from harness.calls.balance import CallAccount, Count, Direction
 from harness.calls.call import Phases
+from harness.calls.peers import Report
 from harness.calls.quality import AudioFindings, Gap
 from harness.evidence import legs, paths
 from harness.network.schedule import Conditions

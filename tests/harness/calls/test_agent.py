@@ -17,8 +17,9 @@ from typing import cast
 
 import pytest
 
-from harness.calls.agent import Agent, AgentDied, AgentError, IceServer, NoRelayCandidate, Settings
+from harness.calls.agent import Agent
 from harness.calls.call import parties
+from harness.calls.peers import IceServer, NoRelayCandidate, PeerDied, PeerError, Settings
 from harness.calls.quality import MachineTooSlow
 from harness.clients.device import Device
 from harness.clients.turn.client import TurnCredentials
@@ -238,7 +239,9 @@ def test_without_servers_nobody_is_asked(tmp_path):
 @pytest.fixture
 def of_our_own(monkeypatch):
     """Agents are our children, which can be paused; those that the tests usually have are forked by another process."""
-    monkeypatch.setattr("harness.calls.agent.PEER_COMMAND", [sys.executable, "-m", "harness.calls.peer"])
+    monkeypatch.setattr(
+        "harness.calls.agent.AGENT_COMMAND", [sys.executable, "-m", "harness.calls.agent_program"]
+    )
 
 
 @pytest.mark.usefixtures("of_our_own")
@@ -259,7 +262,7 @@ def test_an_agent_that_is_not_ready_or_gives_no_answer_in_time_is_no_failure_of_
     with Agent(tmp_path, "alice", within=0.5) as alice:
         alice.wait_for("ready", within=30)
         os.kill(alice.pid, signal.SIGSTOP)
-        with promised(*FAILURES), pytest.raises(MachineTooSlow, match="the answer of agent alice to stats"):
+        with promised(*FAILURES), pytest.raises(MachineTooSlow, match="the answer of peer alice to stats"):
             alice.stats()
         os.kill(alice.pid, signal.SIGCONT)
 
@@ -269,7 +272,7 @@ def test_agents_that_do_not_start_in_time_are_no_failure_of_the_target(tmp_path,
     alice, bob = (cast(Device, SimpleNamespace(name=name, host=LocalHost())) for name in ("alice", "bob"))
     nobody: dict[str, list[IceServer]] = {"alice": [], "bob": []}
     with (
-        pytest.raises(MachineTooSlow, match=r"machine too slow \(waited 0 s for ready at the agent alice"),
+        pytest.raises(MachineTooSlow, match=r"machine too slow \(waited 0 s for ready at the peer alice"),
         promised(*FAILURES),
         parties(alice, bob, nobody, tmp_path),
     ):
@@ -288,9 +291,9 @@ def test_a_turn_server_that_cannot_be_reached_is_told_in_words(tmp_path):
 def test_an_agent_that_dies_is_said_to_be_dead(tmp_path):
     with Agent(tmp_path, "alice") as alice:
         os.kill(alice.pid, signal.SIGKILL)
-        with pytest.raises(AgentDied, match="the agent alice has ended"):
+        with pytest.raises(PeerDied, match="the peer alice has ended"):
             alice.wait_for("connection", within=600)
-        with pytest.raises(AgentDied):
+        with pytest.raises(PeerDied):
             alice.stats()
 
 
@@ -309,10 +312,11 @@ sys.modules["av"] = None
 import importlib.util
 importlib.util.find_spec = lambda name: None
 from harness.calls import balance, call, quality, servers
-from harness.calls.agent import Agent, AgentError
+from harness.calls.agent import Agent
+from harness.calls.peers import PeerError
 try:
     Agent(Path(sys.argv[1]), "alice")
-except AgentError as error:
+except PeerError as error:
     print(error)
 """
 
@@ -325,5 +329,5 @@ def test_without_aiortc_everything_but_a_call_works(tmp_path):
 
 
 def test_wrong_commands_are_answered(tmp_path):
-    with Agent(tmp_path, "alice") as alice, pytest.raises(AgentError, match="stats before offer or answer"):
+    with Agent(tmp_path, "alice") as alice, pytest.raises(PeerError, match="stats before offer or answer"):
         alice.stats()

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from harness.calls.agent import SelectedPair, Stats, Traffic
 from harness.calls.balance import Count, account, carried_by_sender, carried_since, path_of
+from harness.calls.peers import SelectedPair, Stats, Traffic
 from harness.clients.control import ServiceLedger
 from harness.clients.turn.ledger import PeerAccount, TurnAllocation
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.calls.agent import IceServer, NoRelayCandidate
 from harness.calls.call import Media, parties, place
+from harness.calls.peers import IceServer, NoRelayCandidate
 from harness.clients.turn.client import TurnCredentials
 
 from ..coturn import Coturn, coturn, needs_coturn
@@ -69,7 +69,7 @@ def test_the_state_of_mutes(friends: Friends, turn, tmp_path):
     with parties(*friends, through(turn), tmp_path) as (alice, bob):
         call = place(alice, bob, Media(policy="relay")).accept()
         call.mute(alice, audio=True)
-        [event] = bob.agent.events("muted")
+        [event] = bob.peer.events("muted")
         assert event.fields["audioEnabled"] is False
         call.mute(alice, audio=False)
         talked = call.talk(1.0)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.calls.agent import IceServer
 from harness.calls.balance import account, carried_by_sender
 from harness.calls.call import parties, place
+from harness.calls.peers import IceServer
 from harness.clients.control import ServiceLedger
 from tests.reference_server.turn.running import credentials, running
 
@@ -24,7 +24,7 @@ def test_one_leg_is_recognised_and_its_account_balances(friends: Friends, tmp_pa
         with parties(*friends, servers, tmp_path / "agents") as (alice, bob):
             call = place(replace(alice, policy="relay"), bob).accept()
             talked = call.talk(1.0, numbers=50)
-            stats = {side.name: side.agent.stats() for side in call.sides}
+            stats = {side.name: side.peer.stats() for side in call.sides}
             ledger = ServiceLedger.parse(turn.ledger())
             call.hang_up()
     talked.check_pace()

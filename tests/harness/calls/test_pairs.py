@@ -11,7 +11,7 @@ pytest.importorskip("aiortc", reason="capability calls: aiortc is not installed:
 
 from aioice.ice import CandidatePair, Connection
 
-from harness.calls import peer
+from harness.calls import agent_program
 
 State = CandidatePair.State
 
@@ -45,9 +45,9 @@ def started(monkeypatch):
         found.append(one)
 
     monkeypatch.setattr(Connection, "check_start", check_start)
-    monkeypatch.setattr(peer, "DIRECT_FIRST", 0.01)
-    monkeypatch.setattr(peer, "DECIDE_EVERY", 0.001)
-    peer.prefer_direct_pairs()
+    monkeypatch.setattr(agent_program, "DIRECT_FIRST", 0.01)
+    monkeypatch.setattr(agent_program, "DECIDE_EVERY", 0.001)
+    agent_program.prefer_direct_pairs()
     return found
 
 
@@ -79,7 +79,7 @@ def test_fewer_relays_are_tried_first(started):
 )
 def test_decided_pairs_are_not_waited_for(started, monkeypatch, state, follows):
     """After a direct pair has come up nothing else may be nominated: the last one would take its place."""
-    monkeypatch.setattr(peer, "DIRECT_FIRST", 1e9)
+    monkeypatch.setattr(agent_program, "DIRECT_FIRST", 1e9)
     relayed = pair("host", "relay")
     ours = connection([pair("host", "host", state), relayed, pair("relay", "host")])
     asyncio.run(Connection.check_start(ours, relayed))
@@ -87,14 +87,14 @@ def test_decided_pairs_are_not_waited_for(started, monkeypatch, state, follows):
 
 
 def test_who_does_not_nominate_does_not_wait(started, monkeypatch):
-    monkeypatch.setattr(peer, "DIRECT_FIRST", 1e9)
+    monkeypatch.setattr(agent_program, "DIRECT_FIRST", 1e9)
     relayed, direct = pair("relay", "relay"), pair("host", "host")
     asyncio.run(start([relayed, direct], controlling=False))
     assert started == [relayed, direct]
 
 
 def test_with_relays_alone_nothing_waits(started, monkeypatch):
-    monkeypatch.setattr(peer, "DIRECT_FIRST", 1e9)
+    monkeypatch.setattr(agent_program, "DIRECT_FIRST", 1e9)
     pairs = [pair("relay", "relay"), pair("relay", "relay")]
     asyncio.run(start(pairs))
     assert started == pairs

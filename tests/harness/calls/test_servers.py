@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from harness.calls.agent import IceServer
+from harness.calls.peers import IceServer
 from harness.calls.servers import (
     ForeignIceServer,
     IceServerError,

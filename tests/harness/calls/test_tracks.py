@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 from aiortc.mediastreams import MediaStreamError
 
+from harness.calls.agent_program import split_candidates
 from harness.calls.media import FRAME_SAMPLES, Noise, read_cells
-from harness.calls.peer import split_candidates
 from harness.calls.tracks import AudioSource, VideoSource, jitter_buffer
 
 

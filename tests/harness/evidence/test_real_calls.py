@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.calls.agent import Agent, IceServer, Settings, calls_are_possible
+from harness.calls.agent import Agent, calls_are_possible
+from harness.calls.peers import IceServer, Settings
 from harness.clients.control import ServiceLedger
 from harness.clients.turn.client import TurnCredentials
 from harness.evidence import egress, paths

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
-from harness.calls.agent import Stats, Traffic
+from harness.calls.peers import Stats, Traffic
 from harness.clients.control import AcceptedConnection, ServiceLedger
 from harness.clients.turn.ledger import NOTHING, Count, PeerAccount, TurnAllocation
 from harness.evidence import paths

@@ -1,25 +1,6 @@
-"""The program of a call agent: one aiortc peer. `python -P -m harness.calls.peer`, driven by JSON lines.
+"""The program of a call agent: one aiortc peer. `python -P -m harness.calls.agent_program`.
 
-stdin takes `{"id": N, "command": NAME, ...}`, stdout gives `{"id": N, "ok": true, "result": ...}` or
-`{"id": N, "ok": false, "kind": CLASS, "error": "a sentence"}`, and in between events `{"event": KIND, "time": unix
-seconds, ...}`. The end of stdin closes the call and ends the program. stderr has aioice's log.
-
-| command      | fields                    | result                                                              |
-|--------------|---------------------------|---------------------------------------------------------------------|
-| `offer`      | `settings`                | `{"sdp"}`, candidates gathered; error `NoRelayCandidate`             |
-| `answer`     | `settings`, `sdp`         | `{"sdp"}`, likewise                                                  |
-| `set_answer` | `sdp`                     | `{}`                                                                 |
-| `mute`       | `audio`, `video` (bools)  | `{}`: what is muted is silent or black, and the other side is told   |
-| `pause`      | `paused`                  | `{}`: the sources send nothing                                       |
-| `send`       | `count`                   | `{}`: from now on numbered messages, 100 a second, over a channel    |
-| `stats`      |                           | what the transport carried, selected pair, states, pace: see `stats` |
-| `sent`       |                           | when each frame was sent, by kind of media, monotonic seconds        |
-| `report`     | `sent` of the other side  | findings about what arrived: see `report`                            |
-| `close`      |                           | `{}`; `stats` may still be asked                                     |
-
-Events: `ready`, `ice`, `connection` (`state`), `channel` (`label`), `first` (`media`), `muted` (`audioEnabled`,
-`videoEnabled`), `candidate` (`candidate`, null at the end).
-`settings` are the fields of `harness.calls.agent.Settings`.
+It is driven by JSON lines (see `process`). stderr has aioice's log.
 """
 
 from __future__ import annotations
@@ -83,7 +64,7 @@ class NoRelayCandidate(Exception):
     """A TURN server was given, and the offer or answer has no candidate of type relay."""
 
 
-class Peer:
+class AgentCall:
     """One call: a peer connection, its sources and its sinks."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -293,7 +274,7 @@ class AgentProgram:
     """Takes commands one after the other."""
 
     def __init__(self) -> None:
-        self._peer: Peer | None = None
+        self._call: AgentCall | None = None
 
     async def run(self, command: str, fields: Mapping[str, Any]) -> Any:
         """The result of one command."""
@@ -302,34 +283,34 @@ class AgentProgram:
             aioice.stun.RETRY_RTO = settings["retry_after"]
             refresh_channels_after(settings["channel_refresh"])
             offer_addresses(settings["addresses"])
-            self._peer = Peer(settings)
-            return await (self._peer.offer() if command == "offer" else self._peer.answer(fields["sdp"]))
-        if self._peer is None:
+            self._call = AgentCall(settings)
+            return await (self._call.offer() if command == "offer" else self._call.answer(fields["sdp"]))
+        if self._call is None:
             raise ValueError(f"{command} before offer or answer")
-        peer = self._peer
+        call = self._call
         if command == "set_answer":
-            return await peer.set_answer(fields["sdp"])
+            return await call.set_answer(fields["sdp"])
         if command == "report":
-            return await peer.report(fields["sent"])
+            return await call.report(fields["sent"])
         if command == "stats":
-            return peer.stats()
+            return call.stats()
         if command == "sent":
-            return {kind: source.sent for kind, source in peer.sources.items()}
+            return {kind: source.sent for kind, source in call.sources.items()}
         if command == "close":
-            await peer.connection.close()
+            await call.connection.close()
         elif command == "mute":
-            peer.mute(fields["audio"], fields["video"])
+            call.mute(fields["audio"], fields["video"])
         elif command == "pause":
-            peer.pause(fields["paused"])
+            call.pause(fields["paused"])
         elif command == "send":
-            peer.send(fields["count"])
+            call.send(fields["count"])
         else:
             raise ValueError(f"no such command: {command}")
         return {}
 
     async def close(self) -> None:
-        if self._peer is not None:
-            await self._peer.connection.close()
+        if self._call is not None:
+            await self._call.connection.close()
 
 
 def split_candidates(sdp: str) -> tuple[str, list[dict[str, Any]]]:
