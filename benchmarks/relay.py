@@ -1,7 +1,8 @@
 """Forwarded frames per CPU second of a relay: `python -m benchmarks.relay [--vs PATH] [--json FILE]`.
 
-A generator process logs two nodes in, keeps a bounded amount of frames on its way from one to the other, and counts
-what arrives. The CPU time is the relay process's own, from /proc. With `--vs` a real `iroh-relay` 0.35 gets the same.
+A generator process (relay_load.py) logs nodes in, keeps a bounded amount of frames on its way between them, and counts
+what arrives. The CPU time is the relay process's own, from /proc, without the log-ins. With `--vs` a real `iroh-relay`
+0.35 gets the same, case by case, so that both see the machine alike.
 """
 
 from __future__ import annotations
@@ -9,100 +10,118 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import select
+import resource
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from harness.waiting import wait_until
+from reference_server.tls import issue_development_certificate
 
-PAYLOADS = (1200, 14_000)
-BYTES_PER_RUN = 1_000_000_000
-WINDOW_FRAMES = 400
-"""Frames on their way at most: a relay's queue has 512 places, and a full one drops."""
-DEADLINE = 120.0
-HEADER = 37
+from .relay_load import CASES, DEADLINE, Case
+
+MEGABYTES = 300
+"""Payload per case and relay."""
 
 
 @dataclass(frozen=True)
 class Measurement:
     relay: str
+    case: str
     payload: int
     frames: int
     wall_seconds: float
     cpu_seconds: float
+    """Of the relay process, while frames were forwarded."""
     frames_per_cpu_second: float
 
     def __str__(self) -> str:
         volume = self.frames_per_cpu_second * self.payload / 1e6
         return (
-            f"{self.relay:10} {self.payload:6} B  {self.frames_per_cpu_second:9,.0f} frames per CPU second"
+            f"{self.relay:10}  {self.case:28} {self.frames_per_cpu_second:9,.0f} frames per CPU second"
             f"  {volume:6,.0f} MB per CPU second  {self.frames / self.wall_seconds:9,.0f} frames per second"
         )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    if options.generate is not None:
-        generate(options.generate, options.payload, options.frames)
-        return 0
-    ours = [sys.executable, "-m", "reference_server.iroh_relay", "--config-path"]
-    results = measure("reference", ours, options.megabytes * 1_000_000)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    relays = {"reference": [sys.executable, "-m", "reference_server.iroh_relay", "--config-path"]}
     if options.vs is not None:
-        theirs = measure(
-            "iroh-relay", [str(options.vs), "--dev", "--config-path"], options.megabytes * 1_000_000
-        )
-        for mine, other in zip(results, theirs, strict=True):
-            ratio = mine.frames_per_cpu_second / other.frames_per_cpu_second
-            print(
-                f"ratio      {mine.payload:6} B  {ratio:.2f} x the frames per CPU second of {options.vs.name}"
-            )
-        results += theirs
+        relays["iroh-relay"] = [str(options.vs), "--config-path"]
+    results = []
+    for case in CASES:
+        if options.only is not None and options.only not in case.name:
+            continue
+        measured = [
+            measure(name, command, case, options.megabytes * 1_000_000) for name, command in relays.items()
+        ]
+        if len(measured) == 2:
+            ours, theirs = (each.frames_per_cpu_second for each in measured)
+            print(f"ratio       {case.name:28} {ours / theirs:9.2f} x the frames per CPU second")
+        results += measured
     if options.json is not None:
         options.json.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
     return 0
 
 
-def measure(name: str, command: Sequence[str], size: int) -> list[Measurement]:
-    """Start a relay and forward `size` bytes of payload through it with each payload length."""
-    results = []
-    with running_relay(command) as (process, port):
-        for payload in PAYLOADS:
-            frames = size // payload
-            before, began = cpu_seconds(process.pid), time.monotonic()
-            generator = [sys.executable, "-m", "benchmarks.relay", "--generate", str(port)]
-            subprocess.run(
-                [*generator, "--payload", str(payload), "--frames", str(frames)], check=True, timeout=DEADLINE
-            )
-            wall, cpu = time.monotonic() - began, cpu_seconds(process.pid) - before
-            results.append(Measurement(name, payload, frames, wall, cpu, frames / cpu))
-            print(results[-1])
-    return results
+def measure(name: str, command: Sequence[str], case: Case, size: int) -> Measurement:
+    """Start a relay and forward `size` bytes of payload through it."""
+    nodes = case.senders * case.peers
+    frames = max(1, size // case.payload // nodes) * nodes
+    with running_relay(command, tls=case.tls) as (process, port, authority):
+        idle = _cpu_of(process, port, authority, case, nodes)
+        busy, wall = _run(process, port, authority, case, frames)
+    result = Measurement(name, case.name, case.payload, frames, wall, busy - idle, frames / (busy - idle))
+    print(result, flush=True)
+    return result
+
+
+def _cpu_of(
+    process: subprocess.Popen[bytes], port: int, authority: Path | None, case: Case, frames: int
+) -> float:
+    return _run(process, port, authority, case, frames)[0]
+
+
+def _run(
+    process: subprocess.Popen[bytes], port: int, authority: Path | None, case: Case, frames: int
+) -> tuple[float, float]:
+    """CPU seconds of the relay and seconds that passed."""
+    before, began = cpu_seconds(process.pid), time.monotonic()
+    command = [sys.executable, "-m", "benchmarks.relay_load", str(port), case.name, str(frames)]
+    command += [] if authority is None else [str(authority)]
+    subprocess.run(command, check=True, timeout=2 * DEADLINE)
+    return cpu_seconds(process.pid) - before, time.monotonic() - began
 
 
 @contextmanager
-def running_relay(command: Sequence[str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def running_relay(
+    command: Sequence[str], *, tls: bool
+) -> Iterator[tuple[subprocess.Popen[bytes], int, Path | None]]:
+    """The process, the port for clients, and the CA where that port speaks TLS."""
     with tempfile.TemporaryDirectory() as directory:
-        port = _free_port()
+        plain, secure = _free_port(), _free_port()
+        text = f'http_bind_addr = "127.0.0.1:{plain}"\n'
+        text += 'enable_stun = false\nenable_metrics = false\naccess = "everyone"\n'
+        if tls:
+            files = issue_development_certificate(Path(directory), ["127.0.0.1"])
+            text += f'[tls]\ncert_mode = "Manual"\nhttps_bind_addr = "127.0.0.1:{secure}"\n'
+            text += f'manual_cert_path = "{files.certificate_file}"\nmanual_key_path = "{files.key_file}"\n'
         config = Path(directory) / "iroh-relay.toml"
-        config.write_text(
-            f'http_bind_addr = "127.0.0.1:{port}"\nenable_stun = false\nenable_metrics = false\naccess = "everyone"\n'
-        )
-        process = subprocess.Popen([*command, str(config)], stdout=subprocess.DEVNULL)
+        config.write_text(text)
+        dev = [] if tls else ["--dev"]
+        process = subprocess.Popen([*command, str(config), *dev], stdout=subprocess.DEVNULL)
         try:
-            _wait_until_it_answers(process, port)
-            yield process, port
+            port = secure if tls else plain
+            _wait_until_it_listens(process, port)
+            yield process, port, files.ca_file if tls else None
         finally:
             process.terminate()
             process.wait()
@@ -114,60 +133,17 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def generate(port: int, payload: int, frames: int) -> None:
-    """Send `frames` packets from one node to another and return when all have arrived."""
-    source, _ = _log_in(port)
-    destination, key = _log_in(port)
-    chunk = max(1, min(WINDOW_FRAMES // 4, 262_144 // payload))
-    block = memoryview((struct.pack(">BI", 4, 32 + payload) + key + bytes(payload)) * chunk)
-    size, total = HEADER + payload, frames * (HEADER + payload)
-    sent = received = 0
-    buffer = bytearray(1 << 20)
-    for connection in (source, destination):
-        connection.setblocking(False)
-    deadline = time.monotonic() + DEADLINE
-    while received < total:
-        room = min(total, received + WINDOW_FRAMES * size) - sent
-        readable, writable, _ = select.select([destination], [source] if room > 0 else [], [], 5)
-        if not readable and (not writable or time.monotonic() > deadline):
-            raise SystemExit(f"{received // size} of {frames} frames arrived, then nothing")
-        if readable:
-            received += destination.recv_into(buffer)
-        if writable:
-            start = sent % len(block)
-            sent += source.send(block[start : start + min(room, len(block) - start)])
-    if received != total:
-        raise SystemExit(f"{received} bytes arrived where {total} were sent")
-
-
-def _log_in(port: int) -> tuple[socket.socket, bytes]:
-    secret = Ed25519PrivateKey.generate()
-    key = secret.public_key().public_bytes_raw()
-    body = "RELAY🔑".encode() + key + secret.sign(b"\x03") + b"\x03"
-    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.sendall(b"GET /relay HTTP/1.1\r\nhost: 127.0.0.1\r\nupgrade: iroh derp http\r\n\r\n")
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += connection.recv(1)
-    connection.sendall(struct.pack(">BI", 2, len(body)) + body + struct.pack(">BI", 12, 8) + b"whatever")
-    pong = b""
-    while len(pong) < 13:
-        pong += connection.recv(13 - len(pong))
-    return connection, key
-
-
-def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int) -> None:
-    def answers() -> bool:
+def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
+    def listens() -> bool:
         if process.poll() is not None:
             raise RuntimeError(f"the relay ended with exit code {process.returncode}")
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
-        except urllib.error.URLError:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except OSError:
             return False
         return True
 
-    wait_until(answers, "the relay to answer", within=20)
+    wait_until(listens, "the relay to listen", within=20)
 
 
 def _free_port() -> int:
@@ -180,12 +156,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.relay", description=__doc__)
     parser.add_argument("--vs", type=Path, metavar="PATH", help="a real iroh-relay 0.35 to compare with")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    parser.add_argument(
-        "--megabytes", type=int, default=BYTES_PER_RUN // 1_000_000, help="payload per figure"
-    )
-    parser.add_argument("--generate", type=int, metavar="PORT", help=argparse.SUPPRESS)
-    parser.add_argument("--payload", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--frames", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--megabytes", type=int, default=MEGABYTES, help="payload per figure")
+    parser.add_argument("--only", metavar="WORD", help="the cases whose name contains this")
     return parser
 
 

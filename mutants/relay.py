@@ -40,8 +40,8 @@ RIGHT_SIGNATURES = Ed25519Signatures()
     },
 )
 def relay_delivers_twice(settings: RelaySettings) -> RelayService:
-    def twice(_source: bytes, _destination: bytes, run: memoryview) -> bytes:
-        return bytes(run) * 2
+    def twice(_source: bytes, _destination: bytes, run: bytes) -> bytes:
+        return run * 2
 
     return RelayService(settings, delivery=twice)
 
@@ -52,9 +52,9 @@ class DropForEverySecond:
     def __init__(self) -> None:
         self._order: dict[bytes, int] = {}
 
-    def __call__(self, _source: bytes, destination: bytes, run: memoryview) -> bytes:
+    def __call__(self, _source: bytes, destination: bytes, run: bytes) -> bytes:
         place = self._order.setdefault(destination, len(self._order))
-        return b"" if place % 2 else bytes(run)
+        return b"" if place % 2 else run
 
 
 @mutant(
@@ -75,7 +75,7 @@ def relay_drops_frames_to_second_client(settings: RelaySettings) -> RelayService
     },
 )
 def relay_wrong_source_key(settings: RelaySettings) -> RelayService:
-    def from_its_receiver(_source: bytes, destination: bytes, run: memoryview) -> bytes:
+    def from_its_receiver(_source: bytes, destination: bytes, run: bytes) -> bytes:
         data = bytearray(run)
         for start, _stop in frame_spans(run):
             key = start + HEADER.size
@@ -94,7 +94,7 @@ def relay_wrong_source_key(settings: RelaySettings) -> RelayService:
     },
 )
 def relay_drops_large_frames(settings: RelaySettings) -> RelayService:
-    def only_small(_source: bytes, _destination: bytes, run: memoryview) -> bytes:
+    def only_small(_source: bytes, _destination: bytes, run: bytes) -> bytes:
         return b"".join(run[start:stop] for start, stop in frame_spans(run) if stop - start <= LARGE)
 
     return RelayService(settings, delivery=only_small)

@@ -14,6 +14,7 @@ from ..addresses import check_bind_address
 from ..descriptors import adopt_udp_socket, allow_many_descriptors
 from ..errors import ConfigurationError
 from ..ledger import Ledger
+from ..memory import keep_freed_memory
 from . import stun
 from .config import RelayConfig, SocketAddress, TlsConfig, load
 from .connection import Connection, TlsConnection
@@ -73,6 +74,7 @@ class RelayService:
 
     async def start(self) -> Mapping[str, Any]:
         allow_many_descriptors()
+        keep_freed_memory()
         config = self._config
         self._shell = Shell(self._hubs(), config.access, config.limits, self.ledger)
         endpoints: dict[str, Any] = {}

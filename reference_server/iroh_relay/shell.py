@@ -125,9 +125,10 @@ class Shell:
             connection = self._of_client.get(action.client)
             if connection is None:
                 continue  # it was lost in the meantime
+            if isinstance(action, Write):  # nearly all of them
+                connection.write(action.data)
+                continue
             match action:
-                case Write(_, data):
-                    connection.write(data)
                 case AskAccess(client):
                     connection.transport.pause_reading()
                     task = self.loop.create_task(self._ask(connection, client))

@@ -76,7 +76,7 @@ class Hub035(Hub):
             self._drop(client, key, lane, len(payload))
         else:
             PACKET_HEAD.pack_into(frame, 0, self.RECV, length, client.key)
-            self._deliver(client, destination, lane, frame, overhead=self.OVERHEAD)
+            self._deliver(client, destination, lane, bytes(frame), overhead=self.OVERHEAD)
 
     def _handle(self, client: Client, kind: int, body: bytes, now: float) -> None:
         match decode(kind, body, valid_key=self._valid_key):

@@ -138,7 +138,7 @@ class HubV1(Hub):
             self._drop(client, key, Lane.PACKET, len(frame) - overhead)  # upstream cannot read empty contents
         elif not batch:
             PACKET_HEAD.pack_into(frame, 0, self.RECV, length, client.key)
-            self._deliver(client, destination, Lane.PACKET, frame, overhead=overhead)
+            self._deliver(client, destination, Lane.PACKET, bytes(frame), overhead=overhead)
         else:
             run, overhead = _received_batch(frame, length, client.key)
             self._deliver(client, destination, Lane.PACKET, run, overhead=overhead)
@@ -174,12 +174,12 @@ class HubV1(Hub):
         return f"iroh-relay-v{client.version}"
 
 
-def _received_batch(frame: memoryview, length: int, source: bytes) -> tuple[memoryview, int]:
+def _received_batch(frame: memoryview, length: int, source: bytes) -> tuple[bytes, int]:
     """A batch as its destination sees it, and its overhead. One without a segment size is a single datagram."""
     _, _, _, ecn, segment_size = BATCH_HEAD.unpack_from(frame)
     if segment_size:
         PACKET_HEAD.pack_into(frame, 0, FrameType.RELAY_TO_CLIENT_DATAGRAM_BATCH, length, source)
-        return frame, BATCH_HEAD.size
+        return bytes(frame), BATCH_HEAD.size
     head = PACKET_HEAD.pack(FrameType.RELAY_TO_CLIENT_DATAGRAM, length - 2, source)
     single = head + bytes([ecn]) + frame[BATCH_HEAD.size :]
-    return memoryview(single), PACKET_HEAD.size + 1
+    return single, PACKET_HEAD.size + 1

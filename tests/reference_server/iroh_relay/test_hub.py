@@ -29,6 +29,44 @@ def test_packet_is_forwarded_once_unchanged_from_the_right_key():
     assert (alice.record.frames_in, bob.record.frames_out) == (4, 2)
 
 
+@pytest.mark.parametrize("cut", [None, 1, 70, 150, 400])
+def test_receivers_in_turn_get_their_own_packets_in_the_order_of_the_sender(cut):
+    relay = Relay()
+    nodes = [Node(seed) for seed in range(1, 6)]
+    alice, *others = [relay.log_in(node) for node in nodes]
+    order = [1, 2, 1, 3, 3, 2, 4, 1, 2, 2, 3, 1, 4]
+    sent = [(place, bytes([number]) * (10 + number)) for number, place in enumerate(order)]
+    sent[5] = (2, DISCO + b"5")
+    stream = b"".join(packet(nodes[place].key, content) for place, content in sent)
+    stream += frame(12, b"12345678") + packet(CAROL.key, b"after the ping") + packet(bytes(32), b"to nobody")
+    stream += packet(BOB.key, b"the last") + packet(BOB.key, b"cut off")[:-1]
+    for start in range(0, len(stream), cut or len(stream)):
+        relay.feed(alice, stream[start : start + (cut or len(stream))])
+    for place, (node, client) in enumerate(zip(nodes[1:], others, strict=True), start=1):
+        wanted = [content for to, content in sent if to == place]
+        wanted += (
+            [b"the last"] if node.key == BOB.key else [b"after the ping"] if node.key == CAROL.key else []
+        )
+        assert [body for _, body in frames_of(relay.sent[client])] == [ALICE.key + each for each in wanted]
+        pair = relay.ledger.pair(ALICE.key.hex(), node.key.hex())
+        assert (pair.frames, pair.bytes) == (len(wanted), sum(len(each) for each in wanted))
+        assert client.record.frames_out == len(wanted)
+    assert frames_of(relay.sent[alice]) == [(13, b"12345678")]
+    counters = relay.hub.counters
+    assert (counters.send_packets_recv, counters.disco_packets_recv) == (len(sent) - 1 + 3, 1)
+    assert (counters.bytes_sent, counters.bytes_recv) == (counters.bytes_recv - 9, counters.bytes_sent + 9)
+
+
+def test_packets_in_turn_leave_in_one_write_for_each_receiver():
+    relay = Relay()
+    alice = relay.log_in(ALICE)
+    relay.log_in(BOB)
+    relay.log_in(CAROL)
+    stream = (packet(BOB.key, b"to Bob") + packet(CAROL.key, b"to Carol")) * 50
+    _, actions = relay.hub.receive(alice, bytearray(stream), len(stream), 0.0)
+    assert [len(frames_of(action.data)) for action in actions] == [50, 50]
+
+
 def test_packet_for_nobody_is_dropped_and_counted():
     relay = Relay()
     alice = relay.log_in(ALICE)
