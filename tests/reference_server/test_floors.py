@@ -19,7 +19,7 @@ FLOORS = {
     # A room stands here as one name, and has its own floors below.
     SERVER: [
         "errors  ledger  control  certificates  children",
-        "addresses  descriptors  options  tls  turn_secret",
+        "addresses  descriptors  memory  options  tls  turn_secret",
         "service_settings",
         "service",
         "iroh_relay  mail  turn",
