@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import plain
 from .console import complain, say
 from .exit_codes import EXPLANATION, FAILED, PASSED, USAGE, exit_code_of
+
+if TYPE_CHECKING:
+    from ..report.reading import ReadRun
 
 __all__ = ["add_command"]
 
@@ -63,8 +68,10 @@ def report(arguments: argparse.Namespace) -> int:
 
 
 def _render(places: list[Path], arguments: argparse.Namespace) -> int:
+    from ..report.cells import CellOf  # noqa: PLC0415
     from ..report.compare import compare  # noqa: PLC0415
     from ..report.html import render_html  # noqa: PLC0415
+    from ..report.interop import plans  # noqa: PLC0415
     from ..report.junit import render_junit  # noqa: PLC0415
     from ..report.kills import kill_table, read_kills  # noqa: PLC0415
     from ..report.markdown import render_markdown  # noqa: PLC0415
@@ -74,6 +81,8 @@ def _render(places: list[Path], arguments: argparse.Namespace) -> int:
 
     runs = read_runs(places)
     records = [record for run in runs for record in run.records]
+    if records and all(record.seen(CellOf) for record in checks(records)) and plans(records):
+        return _render_matrix(runs, arguments)
     problems = [problem for run in runs for problem in run.problems]
     name = ", ".join(run.name for run in runs)
     since = compare(read_run(arguments.compare).records, records) if arguments.compare else None
@@ -93,6 +102,37 @@ def _render(places: list[Path], arguments: argparse.Namespace) -> int:
         for sentence in since.sentences if since else ():
             say(sentence)
     return exit_code_of(records)
+
+
+def _render_matrix(runs: Sequence[ReadRun], arguments: argparse.Namespace) -> int:
+    """A matrix has a page and a verdict of its own; those of several shards are `merge`d first."""
+    from ..report.interop import interop  # noqa: PLC0415
+    from ..report.junit import render_junit  # noqa: PLC0415
+    from ..report.matrix_markdown import render_matrix_markdown  # noqa: PLC0415
+    from ..report.matrix_page import render_matrix  # noqa: PLC0415
+    from ..report.matrix_terminal import render_matrix_end  # noqa: PLC0415
+    from ..report.merge import below  # noqa: PLC0415
+    from ..report.reading import read_run  # noqa: PLC0415
+
+    if len(runs) > 1:
+        complain(
+            "one of these runs is a matrix: show it by itself, or merge its shards first (`report merge`)"
+        )
+        return USAGE
+    [run] = runs
+    before = read_run(arguments.compare).records if arguments.compare else ()
+    if arguments.html is not None:
+        place = os.path.relpath(run.directory, arguments.html.absolute().parent)
+        _write(arguments.html, render_matrix(run.name, [below(place, each) for each in run.records], before))
+    if arguments.markdown is not None:
+        _write(arguments.markdown, render_matrix_markdown(run.name, run.records))
+    if arguments.junit is not None:
+        _write(arguments.junit, render_junit(run.name, run.records))
+    found = interop(run.records)
+    assert found is not None
+    if arguments.html is arguments.markdown is arguments.junit is None:
+        say(render_matrix_end(found, problems=run.problems))
+    return exit_code_of(run.records)
 
 
 def _merge(places: list[Path], arguments: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ from .records import Record
 from .run import RENDERERS, RESULTS, Run
 from .seal import MANIFEST, SIGNATURE
 
-__all__ = ["MergeError", "merge"]
+__all__ = ["MergeError", "below", "merge"]
 
 HARNESS = "dc-harness"
 MADE_ANEW = frozenset({RESULTS, MANIFEST, SIGNATURE, *RENDERERS})
@@ -43,7 +43,7 @@ def merge(shards: Sequence[ReadRun], directory: Path) -> Run:
         for shard in shards:
             _copy(shard.directory, merged.directory / shard.name)
             for record in shard.records:
-                merged.append(_moved(record, shard.name))
+                merged.append(below(shard.name, record))
         merged.finish()
     except OSError as error:
         shutil.rmtree(directory, ignore_errors=True)
@@ -112,9 +112,9 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copyfile(file, target / name)
 
 
-def _moved(record: Record, below: str) -> Record:
-    """With its evidence where it is now."""
-    return replace(
-        record,
-        evidence=tuple(replace(each, path=f"{below}/{each.path}") for each in record.evidence),
-    )
+def below(directory: str, record: Record) -> Record:
+    """The record, with its evidence below that directory; `.` changes nothing."""
+    if directory == ".":
+        return record
+    moved = tuple(replace(each, path=f"{directory}/{each.path}") for each in record.evidence)
+    return replace(record, evidence=moved)

@@ -176,10 +176,15 @@ def _proof(records: Iterable[Record]) -> str:
     stream = sum(load.tcp_bytes for load in loads if load is not None)
     verdicts = [path.verdict for path in paths]
     strangers = sorted({name for path in paths if path.verdict == FOREIGN for name in path.by})
-    proven = len(paths) - verdicts.count(NOT_PROVEN) - verdicts.count(CONTRADICTED)
+    unproven, contradicted = verdicts.count(NOT_PROVEN), verdicts.count(CONTRADICTED)
+    witnesses = [f"witnesses agree on {len(paths) - unproven - contradicted} of them"]
+    if contradicted:
+        witnesses.append(f"contradict each other on {contradicted}")
+    if unproven:
+        witnesses.append(f"{unproven} had no witness outside the clients")
     parts = [
         f"{packets:,} packets and {stream:,} bytes over TCP on {len(legs)} legs of {len(paths)} paths",
-        f"witnesses agree on {proven} of them",
+        ", ".join(witnesses),
         f"foreign hosts on a path: {', '.join(strangers) or 'none'}",
     ]
     return "; ".join(parts)

@@ -41,8 +41,8 @@ RELOADS_WITHIN = 30.0
 """Seconds; for up to eight of them madmail waits until its clients have left."""
 CONFIG = """\
 $(hostname) = {name}
-$(primary_domain) = {name}
-$(local_domains) = $(primary_domain)
+$(primary_domain) = {domain}
+$(local_domains) = $(primary_domain) {name}
 $(public_ip) = {address}
 state_dir {state}
 runtime_dir {state}/run
@@ -63,9 +63,22 @@ storage.imapsql local_mailboxes {{
     driver sqlite3
     dsn imapsql.db
 }}
-smtp tcp://{at.address}:{at.smtp} {{ }}
+smtp tcp://{at.address}:{at.smtp} {{
+    reject 550 5.1.1 "User doesn't exist"
+}}
 submission tls://{at.address}:{at.ports.submissions} tcp://{at.address}:{at.ports.submission} {{
     auth &local_authdb
+    source $(local_domains) {{
+        destination $(local_domains) {{
+            deliver_to &local_mailboxes
+        }}
+        default_destination {{
+            reject 550 5.1.1 "User doesn't exist"
+        }}
+    }}
+    default_source {{
+        reject 501 5.1.8 "Non-local sender domain"
+    }}
 }}
 imap tls://{at.address}:{at.ports.imaps} tcp://{at.address}:{at.ports.imap} {{
     auth &local_authdb
@@ -75,6 +88,9 @@ imap tls://{at.address}:{at.ports.imaps} tcp://{at.address}:{at.ports.imap} {{
 chatmail tls://{at.address}:{at.ports.https} {{
     mail_domain $(primary_domain)
     mx_domain $(primary_domain)
+    web_domain $(primary_domain)
+    auth_db local_authdb
+    storage local_mailboxes
     public_ip $(public_ip)
 }}
 {turn}
@@ -284,6 +300,7 @@ def _config(place: Place, wants: Wants, at: _Listeners, certificate: Certificate
         metadata += RELAY_METADATA.format(url=url)
     return CONFIG.format(
         name=name,
+        domain=place.name or f"[{place.address}]",
         address=place.address,
         state=directory,
         certificate=certificate,

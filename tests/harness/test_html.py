@@ -348,3 +348,18 @@ def test_evidence_outside_of_the_run_is_missing(tmp_path):
     record = replace(PASSED, evidence=(Evidence("../secret", "00"), Evidence("a\0b", "00")))
     (run / "results.jsonl").write_text(record.to_json() + "\n")
     assert {path for _, path in read_run(run).missing} == {"../secret", "a\0b"}
+
+
+def test_the_proof_tells_contradictions_from_paths_that_nobody_else_saw():
+    paths = [
+        replace(RELAYED, subject=verdict, verdict=verdict)
+        for verdict in ("relayed", "direct", "disagreement", "not proven", "not proven")
+    ]
+    proof = summary([replace(PASSED, observations=tuple(paths))]).proof
+    assert (
+        "witnesses agree on 2 of them, contradict each other on 1, 2 had no witness outside the clients"
+        in proof
+    )
+    assert (
+        "witnesses agree on 1 of them; foreign" in summary([replace(PASSED, observations=(RELAYED,))]).proof
+    )

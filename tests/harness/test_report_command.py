@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from harness.doors.cli import main
 from harness.report.records import Record, Verdict
 from harness.report.run import Run
 
+from .matrix import parts as matrix_parts
 from .records import EVERYTHING, FAILED, PASSED, RELAYED_CALL, UNDECIDED
 from .test_html import Page
 
@@ -130,3 +132,24 @@ def test_what_cannot_be_read_or_written_is_a_sentence(run, tmp_path, capsys):
     ):
         code, told = shown(capsys, *words)
         assert (code, sentence in told) == (2, True), told
+
+
+def test_a_matrix_is_shown_as_one_wherever_its_page_is_written(tmp_path, capsys):
+    run = Run(tmp_path / "run")
+    cell = matrix_parts.cell()
+    for record in (matrix_parts.head(), matrix_parts.result(cell)):
+        run.append(replace(record, run="run"))
+    run.finish()
+    beside, inside, text = tmp_path / "page.html", run.directory / "again.html", tmp_path / "page.md"
+    code, _ = shown(capsys, run.directory, "--html", beside, "--markdown", text)
+    shown(capsys, run.directory, "--html", inside)
+    assert code == 0
+    assert inside.read_text() == (run.directory / "matrix.html").read_text()
+    assert text.read_text() == (run.directory / "matrix.md").read_text()
+    own_run = f"{cell.directory}/report.html"
+    assert f'href="./{own_run}"' in inside.read_text()
+    assert f'href="./run/{own_run}"' in beside.read_text()
+    assert "1 of 1 cells passed" in shown(capsys, run.directory)[1]
+    shutil.copytree(run.directory, tmp_path / "shard-2")
+    code, told = shown(capsys, run.directory, tmp_path / "shard-2")
+    assert code == 2 and "merge its shards first" in told
