@@ -17,8 +17,8 @@ SERVICES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((RelayError,), "relay"),
     ((TurnError,), "turn"),
 )
-OF_TURN = {
-    "port_closed": "turn.not_answering",
+OF_TURN = {"port_closed": "turn.not_answering"}
+OF_TURN_OVER_TLS = {
     "certificate_expired": "turn.turns_certificate",
     "certificate_wrong_name": "turn.turns_certificate",
     "certificate_untrusted": "turn.turns_certificate",
@@ -31,6 +31,8 @@ def cause_of(error: BaseException) -> str:
     """Name of the cause; empty where the exception alone does not say it."""
     service = next((name for kinds, name in SERVICES if isinstance(error, kinds)), "")
     fault = _fault(error.__cause__)
+    if isinstance(error, TurnError) and error.over_tls:
+        return OF_TURN_OVER_TLS.get(fault, "turn.turns_without_tls")
     if not service or not fault:
         return ""
     return OF_TURN.get(fault, "") if service == "turn" else f"{service}.{fault}"

@@ -26,6 +26,7 @@ CAUSES = {
     ("turn_advertised_port_closed", "turn.turn_grants_an_allocation"): "turn.not_answering",
     ("turn_foreign", "turn.turn_is_offered"): "turn.address_foreign",
     ("turn_key_missing", "turn.turn_is_offered"): "metadata.turn_missing",
+    ("turns_without_tls", "turn.turns_is_offered"): "turn.turns_without_tls",
 }
 
 
@@ -50,6 +51,9 @@ def test_an_exception_alone_says_no_more_than_it_shows():
     assert cause_of(raised(ImapError("x"), expired)) == "mail.certificate_expired"
     assert cause_of(raised(RelayError("x"), ConnectionRefusedError())) == "relay.port_closed"
     assert cause_of(raised(TurnClosed("x"), ConnectionRefusedError())) == "turn.not_answering"
+    over_tls = TurnClosed("x", over_tls=True)
+    assert cause_of(raised(over_tls, ConnectionRefusedError())) == "turn.turns_without_tls"
+    assert cause_of(raised(over_tls, expired)) == "turn.turns_certificate"
     assert cause_of(raised(ImapError("x"), TimeoutError())) == ""
     assert cause_of(raised(RelayError("x"), None)) == ""
     assert cause_of(ValueError("x")) == ""

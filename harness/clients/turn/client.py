@@ -68,7 +68,11 @@ HINTS = {
 
 
 class TurnError(Exception):
-    """The TURN server cannot be used. The text says what it did."""
+    """The TURN server cannot be used. The text says what it did. `over_tls`: it was asked over TLS."""
+
+    def __init__(self, text: str, *, over_tls: bool = False) -> None:
+        self.over_tls = over_tls
+        super().__init__(text)
 
 
 class TurnClosed(TurnError):
@@ -287,7 +291,8 @@ class TurnClient(Closing):
                 return host.connect(server.host, server.port, within=self.within, kind=socket.SOCK_DGRAM)
             connection = host.connect(server.host, server.port, within=self.within)
         except OSError as error:
-            raise TurnClosed(f"{server} cannot be reached: {plain(error)}") from error
+            over_tls = server.transport == "tls"
+            raise TurnClosed(f"{server} cannot be reached: {plain(error)}", over_tls=over_tls) from error
         if server.transport == "tcp":
             return connection
         try:
@@ -296,7 +301,8 @@ class TurnClient(Closing):
             return context.wrap_socket(connection, server_hostname=server.host.rstrip("."))
         except OSError as error:
             connection.close()
-            raise TurnError(f"{server} does not speak TLS that we can verify: {plain(error)}") from error
+            unverified = f"{server} does not speak TLS that we can verify: {plain(error)}"
+            raise TurnError(unverified, over_tls=True) from error
 
     def _request(
         self,
