@@ -305,7 +305,7 @@ class OneWay:
 @mutant(
     "turn",
     "calls connect through TURN, but one side hears nothing",
-    kills={"calls.relayed_call_is_heard_and_seen": "audio to arrive at the agent"},
+    kills={"calls.relayed_call_is_heard_and_seen": "audio to arrive at the peer"},
 )
 def turn_forwards_one_way(settings: TurnSettings) -> TurnService:
     return _forwarding(settings, OneWay())
