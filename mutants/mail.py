@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from reference_server.mail.delivery import DurableDelivery, Notifier
 from reference_server.mail.dialects import Habits
@@ -325,10 +326,9 @@ def mailbox_of_another_readable(settings: MailSettings) -> MailService:
 class HastyDelivery(DurableDelivery):
     """Answers first and stores a moment later: what is killed in between is lost."""
 
-    async def deliver(self, accounts: Sequence[Account], content: bytes) -> None:
-        asyncio.get_running_loop().call_later(
-            LATE, lambda: asyncio.ensure_future(super(HastyDelivery, self).deliver(accounts, content))
-        )
+    async def deliver(self, accounts: Sequence[Account], content: bytes, **more: Any) -> None:
+        write = super().deliver(accounts, content, **more)
+        asyncio.get_running_loop().call_later(LATE, lambda: asyncio.ensure_future(write))
 
 
 @mutant(
@@ -347,10 +347,10 @@ class SilentQuota(DurableDelivery):
         super().__init__(store, notifier)
         self._delivered: Counter[int] = Counter()
 
-    async def deliver(self, accounts: Sequence[Account], content: bytes) -> None:
+    async def deliver(self, accounts: Sequence[Account], content: bytes, **more: Any) -> None:
         self._delivered.update(account.id for account in accounts)
         if room := [account for account in accounts if self._delivered[account.id] <= QUOTA]:
-            await super().deliver(room, content)
+            await super().deliver(room, content, **more)
 
 
 @mutant(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from reference_server.mail.delivery import DurableDelivery
 from reference_server.mail.policy import PolicyRules, Refuse, Submission, Verdict, encrypted_only
@@ -26,8 +27,8 @@ RIGHT = Strategies()
 class LastRecipientDropped(DurableDelivery):
     """Of several recipients of a mail the last gets nothing, and nobody hears of it."""
 
-    async def deliver(self, recipients: Sequence[Account], content: bytes) -> None:
-        await super().deliver(recipients[: max(1, len(recipients) - 1)], content)
+    async def deliver(self, accounts: Sequence[Account], content: bytes, **more: Any) -> None:
+        await super().deliver(accounts[: max(1, len(accounts) - 1)], content, **more)
 
 
 @mutant(

@@ -47,11 +47,16 @@ class Ports:
     submissions: int
     submission: int
     https: int
+    smtp: int
     iroh_relay: int
 
 
-DEFAULT_PORTS = Ports(imaps=2993, imap=2143, submissions=2465, submission=2587, https=2443, iroh_relay=3340)
-STANDARD_PORTS = replace(DEFAULT_PORTS, imaps=993, imap=143, submissions=465, submission=587, https=443)
+DEFAULT_PORTS = Ports(
+    imaps=2993, imap=2143, submissions=2465, submission=2587, https=2443, smtp=2025, iroh_relay=3340
+)
+STANDARD_PORTS = replace(
+    DEFAULT_PORTS, imaps=993, imap=143, submissions=465, submission=587, https=443, smtp=25
+)
 
 
 def is_unspecified(host: str) -> bool:

@@ -397,6 +397,7 @@ def _mail_service(sources: _Sources, offer: _TurnOffer | None) -> MailSettings:
         submissions_port=ports.submissions,
         submission_port=ports.submission,
         https_port=ports.https,
+        smtp_port=ports.smtp,
         password_hash_cost=PasswordHashCost.LOW,
         iroh_relay_url=_relay_url(sources),
         tls_cert=certificate,

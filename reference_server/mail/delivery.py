@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from .outgoing import OutgoingMail
 from .store import Account, NewMessage
 from .store_thread import StoreThread
 
@@ -39,8 +40,16 @@ class Notifier:
 class Delivery(Protocol):
     """Takes responsibility for messages: what `deliver` returns from is answered with 250."""
 
-    async def deliver(self, accounts: Sequence[Account], content: bytes) -> None:
-        """Put it into the inbox of each. Raises `StoreUnavailable` when it is not in all of them."""
+    async def deliver(
+        self,
+        accounts: Sequence[Account],
+        content: bytes,
+        *,
+        outgoing: OutgoingMail | None = None,
+        digest: bytes | None = None,
+    ) -> None:
+        """Put it into the inbox of each, and into the queue for those elsewhere; of mail with a `digest` that came
+        before, see `NewMessage`. Raises `StoreUnavailable` when it is not in all of them."""
 
     async def close(self) -> None:
         """Wait for what was begun."""
@@ -58,9 +67,16 @@ class DurableDelivery:
         self._waiting: list[tuple[NewMessage, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
-    async def deliver(self, accounts: Sequence[Account], content: bytes) -> None:
+    async def deliver(
+        self,
+        accounts: Sequence[Account],
+        content: bytes,
+        *,
+        outgoing: OutgoingMail | None = None,
+        digest: bytes | None = None,
+    ) -> None:
         inboxes = dict.fromkeys(account.inbox for account in accounts)
-        message = NewMessage(tuple(inboxes), content, int(time.time()))
+        message = NewMessage(tuple(inboxes), content, int(time.time()), digest, outgoing)
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((message, stored))
         if self._writer is None or self._writer.done():

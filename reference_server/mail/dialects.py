@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from .settings import Dialect
+from .settings import Dialect, DkimRule, OutgoingTls
 
 __all__ = ["DIALECTS", "Habits", "literal", "quoted"]
 
@@ -42,6 +42,14 @@ class Habits:
     local_part: tuple[int, int]
     """Fewest and most characters in the local part of a new account."""
     password_min: int
+    dkim: DkimRule
+    """What becomes of mail of other servers without a signature."""
+    outgoing_tls: OutgoingTls
+    """With other servers, but for those whose names nobody vouches for."""
+    incoming_tls_is_required: bool
+    """Other servers must begin TLS before they send."""
+    has_mxdeliv: bool
+    """Other servers may bring mail by `POST /mxdeliv`."""
     bare_ip_is_literal: bool
     """`user@192.0.2.1` is the same address as `user@[192.0.2.1]`."""
 
@@ -64,6 +72,10 @@ DIALECTS: Mapping[Dialect, Habits] = {
         encryption_needed="Encryption Needed: Invalid Unencrypted Mail",
         local_part=(9, 9),
         password_min=9,
+        dkim=DkimRule.REQUIRED,
+        outgoing_tls=OutgoingTls.VERIFY,
+        incoming_tls_is_required=True,
+        has_mxdeliv=False,
         bare_ip_is_literal=False,
     ),
     # madmail: its test 15 drops literals, so values are quoted; its tests want the words only after login.
@@ -76,6 +88,10 @@ DIALECTS: Mapping[Dialect, Habits] = {
         encryption_needed="5.7.1 Encryption Needed",
         local_part=(8, 20),
         password_min=8,
+        dkim=DkimRule.IGNORED,
+        outgoing_tls=OutgoingTls.MAY,
+        incoming_tls_is_required=False,
+        has_mxdeliv=True,
         bare_ip_is_literal=True,
     ),
 }

@@ -13,6 +13,7 @@ import re
 import smtplib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from .accounts import Accounts
 from .store import Account
@@ -102,7 +103,7 @@ class LmtpDelivery:
         self._socket = directory / LMTP_SOCKET
         self._own_name = own_name
 
-    async def deliver(self, accounts: Sequence[Account], content: bytes) -> None:
+    async def deliver(self, accounts: Sequence[Account], content: bytes, **_more: Any) -> None:
         addresses = list(dict.fromkeys(account.address for account in accounts))
         try:
             await asyncio.to_thread(self._hand_over, addresses, content)

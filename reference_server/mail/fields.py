@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-__all__ = ["clean_header", "field_name", "has_bad_bytes", "split_fields"]
+__all__ = ["clean_header", "field_name", "has_bad_bytes", "split_fields", "strip_traces"]
 
 _AT_SUBMISSION = frozenset({b"received", b"x-originating-ip", b"x-mailer", b"user-agent"})
 """Fields that would tell where and how the sender wrote."""
@@ -37,6 +37,15 @@ def clean_header(content: bytes) -> bytes:
     end = content.find(b"\r\n\r\n") + 2
     header = content[:end] if end > 1 and not content.startswith(b"\r\n") else b""
     return b"".join(map(_cleaned, split_fields(header))) + content[len(header) :]
+
+
+def strip_traces(content: bytes) -> bytes:
+    """Mail of another server as local delivery of chatmail leaves it: without what servers on its way wrote for each
+    other. Every other byte stays."""
+    end = content.find(b"\r\n\r\n") + 2
+    header = content[:end] if end > 1 and not content.startswith(b"\r\n") else b""
+    kept = (each for each in split_fields(header) if field_name(each) not in _AT_DELIVERY)
+    return b"".join(kept) + content[len(header) :]
 
 
 def _cleaned(field: bytes) -> bytes:

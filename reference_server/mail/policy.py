@@ -18,7 +18,19 @@ from .mime import MAX_HEADER, parse_header, split_parts
 from .openpgp import is_armored_encrypted_message
 from .settings import Dialect
 
-__all__ = ["Accept", "PolicyRules", "Refuse", "Submission", "SubmissionPolicy", "Verdict", "encrypted_only"]
+__all__ = [
+    "Accept",
+    "Parts",
+    "PolicyRules",
+    "Refuse",
+    "Submission",
+    "SubmissionPolicy",
+    "Verdict",
+    "encrypted_only",
+    "from_address",
+    "is_encrypted",
+    "is_securejoin_request",
+]
 
 MAX_FROM = 2048
 _SECUREJOIN_REQUESTS = ("vc-request", "vg-request")
@@ -41,6 +53,10 @@ class PolicyRules:
     dialect: Dialect = Dialect.CHATMAIL
     passthrough_senders: frozenset[str] = frozenset()
     passthrough_recipients: frozenset[str] = frozenset()
+
+    def passes_to(self, recipient: str) -> bool:
+        """True for somebody who may be sent mail that is not encrypted."""
+        return bool({recipient, f"@{recipient.rpartition('@')[2]}"} & self.passthrough_recipients)
 
 
 @dataclass(frozen=True)
@@ -65,15 +81,15 @@ def encrypted_only(submission: Submission, rules: PolicyRules) -> Verdict:
     if parsed is None:
         return Refuse(552, f"5.3.4 The header has no end within {MAX_HEADER} bytes")
     header, body = parsed
-    written_by = _from_address(header)
+    written_by = from_address(header)
     if written_by is None:
         return Refuse(500, "Invalid FROM header: there must be exactly one address")
     if DIALECTS[rules.dialect].canonical(written_by) != submission.sender:
         return Refuse(500, f"Invalid FROM <{written_by}> for <{submission.sender}>")
     parts = split_parts(header, body)
     if (
-        _is_encrypted(header, parts)
-        or _is_securejoin_request(header, parts)
+        is_encrypted(header, parts)
+        or is_securejoin_request(header, parts)
         or _is_setup_message(header, submission)
         or _passes_through(submission, rules)
     ):
@@ -81,7 +97,7 @@ def encrypted_only(submission: Submission, rules: PolicyRules) -> Verdict:
     return Refuse(523, DIALECTS[rules.dialect].encryption_needed)
 
 
-def _from_address(header: Message) -> str | None:
+def from_address(header: Message) -> str | None:
     """In lower case. None unless the header names exactly one address, once."""
     fields = [str(field) for field in header.get_all("From", [])]
     if len(fields) != 1 or len(fields[0]) > MAX_FROM:
@@ -99,8 +115,8 @@ def _from_address(header: Message) -> str | None:
     return address if "@" in address and not re.search(r"[\s<>\x00-\x1f]", address) else None
 
 
-def _is_encrypted(header: Message, parts: Parts) -> bool:
-    """PGP/MIME (RFC 3156 section 4), to the letter."""
+def is_encrypted(header: Message, parts: Parts, *, from_outside: bool = False) -> bool:
+    """PGP/MIME (RFC 3156 section 4), to the letter; mail from outside may name the program that encrypted it."""
     if header.get_content_type() != "multipart/encrypted" or len(parts) != 2:
         return False
     (version, version_body), (encrypted, armor) = parts
@@ -108,11 +124,11 @@ def _is_encrypted(header: Message, parts: Parts) -> bool:
         version.get_content_type() == "application/pgp-encrypted"
         and version_body.strip() == b"Version: 1"
         and encrypted.get_content_type() == "application/octet-stream"
-        and is_armored_encrypted_message(armor, may_have_version=False)
+        and is_armored_encrypted_message(armor, may_have_version=from_outside)
     )
 
 
-def _is_securejoin_request(header: Message, parts: Parts) -> bool:
+def is_securejoin_request(header: Message, parts: Parts) -> bool:
     """The first message of secure join, sent before there is a key, by old cores."""
     if header.get_content_type() != "multipart/mixed" or len(parts) != 1:
         return False
@@ -134,8 +150,4 @@ def _is_setup_message(header: Message, submission: Submission) -> bool:
 
 
 def _passes_through(submission: Submission, rules: PolicyRules) -> bool:
-    def passes(recipient: str) -> bool:
-        domain = recipient.rpartition("@")[2]
-        return bool({recipient, f"@{domain}"} & rules.passthrough_recipients)
-
-    return submission.sender in rules.passthrough_senders or all(map(passes, submission.recipients))
+    return submission.sender in rules.passthrough_senders or all(map(rules.passes_to, submission.recipients))

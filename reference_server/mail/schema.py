@@ -10,7 +10,7 @@ import sqlite3
 
 __all__ = ["create_tables"]
 
-VERSION = 3
+VERSION = 4
 TABLES = """
 CREATE TABLE accounts (
     id INTEGER PRIMARY KEY AUTOINCREMENT, address TEXT NOT NULL UNIQUE, password_hash TEXT NOT NULL,
@@ -33,6 +33,17 @@ CREATE TABLE device_tokens (
     id INTEGER PRIMARY KEY, account INTEGER NOT NULL REFERENCES accounts, token TEXT NOT NULL,
     expires INTEGER NOT NULL, UNIQUE (account, token));
 """
+OF_FEDERATION = """
+CREATE TABLE outgoing_mails (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, sender TEXT NOT NULL, content BLOB NOT NULL, accepted REAL NOT NULL);
+CREATE TABLE outgoing (
+    mail INTEGER NOT NULL REFERENCES outgoing_mails, domain TEXT NOT NULL, recipient TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0, next_try REAL NOT NULL, UNIQUE (mail, recipient));
+CREATE TABLE came_in (
+    mailbox INTEGER NOT NULL, digest BLOB NOT NULL, received INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, digest)) WITHOUT ROWID;
+CREATE INDEX came_in_by_time ON came_in (received);
+"""
 
 
 FROM_VERSION_2 = "ALTER TABLE mailboxes ADD COLUMN first_recent INTEGER NOT NULL DEFAULT 1"
@@ -42,10 +53,16 @@ def create_tables(database: sqlite3.Connection) -> None:
     """Create those that are not there yet, or bring them up to date, in the transaction of the caller."""
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version == 0:
-        for statement in TABLES.split(";"):
-            database.execute(statement)
+        _execute(database, TABLES)
     elif version == 2:
         database.execute(FROM_VERSION_2)
-    elif version != VERSION:
+    elif version not in (3, VERSION):
         raise sqlite3.DatabaseError(f"it has schema {version}, this program knows {VERSION}")
+    if version != VERSION:
+        _execute(database, OF_FEDERATION)
     database.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _execute(database: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.split(";"):
+        database.execute(statement)

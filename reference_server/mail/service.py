@@ -16,7 +16,11 @@ from reference_server.turn_secret import read_secrets
 from .accounts import Accounts
 from .alpn import HTTP, AlpnConnection
 from .delivery import Delivery, Notifier
+from .dialects import DIALECTS
 from .dovecot import DictServer, LmtpDelivery
+from .federation.federation import Federation
+from .federation.inbound import FederationConnection, Inbound
+from .federation.resolver import Dns
 from .imap.connection import ImapConnection, ImapServices
 from .imap.context import Profile
 from .imap.metadata import server_metadata
@@ -26,6 +30,7 @@ from .policy import PolicyRules
 from .rates import MemoryBudget
 from .settings import MailSettings
 from .smtp import SmtpConnection, SmtpServices, sending_rate
+from .smtp_receiving import Receiving
 from .store_thread import StoreThread
 from .strategies import Strategies
 from .web import WebConnection, WebServices
@@ -49,6 +54,7 @@ class MailService:
         self._accounts: Accounts | None = None
         self._delivery: Delivery | None = None
         self._dict: DictServer | None = None
+        self._federation: Federation | None = None
 
     async def start(self) -> Mapping[str, Any]:
         """Open the store and every listener. Raises `ConfigurationError`, or `OSError` that names the port."""
@@ -68,19 +74,25 @@ class MailService:
             settings, tls, accounts, store, notifier, self.ledger, self._profile(), memory, turn_secret
         )
         rules = PolicyRules(settings.dialect, settings.passthrough_senders, settings.passthrough_recipients)
+        receiving = Receiving(settings.domain, tls, settings.limits, memory)
+        if settings.federation:
+            inbound = self._inbound(accounts, store, delivery, rules, memory)
+            self._federation = Federation(inbound, notifier)
+        federation = self._federation
         smtp = SmtpServices(
             settings=settings,
-            tls=tls,
+            receiving=receiving,
             accounts=accounts,
             store=store,
             delivery=delivery,
             policy=self._strategies.submission_policy,
             rules=rules,
             ledger=self.ledger,
-            memory=memory,
             rate=sending_rate(settings),
+            federation=federation,
         )
-        web = WebServices(settings, accounts)
+        posted = federation is not None and DIALECTS[settings.dialect].has_mxdeliv
+        web = WebServices(settings, accounts, memory, federation.inbound if federation and posted else None)
         admission = Admission(settings.limits)
 
         def listen(
@@ -116,14 +128,11 @@ class MailService:
         listen("submission", settings.submission_port, lambda r: SmtpConnection(smtp, r, tls=False))
         names = (HTTP, *(["imap"] if own_imap else []), "smtp")
         listen("https", settings.https_port, by_alpn, _tls_context(settings, alpn=names))
-        endpoints: dict[str, Any] = {
-            "host": settings.host,
-            "domain": settings.domain,
-            "dialect": str(settings.dialect),
-            **web.ports,
-        }
-        if settings.tls_ca is not None:
-            endpoints["ca_file"] = str(settings.tls_ca)
+        if federation is not None:
+            intake, into = self._strategies.intake, federation.inbound
+            listen("smtp", settings.smtp_port, lambda r: FederationConnection(into, intake, receiving, r))
+            federation.start()
+        endpoints = self._endpoints(web.ports)
         log.info("a test server: it creates accounts for everybody; listening on %s", endpoints)
         return endpoints
 
@@ -133,12 +142,49 @@ class MailService:
             await listener.close()
         if self._dict is not None:
             await self._dict.close()
+        if self._federation is not None:
+            await self._federation.close()
         if self._delivery is not None:
             await self._delivery.close()
         if self._accounts is not None:
             self._accounts.close()
         if self._store is not None:
             self._store.close()
+
+    def _endpoints(self, ports: Mapping[str, int]) -> dict[str, Any]:
+        settings = self.settings
+        endpoints: dict[str, Any] = {
+            "host": settings.host,
+            "domain": settings.domain,
+            "dialect": str(settings.dialect),
+            **ports,
+        }
+        if settings.tls_ca is not None:
+            endpoints["ca_file"] = str(settings.tls_ca)
+        if self._federation is not None:
+            endpoints["dns"] = [list(record) for record in self._federation.records]
+        return endpoints
+
+    def _inbound(
+        self,
+        accounts: Accounts,
+        store: StoreThread,
+        delivery: Delivery,
+        rules: PolicyRules,
+        memory: MemoryBudget,
+    ) -> Inbound:
+        return Inbound(
+            settings=self.settings,
+            accounts=accounts,
+            store=store,
+            delivery=delivery,
+            policy=self._strategies.outside_policy,
+            rules=rules,
+            is_signed=self._strategies.is_signed,
+            lookup=Dns(self.settings.name_server),
+            ledger=self.ledger,
+            memory=memory,
+        )
 
     def _open_store(self) -> StoreThread:
         database = self.settings.database

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,10 +10,18 @@ from pathlib import Path
 
 from reference_server.addresses import check_bind_address
 from reference_server.errors import ConfigurationError
-from reference_server.options import flag, option
+from reference_server.options import flag, option, positive_seconds
 from reference_server.service_settings import ServiceSettings
 
-__all__ = ["Dialect", "Limits", "MailSettings", "PasswordHashCost", "host_and_port"]
+__all__ = [
+    "Dialect",
+    "DkimRule",
+    "Limits",
+    "MailSettings",
+    "OutgoingTls",
+    "PasswordHashCost",
+    "host_and_port",
+]
 
 
 class Dialect(StrEnum):
@@ -27,6 +36,31 @@ class PasswordHashCost(StrEnum):
 
     LOW = "low"
     NORMAL = "normal"
+
+
+class OutgoingTls(StrEnum):
+    """TLS with other servers."""
+
+    NEVER = "never"
+    MAY = "may"
+    """Where the server has it, whoever it is."""
+    ENCRYPT = "encrypt"
+    """Nothing is sent without; whoever it is."""
+    VERIFY = "verify"
+    """Nothing is sent to a server whose certificate is not trusted for its name."""
+
+    @property
+    def is_required(self) -> bool:
+        return self in (OutgoingTls.ENCRYPT, OutgoingTls.VERIFY)
+
+
+class DkimRule(StrEnum):
+    """Mail of others that has no right signature of the domain of its From (RFC 6376)."""
+
+    REQUIRED = "required"
+    """... is refused."""
+    IGNORED = "ignored"
+    """... is accepted."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +108,17 @@ class Limits:
     """Per account; the oldest gives way."""
     device_token: int = 1024
     device_token_lifetime: float = 90 * 86400.0
+    queue: int = 100_000
+    """Recipients at other servers who are still to get their mail."""
+    connections_to_others: int = 20
+    """At the same time, and to one domain ..."""
+    connections_to_one: int = 4
+    peer_connect: float = 30.0
+    peer_reply: float = 300.0
+    """For another server to answer a command, or to take the next piece of a mail (RFC 5321 section 4.5.3.2), ..."""
+    peer_message_end: float = 600.0
+    """... and to say that it has one."""
+    longest_retry: float = 3600.0
     http_head: int = 16384
     http_body: int = 65536
     http_connection: float = 30.0
@@ -89,6 +134,20 @@ def host_and_port(text: str) -> str:
     if text.count(":") != 1 or not text.isprintable():
         raise ValueError("HOST:PORT; METADATA cannot carry an IPv6 address")
     return text
+
+
+def read_name_server(text: str) -> tuple[str, int]:
+    """An address and the port of DNS there. Raises `ValueError` with what is expected."""
+    address, port = text, "53"
+    if text.startswith("[") or text.count(":") == 1:
+        address, _, port = text.rpartition(":") if not text.endswith("]") else (text, "", "53")
+    try:
+        number = int(port)
+        if not 0 < number < 65536:
+            raise ValueError
+        return str(ipaddress.ip_address(address.strip("[]"))), number
+    except ValueError:
+        raise ValueError("the address of a name server, with :PORT if that is not 53") from None
 
 
 def read_app_versions(file: str) -> str:
@@ -170,6 +229,57 @@ class MailSettings(ServiceSettings):
         metavar="DIR",
         server="--dovecot",
     )
+    federation: bool = option(
+        "exchange mail with other servers: SMTP at port 25, and /mxdeliv in the dialect madmail",
+        default=False,
+        server="--federation",
+    )
+    smtp_port: int = _port("SMTP with other servers", 2025)
+    peer_port: int = option(
+        "at which other servers take mail (25); another one is for tests",
+        default=25,
+        metavar="PORT",
+        server="--peer-port",
+    )
+    name_server: tuple[str, int] | None = option(
+        "asked for where other servers are (default: as the system has it)",
+        default=None,
+        metavar="ADDRESS[:PORT]",
+        read=read_name_server,
+        server="--name-server",
+    )
+    outgoing_tls: OutgoingTls | None = option(
+        "TLS with other servers (default: in the dialect chatmail verify, but encrypt for addresses and names "
+        "that begin with _; in madmail may)",
+        default=None,
+        server="--outgoing-tls",
+    )
+    outgoing_ca: Path | None = option(
+        "PEM of a CA that is believed of other servers, besides the system's",
+        default=None,
+        metavar="FILE",
+        server="--outgoing-ca",
+    )
+    dkim: DkimRule | None = option(
+        "a signature on mail of other servers (default: required in the dialect chatmail, ignored in madmail)",
+        default=None,
+        server="--dkim",
+    )
+    retry_after: float = option(
+        "until mail that another server did not take is tried again, twice as long after each try, an hour at most "
+        "(default: 10)",
+        default=10.0,
+        metavar="SECONDS",
+        read=positive_seconds,
+        server="--retry-after",
+    )
+    queue_lifetime: float = option(
+        "after which mail that was not taken is returned to its sender (default: 432000)",
+        default=432000.0,
+        metavar="SECONDS",
+        read=positive_seconds,
+        server="--queue-lifetime",
+    )
     tls_cert: Path | None = option("PEM chain; without it one is issued", default=None, metavar="FILE")
     tls_key: Path | None = option("PEM key", default=None, metavar="FILE")
     tls_ca: Path | None = option(
@@ -202,6 +312,10 @@ class MailSettings(ServiceSettings):
         if has_turn != (self.turn_secret_file is not None):
             raise ConfigurationError(
                 "--turn-address or --turns-address, and --turn-secret-file, belong together"
+            )
+        if self.dovecot is not None and self.federation:
+            raise ConfigurationError(
+                "--federation: mail that dovecot keeps is not sent on; leave --dovecot out"
             )
         if self.dovecot is not None and 0 in (self.imaps_port, self.imap_port):
             raise ConfigurationError("--dovecot: name the ports of IMAP, at which it listens")

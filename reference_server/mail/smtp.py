@@ -1,16 +1,15 @@
 """Submission over SMTP (RFC 6409): aiosmtpd speaks, this module decides.
 
-This server sends no mail to other hosts: a recipient who has no account here is refused with 550 at RCPT. (Chatmail
-accepts unknown local recipients and bounces later; the sender hears the same from us, only sooner.)
+A recipient of this server who has no account here is refused with 550 at RCPT. (Chatmail accepts unknown local
+recipients and bounces later; the sender hears the same from us, only sooner.) So is one of another server, unless this
+one is in a federation.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from dataclasses import dataclass
-from typing import cast
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
@@ -18,24 +17,20 @@ from reference_server.ledger import ConnectionRecord, Ledger
 
 from .accounts import Accounts
 from .delivery import Delivery
+from .federation.federation import Federation
 from .fields import clean_header, has_bad_bytes
 from .policy import PolicyRules, Refuse, Submission, SubmissionPolicy
-from .rates import Gcra, MemoryBudget
+from .rates import Gcra
 from .settings import MailSettings
 from .smtp_auth import AuthenticatingSmtp, refused
-from .smtp_data import MessageData
+from .smtp_receiving import Receiving, ReceivingSmtp
 from .store import Account
 from .store_thread import StoreThread, StoreUnavailable
 
 __all__ = ["SmtpConnection", "SmtpServices", "sending_rate"]
 
-LONGEST_LINE = 2048
-"""Bytes of a line of a message, as the postfix of chatmail takes them."""
-EVERYTHING = 1 << 30
-"""Bytes to ask a reader for that has fewer."""
 BURST = 10
 """Messages that a sender may submit at once where there is a rate limit."""
-TOO_MUCH = "4.3.1 Too much mail is coming in, try again later"
 TRY_LATER = "451 4.3.0 The store does not answer, try again later"
 
 log = logging.getLogger(__name__)
@@ -47,16 +42,17 @@ class SmtpServices:
     """State that all SMTP connections of a server share."""
 
     settings: MailSettings
-    tls: ssl.SSLContext
+    receiving: Receiving
     accounts: Accounts
     store: StoreThread
     delivery: Delivery
     policy: SubmissionPolicy
     rules: PolicyRules
     ledger: Ledger
-    memory: MemoryBudget
     rate: Gcra | None
     """Of messages per sender."""
+    federation: Federation | None = None
+    """Takes mail to other servers; None: there are none."""
 
 
 def sending_rate(settings: MailSettings) -> Gcra | None:
@@ -64,131 +60,20 @@ def sending_rate(settings: MailSettings) -> Gcra | None:
     return Gcra(period=60 / per_minute, burst=BURST) if per_minute > 0 else None
 
 
-class SmtpConnection(AuthenticatingSmtp):
+class SmtpConnection(ReceivingSmtp, AuthenticatingSmtp):
     """One client. `tls` says whether the connection is encrypted from its first byte on."""
 
     def __init__(self, services: SmtpServices, record: ConnectionRecord, *, tls: bool) -> None:
-        limits = services.settings.limits
         super().__init__(
             _Handler(services),
-            data_size_limit=limits.message,
-            enable_SMTPUTF8=True,
-            hostname=services.settings.domain,
-            ident="ESMTP",
-            tls_context=None if tls else services.tls,
+            services.receiving,
+            record,
+            tls=tls,
             require_starttls=not tls,
             auth_require_tls=not tls,  # aiosmtpd does not see TLS that was there before it
-            timeout=limits.smtp_idle,
-            loop=asyncio.get_running_loop(),
         )
         self._services = services
-        self._record = record
-        self._over = asyncio.Event()
         self._login_failures = 0
-        self._data_end: int | None = None
-        """Largest number of bytes from the client at the end of the DATA that is being read."""
-        self._incoming: tuple[MessageData, asyncio.Future[None]] | None = None
-        """The message that is coming in, and what waits for its end."""
-        self._held = 0
-        """Bytes of the memory that all connections share."""
-        self._login_deadline = self.loop.call_later(limits.before_login, self._hang_up)
-
-    # asyncio.Protocol
-
-    def data_received(self, data: bytes) -> None:
-        self._record.bytes_in += len(data)
-        if self._data_end is not None and not self._may_hold(data):
-            return
-        if self._incoming is None:
-            super().data_received(data)
-            return
-        message, complete = self._incoming
-        self._reset_timeout()
-        rest = message.feed(data)
-        if rest is not None:
-            self._incoming = None
-            super().data_received(rest)
-            complete.set_result(None)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._login_deadline.cancel()
-        self._let_go()
-        if self.transport is not None:  # aiosmtpd comes here twice when STARTTLS fails
-            super().connection_lost(error)
-        self._over.set()
-
-    def _may_hold(self, data: bytes) -> bool:
-        """More of the message that is coming in; otherwise the connection ends."""
-        cost = len(data)
-        if self._data_end is not None and self._record.bytes_in > self._data_end:
-            self._hang_up()  # it is too large anyway, and nobody waits for its end for ever
-            return False
-        if not self._services.memory.take(cost):
-            cast(asyncio.Transport, self.transport).write(f"421 {TOO_MUCH}\r\n".encode())
-            self._hang_up()
-            return False
-        self._held += cost
-        return True
-
-    def _let_go(self) -> None:
-        self._services.memory.give_back(self._held)
-        self._held = 0
-
-    async def wait_closed(self) -> None:
-        await self._over.wait()
-
-    # aiosmtpd.SMTP
-
-    async def push(self, status: str | bytes) -> None:
-        raw = status.encode(errors="backslashreplace") if isinstance(status, str) else status
-        self._record.bytes_out += len(raw) + 2
-        await super().push(raw)
-
-    async def smtp_DATA(self, arg: str | None) -> None:
-        """aiosmtpd would keep an object for each line, and would not let a message take longer than a command."""
-        assert self.envelope is not None
-        if await self.check_helo_needed():
-            return
-        if not self.envelope.rcpt_tos:
-            await self.push("503 Error: need RCPT command")
-        elif arg:
-            await self.push("501 Syntax: DATA")
-        else:
-            await self.push("354 End data with <CR><LF>.<CR><LF>")
-            message = await self._read_message()
-            reply = await self._take_message(message)
-            self._set_post_data_state()  # type: ignore[no-untyped-call]
-            await self.push(reply)
-
-    async def _read_message(self) -> MessageData:
-        limits = self._services.settings.limits
-        message = MessageData(most=limits.message, longest_line=LONGEST_LINE)
-        self._data_end = self._record.bytes_in + 2 * limits.message
-        deadline = self.loop.call_later(limits.transfer, self._hang_up)
-        try:
-            rest = message.feed(await self._reader.read(EVERYTHING))
-            if rest is not None:
-                self._reader.feed_data(rest)
-            else:
-                self._incoming = message, self.loop.create_future()
-                await self._incoming[1]
-        finally:
-            deadline.cancel()
-            self._incoming = self._data_end = None
-            self._let_go()
-        return message
-
-    async def _take_message(self, message: MessageData) -> str:
-        if message.too_large:
-            return (
-                f"552 5.3.4 Error: the message has more than {self._services.settings.limits.message} bytes"
-            )
-        if message.too_long:
-            return f"500 5.5.2 Error: a line is too long, it has more than {LONGEST_LINE} bytes"
-        assert self.envelope is not None
-        self.envelope.original_content = message.take()
-        reply: str = await self._call_handler_hook("DATA")
-        return reply
 
     # Log-in
 
@@ -199,14 +84,14 @@ class SmtpConnection(AuthenticatingSmtp):
     async def log_in(self, user: str, password: str) -> AuthResult:
         try:
             account = await self._services.accounts.log_in(
-                user, password, protocol="smtp", source=self._record.remote.rpartition(":")[0]
+                user, password, protocol="smtp", source=self.record.remote.rpartition(":")[0]
             )
         except StoreUnavailable:
             return refused("454 4.7.0 Temporary failure")
         if account is None:
             return await self.refuse_log_in()
-        self._login_deadline.cancel()
-        self._record.identity = account.address
+        self.deadline.cancel()
+        self.record.identity = account.address
         return AuthResult(success=True, auth_data=_User(account.address))
 
     async def refuse_log_in(self) -> AuthResult:
@@ -218,10 +103,6 @@ class SmtpConnection(AuthenticatingSmtp):
         self._login_failures += 1
         await asyncio.sleep(limits.login_failure_delay * max(0, self._login_failures - limits.login_failures))
         return refused("535 5.7.8 Error: authentication failed")
-
-    def _hang_up(self) -> None:
-        if self.transport is not None:
-            self.transport.close()
 
 
 @dataclass(frozen=True)
@@ -269,7 +150,10 @@ class _Handler:
         return None
 
     async def _refuse_recipient(self, address: str) -> str | None:
+        federation = self._services.federation
         try:
+            if federation is not None and not federation.is_local(address):
+                return await federation.refuse_recipient(address)
             account = await self._services.accounts.find(address)
             if account is None:
                 return f"550 5.1.1 <{address}>: Recipient address rejected: User unknown on this server"
@@ -292,10 +176,16 @@ class _Handler:
         if isinstance(verdict, Refuse):
             services.ledger.event("message_refused", sender=sender, code=verdict.code)
             return f"{verdict.code} {verdict.text}"
+        content, federation = clean_header(submission.content), services.federation
         try:
             accounts = [await services.accounts.find(recipient) for recipient in submission.recipients]
             known = [account for account in accounts if account is not None]
-            await services.delivery.deliver(known, clean_header(submission.content))
+            outgoing = (
+                await federation.outgoing(sender, submission.recipients, content) if federation else None
+            )
+            await services.delivery.deliver(known, content, outgoing=outgoing)
+            if federation is not None and outgoing is not None:
+                federation.wake()
         except StoreUnavailable:
             services.ledger.event("message_refused", sender=sender, code=451)
             return TRY_LATER

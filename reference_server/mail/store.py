@@ -31,12 +31,15 @@ from .mailbox import (
     Refused,
     above,
 )
+from .outgoing import AtOneServer, OutgoingMail, OutgoingTable, Settlement
 from .schema import create_tables
 
 __all__ = ["Account", "NewMessage", "Store"]
 
 BUSY_TIMEOUT = 1.0
 """Seconds to wait for another program that has locked the file."""
+REMEMBERED = 7 * 86400
+"""Seconds for which mail of other servers is known again: longer than any of them tries."""
 _COLUMNS = {Part.NOTHING: "x'', x''", Part.HEADER: "c.header, x''", Part.ALL: "c.header, c.text"}
 _DELETED = 1 << FLAGS.index("\\Deleted")
 
@@ -57,6 +60,11 @@ class NewMessage:
     mailboxes: tuple[int, ...]
     content: bytes
     received: int
+    digest: bytes | None = None
+    """Of a mail that another server may send again, not knowing that it was taken (RFC 1047): with the same one it is
+    put into a mailbox once."""
+    outgoing: OutgoingMail | None = None
+    """The same mail for recipients elsewhere."""
 
 
 class Store:
@@ -72,6 +80,7 @@ class Store:
         with self._transaction():
             create_tables(self._db)
         self._keywords = Keywords(self._db)
+        self.outgoing = OutgoingTable(self._db)
 
     def close(self) -> None:
         self._db.close()
@@ -275,9 +284,34 @@ class Store:
         """All of them, to all of their mailboxes, or none."""
         with self._transaction():
             for message in messages:
-                content = self._keep(message.content)
-                for mailbox in message.mailboxes:
-                    self._add(mailbox, content, 0, message.received, len(message.content))
+                if mailboxes := [each for each in message.mailboxes if self._is_new(each, message)]:
+                    content = self._keep(message.content)
+                    for mailbox in mailboxes:
+                        self._add(mailbox, content, 0, message.received, len(message.content))
+                if message.outgoing is not None:
+                    self.outgoing.add(message.outgoing, time.time())
+
+    def settle(self, sent: AtOneServer, became: Settlement) -> int | None:
+        """Keep what became of mail for another server, with the report of it; the mailbox that this is in."""
+        with self._transaction():
+            self.outgoing.remove(sent.mail, became.over)
+            self.outgoing.postpone(sent.mail, became.later, became.next_try)
+            sender = self.account(sent.sender)
+            if became.report is None or sender is None:
+                return None
+            self._add(sender.inbox, self._keep(became.report), 0, int(time.time()), len(became.report))
+            return sender.inbox
+
+    def _is_new(self, mailbox: int, message: NewMessage) -> bool:
+        """False when it is in this mailbox already, or was."""
+        if message.digest is None:
+            return True
+        self._db.execute("DELETE FROM came_in WHERE received < ?", (message.received - REMEMBERED,))
+        came = self._db.execute(
+            "INSERT OR IGNORE INTO came_in (mailbox, digest, received) VALUES (?, ?, ?)",
+            (mailbox, message.digest, message.received),
+        )
+        return came.rowcount == 1
 
     def append(
         self, mailbox: int, content: bytes, flags: frozenset[str], received: int, *, quota: int

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from .accounts import AccountRule, PasswordVerifier, may_create, verify_password
 from .delivery import Delivery, DurableDelivery, Notifier
+from .federation.inbound import Intake, SignatureCheck
+from .federation.policy import OutsidePolicy, encrypted_from_outside
+from .federation.signatures import has_signature_of
 from .imap.capabilities import Capabilities, capabilities
 from .imap.states import ALLOWED_COMMANDS, AllowedCommands
 from .policy import SubmissionPolicy, encrypted_only
@@ -30,5 +33,11 @@ class Strategies:
     make_delivery: Callable[[StoreThread, Notifier], Delivery] = DurableDelivery
     """Decides when a message may be answered with 250."""
     submission_policy: SubmissionPolicy = encrypted_only
+    outside_policy: OutsidePolicy = encrypted_from_outside
+    """Mail of other servers that is accepted, ..."""
+    is_signed: SignatureCheck = has_signature_of
+    """... of those that need a signature those that have one ..."""
+    intake: type[Intake] = Intake
+    """... and for whom, at port 25."""
     verify_password: PasswordVerifier = verify_password
     may_create: AccountRule = may_create

@@ -17,6 +17,10 @@ import h11
 from reference_server.ledger import ConnectionRecord
 
 from .accounts import Accounts
+from .federation.inbound import Inbound
+from .federation.mxdeliv import PATH as MXDELIV
+from .federation.mxdeliv import take_posted
+from .rates import MemoryBudget
 from .settings import MailSettings
 from .store_thread import StoreUnavailable
 
@@ -42,6 +46,9 @@ class WebServices:
 
     settings: MailSettings
     accounts: Accounts
+    memory: MemoryBudget
+    inbound: Inbound | None = None
+    """Takes mail of other servers by `POST /mxdeliv`; None: there is no such path."""
     ports: dict[str, int] = field(default_factory=dict)
     """By the names of the listeners, filled while they open."""
 
@@ -90,7 +97,7 @@ class WebConnection(asyncio.Protocol):
         self._record = record
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.http_head)
         self._request: h11.Request | None = None
-        self._body_size = 0
+        self._body = bytearray()
         self._answer: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
 
@@ -111,6 +118,7 @@ class WebConnection(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._deadline.cancel()
+        self._services.memory.give_back(len(self._body))
         if self._answer is not None:
             self._answer.cancel()
         self._closed.set()
@@ -123,10 +131,12 @@ class WebConnection(asyncio.Protocol):
             event = self._http.next_event()
             if isinstance(event, h11.Request):
                 self._request = event
+                if self._is_mail(event):  # which may take as long as one that comes by SMTP
+                    self._deadline.cancel()
+                    loop = asyncio.get_running_loop()
+                    self._deadline = loop.call_later(self._limits.transfer, self._transport.abort)
             elif isinstance(event, h11.Data):
-                self._body_size += len(event.data)
-                if self._body_size > self._limits.http_body:
-                    self._respond(413, {"reason": "The request is too large"})
+                if not self._keep(event.data):
                     return
             elif isinstance(event, h11.EndOfMessage):
                 assert self._request is not None
@@ -135,10 +145,27 @@ class WebConnection(asyncio.Protocol):
             else:
                 return  # h11 needs more data, or the client is gone
 
+    def _is_mail(self, request: h11.Request) -> bool:
+        return self._services.inbound is not None and _path(request) == MXDELIV
+
+    def _keep(self, data: bytes) -> bool:
+        """One more piece of the body; False: that is too much, and was said."""
+        assert self._request is not None
+        most = self._limits.message if self._is_mail(self._request) else self._limits.http_body
+        if len(self._body) + len(data) > most:
+            self._respond(413, {"reason": "The request is too large"})
+        elif not self._services.memory.take(len(data)):
+            self._respond(503, {"reason": "Too much mail is coming in, try again later"})
+        else:
+            self._body += data
+            return True
+        return False
+
     async def _serve(self, request: h11.Request) -> None:
-        path = _ORIGIN.sub(b"", request.target.partition(b"?")[0])
-        method = request.method
-        if path == AUTOCONFIG:
+        path, method = _path(request), request.method
+        if self._is_mail(request):
+            await self._take_mail(request)
+        elif path == AUTOCONFIG:
             if method in (b"GET", b"HEAD"):
                 self._send(200, b"text/xml; charset=utf-8", self._services.autoconfig().encode())
             else:
@@ -152,6 +179,14 @@ class WebConnection(asyncio.Protocol):
             self._respond(301, {"reason": "Open this in Delta Chat"}, {b"Location": url.encode()})
         else:
             self._respond(405, {"reason": "Use POST"}, {b"Allow": b"POST"})
+
+    async def _take_mail(self, request: h11.Request) -> None:
+        if request.method != b"POST":
+            self._respond(405, {"reason": "Use POST"}, {b"Allow": b"POST"})
+            return
+        assert self._services.inbound is not None
+        answer = await take_posted(self._services.inbound, request.headers, bytes(self._body))
+        self._send(answer.status, b"text/plain; charset=utf-8", answer.text.encode())
 
     async def _create_account(self) -> None:
         try:
@@ -190,3 +225,7 @@ class WebConnection(asyncio.Protocol):
         self._record.bytes_out += len(data)
         self._transport.write(data)
         self._transport.close()
+
+
+def _path(request: h11.Request) -> bytes:
+    return _ORIGIN.sub(b"", request.target.partition(b"?")[0])

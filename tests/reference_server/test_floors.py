@@ -62,14 +62,22 @@ FLOORS = {
     f"{SERVER}.iroh_relay.v1": ["frames", "handshake", "hub"],
     f"{SERVER}.mail": [
         "fields  mailbox  mime  openpgp  rates  schema  settings  smtp_auth  smtp_data  memory",
-        "keywords  dialects  listener",
+        "keywords  dialects  listener  outgoing  smtp_receiving",
         "store  policy  alpn",
         "store_thread",
         "accounts  delivery",
+        "federation",
         "smtp  web  imap",
         "strategies  dovecot",
         "service",
         "__main__",
+    ],
+    f"{SERVER}.mail.federation": [
+        "replies  routes  bounces",
+        "conversation  policy  resolver  signatures",
+        "client  inbound",
+        "courier  mxdeliv",
+        "federation",
     ],
     f"{SERVER}.mail.imap": [
         "parser  states  entities  addresses",

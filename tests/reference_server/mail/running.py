@@ -36,12 +36,12 @@ class RunningMail:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self.tls = ssl.create_default_context(cafile=settings.tls_ca)
         try:
             self.ports: dict[str, Any] = dict(self._wait_for(self._service.start))
         except BaseException:
             self.stop()
             raise
+        self.tls = ssl.create_default_context(cafile=settings.tls_ca or self.ports.get("ca_file"))
 
     def _wait_for(self, call: Callable[[], Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(call(), self._loop).result(DEADLINE)

@@ -81,7 +81,7 @@ class LosingDelivery:
     def __init__(self, _store: object, _notifier: object) -> None:
         self.lost = 0
 
-    async def deliver(self, accounts: Sequence[Account], _content: bytes) -> None:
+    async def deliver(self, accounts: Sequence[Account], content: bytes, **_more: object) -> None:
         self.lost += len(accounts)
 
     async def close(self) -> None:
