@@ -84,10 +84,10 @@ class OutgoingTable:
             if (mail, domain) not in apart_from
         ]
 
-    def next_try(self, apart_from: Collection[tuple[int, str]] = ()) -> float | None:
-        """Unix seconds; None: there is nothing to be sent, apart from these pairs."""
-        rows = self._db.execute("SELECT mail, domain, min(next_try) FROM outgoing GROUP BY mail, domain")
-        return min((when for mail, domain, when in rows if (mail, domain) not in apart_from), default=None)
+    def next_try(self, after: float) -> float | None:
+        """The first one that is later than this; None: there is none."""
+        (at,) = self._db.execute("SELECT min(next_try) FROM outgoing WHERE next_try > ?", (after,)).fetchone()
+        return None if at is None else float(at)
 
     def content(self, mail: int) -> bytes:
         (content,) = self._db.execute("SELECT content FROM outgoing_mails WHERE id = ?", (mail,)).fetchone()

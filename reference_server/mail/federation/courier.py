@@ -8,12 +8,14 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import TypeVar
 
 from reference_server.ledger import Ledger
 
 from ..delivery import Notifier
 from ..outgoing import AtOneServer, Settlement
 from ..settings import MailSettings, OutgoingTls
+from ..store import Store
 from ..store_thread import StoreThread, StoreUnavailable
 from .bounces import delivery_report
 from .client import Client
@@ -22,8 +24,9 @@ from .routes import Lookup, NoRoute, OwnPlace, address_in, find_routes
 
 __all__ = ["Courier", "retry_delay", "tls_rule"]
 
-STORE_AGAIN_AFTER = 5.0
-"""Seconds without a try when the store did not answer: the disk may be full."""
+STORE_AGAIN_AFTER = 1.0
+"""Seconds after which the store is asked again that did not answer: the disk may be full."""
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -77,10 +80,7 @@ class Courier:
     async def _run(self) -> None:
         while True:
             self._wake.clear()
-            try:
-                pause = await self._send_what_is_due()
-            except StoreUnavailable:
-                pause = STORE_AGAIN_AFTER
+            pause = await self._send_what_is_due()
             try:
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
@@ -88,25 +88,29 @@ class Courier:
                 pass
 
     async def _send_what_is_due(self) -> float | None:
-        """Begin as many errands as there is room for; seconds until there is more to do, None: nothing is known of."""
-        limits, busy = self._settings.limits, frozenset(self._errands)
-        due = await self._store.run(lambda store: store.outgoing.due(time.time(), busy))
+        """Begin as many errands as there is room for; seconds until more is due, None: nothing is known of."""
+        limits, busy, now = self._settings.limits, frozenset(self._errands), time.time()
+        due = await self._patiently(lambda store: store.outgoing.due(now, busy))
         at_work = Counter(domain for _mail, domain in busy)
-        full = False
-        for each in due:
-            if at_work.total() >= limits.connections_to_others:
-                full = True
-                break
-            if at_work[each.domain] < limits.connections_to_one:
+        for (
+            each
+        ) in due:  # those for which there is no room wait for the end of another errand, which wakes us
+            if (
+                at_work.total() < limits.connections_to_others
+                and at_work[each.domain] < limits.connections_to_one
+            ):
                 at_work[each.domain] += 1
                 self._begin(each)
-            else:
-                full = True
-        if full:
-            return None  # the end of an errand wakes us
-        busy = frozenset(self._errands)
-        at = await self._store.run(lambda store: store.outgoing.next_try(busy))
+        at = await self._patiently(lambda store: store.outgoing.next_try(now))
         return None if at is None else max(0.0, at - time.time())
+
+    async def _patiently(self, call: Callable[[Store], T]) -> T:
+        """What the store says when it answers again: nothing is sent twice because the disk was full in between."""
+        while True:
+            try:
+                return await self._store.run(call)
+            except StoreUnavailable:
+                await asyncio.sleep(STORE_AGAIN_AFTER)  # a disk says to nobody when there is room
 
     def _begin(self, errand: AtOneServer) -> None:
         key = errand.mail, errand.domain
@@ -158,7 +162,7 @@ class Courier:
             next_try=now + min(wait, max(0.0, errand.accepted + self._settings.queue_lifetime - now)),
             report=self._report(errand, failed, content) if failed else None,
         )
-        inbox = await self._store.run(lambda store: store.settle(errand, settlement))
+        inbox = await self._patiently(lambda store: store.settle(errand, settlement))
         if inbox is not None:
             self._notifier.publish([inbox])
         self._tell(errand, delivered, failed, {each: answers[each].text for each in later})

@@ -9,6 +9,7 @@ __all__ = ["NotSmtp", "Reply", "ReplyReader"]
 
 LONGEST_LINE = 4096
 MOST_LINES = 200
+MOST_TOLD = 500
 _LINE = re.compile(r"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
 
 
@@ -31,7 +32,9 @@ class Reply:
         return self.code >= 500
 
     def __str__(self) -> str:
-        return f"{self.code} {' '.join(self.lines)}".strip()
+        """For people, of whom nobody wants to see all that a stranger can write."""
+        text = f"{self.code} {' '.join(self.lines)}".strip()[:MOST_TOLD]
+        return "".join(each if each.isprintable() else " " for each in text)
 
 
 class ReplyReader:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from email.message import Message
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.waiting import wait_until
 from reference_server.mail.federation.bounces import delivery_report
+from reference_server.mail.outgoing import AtOneServer, Settlement
 from reference_server.mail.settings import Dialect, Limits, OutgoingTls
 from reference_server.mail.store import Store
 from reference_server.mail.strategies import Strategies
@@ -120,7 +122,8 @@ def test_who_does_not_exist_is_told_to_the_sender_once(start_server: StartServer
     one.send(BOB, "nobody123@_two.test", sender=ALICE, marker="first")
     wait_for(one, "message_returned")
     told = report(one)
-    [_text, status, header] = told.get_payload()
+    parts: Any = told.get_payload()
+    _text, status, header = parts
     assert [block["Final-Recipient"] for block in status.get_payload()[1:]] == ["rfc822; nobody123@_two.test"]
     assert "550 5.1.1" in status.as_string()
     assert "<first@chatmail.test>" in header.as_string()
@@ -310,6 +313,28 @@ def test_a_full_disk_loses_nothing_and_doubles_nothing(start_server: StartServer
     Full.full = False
     wait_for(one, "message_sent")
     assert len(stored(two, BOB)) == 1
+
+
+def test_a_disk_that_is_full_when_the_answer_comes_sends_nothing_twice(
+    start_server: StartServer, start_fake: StartFake
+) -> None:
+    class Full(Store):
+        failures = 0
+
+        def settle(self, sent: AtOneServer, became: Settlement) -> int | None:
+            Full.failures += 1
+            if Full.failures < 3:
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().settle(sent, became)
+
+    taken: list[bytes] = []
+    one = start_server("_one.test", outgoing_tls=OutgoingTls.MAY, strategies=Strategies(make_store=Full))
+    one.create(ALICE)
+    start_fake(reads_mail(taken))
+    one.send(FAKE, sender=ALICE)
+    wait_for(one, "message_sent")
+    assert (len(taken), Full.failures) == (1, 3)
+    wait_until_queue_is_empty(one)
 
 
 def test_a_queue_that_is_full_takes_no_more(start_server: StartServer, zone: Zone) -> None:
