@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from harness.waiting import wait_until
@@ -60,9 +61,10 @@ PER_SOURCE = 100
 
 @dataclass(frozen=True)
 class Load:
-    """`transport` of the clients, how many, and packets in flight per client and direction.
+    """`transport` of the clients, how many, and packets in flight per client and direction: 1 as audio, 8 as video.
 
     `segments`: clients and peers send 32 packets at a time with UDP_SEGMENT, and receive without UDP_GRO.
+    `between`: the peer of each client is another client's relay.
     """
 
     name: str
@@ -70,14 +72,19 @@ class Load:
     allocations: int
     burst: int
     segments: bool = False
+    between: bool = False
 
 
 LOADS = (
-    Load("2 allocations", "udp", 2, 8),
-    Load("100 allocations", "udp", 100, 1),
+    Load("2, bursts of 8", "udp", 2, 8),
+    Load("100, bursts of 8", "udp", 100, 8),
     Load("100, bursts of 4", "udp", 100, 4),
-    Load("1000 allocations", "udp", 1000, 1),
+    Load("2, single", "udp", 2, 1),
+    Load("100, single", "udp", 100, 1),
+    Load("1000, single", "udp", 1000, 1),
     Load("2, sender with GSO", "udp", 2, 2 * SEGMENTS, segments=True),
+    Load("2 with each other, bursts of 8", "udp", 2, 8, between=True),
+    Load("2 with each other, single", "udp", 2, 1, between=True),
     Load("2 over TCP", "tcp", 2, 8),
     Load("2 over TLS", "tls", 2, 8),
 )
@@ -97,7 +104,7 @@ class Measurement:
 
     def __str__(self) -> str:
         return (
-            f"{self.server:10} {self.load:20} {self.microseconds:6.2f} us per packet  "
+            f"{self.server:10} {self.load:30} {self.microseconds:6.2f} us per packet  "
             f"{self.packets_per_second / 1000:6.0f} k/s  lost {self.lost}/{self.packets}  {self.megabytes:4.0f} MB"
         )
 
@@ -120,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(result, flush=True)
         if len(pair) == 2:
             print(
-                f"{'ratio':10} {load.name:20} {pair[1].microseconds / pair[0].microseconds:6.2f} x coturn's speed"
+                f"{'ratio':10} {load.name:30} {pair[1].microseconds / pair[0].microseconds:6.2f} x coturn's speed"
             )
         results += pair
     if options.json is not None:
@@ -185,8 +192,9 @@ def _ours(ports: dict[str, int], files: tuple[str, str], _directory: str) -> lis
 
 
 def _coturn(ports: dict[str, int], files: tuple[str, str], directory: str) -> list[str]:
+    gso = ["--udp-gso"] if "udp-gso" in _help_of_coturn() else []
     return [
-        *("turnserver", "-n", "--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", "--use-auth-secret"),
+        *("turnserver", *gso, "-n", "--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", "--use-auth-secret"),
         *(
             f"--static-auth-secret={SECRET}",
             f"--realm={REALM.decode()}",
@@ -197,6 +205,12 @@ def _coturn(ports: dict[str, int], files: tuple[str, str], directory: str) -> li
         *(f"--cert={files[0]}", f"--pkey={files[1]}", "--min-port=49152", "--max-port=65535"),
         *(f"--pidfile={directory}/pid", "--log-file=stdout", "--simple-log", "--no-stdout-log"),
     ]
+
+
+@cache
+def _help_of_coturn() -> str:
+    done = subprocess.run(["turnserver", "--help"], capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
 
 
 def cpu_seconds(pid: int) -> float:
@@ -226,36 +240,45 @@ class Leg:
         self.peer.bind(("127.0.0.1", 0))
         for each in (self.client, self.peer):
             each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self.peer.connect(self._set_up(number))
+        self.relayed = self._allocate(number)
+        if not load.between:
+            self.bind(Address(*self.peer.getsockname()))
+            self.peer.connect(self.relayed)
         self.peer.setblocking(False)
-        self.client.setblocking(False)
 
-    def _set_up(self, number: int) -> Address:
+    def _allocate(self, number: int) -> Address:
         username = str(int(time.time()) + 3600).encode()
         key = long_term_key(username, REALM, make_password(SECRET, username.decode()).encode())
         udp = attribute(Attribute.REQUESTED_TRANSPORT, b"\x11\0\0\0")
         transaction = b"leg" + number.to_bytes(9, "big")
         nonce = self._ask(build(Method.ALLOCATE, Class.REQUEST, transaction, [udp])).get(Attribute.NONCE)
         assert nonce is not None
-        credentials = [
+        self._credentials = [
             attribute(Attribute.USERNAME, username),
             attribute(Attribute.REALM, REALM),
             attribute(Attribute.NONCE, nonce),
         ]
+        self._key = key
         transaction = b"LEG" + transaction[3:]
-        reply = self._ask(build(Method.ALLOCATE, Class.REQUEST, transaction, [udp, *credentials], key))
+        reply = self._ask(build(Method.ALLOCATE, Class.REQUEST, transaction, [udp, *self._credentials], key))
         value = reply.get(Attribute.XOR_RELAYED_ADDRESS)
         relayed = None if value is None else xor_decode(value, transaction)
         if relayed is None:
             raise SystemExit(f"allocation {number} was refused: {reply}")
+        return relayed
+
+    def bind(self, peer: Address) -> None:
+        """Open the channel to the peer; from now on the client's socket does not wait."""
+        transaction = os.urandom(12)
         bind = [
             attribute(Attribute.CHANNEL_NUMBER, b"\x40\0\0\0"),
-            xor_address(Attribute.XOR_PEER_ADDRESS, Address(*self.peer.getsockname()), transaction),
+            xor_address(Attribute.XOR_PEER_ADDRESS, peer, transaction),
+            *self._credentials,
         ]
-        reply = self._ask(build(Method.CHANNEL_BIND, Class.REQUEST, transaction, [*bind, *credentials], key))
+        reply = self._ask(build(Method.CHANNEL_BIND, Class.REQUEST, transaction, bind, self._key))
         if reply.kind is not Class.SUCCESS:
-            raise SystemExit(f"channel {number} was refused: {reply}")
-        return relayed
+            raise SystemExit(f"the channel to {peer} was refused: {reply}")
+        self.client.setblocking(False)
 
     def _ask(self, request: bytes) -> Message:
         self.client.send(request)
@@ -276,6 +299,10 @@ def _tls(plain: socket.socket) -> ssl.SSLSocket:
 def generate(load: Load, port: int, packets: int, server: int) -> dict[str, float]:
     """Relay `packets` in each direction. Returns sent, received, and seconds: wall, and CPU of process `server`."""
     legs = [Leg(load, port, number) for number in range(load.allocations)]
+    if load.between:
+        for one, other in zip(legs[::2], legs[1::2], strict=True):
+            one.bind(other.relayed)
+            other.bind(one.relayed)
     run = _Streams(legs, load) if load.transport != "udp" else _Datagrams(legs, load)
     before, began = cpu_seconds(server), time.monotonic()
     run.until(packets * 2, began + DEADLINE)
@@ -298,7 +325,7 @@ class _Datagrams:
         self._owed: Counter[int] = Counter()
         self._poll = select.epoll()
         for leg in legs:
-            for end, is_client in ((leg.client, True), (leg.peer, False)):
+            for end, is_client in ((leg.client, True), (leg.peer, False))[: 1 if load.between else 2]:
                 self._ends[end.fileno()] = (end, is_client)
                 self._poll.register(end, select.EPOLLIN)
         head = struct.pack(">HH", 0x4000, PAYLOAD)

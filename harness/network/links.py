@@ -38,6 +38,12 @@ GATEWAY6 = "fe80::{:x}"
 FIRST_OUTER_INDEX = 1000
 """The two ends must not have the same index: the kernel would then notice after up to 1 s only that the link is up."""
 NO_WAIT = 0x02  # IFA_F_NODAD: otherwise an IPv6 address cannot be bound for a moment, whatever sysctls say
+ONE_BY_ONE = 1
+"""Segments in a packet that crosses a link.
+
+A sender may give its kernel many datagrams in one piece (UDP_SEGMENT, as TURN servers and QUIC do). Between namespaces
+they would stay one packet, and witnesses would count fewer than were sent.
+"""
 LINK_WITHIN = 20.0
 """Seconds for the kernel to notice that both ends are up: milliseconds on a quiet machine."""
 
@@ -167,6 +173,7 @@ def _make_outer_end(link: Link) -> None:
             index=index,
             kind="veth",
             peer={"ifname": link.inner, "net_ns_fd": link.downstream.fd},
+            gso_max_segs=ONE_BY_ONE,
         )
         for family, gateway in gateways(link).items():
             prefix = 64 if family == socket.AF_INET6 else 32
@@ -187,7 +194,7 @@ def _make_inner_end(link: Link) -> None:
                 prefixlen=_host_prefix(address),
                 flags=NO_WAIT,
             )
-        netlink.link("set", index=index, state="up")
+        netlink.link("set", index=index, state="up", gso_max_segs=ONE_BY_ONE)
         for family, gateway in gateways(link).items():
             if any(_family(address) == family for address in link.addresses):
                 netlink.route(

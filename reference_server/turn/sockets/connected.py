@@ -4,7 +4,7 @@ These are where the kernel sorts by sender, so that everything in a queue has on
 only data of living channels; `Turn` gets everything else, one datagram at a time, and the counters agree.
 
 There are three ways to read, and each socket uses what fits its traffic: datagrams that come alone cost least with
-plain calls, several at once with recvmmsg, and a flood of equal ones with UDP_GRO.
+plain calls, several at once with recvmmsg, and a flood of equal ones with UDP_GRO as well.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import groupby
 
 from ..allocations import Allocation, Channel
 from ..ledger import CLASS_OF, OTHER, AllocationRecord
@@ -26,8 +27,10 @@ __all__ = ["ChannelSocket", "ClientSocket"]
 
 BATCHES = 4
 """Rounds of one socket before it is the turn of others."""
-ALONE = 16
+ALONE = 32
 """Number of datagrams that are read one by one before it is seen again if there are more at once."""
+FEW = 3
+"""Fewer datagrams than this at once cost less one by one."""
 QUEUE = SLOTS // 2
 """Datagrams of one size in a queue that look like a flood."""
 FLOOD = 512
@@ -43,7 +46,7 @@ class Connected(ABC):
     """Raises `OSError` when there can be no such socket."""
 
     __slots__ = (
-        *("_alone", "_fast_path", "_flood", "_record", "_room", "_route", "_segmented"),
+        *("_alone", "_fast_path", "_flood", "_receive_into", "_record", "_room", "_route", "_segmented"),
         *("descriptor", "socket"),
     )
 
@@ -69,6 +72,7 @@ class Connected(ABC):
             self.socket.close()
             raise
         self.descriptor = self.socket.fileno()
+        self._receive_into = self.socket.recv_into
         fast_path.loop.add(self.descriptor, self._ready)
         # Between bind and connect the kernel may have put datagrams of anybody here.
         with suppress(OSError):
@@ -85,38 +89,50 @@ class Connected(ABC):
         return self.socket.fileno() < 0
 
     def _ready(self, _events: int) -> None:
-        if not self._alone and not self._segmented:
+        if not self._alone:
             self._read_batches()
             return
+        self._alone -= 1
         try:
-            if self._segmented:
-                size, segment = segments.receive(self.socket, self._room)
-            else:
-                self._alone -= 1
-                size = segment = self.socket.recv_into(self._room)
+            size = self._receive_into(self._room)
         except OSError:
             return  # nothing there, or an ICMP error that an earlier datagram caused
-        if size <= segment:
-            self._one(size)
-        else:
-            self._joined(size, segment)
+        self._one(size)
 
     def _read_batches(self) -> None:
         batch = self._fast_path.batch
         vector = batch.into_payload if self.offset else batch.into_start
         read = 0
         for _ in range(BATCHES):
-            sizes = batch.receive(self.descriptor, vector)
+            if self._segmented:
+                sizes, joined = batch.receive_joined(self.descriptor, vector)
+            else:
+                sizes, joined = batch.receive(self.descriptor, vector), None
             read += len(sizes)
-            if sizes:
-                self._several(sizes)
+            if joined is not None:
+                self._some_joined(sizes, joined)
+            elif len(sizes) == 1:
+                self._one(sizes[0])
+            elif sizes:
+                self._several(sizes, 0)
             if self.closed:  # a Refresh of LIFETIME 0 was among them
                 return
-            self._watch_for_flood(sizes)
-            if len(sizes) < SLOTS or self._segmented:
+            if not self._segmented:
+                self._watch_for_flood(sizes)
+            if len(sizes) < SLOTS:
                 break
-        if read < 2:
+        if read < FEW and not self._segmented:
             self._alone = ALONE
+
+    def _some_joined(self, sizes: list[int], joined: list[int]) -> None:
+        """Some slots hold several datagrams of `joined` bytes each, the last one perhaps shorter."""
+        for slot, (size, segment) in enumerate(zip(sizes, joined, strict=True)):
+            if segment:
+                self._joined(slot * STRIDE, size, segment)
+            else:
+                self._several([size], slot)
+            if self.closed:
+                return
 
     def _watch_for_flood(self, sizes: list[int]) -> None:
         if len(sizes) >= QUEUE and len(set(sizes)) == 1:
@@ -134,66 +150,90 @@ class Connected(ABC):
         route.volume[kind] += size
         if route.also is not None:
             route.also.add(kind, 1, size)
-        start = HEADER
-        if header is not None:
-            start = 0
+        if header is None:
+            data = batch.view[HEADER : HEADER + size]
+        else:
             _HEAD.pack_into(batch.buffer, 0, header, size)
-        data = batch.view[start : HEADER + size]
+            data = batch.view[: HEADER + size]
         try:
-            route.outlet.send(data)
+            route.send(data)
         except OSError:
             if not segments.send_one(route.outlet, data):
                 self._record.drop("not_sent", size)
 
-    def _send_run(self, route: Route, sizes: Sequence[int], first: int) -> None:
-        """Send payloads of these sizes on, which lie in the slots from `first` on."""
+    def _send_run(self, route: Route, sizes: list[int], first: int) -> None:
+        """Send payloads of these sizes on, which lie in the slots from `first` on, equal neighbours together."""
+        if len(sizes) < FEW:
+            self._send_unequal(route, sizes, first)
+            return
+        runs = [(sizes[0], len(sizes))]
+        if sizes.count(sizes[0]) != len(sizes):
+            runs = [(size, len(list(equal))) for size, equal in groupby(sizes)]
+        unequal: list[int] = []
+        for size, count in runs:
+            if count < FEW:
+                unequal += [size] * count
+                continue
+            if unequal:
+                self._send_unequal(route, unequal, first)
+                first += len(unequal)
+                unequal = []
+            self._send_equal(route, first * STRIDE + HEADER, STRIDE, count, size)
+            first += count
+        if unequal:
+            self._send_unequal(route, unequal, first)
+
+    def _send_unequal(self, route: Route, sizes: Sequence[int], first: int) -> None:
         batch, header = self._fast_path.batch, route.header
         buffer = batch.buffer
+        start, end = first * STRIDE, (first + len(sizes)) * STRIDE
+        self._count(route, buffer[start + HEADER : end : STRIDE], sizes)
         vector, more = (batch.from_payload, 0) if header is None else (batch.from_start, HEADER)
-        lengths, packets, volume, also = vector.sizes, route.packets, route.volume, route.also
         for slot, size in enumerate(sizes, first):
-            at = slot * STRIDE
-            kind = CLASS_OF[buffer[at + HEADER]] if size else OTHER
-            packets[kind] += 1
-            volume[kind] += size
-            if also is not None:
-                also.add(kind, 1, size)
             if header is not None:
-                _HEAD.pack_into(buffer, at, header, size)
-            lengths[2 * slot + 1] = size + more
+                _HEAD.pack_into(buffer, slot * STRIDE, header, size)
+            vector.sizes[2 * slot + 1] = size + more
         unsent = batch.send(route.descriptor, vector, first, first + len(sizes))
         if unsent:
             self._record.drop("not_sent", sum(sizes[-unsent:]), unsent)
 
     def _send_equal(self, route: Route, start: int, step: int, count: int, size: int) -> None:
-        """Send `count` payloads of `size` bytes on, which lie in the first slot, `step` bytes from start to start."""
+        """Send `count` payloads of `size` bytes on, which begin every `step` bytes from `start` of the buffer on."""
         batch = self._fast_path.batch
-        end = start + count * step
-        kinds = batch.buffer[start:end:step].translate(CLASS_OF) if size else bytearray([OTHER]) * count
-        for kind in set(kinds):
-            number = kinds.count(kind)
-            route.packets[kind] += number
-            route.volume[kind] += number * size
-            if route.also is not None:
-                route.also.add(kind, number, number * size)
+        places = range(start, start + count * step, step)
+        self._count(route, batch.buffer[start : places.stop : step], [size] * count)
         head = b"" if route.header is None else _HEAD.pack(route.header, size)
-        unsent = segments.send(
-            route.outlet, [batch.view[at : at + size] for at in range(start, end, step)], head
-        )
+        unsent = segments.send(route.outlet, [batch.view[at : at + size] for at in places], head)
         if unsent:
             self._record.drop("not_sent", unsent * size, unsent)
+
+    @staticmethod
+    def _count(route: Route, first_bytes: bytearray, sizes: Sequence[int]) -> None:
+        """Count payloads: the first byte of each tells its class, where it has one."""
+        kinds = first_bytes.translate(CLASS_OF)
+        kind = kinds[0]
+        if kinds.count(kind) == len(kinds) and 0 not in sizes:
+            tallies = [(kind, len(kinds), sum(sizes))]
+        else:
+            tallies = [(kind if size else OTHER, 1, size) for kind, size in zip(kinds, sizes, strict=True)]
+        for kind, number, size in tallies:
+            route.packets[kind] += number
+            route.volume[kind] += size
+            if route.also is not None:
+                route.also.add(kind, number, size)
 
     @abstractmethod
     def _one(self, size: int) -> None:
         """A datagram lies in the first slot."""
 
     @abstractmethod
-    def _several(self, sizes: list[int]) -> None:
-        """Datagrams of these sizes lie in the first slots."""
+    def _several(self, sizes: list[int], first: int) -> None:
+        """Datagrams of these sizes lie in the slots from `first` on."""
 
     @abstractmethod
-    def _joined(self, size: int, segment: int) -> None:
-        """Datagrams of `segment` bytes, the last one perhaps shorter, lie one after the other in the first slot."""
+    def _joined(self, start: int, size: int, segment: int) -> None:
+        """Datagrams of `segment` bytes, the last one perhaps shorter, lie one after the other in the slot at
+        `start`."""
 
 
 class ClientSocket(Connected):
@@ -239,11 +279,13 @@ class ClientSocket(Connected):
         else:
             self._send_one(route, length)
 
-    def _several(self, sizes: list[int]) -> None:
+    def _several(self, sizes: list[int], first: int) -> None:
+        if len(sizes) > FEW and self._all_alike(sizes, first):
+            return
         buffer = self._fast_path.batch.buffer
         run: list[int] = []
         route: Route | None = None
-        for slot, size in enumerate(sizes):
+        for slot, size in enumerate(sizes, first):
             number, length = _HEAD.unpack_from(buffer, slot * STRIDE)
             whole = HEADER + length <= size
             if run and route is not None and not (whole and number == route.number):
@@ -256,21 +298,35 @@ class ClientSocket(Connected):
             else:
                 run.append(length)
         if run and route is not None:
-            self._send_run(route, run, len(sizes) - len(run))
+            self._send_run(route, run, first + len(sizes) - len(run))
 
-    def _joined(self, size: int, segment: int) -> None:
+    def _all_alike(self, sizes: list[int], first: int) -> bool:
+        """Send them on in one piece if they have one size and one header. False: they have not, nothing was done."""
+        buffer, count, start = self._fast_path.batch.buffer, len(sizes), first * STRIDE
+        if sizes.count(sizes[0]) != count:
+            return False
+        end = start + count * STRIDE
+        if any(buffer[at:end:STRIDE].count(buffer[at]) != count for at in range(start, start + HEADER)):
+            return False
+        number, length = _HEAD.unpack_from(buffer, start)
+        route = self._route_of(number) if HEADER + length <= sizes[0] else None
+        if route is not None:
+            self._send_equal(route, start + HEADER, STRIDE, count, length)
+        return route is not None
+
+    def _joined(self, start: int, size: int, segment: int) -> None:
         buffer = self._fast_path.batch.buffer
-        start = 0
-        while start < size:
+        stop = start + size
+        while start < stop:
             number, length = _HEAD.unpack_from(buffer, start)
-            end = min(start + segment, size)
+            end = min(start + segment, stop)
             route = self._route_of(number) if start + HEADER + length <= end else None
             if route is None:
                 self._to_turn(start, end - start)
                 start = end
             else:
                 # those whose last byte is there too, as far as their headers are the same
-                count = (size - start - HEADER - length) // segment + 1
+                count = (stop - start - HEADER - length) // segment + 1
                 columns = [buffer[start + at : start + count * segment : segment] for at in range(HEADER)]
                 count = min(len(column) - len(column.lstrip(column[:1])) for column in columns)
                 self._send_equal(route, start + HEADER, segment, count, length)
@@ -310,24 +366,25 @@ class ChannelSocket(Connected):
         else:
             self._send_one(route, size)
 
-    def _several(self, sizes: list[int]) -> None:
+    def _several(self, sizes: list[int], first: int) -> None:
         route = self._route_to_client()
         if route is not None:
-            self._send_run(route, sizes, 0)
+            self._send_run(route, sizes, first)
             return
-        for slot, size in enumerate(sizes):
+        for slot, size in enumerate(sizes, first):
             self._to_turn(slot * STRIDE + HEADER, size)
 
-    def _joined(self, size: int, segment: int) -> None:
+    def _joined(self, start: int, size: int, segment: int) -> None:
         route = self._route_to_client()
         whole, rest = divmod(size, segment)
-        end = HEADER + whole * segment
+        start += HEADER
+        end = start + whole * segment
         if route is not None:
-            self._send_equal(route, HEADER, segment, whole, segment)
+            self._send_equal(route, start, segment, whole, segment)
             if rest:
                 self._send_equal(route, end, rest, 1, rest)
             return
-        for start in range(HEADER, end, segment):
-            self._to_turn(start, segment)
+        for each in range(start, end, segment):
+            self._to_turn(each, segment)
         if rest:
             self._to_turn(end, rest)

@@ -21,7 +21,18 @@ class Route:
     """
 
     __slots__ = (
-        *("also", "changes", "descriptor", "header", "number", "outlet", "packets", "until", "volume"),
+        *(
+            "also",
+            "changes",
+            "descriptor",
+            "header",
+            "number",
+            "outlet",
+            "packets",
+            "send",
+            "until",
+            "volume",
+        ),
     )
 
     def __init__(
@@ -40,6 +51,7 @@ class Route:
         self.number = number
         self.outlet = outlet
         self.descriptor = outlet.fileno()
+        self.send = outlet.send
         self.header = header
         self.packets = tally.packets
         self.volume = tally.bytes

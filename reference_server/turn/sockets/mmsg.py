@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+from array import array
 
 __all__ = ["HEADER", "SLOTS", "STRIDE", "Batch", "Vector"]
 
@@ -17,6 +18,9 @@ HEADER = 4
 ROOM = 65535
 STRIDE = 4 + ROOM + 1 + 1088
 """Not a multiple of a page: equal offsets in all slots would share few cache sets."""
+
+CONTROL = 24
+"""CMSG_SPACE of one number: length (8 bytes), level (4), type (4), the number, padding."""
 
 _MSG_DONTWAIT = 0x40
 _FULL = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM)
@@ -50,7 +54,7 @@ _sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int
 
 
 class Vector:
-    """One message head per slot, each pointing `offset` bytes into its slot.
+    """One message head per slot, each pointing `offset` bytes into its slot, and with room for one control message.
 
     `sizes[2 * i + 1]` is how many bytes of slot i are sent.
     """
@@ -60,14 +64,37 @@ class Vector:
             *(_Iovec(memory + slot * STRIDE + offset, size) for slot in range(SLOTS))
         )
         self._messages = (_Message * SLOTS)()
+        self._controls = bytearray(CONTROL * SLOTS)
+        controls = ctypes.addressof(ctypes.c_char.from_buffer(self._controls))
         for slot in range(SLOTS):
             message = self._messages[slot]
+            message.control = controls + slot * CONTROL
             message.vector = ctypes.addressof(self._iovecs) + slot * ctypes.sizeof(_Iovec)
             message.vector_length = 1
         self.address = ctypes.addressof(self._messages)
         self.sizes = memoryview(self._iovecs).cast("B").cast("Q")
-        words = ctypes.sizeof(_Message) // 4
-        self.lengths = memoryview(self._messages).cast("B").cast("I")[_Message.length.offset // 4 :: words]
+        raw, size = memoryview(self._messages).cast("B"), ctypes.sizeof(_Message)
+        self.lengths = raw.cast("I")[_Message.length.offset // 4 :: size // 4]
+        self._control_lengths = raw.cast("Q")[_Message.control_length.offset // 8 :: size // 8]
+        self._numbers = memoryview(self._controls).cast("i")[16 // 4 :: CONTROL // 4]
+        self._used = SLOTS
+
+    def expect_joined(self) -> None:
+        """Make room for the size that the kernel tells of datagrams that it has joined."""
+        self._control_lengths[: self._used] = _CONTROLS[: self._used]
+
+    def joined(self, count: int) -> list[int] | None:
+        """Size of the datagrams in each of the first slots, 0 where there is only one; None if none is joined."""
+        self._used = count
+        if count == 1:
+            return [self._numbers[0]] if self._control_lengths[0] else None
+        lengths = self._control_lengths[:count].tolist()
+        if not any(lengths):
+            return None
+        return [self._numbers[slot] if length else 0 for slot, length in enumerate(lengths)]
+
+
+_CONTROLS = memoryview(array("Q", [CONTROL]) * SLOTS)
 
 
 class Batch:
@@ -96,6 +123,12 @@ class Batch:
             return [vector.lengths[0]]  # the usual case when nobody is in a hurry
         lengths: list[int] = vector.lengths[:count].tolist()
         return lengths
+
+    def receive_joined(self, descriptor: int, vector: Vector) -> tuple[list[int], list[int] | None]:
+        """The same of a socket with UDP_GRO, and `Vector.joined`."""
+        vector.expect_joined()
+        lengths = self.receive(descriptor, vector)
+        return lengths, vector.joined(len(lengths)) if lengths else None
 
     def send(self, descriptor: int, vector: Vector, start: int, stop: int) -> int:
         """Send slots start to stop-1 to the peer of a connected socket. Returns how many the kernel did not take."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Sequence
-from socket import AF_INET, CMSG_SPACE, SOCK_DGRAM, socket
+from socket import AF_INET, SOCK_DGRAM, socket
 
-__all__ = ["join_received", "receive", "send", "send_one"]
+__all__ = ["join_received", "send", "send_one"]
 
 SOL_UDP = 17
 UDP_SEGMENT = 103
@@ -20,9 +20,7 @@ MAX_SEGMENTS = 64
 MAX_BYTES = 65_000
 """Below the largest UDP datagram of both address families, for that is what the pieces travel as."""
 
-_INT = struct.Struct("i")
 _SHORT = struct.Struct("H")
-_SPACE = CMSG_SPACE(_INT.size)
 
 
 def _kernel_can() -> bool:
@@ -39,25 +37,13 @@ KERNEL_CAN = _kernel_can()
 
 
 def join_received(receiver: socket) -> bool:
-    """From now on the socket is read with `receive` only. False: this kernel does not join datagrams.
+    """From now on the socket is read with `Batch.receive_joined` only. False: this kernel does not join datagrams.
 
     There is no way back: what is queued already would lose the size of its segments.
     """
     if KERNEL_CAN:
         receiver.setsockopt(SOL_UDP, UDP_GRO, 1)
     return KERNEL_CAN
-
-
-def receive(receiver: socket, room: memoryview) -> tuple[int, int]:
-    """Bytes received into `room`, and how many of them each datagram has; the last one may be shorter.
-
-    Raises `OSError` like `recv`.
-    """
-    size, control, _flags, _name = receiver.recvmsg_into([room], _SPACE)
-    for level, kind, value in control:
-        if level == SOL_UDP and kind == UDP_GRO:
-            return size, _INT.unpack_from(value)[0]
-    return size, size
 
 
 def send(sender: socket, payloads: Sequence[memoryview], head: bytes = b"") -> int:

@@ -183,7 +183,9 @@ class Shell:
     def _deadline(self) -> float | None:
         known = self._turn.next_deadline()
         sweep = self._streams.next_deadline()
-        return min((each for each in (known, sweep) if each is not None), default=None)
+        if known is None or sweep is None:
+            return sweep if known is None else known
+        return min(known, sweep)
 
     def _after_turn(self) -> None:
         while self._strays:

@@ -145,6 +145,23 @@ def test_packet_sockets_and_nft_count_the_same(pair, at):
     assert _without_chatter(found) == _without_chatter(expected)
 
 
+@pytest.mark.parametrize("by_nft", [True, False], ids=["nft", "packet sockets"])
+def test_datagrams_that_leave_in_one_piece_are_counted_one_by_one(pair, by_nft):
+    """As a TURN server or QUIC sends them (UDP_SEGMENT); clients and ledgers count datagrams."""
+    if by_nft:
+        preflight().require("nft")
+    alice, bob = pair
+    with Edges(pair, by_nft=by_nft) as edges, udp(alice) as one, udp(bob) as other:
+        one.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1000)
+        one.sendto((b"\x80" + bytes(999)) * 10, other.getsockname())
+        assert [len(other.recv(2000)) for _ in range(10)] == [1000] * 10
+        edges.settle(within=10)
+        found = edges.now()
+    for counts in (found["alice"].tx, found["bob"].rx):
+        (rtp,) = [count for flow, count in counts.rows.items() if flow.kind is PacketClass.RTP]
+        assert rtp.packets == 10
+
+
 def _without_chatter(edges: Mapping[str, EdgeCounts]) -> dict[str, EdgeCounts]:
     """Without what kernels tell each other by multicast (RFC 3810): the two are not read at the same instant."""
     return {

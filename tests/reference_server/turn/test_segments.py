@@ -177,7 +177,53 @@ def test_plain_senders_go_on_as_before(legs):
     assert client.refresh().ok
 
 
-def test_unequal_traffic_is_not_read_joined(server, joined):
+SIZES = [900] * 7 + [400, 0] + [901] * 3 + [1, 2, 3] + [0] * 4 + [900] * 70
+"""As a picture leaves an encoder, and then some."""
+
+
+@pytest.mark.parametrize("way", ["to_peer", "to_client", "between"])
+def test_burst_of_a_plain_sender_leaves_in_pieces_and_arrives_in_order(server, joined, way):
+    with (
+        Wire(server.address("udp")) as client,
+        Wire(server.address("udp")) as friend,
+        udp() as peer,
+    ):
+        for each in (client, friend):
+            each.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+        relay = client.allocate().relayed
+        others_relay = friend.allocate().relayed
+        assert client.bind(Address(*peer.getsockname())).ok
+        assert client.bind(others_relay, 0x4001).ok
+        assert friend.bind(relay, 0x4002).ok
+        peer.connect(relay)
+        payloads = [
+            bytes([0x80, number % 256])[:size] + bytes(max(0, size - 2)) for number, size in enumerate(SIZES)
+        ]
+        source, receive = {
+            "to_peer": (client.send_channel, lambda: peer.recv(2000)),
+            "to_client": (peer.send, client.receive),
+            "between": (lambda each: client.socket.send(channel_data(each, 0x4001)), friend.receive),
+        }[way]
+        number = {"to_peer": None, "to_client": 0x4000, "between": 0x4002}[way]
+        for _ in range(3):  # the first packets are read one by one
+            server.while_busy(lambda: [source(each) for each in payloads])
+            arrived = [receive() for _ in payloads]
+            assert arrived == [each if number is None else channel_data(each, number) for each in payloads]
+        assert {7, 3} < set(joined)
+        records = server.ledger()["allocations"]
+        flows = [flow for record in records for flow in record["peers"]]
+        counted = [tally for flow in flows for tally in (flow["to_peer"], flow["to_client"]) if tally]
+        full, empty = [size for size in SIZES if size], SIZES.count(0)
+        assert counted == [
+            {
+                "rtp": {"packets": 3 * len(full), "bytes": 3 * sum(full)},
+                "other": {"packets": 3 * empty, "bytes": 0},
+            }
+        ] * (2 if way == "between" else 1)
+        assert [record["drops"] for record in records] == [{}, {}]
+
+
+def test_unequal_traffic_is_not_read_joined(server):
     with Wire(server.address("udp")) as client, udp() as peer:
         client.allocate()
         assert client.bind(Address(*peer.getsockname())).ok
@@ -187,7 +233,8 @@ def test_unequal_traffic_is_not_read_joined(server, joined):
             assert [peer.recv(100) for _ in payloads] == payloads
         at_once(client.socket, [channel_data(bytes(100))] * 20)
         assert [peer.recv(200) for _ in range(20)] == [bytes(100)] * 20
-    assert joined == []
+        (read,) = server.service._shell._clients.values()
+        assert read.socket.getsockopt(segments.SOL_UDP, segments.UDP_GRO) == 0
 
 
 # segments.send alone
