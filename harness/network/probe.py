@@ -110,11 +110,10 @@ def classify(reflector: Reflector, host: LabHost) -> Behaviour:
         seen = [
             reflector.sees(client, (at, port)) for at in (reflector.first, reflector.other) for port in PORTS
         ]
-        own_port = client.getsockname()[1]
-    mapping = _mapping(seen)
-    translated = seen[0] not in [(address, own_port) for address in host.addresses]
-    hairpin = translated and _hairpin(reflector, host)
-    return Behaviour(mapping, _filtering(reflector, host), translated, hairpin)
+        translated = seen[0] not in [(address, client.getsockname()[1]) for address in host.addresses]
+        # While this socket is open no other gets its port, whose mapping lets in all that was contacted here.
+        hairpin = translated and _hairpin(reflector, host)
+        return Behaviour(_mapping(seen), _filtering(reflector, host), translated, hairpin)
 
 
 def verify(lab: Lab, host: LabHost) -> None:

@@ -279,9 +279,11 @@ def _decide(places: Sequence[Place], controls: Sequence[Place], plan: MatrixPlan
     words = [f"{counts[State.PASSED]} of {len(places)} cells passed"]
     words += [f"{counts[state]} {state}" for state in State if counts[state] and state is not State.PASSED]
     if wrong:
-        words.append(f"{len(wrong)} controls are wrong, so no other result can be believed")
+        are = "control is" if len(wrong) == 1 else "controls are"
+        words.append(f"{len(wrong)} {are} wrong, so no other result can be believed")
     if open_controls:
-        words.append(f"{len(open_controls)} controls could not be judged")
+        plural = "" if len(open_controls) == 1 else "s"
+        words.append(f"{len(open_controls)} control{plural} could not be judged")
     sentence = ", ".join(words)
     if counts[State.FAILED] or wrong:
         return Decision.NOT_OK, sentence

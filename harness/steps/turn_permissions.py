@@ -79,12 +79,18 @@ def expect_peers_refused(stage: Stage, peer: AllocatedClient) -> None:
     Each channel has a number of its own: one that was used for another peer is an error by itself (section 12).
     """
     own, outcome = peer.relayed[0], stage.outcome
+    permitted, bound = [], []
     for number, host in enumerate(NO_PEERS, FIRST_CHANNEL):
         if host == own:
             continue  # relays of one server are peers of each other
-        _expect_forbidden(outcome, f"a permission for {host}", partial(peer.client.permit, host))
-        _expect_forbidden(
-            outcome, f"a channel to {host}:{SOME_PORT}", partial(peer.client.bind, number, (host, SOME_PORT))
+        if not _is_forbidden(outcome, f"a permission for {host}", partial(peer.client.permit, host)):
+            permitted.append(host)
+        channel = partial(peer.client.bind, number, (host, SOME_PORT))
+        if not _is_forbidden(outcome, f"a channel to {host}:{SOME_PORT}", channel):
+            bound.append(host)
+    for what, granted in (("permissions for", permitted), ("channels to", bound)):
+        outcome.expect(
+            not granted, f"TURN grants {what} {', '.join(granted)}", cause="turn.reaches_private_peers"
         )
     if not ipaddress.ip_address(own).is_loopback:
         outcome.note("programs of the server besides TURN were not tried as peers: they are out of sight")
@@ -111,7 +117,8 @@ def judge_peers_at_own_address(stage: Stage, peer: AllocatedClient) -> None:
         )
         for number, port in enumerate(sorted(_listeners(stage, peer)), CHANNELS_OF_OWN_PORTS):
             channel = partial(peer.client.bind, number, (own, port))
-            _expect_forbidden(outcome, f"a channel to its own listener at {own}:{port}", channel)
+            what = f"a channel to its own listener at {own}:{port}"
+            outcome.expect(_is_forbidden(outcome, what, channel), f"TURN grants {what}")
     elif reached:
         outcome.note(
             f"clients reach {' and '.join(reached)} at the server's own address {own} through TURN, and seem to come "
@@ -140,12 +147,12 @@ def _reached_at(stage: Stage, peer: AllocatedClient, own: str) -> list[str]:
     return reached
 
 
-def _expect_forbidden(outcome: Outcome, what: str, request: Callable[[], object]) -> None:
+def _is_forbidden(outcome: Outcome, what: str, request: Callable[[], object]) -> bool:
+    """False if it is granted. A refusal with another code than 403 is a failure by itself."""
     refusal = refusal_of(request)
-    if refusal is None:
-        outcome.expect(False, f"TURN grants {what}")
-    else:
+    if refusal is not None:
         outcome.expect(refusal.code == 403, f"{what}: {refusal}, instead of 403")
+    return refusal is not None
 
 
 def _reaches_a_program(host: Host, peer: AllocatedClient, address: str) -> bool:

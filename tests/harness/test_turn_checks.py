@@ -113,7 +113,9 @@ def test_a_coturn_that_is_open_to_loopback_is_found(tmp_path):
     with coturn_without("denied-peer-ip", tmp_path) as session:
         outcome = turn.turn_enforces_permissions(session.stage("turn"))
     assert outcome.verdict is Verdict.FAILED
-    assert "TURN grants a permission for 10.0.0.1" in outcome.reason
+    for what in ("permissions for", "channels to"):
+        assert f"TURN grants {what} 10.0.0.1, 100.64.0.1, 127.0.0.1" in outcome.reason
+    assert outcome.cause == "turn.reaches_private_peers"
     assert "a datagram was relayed to a program on 127.0.0.1" in outcome.reason
 
 

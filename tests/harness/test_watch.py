@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
@@ -153,6 +154,19 @@ def test_data_over_the_relay_of_a_stranger_is_foreign_and_named(lab):
         assert f"to {stranger.address} port {STRANGER_PORT} over tcp" in str(went)
         people.expect_nothing_else_contacted(DirectTraffic.ALL, [])
         assert str(stranger.address) in lab.outcome.reason
+
+
+def test_names_that_the_server_asks_for_are_its_own_affair(lab):
+    alice = lab.network.device("alice", profiles.HOME)
+    with bystanders(lab, alice) as people:
+        with contextlib.suppress(OSError):
+            lab.machine.addresses_of("9.0.113.203.in-addr.arpa")
+        people.expect_nothing_else_contacted(DirectTraffic.ALL, [])
+        assert lab.outcome, lab.outcome.reason
+        with contextlib.suppress(OSError):
+            alice.addresses_of("elsewhere.example")
+        people.expect_nothing_else_contacted(DirectTraffic.ALL, [])
+    assert "alice asked DNS for elsewhere.example, which the target does not name" in lab.outcome.reason
 
 
 def test_a_moved_device_is_known_by_its_new_address_and_by_the_old_one(lab):

@@ -113,7 +113,7 @@ def test_a_must_that_is_unsupported_is_no_verdict():
 def test_a_control_that_is_wrong_makes_the_matrix_wrong():
     found = found_of(result(cell()), result(CONTROL, FAILED, "must be failed, and is passed"))
     assert (found.decision, found.controls[0].state) == (Decision.NOT_OK, State.FAILED)
-    assert "1 controls are wrong, so no other result can be believed" in found.sentence
+    assert "1 control is wrong, so no other result can be believed" in found.sentence
     assert found_of(result(cell()), result(CONTROL, Verdict.NOT_RUN)).decision is Decision.NO_VERDICT
     right = found_of(result(cell()), result(CONTROL))
     assert (right.decision, right.count(State.PASSED)) == (Decision.OK, 1)
