@@ -14,7 +14,7 @@ from .hosts import MissingCapability
 if TYPE_CHECKING:
     from .target import Target
 
-__all__ = ["AccountSource", "Credentials", "FirstLogin", "GivenAccounts"]
+__all__ = ["AccountSource", "Credentials", "FirstLogin", "GivenAccounts", "SameAccounts"]
 
 LOCALPART_CHARACTERS = string.ascii_lowercase + string.digits
 LOCALPART_LENGTH = 9
@@ -114,3 +114,31 @@ class GivenAccounts:
 
     def any(self, target: Target) -> Credentials:
         return self._accounts[0] if self._accounts else self.new(target)
+
+
+class SameAccounts:
+    """Accounts of another source, the same ones again from each `begin` on."""
+
+    def __init__(self, source: AccountSource) -> None:
+        self.source = source
+        self._known: list[Credentials] = []
+        self._given = 0
+
+    @property
+    def left_behind(self) -> int:
+        return self.source.left_behind
+
+    @left_behind.setter
+    def left_behind(self, count: int) -> None:
+        self.source.left_behind = count
+
+    def begin(self) -> None:
+        self._given = 0
+
+    def new(self, target: Target) -> Credentials:
+        if self._given == len(self._known):
+            self._known.append(self.source.new(target))
+        self._given += 1
+        return self._known[self._given - 1]
+
+    any = new

@@ -16,6 +16,7 @@ __all__ = ["Schedule", "rank"]
 
 TOGETHER = {
     "tests/test_add_a.py": "installed wheel",
+    "tests/test_doctor_installed.py": "installed wheel",
     "tests/test_guest.py": "installed wheel",
     "tests/test_without_servers.py": "installed wheel",
 }

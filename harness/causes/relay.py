@@ -238,17 +238,6 @@ CAUSES = (
         ("relay.*", *REALTIME, "services.relay_restarts_without_touching_mail"),
     ),
     Cause(
-        "relay.generation_too_old",
-        "The iroh relay is of an older generation than its clients to come.",
-        "It lets in nodes of 0.35, as every Delta Chat of today is, and none of iroh 0.91 and later.",
-        "None today. Delta Chat versions with a newer iroh will not find each other over it.",
-        {
-            "anywhere": "Nothing to do now. When clients move on, a relay of both generations is needed for a while."
-        },
-        (),
-        Weight.NOTE,
-    ),
-    Cause(
         "relay.access_restricted",
         "The iroh relay lets in chosen nodes only.",
         "The upgrade succeeded, a new node logged in with a right signature, and the relay said that it is not "

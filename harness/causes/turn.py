@@ -229,6 +229,20 @@ CAUSES = (
         ("turn.turn_allocates_with_offered_credentials", *CALLS),
     ),
     Cause(
+        "turn.calls_fail",
+        "TURN does all that it is asked for, and a call through it does not work.",
+        "Two real Delta Chat clients called each other, with the TURN server of METADATA as their only way; small "
+        "datagrams pass through that very server, and the machine of the clients was fast enough.",
+        "Calls in which a side needs the relay ring and stay silent, or `connecting` for ever.",
+        {
+            "firewall": "Large UDP datagrams must pass, in fragments, too: look for a rule on the length of packets, "
+            "and for an MTU below 1280 on a tunnel in front of the server.",
+            "coturn": "Take `max-bps` and `bps-capacity` out, or raise them: a call needs 50 kB/s each way.",
+            "anywhere": "Look into the log of the TURN server at the time of the call.",
+        },
+        CALLS,
+    ),
+    Cause(
         "turn.reaches_private_peers",
         "TURN relays into the server's own network.",
         "Permissions for 127.0.0.1, 10.0.0.1 or 169.254.169.254 were granted.",

@@ -17,7 +17,7 @@ from ..servers.server import Unsupported, Wants
 from ..stage.causes import cause_of
 from ..stage.check import check
 from ..stage.offers import TURNS_KEY
-from ..stage.outcome import Outcome
+from ..stage.outcome import OursToMend, Outcome
 from ..stage.stage import Stage
 from ..steps.addresses import tried_addresses
 from ..steps.clocks import Clocks
@@ -54,6 +54,8 @@ WELL_KNOWN_SECRETS = ("north", "secret", "static-auth-secret", "")
 CLOCKS_DIFFER = 1.0
 """Seconds after the expiry by our clock, at which it is over by the server's, too."""
 STUN_PORT = 3478
+MISMATCH = 437
+"""Our port had an allocation of another user name a moment ago; coturn also says so to another realm."""
 GRANTS = ("turn.turn_grants_an_allocation",)
 
 
@@ -65,6 +67,10 @@ def turn_is_offered(stage: Stage, outcome: Outcome) -> None:
     left = round(clocks.least(seconds))
     outcome.observe(Measured("TURN in METADATA", f"{offer.host}:{offer.port}"))
     outcome.observe(Measured("TURN credentials are valid for", seconds, "s"))
+    if clocks.ours_is_wrong(seconds) and OwnTurn(stage, offer).is_granted:
+        raise OursToMend(
+            f"TURN takes credentials that have expired {clocks.words}: it is ours, which nobody keeps"
+        )
     outcome.expect(left > 0, f"the TURN credentials expired {-left} s ago {clocks.words}: {offer}")
     outcome.expect(
         seconds <= LONGEST_TTL,
@@ -160,6 +166,10 @@ def turn_refuses_wrong_credentials(stage: Stage, outcome: Outcome) -> None:
         _expect_signed_error(outcome, turn)
         for what, wrong in _wrong_credentials(stage, turn.offer.credentials).items():
             refusal = refusal_of(partial(turn.allocate, credentials=wrong))
+            if (
+                refusal is not None and refusal.code == MISMATCH
+            ):  # from another port, as RFC 8656 has it (7.4)
+                refusal = refusal_of(partial(turn.allocate, credentials=wrong))
             if refusal is None:
                 outcome.expect(False, f"{turn.url} accepts credentials with {what}")
             elif wrong.realm is None:

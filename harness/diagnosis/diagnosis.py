@@ -10,7 +10,7 @@ from ..report.looks import Look
 from .mail import judge_delivery, judge_ground, judge_session
 from .part import NamedCause, Part, Step
 from .relay import judge_relay
-from .turn import judge_turn, judge_turns
+from .turn import judge_call, judge_turn, judge_turns
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -53,8 +53,11 @@ def diagnose(look: Look, must: Collection[str] = ()) -> Diagnosis:
     part.include(judge_relay(look))
     part.include(judge_turn(look))
     part.include(judge_turns(look.turns, must))
+    part.include(judge_call(look.call))
     for name in look.too_slow:
         part.cannot_tell(name, f"that did not come to an end in time ({look.seconds:.0f} s)")
+    for name in look.cut_short:
+        part.cannot_tell(name, "that takes more packets than a look may send")
     if look.mail is None and not part.causes and not part.unknown:
         part.cannot_tell("log-in", "it was not tried")
     for sentence in look.not_looked_at:

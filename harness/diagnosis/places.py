@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from ..report.looks import NameLook, PortLook
+from ..report.looks import Look, NameLook, PortLook
 from .part import Part
 
-__all__ = ["judge_dead_addresses", "judge_foreign", "judge_name", "listed", "reached_in_words"]
+__all__ = [
+    "judge_dead_addresses",
+    "judge_foreign",
+    "judge_name",
+    "listed",
+    "reached_in_words",
+    "told_with_the_name",
+]
 
 WORDS = {
     "open": "answers",
@@ -45,6 +52,13 @@ def judge_name(look: NameLook, prefix: str, title: str) -> Part:
     return part
 
 
+def told_with_the_name(look: Look, name: NameLook) -> frozenset[str]:
+    """Dead addresses that a service shares with the server, by sharing its name: one record in DNS has to go."""
+    assert look.name is not None
+    same = name.name.lower().rstrip(".") == look.name.name.lower().rstrip(".")
+    return _dead_addresses(look) if same else frozenset()
+
+
 def judge_foreign(look: NameLook, prefix: str, title: str, own: Sequence[str]) -> Part:
     """Addresses of somebody else."""
     part = Part()
@@ -66,10 +80,18 @@ def judge_foreign(look: NameLook, prefix: str, title: str, own: Sequence[str]) -
     return part
 
 
-def judge_dead_addresses(ports: Sequence[PortLook], prefix: str, title: str) -> Part:
-    """Of several addresses at least one answers: the others must, too."""
+def _dead_addresses(look: Look) -> frozenset[str]:
+    """Addresses of the server at which it answers at no port of mail."""
+    alive = {each.address for each in look.ports if each.reached == "open"}
+    return frozenset(each.address for each in look.ports) - alive
+
+
+def judge_dead_addresses(
+    ports: Sequence[PortLook], prefix: str, title: str, known: Collection[str] = ()
+) -> Part:
+    """Of several addresses at least one answers: the others must, too. `known`: to be dead, which has been told."""
     part = Part()
-    dead = [each for each in ports if each.reached in ("refused", "silent")]
+    dead = [each for each in ports if each.reached in ("refused", "silent") and each.address not in known]
     if dead:
         alive = [each.address for each in ports if each.reached == "open"]
         part.found(

@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from ..report.looks import HttpLook, Look, RelayLook
 from .mail import certificate_in_words
 from .part import Part
-from .places import judge_dead_addresses, judge_foreign, judge_name, listed, reached_in_words
+from .places import (
+    judge_dead_addresses,
+    judge_foreign,
+    judge_name,
+    listed,
+    reached_in_words,
+    told_with_the_name,
+)
 
 __all__ = ["judge_relay"]
 
@@ -56,7 +63,7 @@ def judge_relay(look: Look) -> Part:
         _judge_ports(part, title, relay)
         return part
     part.exclude("relay.port_closed", "relay.port_filtered")
-    part.include(judge_dead_addresses(relay.ports, "relay", title))
+    part.include(judge_dead_addresses(relay.ports, "relay", title, told_with_the_name(look, name)))
     if relay.other_scheme:
         spoken, named = ("http", "https") if relay.secure else ("https", "http")
         part.found(
@@ -160,6 +167,8 @@ def _judge_forwarding(part: Part, title: str, relay: RelayLook) -> None:
 
 def _judge_paths(part: Part, title: str, relay: RelayLook) -> None:
     """/ping and /generate_204. A note: nothing of today depends on them."""
+    if not relay.paths_asked:
+        return
     answers = {"/ping": (relay.ping, OK), "/generate_204": (relay.generate_204, NO_CONTENT)}
     if relay.secure:
         answers.pop("/generate_204")

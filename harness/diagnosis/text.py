@@ -25,7 +25,8 @@ def render(diagnosis: Diagnosis, server: str = "") -> str:
     look = diagnosis.look
     when = time.strftime("%d %b %Y %H:%M UTC", time.gmtime(look.time))
     at = " ".join(look.name.addresses[:2]) if look.name and look.name.addresses != (look.host,) else ""
-    lines = [f"{clean(f'{look.host}  {at}'.rstrip()):<60}  {when}, {look.seconds:.1f} s"]
+    where = f", from {look.network}" if look.network else ""
+    lines = [f"{clean(f'{look.host}  {at}'.rstrip()):<60}  {when}, {look.seconds:.1f} s{where}"]
     lines += [line for step in diagnosis.steps for line in _step(step)]
     for each in diagnosis.causes:
         lines += ["", *_cause(each, server or look.host)]
@@ -95,6 +96,8 @@ def _verdict(diagnosis: Diagnosis) -> Iterator[str]:
     if look.accounts_left:
         mails = " and one small mail" if look.mail is not None and look.mail.submission == "accepted" else ""
         yield f"Left on the server: {look.accounts_left} new accounts{mails}, at most."
+    if look.packets is not None:
+        yield f"Sent: {look.packets} packets."
 
 
 def _plain(text: str) -> list[str]:

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from ..causes.cause import Weight
-from ..report.looks import Look, MailLook, PortLook, TurnLook, TurnsLook
+from ..report.looks import CallLook, Look, MailLook, PortLook, TurnLook, TurnsLook
 from .mail import certificate_in_words
 from .part import Part
-from .places import judge_dead_addresses, judge_foreign, judge_name, listed, reached_in_words
+from .places import (
+    judge_dead_addresses,
+    judge_foreign,
+    judge_name,
+    listed,
+    reached_in_words,
+    told_with_the_name,
+)
 
-__all__ = ["judge_turn", "judge_turns"]
+__all__ = ["judge_call", "judge_turn", "judge_turns"]
 
 CLOCKS_DIFFER = 60.0
 """Seconds by which clocks may differ before that explains anything."""
+OUR_CLOCK = "this machine's, which nothing keeps right, is not to be believed: `timedatectl set-ntp true`"
 QUOTAS = (486, 508)
 WRONG_PASSWORD = (400, 401, 431, 437, 441)
 """RFC 8489 has 401; pion and webrtc-rs say 400, coturn 437 for a realm."""
@@ -46,7 +54,7 @@ def judge_turn(look: Look) -> Part:
         _judge_silence(part, title, turn)
         return part
     part.exclude("turn.not_answering", "turn.udp_filtered")
-    part.include(judge_dead_addresses(turn.udp, "turn", title))
+    part.include(judge_dead_addresses(turn.udp, "turn", title, told_with_the_name(look, name)))
     if _judge_allocation(part, title, look, mail, turn):
         _judge_relaying(part, title, turn)
     _judge_secrets(part, title, mail, turn)
@@ -124,7 +132,9 @@ def _judge_allocation(part: Part, title: str, look: Look, mail: MailLook, turn: 
             "The user name is about a thousand times the unix time of now.",
             _answer_in_words(turn),
         )
-    elif (min(expires, by_server) <= 0 or not granted) and abs(look.clock_ahead_s or 0.0) > CLOCKS_DIFFER:
+    elif granted and expires <= 0 < by_server and not look.our_clock_is_kept:
+        part.cannot_tell(title, f"{clock[:-1]}, and TURN goes by the server's: {OUR_CLOCK}")
+    elif (min(expires, by_server) <= 0 or not granted) and _apart(look):
         part.found("turn.clock_wrong", title, "the server's clock is wrong", clock, _expiry_in_words(expires))
     elif by_server <= 0:
         part.found(
@@ -141,6 +151,11 @@ def _judge_allocation(part: Part, title: str, look: Look, mail: MailLook, turn: 
             *(each for each in CREDENTIALS if each not in {found.cause.name for found in part.causes})
         )
     return granted
+
+
+def _apart(look: Look) -> bool:
+    """The clocks differ, and it is the server's that is wrong."""
+    return abs(look.clock_ahead_s or 0.0) > CLOCKS_DIFFER
 
 
 def _judge_refusal(part: Part, title: str, look: Look, turn: TurnLook) -> None:
@@ -307,6 +322,27 @@ def _judge_secrets(part: Part, title: str, mail: MailLook, turn: TurnLook) -> No
         part.found("turn.secret_well_known", title, f"its secret is {source}", how)
     elif granted:
         part.exclude("turn.secret_well_known")
+
+
+def judge_call(call: CallLook | None) -> Part:
+    """A call between real clients through TURN."""
+    part = Part()
+    if call is None:
+        return part
+    title = "a call through TURN"
+    after = "" if call.connected_ms is None else f" after {call.connected_ms / 1000:.1f} s"
+    match call.answer:
+        case "heard":
+            part.ok(title, f"connects{after}, and each side hears the other")
+            part.exclude("turn.calls_fail")
+        case "failed":
+            tried = f"Two Delta Chat clients were connected{after}." if after else "No connection came about."
+            part.found("turn.calls_fail", title, call.words, tried, f"{call.words}.".capitalize())
+        case "undecided":
+            part.cannot_tell(title, call.words)
+        case "not tried":
+            part.unseen(title, call.words)
+    return part
 
 
 def judge_turns(turns: TurnsLook | None, must: Collection[str] = ()) -> Part:

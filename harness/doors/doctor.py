@@ -26,6 +26,17 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--watch", metavar="TIME", help="look again after a time like 10m, and say only what changes"
     )
+    parser.add_argument(
+        "--from",
+        dest="network",
+        metavar="NETWORK",
+        help="look from a device in an emulated network, such as home; a server elsewhere needs --uplink real",
+    )
+    parser.add_argument(
+        "--with-calls",
+        action="store_true",
+        help="also let two real clients call each other through TURN (needs the extra `calls`; some thousand packets)",
+    )
     add_options(parser.add_argument)
     parser.set_defaults(run=lambda arguments: doctor(parser, arguments))
 

@@ -6,22 +6,31 @@ import argparse
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from ..accounts import AccountSource, Credentials
+from ..accounts import GivenAccounts, SameAccounts
+from ..causes.cause import Weight
 from ..diagnosis.data import as_json, as_metrics
 from ..diagnosis.diagnosis import Diagnosis, diagnose
 from ..diagnosis.text import changes, render
 from ..hosts import Host, LocalHost, MissingCapability
 from ..look.look import PARTS, look_at
+from ..network.pairs import network_of
+from ..network.probe import NotAsItSays, self_test
+from ..network.profiles import Profile
+from ..report.looks import CallLook
 from ..report.redaction import Redactor
 from ..report.run import Run
 from ..servers.server import ServerError, Unsupported
+from ..stage.lab import LabStage
 from ..stage.options import Choice
-from ..stage.session import open_session
+from ..stage.session import Session, open_session
+from ..stage.stage import Stage
+from ..steps.doctor_call import call_through_turn
 from ..target import Target
 from ..waiting import watch
 from .console import complain, say
@@ -39,23 +48,36 @@ LEAST = 10
 def examine(arguments: argparse.Namespace, choice: Choice) -> int:
     """0 healthy, 1 sick, 3 could not tell. Raises ValueError with a sentence for options that make no sense."""
     every = _seconds_of(arguments.watch) if arguments.watch else None
-    parts = arguments.parts or PARTS
+    network = _network(arguments.network, choice) if arguments.network else None
     redactor = Redactor()
     try:
-        with interruptible(), _target(choice, redactor) as (target, host):
-            kept = replace(target, accounts=_SameAccounts(target.accounts)) if every else target
-
-            def look() -> Diagnosis:
-                return diagnose(look_at(kept, host, parts=parts), choice.must)
-
+        with interruptible(), _session(choice, redactor) as session, _view(session, network) as view:
+            look = partial(view.look, arguments.parts or PARTS, choice.must, with_calls=arguments.with_calls)
             if every is None:
                 return _show(look(), arguments, redactor)
             return _watch(look, every, arguments, redactor)
     except Interrupted as signal:
         return signal.exit_code
-    except (ServerError, MissingCapability, Unsupported) as error:
+    except (ServerError, MissingCapability, Unsupported, NotAsItSays) as error:
         complain(redactor.text(str(error)))
         return UNDECIDED
+
+
+def _network(name: str, choice: Choice) -> Profile:
+    """The emulated network of that name. Raises ValueError for one that would look like a fault of the server."""
+    network = network_of(name)
+    if choice.is_remote and choice.uplink is None:
+        raise ValueError(
+            f"--from {name}: from an emulated network, only --uplink real leads to a server elsewhere"
+        )
+    if network.ipv4 is None:
+        raise ValueError(f"--from {name}: a lab reaches servers over IPv4 alone, and {network.name} has none")
+    if network.ipv4.mapping is None:
+        raise ValueError(
+            f"--from {name}: {network.sentence[:1].lower()}{network.sentence[1:-1]}, and that would look like a "
+            "fault of the server"
+        )
+    return network
 
 
 def _seconds_of(text: str) -> int:
@@ -68,49 +90,69 @@ def _seconds_of(text: str) -> int:
 
 
 @contextmanager
-def _target(choice: Choice, redactor: Redactor) -> Iterator[tuple[Target, Host]]:
-    """The server that was chosen, and the host to look from."""
+def _session(choice: Choice, redactor: Redactor) -> Iterator[Session]:
+    """With the server that was chosen."""
+    with tempfile.TemporaryDirectory(prefix="dc-harness-doctor-") as directory:
+        run = Run(Path(directory) / "run", redactor)
+        if not choice.is_remote:
+            with open_session(run, choice) as session:
+                yield session
+            return
+        host = choice.uplink.host if choice.uplink else LocalHost()
+        with choice.open(host, run.logs) as server:
+            yield Session(run, server, server.target, host, run.logs, choice, kind=None)
+
+
+@dataclass(frozen=True)
+class _View:
+    """The place to look from, and the server as it is seen from there."""
+
+    stage: Stage | LabStage
+    host: Host
+    network: Profile | None
+
+    def look(self, parts: Collection[str], must: Collection[str], *, with_calls: bool) -> Diagnosis:
+        look = look_at(self.stage.target, self.host, parts=parts)
+        if self.network is not None:
+            look = replace(look, network=self.network.name)
+        found = diagnose(look, must)
+        if not with_calls:
+            return found
+        sick = found.of_weight(Weight.SICK)
+        if sick or found.unknown or look.turn is None:
+            why = (
+                "not tried: what was found explains what would come of it"
+                if sick
+                else "not tried: TURN was not seen"
+            )
+            call = CallLook("not tried", why)
+        else:
+            self.stage.target.accounts.begin()
+            call = call_through_turn(self.stage, self.network)
+        return diagnose(replace(look, call=call), must)
+
+
+@contextmanager
+def _view(session: Session, network: Profile | None) -> Iterator[_View]:
+    """From this machine, or from a device in an emulated network. Raises `NotAsItSays`, `MissingCapability`."""
 
     def keep(secret: str) -> None:
         if len(secret) >= SHORTEST_SECRET:
-            redactor.add(secret)
+            session.run.redactor.add(secret)
 
-    host = LocalHost()
-    with tempfile.TemporaryDirectory(prefix="dc-harness-doctor-") as directory:
-        if choice.is_remote:
-            with choice.open(host, Path(directory)) as server:
-                yield replace(server.target, on_secret=keep), host
-        else:
-            with open_session(Run(Path(directory) / "run", redactor), choice) as session:
-                yield replace(session.target, on_secret=keep), host
+    def known(target: Target) -> Target:
+        accounts = target.accounts
+        same = accounts if isinstance(accounts, GivenAccounts) else SameAccounts(accounts)
+        return replace(target, on_secret=keep, accounts=same)
 
-
-class _SameAccounts:
-    """The same two accounts at every look."""
-
-    def __init__(self, source: AccountSource) -> None:
-        self._source = source
-        self._known: list[Credentials] = []
-        self._given = 0
-
-    @property
-    def left_behind(self) -> int:
-        return self._source.left_behind
-
-    @left_behind.setter
-    def left_behind(self, count: int) -> None:
-        self._source.left_behind = count
-
-    def begin(self) -> None:
-        self._given = 0
-
-    def new(self, target: Target) -> Credentials:
-        if self._given == len(self._known):
-            self._known.append(self._source.new(target))
-        self._given += 1
-        return self._known[self._given - 1]
-
-    any = new
+    stage = replace(session.stage("doctor"), target=known(session.target))
+    if network is None:
+        yield _View(stage, session.host, None)
+        return
+    self_test(network)
+    with stage.lab() as lab:
+        here = replace(lab, target=known(lab.target))
+        yield _View(here, here.network.device("doctor", network), network)
 
 
 def _show(diagnosis: Diagnosis, arguments: argparse.Namespace, redactor: Redactor) -> int:

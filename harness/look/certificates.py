@@ -14,6 +14,7 @@ from ..errors import plain
 from ..hosts import Host, Socket
 from ..report.looks import CertificateLook
 from ..text import clean
+from .packets import counted_tls
 
 __all__ = ["public_roots", "shake_hands", "unverified"]
 
@@ -30,7 +31,7 @@ def public_roots() -> ssl.SSLContext:
     """TLS settings that trust what iroh trusts: Mozilla's roots, whatever this machine has besides."""
     import certifi  # noqa: PLC0415 - needed for https relays alone
 
-    return ssl.create_default_context(cafile=certifi.where())
+    return counted_tls(ssl.create_default_context(cafile=certifi.where()))
 
 
 def unverified() -> ssl.SSLContext:
@@ -38,7 +39,7 @@ def unverified() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return context
+    return counted_tls(context)
 
 
 def shake_hands(

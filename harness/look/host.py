@@ -1,7 +1,8 @@
-"""Hosts that look: they stop when the look is over, and names are looked up once."""
+"""Hosts that look: they stop when the look is over, send what they may, and look names up once."""
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import subprocess
 import threading
@@ -12,8 +13,12 @@ from typing import Any
 
 from ..closing import Closing
 from ..hosts import Host, Socket
+from .packets import Allowance, counted
 
 __all__ = ["KnowingHost", "LookingHost"]
+
+QUESTIONS = 2
+"""Packets to a name server for one name: A and AAAA."""
 
 
 class _Same(Host):
@@ -38,19 +43,36 @@ class _Same(Host):
 
 
 class LookingHost(_Same, Closing):
-    """Opens nothing any more when it is closed: a look that was too slow ends at its next step."""
+    """Opens nothing any more when it is closed: a look that was too slow ends at its next step.
 
-    def __init__(self, inner: Host) -> None:
+    `allowance`: for all that leaves by it.
+    """
+
+    def __init__(self, inner: Host, allowance: Allowance) -> None:
         super().__init__(inner)
+        self.allowance = allowance
         self._closed = threading.Event()
 
     def socket(self, family: socket.AddressFamily, kind: SocketKind) -> Socket:
         if self._closed.is_set():
             raise OSError("the look is over")
-        return super().socket(family, kind)
+        return counted(super().socket(family, kind), self.allowance)
+
+    def resolve(self, name: str) -> tuple[str, ...]:
+        if not _is_address(name):
+            self.allowance.take(QUESTIONS)
+        return super().resolve(name)
 
     def close(self) -> None:
         self._closed.set()
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 class KnowingHost(_Same):

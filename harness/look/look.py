@@ -1,22 +1,22 @@
 """One look at a server from one host: names, ports, certificates, clock, mail, iroh relay and TURN, in some seconds.
 
 Each step stands on those before it, and what is independent runs side by side. Nothing of it raises, whatever the
-server does, and it ends in time.
+server does, it ends in time, and it sends no more than `MOST_PACKETS`: what does not fit is left out, by name.
 """
 
 from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from ..accounts import Credentials, GivenAccounts
+from ..accounts import Credentials, GivenAccounts, SameAccounts
 from ..calls.servers import TurnOffer
-from ..clients.mail.web import WebError
+from ..clients.mail.web import WebAccounts, WebError
 from ..hosts import Host, MissingCapability
 from ..report.looks import Look, MailLook, NameLook, PortLook
 from ..target import Impact, Target
@@ -26,10 +26,12 @@ from .certificates import unverified
 from .host import KnowingHost, LookingHost
 from .mail import MailSeen, look_at_delivery, look_at_session
 from .names import look_at_name
+from .our_clock import is_synchronized
+from .packets import MOST_PACKETS, Allowance, OutOfPackets, counted_tls
 from .ports import MAIL_PORTS, PortSeen, look_at_mail_port
-from .relay import look_at_relay
+from .relay import look_at_paths, look_at_relay
 from .together import side_by_side, started
-from .turn import look_at_turn, look_at_turns
+from .turn import look_at_turn, look_at_turns, try_known_secrets
 
 __all__ = ["PARTS", "look_at"]
 
@@ -42,6 +44,15 @@ SECRETS_LEFT_OUT = (
     "whether TURN takes a secret that is well known, besides the one that METADATA shows: "
     "those are wrong passwords there (--impact leaves_traces)"
 )
+PACKETS_LEFT_OUT = f"a look sends no more than {MOST_PACKETS} packets"
+CLOSELY = 2
+"""Addresses of the server at which every port of mail is looked at; of the next ones only that of IMAP is."""
+AT_ALL = 4
+NEW_ACCOUNTS = 24
+"""Packets for two accounts that are made by HTTPS, which no socket of the look counts."""
+FOR_PATHS = 24
+"""Packets for what a relay that works need not be asked."""
+FOR_SECRETS = 18
 Part = TypeVar("Part")
 
 
@@ -58,8 +69,11 @@ def look_at(
     `briefly`: only what answers, with one account: no mail is sent, and nothing is relayed.
     """
     began = time.monotonic()
-    with LookingHost(host) as looking:
-        look = _Looker(target, looking, parts, briefly, Deadline(within)).run()
+    allowance = Allowance(MOST_PACKETS)
+    with LookingHost(host, allowance) as looking:
+        counting = _Counting(**_fields(target))
+        look = _Looker(counting, looking, parts, briefly, Deadline(within)).run()
+    look = replace(look, packets=MOST_PACKETS - allowance.left)
     made = look.mail is not None and look.mail.log_in != "refused"
     left = min(target.accounts.left_behind, 2) if made else 0
     return replace(look, seconds=round(time.monotonic() - began, 2), accounts_left=left)
@@ -68,7 +82,7 @@ def look_at(
 @dataclass(frozen=True)
 class _Looker:
     target: Target
-    host: Host
+    host: LookingHost
     parts: Collection[str]
     briefly: bool
     deadline: Deadline
@@ -77,7 +91,14 @@ class _Looker:
         name = look_at_name(self.host, self.target.host)
         own = tuple(sorted({*name.addresses, *self.target.other_addresses}))
         given = isinstance(self.target.accounts, GivenAccounts)
-        look = Look(self.target.name, round(time.time(), 3), given_accounts=given, own=own, name=name)
+        look = Look(
+            self.target.name,
+            round(time.time(), 3),
+            given_accounts=given,
+            own=own,
+            name=name,
+            our_clock_is_kept=is_synchronized(),
+        )
         if not name.addresses:
             return look
         look = self._with_ports(look)
@@ -94,40 +115,47 @@ class _Looker:
         host = KnowingHost(self.host, target.host, serving)
         try:
             alice, bob = self._accounts(target)
-        except (WebError, MissingCapability) as error:
+        except (WebError, MissingCapability, OutOfPackets) as error:
             return _left_out(look, f"everything behind the log-in: {error}")
-        seen = self._session(host, target, bob, serving[0])  # from its first log-in on, it can get mail
-        if seen is None:
-            return replace(
-                look, mail=MailLook(serving[0], "broken", "the log-in did not come to an end in time")
-            )
-        look = replace(look, mail=seen.look)
-        return (
-            self._services(look, host, target, seen, (alice, bob)) if seen.look.log_in == "accepted" else look
-        )
+        # From its first log-in on, an account can get mail.
+        look, seen = self._logged_in(look, host, target, bob, serving[0])
+        if seen is None or seen.look.log_in != "accepted":
+            return look
+        return self._services(look, host, target, seen, (alice, bob))
 
     def _with_ports(self, look: Look) -> Look:
         assert look.name is not None
-        wanted = [(service, each) for each in look.name.addresses for service in MAIL_PORTS]
-        found: dict[tuple[str, str], PortSeen] = side_by_side(
-            {each: partial(look_at_mail_port, self.host, self.target, *each) for each in wanted},
+        closely, lightly, not_at_all = _chosen(look.name.addresses)
+        wanted = [(service, each) for each in closely for service in MAIL_PORTS]
+        wanted += [("imaps", each) for each in lightly]
+        found: dict[tuple[str, str], PortSeen | None] = side_by_side(
+            {
+                each: partial(_unless_too_much, look_at_mail_port, self.host, self.target, *each)
+                for each in wanted
+            },
             within=min(PORTS_WITHIN, self.deadline.remaining()),
         )
-        too_slow = "did not come to an end in time"
-        ports = [
-            found[each].port
-            if each in found
-            else PortLook(each[0], each[1], getattr(self.target, each[0]), "open", too_slow, turned_away=True)
-            for each in wanted
-        ]
-        seen = [found[each] for each in wanted if each in found]
-        clocks = [each.clock_ahead_s for each in seen if each.clock_ahead_s is not None]
-        return replace(
+        seen = {
+            (service, each): found[service, each]
+            if (service, each) in found
+            else _too_slow(service, each, getattr(self.target, service))
+            for service, each in wanted
+        }
+        whole = [each for each in seen.values() if each is not None]
+        clocks = [each.clock_ahead_s for each in whole if each.clock_ahead_s is not None]
+        look = replace(
             look,
-            ports=tuple(ports),
-            certificates=tuple(each.certificate for each in seen if each.certificate is not None),
+            ports=tuple(each.port for each in whole),
+            certificates=tuple(each.certificate for each in whole if each.certificate is not None),
             clock_ahead_s=clocks[0] if clocks else None,
         )
+        if len(whole) < len(seen):
+            look = replace(look, cut_short=("ports and certificates",))
+        if lightly:
+            look = _left_out(
+                look, f"other ports than that of IMAP at {', '.join(lightly)}: {PACKETS_LEFT_OUT}"
+            )
+        return _left_out(look, f"{', '.join(not_at_all)}: {PACKETS_LEFT_OUT}") if not_at_all else look
 
     def _trusting(self, look: Look) -> tuple[Look, Target | None]:
         """With a certificate that is not right, the look goes on without: passwords of new accounts are no secret.
@@ -140,15 +168,16 @@ class _Looker:
         look = replace(look, verified=False)
         if look.given_accounts:
             return _left_out(look, "everything behind the log-in: its certificate is not trusted"), None
-        return look, _Unverified(
-            **{each.name: getattr(self.target, each.name) for each in fields(self.target)}
-        )
+        return look, _Unverified(**_fields(self.target))
 
     def _accounts(self, target: Target) -> tuple[Credentials, Credentials]:
         """The second is the first where one is enough, or the caller gave no other."""
         if self.briefly:
             first = target.any_account()
             return first, first
+        accounts = target.accounts
+        if isinstance(accounts.source if isinstance(accounts, SameAccounts) else accounts, WebAccounts):
+            self.host.allowance.take(NEW_ACCOUNTS)
         target.accounts.begin()
         first = target.new_account()
         try:
@@ -156,9 +185,19 @@ class _Looker:
         except MissingCapability:
             return first, first
 
-    def _session(self, host: Host, target: Target, account: Credentials, address: str) -> MailSeen | None:
+    def _logged_in(
+        self, look: Look, host: Host, target: Target, account: Credentials, address: str
+    ) -> tuple[Look, MailSeen | None]:
+        """None for the second: it came to no end."""
         future = started(lambda: look_at_session(host, target, account, address))
-        return _result(future, self.deadline)
+        try:
+            seen = _result(future, self.deadline)
+        except OutOfPackets:
+            return replace(look, cut_short=(*look.cut_short, "log-in")), None
+        if seen is None:
+            words = "the log-in did not come to an end in time"
+            return replace(look, mail=MailLook(address, "broken", words)), None
+        return replace(look, mail=seen.look), seen
 
     def _services(
         self,
@@ -181,17 +220,50 @@ class _Looker:
             wanted["TURN"] = lambda: self._turn(look, offer)
         if "turn" in self.parts and (turns := seen.turns) is not None:
             wanted["TURN over TLS"] = lambda: self._turns(look, turns, target.ssl_context())
+        look = self._together(look, wanted)
+        if look.clock_ahead_s is None and look.mail is not None:
+            look = replace(look, clock_ahead_s=look.mail.clock_ahead_s)
+        return look if self.briefly else self._with_the_rest(look, seen)
+
+    def _with_the_rest(self, look: Look, seen: MailSeen) -> Look:
+        """Whatever no cause depends on that makes a server sick, as far as there are packets left for it."""
+        wanted: dict[str, Callable[[], dict[str, Any]]] = {}
+        left = self.host.allowance.left
+        if (relay := look.relay) is not None and (url := seen.relay) is not None and relay.admits_035:
+            if left < FOR_PATHS:
+                what = "whether the iroh relay has /ping and /generate_204, and lets in nodes of iroh 0.91"
+                look = _left_out(look, f"{what}: {PACKETS_LEFT_OUT}")
+            else:
+                left -= FOR_PATHS
+                wanted["paths of the iroh relay"] = lambda: {"relay": look_at_paths(self.host, url, relay)}
+        if (turn := look.turn) is not None and (offer := seen.turn) is not None and turn.address:
+            if not self._may_try_secrets:
+                look = _left_out(look, SECRETS_LEFT_OUT)
+            elif left < FOR_SECRETS:
+                look = _left_out(look, f"whether TURN takes a secret that is well known: {PACKETS_LEFT_OUT}")
+            else:
+                wanted["well-known secrets"] = lambda: {"turn": try_known_secrets(self.host, offer, turn)}
+        return self._together(look, wanted)
+
+    def _together(self, look: Look, wanted: dict[str, Callable[[], dict[str, Any]]]) -> Look:
+        """The look with what these parts of it find, side by side, as far as they come to an end."""
         futures = {name: started(each) for name, each in wanted.items()}
         wait(futures.values(), timeout=self.deadline.remaining())
         found: dict[str, Any] = {}
-        late = [name for name, future in futures.items() if not future.done()]
-        for future in futures.values():
-            found |= future.result() if future.done() else {}
-        look = replace(look, **found, too_slow=tuple(late))
-        if look.clock_ahead_s is None and look.mail is not None:
-            look = replace(look, clock_ahead_s=look.mail.clock_ahead_s)
-        left_out = "TURN" in wanted and not self.briefly and not self._may_try_secrets
-        return _left_out(look, SECRETS_LEFT_OUT) if left_out else look
+        late, cut_short = [], []
+        for name, future in futures.items():
+            if not future.done():
+                late.append(name)
+            elif isinstance(future.exception(), OutOfPackets):
+                cut_short.append(name)
+            else:
+                found |= future.result()
+        return replace(
+            look,
+            **found,
+            too_slow=(*look.too_slow, *late),
+            cut_short=(*look.cut_short, *cut_short),
+        )
 
     @property
     def _may_try_secrets(self) -> bool:
@@ -206,9 +278,7 @@ class _Looker:
         name, addresses = self._place(look, offer.host)
         if not addresses:
             return {"turn_name": name}
-        turn = look_at_turn(
-            self.host, offer, addresses, look.own, briefly=self.briefly, try_secrets=self._may_try_secrets
-        )
+        turn = look_at_turn(self.host, offer, addresses, look.own, briefly=self.briefly)
         return {"turn_name": name, "turn": turn}
 
     def _turns(self, look: Look, offer: TurnOffer, trust: ssl.SSLContext) -> dict[str, Any]:
@@ -226,11 +296,44 @@ class _Looker:
         return found, tuple(each for each in found.addresses if each not in found.foreign)
 
 
-class _Unverified(Target):
-    """The same target, whoever vouches for it."""
+class _Counting(Target):
+    """The same target, whose sessions of TLS count what they send."""
+
+    def ssl_context(self) -> ssl.SSLContext:
+        return counted_tls(super().ssl_context())
+
+
+class _Unverified(_Counting):
+    """Likewise, whoever vouches for it."""
 
     def ssl_context(self) -> ssl.SSLContext:
         return unverified()
+
+
+def _fields(target: Target) -> dict[str, Any]:
+    return {each.name: getattr(target, each.name) for each in fields(Target)}
+
+
+def _chosen(addresses: Sequence[str]) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
+    """Those to look at closely, which are of both families if there are both, those to look at, and the rest."""
+    first, *others = addresses
+    others.sort(key=lambda each: (":" in each) == (":" in first))
+    ordered = [first, *others]
+    return ordered[:CLOSELY], ordered[CLOSELY:AT_ALL], ordered[AT_ALL:]
+
+
+def _too_slow(service: str, address: str, port: int) -> PortSeen:
+    words = "did not come to an end in time"
+    return PortSeen(PortLook(service, address, port, "open", words, turned_away=True))
+
+
+def _unless_too_much(
+    look: Callable[[Host, Target, str, str], PortSeen], host: Host, target: Target, service: str, address: str
+) -> PortSeen | None:
+    try:
+        return look(host, target, service, address)
+    except OutOfPackets:
+        return None
 
 
 def _left_out(look: Look, sentence: str) -> Look:

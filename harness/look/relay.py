@@ -16,7 +16,7 @@ from ..clients.relay.client import Packet, RelayClient, RelayError, probe
 from ..clients.relay.client_v1 import RelayClientV1, RelayNoProtocol
 from ..clients.turn import stun
 from ..errors import plain
-from ..hosts import Host
+from ..hosts import Host, Socket
 from ..report.looks import CertificateLook, HttpLook, PortLook, RelayLook
 from ..text import clean
 from ..urls import RelayUrl
@@ -26,7 +26,7 @@ from .host import KnowingHost
 from .ports import reach
 from .together import side_by_side
 
-__all__ = ["look_at_relay"]
+__all__ = ["look_at_paths", "look_at_relay"]
 
 WITHIN = 3.0
 """Seconds for one answer."""
@@ -60,74 +60,100 @@ class _Place:
 def look_at_relay(host: Host, url: RelayUrl, addresses: Sequence[str], *, briefly: bool = False) -> RelayLook:
     """Look at each address of the relay, and closely at the first that answers.
 
-    `briefly`: only which generations it lets in.
+    What a relay that works need not be asked, `look_at_paths` asks. `briefly`: only which generations it lets in.
     """
-    ports = side_by_side(
-        {each: partial(_port, host, each, url.port) for each in addresses}, within=2 * WITHIN
-    )
-    look = RelayLook(str(url), url.secure, tuple(ports[each] for each in addresses if each in ports))
+    ports, connection = _reached(host, url, addresses)
+    look = RelayLook(str(url), url.secure, ports, paths_asked=False)
     answering = [each.address for each in look.ports if each.reached == "open"]
-    if not answering:
+    if connection is None:
         return look
     host = KnowingHost(host, url.host, answering)
-    look, tls = _with_tls(look, host, url, answering[0])
-    if url.secure and tls is None:
-        return look
+    tls = None
+    if url.secure:
+        look, tls, connection = _with_tls(look, host, url, connection, answering[0])
+        if connection is None:
+            return look
     place = _Place(host, url, tls)
-    upgrade = _upgrade(place)
+    upgrade = _upgrade(place, connection)
     look = replace(look, upgrade=upgrade)
     if upgrade.silent:
         return look
     if upgrade.status != SWITCHING and not url.secure and _speaks_tls(host, url, answering[0]):
         return replace(look, other_scheme=True)
-    parts: dict[str, Callable[[], dict[str, Any]]] = {
-        "http": lambda: _http(place),
-        "nodes": lambda: (
-            _nodes(place, proxied=bool(upgrade.server))
-            if upgrade.status == SWITCHING
-            else {"admits_035": False}
-        ),
-        "v1": lambda: _v1(place),
-        "stun": lambda: {"stun": _stun(host, url.host)},
-    }
-    if upgrade.status != SWITCHING:
-        parts["page"] = lambda: {"page": _page(place)}
     if briefly:
-        parts = {"nodes": lambda: _admits(place, RelayClient, "admits_035"), "v1": parts["v1"]}
-    elif upgrade.status in BAD_GATEWAY:
-        parts["path"] = lambda: {"relay_path": _status(place, "/relay")}
+        return _with(
+            look,
+            nodes=lambda: _admits(place, RelayClient, "admits_035"),
+            v1=lambda: _v1(place),
+        )
+    if upgrade.status == SWITCHING:
+        proxied = bool(upgrade.server)
+        look = _with(look, nodes=lambda: _nodes(place, proxied=proxied), stun=lambda: _stun(host, url.host))
+    else:
+        look = replace(look, admits_035=False)
+    return look if look.admits_035 else _with(look, **_reasons(place, upgrade))
+
+
+def look_at_paths(host: Host, url: RelayUrl, look: RelayLook) -> RelayLook:
+    """Ask a relay that works for its further paths, and whether it lets in nodes of the next generation."""
+    answering = [each.address for each in look.ports if each.reached == "open"]
+    place = _Place(KnowingHost(host, url.host, answering), url, public_roots() if url.secure else None)
+    return replace(_with(look, http=lambda: _http(place), v1=lambda: _v1(place)), paths_asked=True)
+
+
+def _with(look: RelayLook, **parts: Callable[[], dict[str, Any]]) -> RelayLook:
+    """The same look with what these parts of it find, side by side."""
     for found in side_by_side(parts, within=2 * WITHIN).values():
         look = replace(look, **found)
     return look
 
 
-def _port(host: Host, address: str, port: int) -> PortLook:
-    reached, connection = reach(host, address, port)
-    if connection is not None:
-        connection.close()
-    return PortLook("relay", address, port, reached)
+def _reasons(place: _Place, upgrade: HttpLook) -> dict[str, Callable[[], dict[str, Any]]]:
+    """Whatever tells why no node of 0.35 was let in."""
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "http": lambda: _http(place) | {"paths_asked": True},
+        "v1": lambda: _v1(place),
+    }
+    if upgrade.status != SWITCHING:
+        parts["page"] = lambda: {"page": _page(place)}
+    if upgrade.status in BAD_GATEWAY:
+        parts["path"] = lambda: {"relay_path": _status(place, "/relay")}
+    return parts
+
+
+def _reached(
+    host: Host, url: RelayUrl, addresses: Sequence[str]
+) -> tuple[tuple[PortLook, ...], Socket | None]:
+    """The port at each address, and a connection to the first that takes one."""
+    found = side_by_side(
+        {each: partial(reach, host, each, url.port) for each in addresses}, within=2 * WITHIN
+    )
+    ports = tuple(PortLook("relay", each, url.port, found[each][0]) for each in addresses if each in found)
+    first, *others = [*filter(None, (found[each.address][1] for each in ports)), None]
+    for connection in others:
+        if connection is not None:
+            connection.close()
+    return ports, first
 
 
 def _with_tls(
-    look: RelayLook, host: Host, url: RelayUrl, address: str
-) -> tuple[RelayLook, ssl.SSLContext | None]:
-    """The certificate as iroh judges it, and settings for what follows."""
-    if not url.secure:
-        return look, None
+    look: RelayLook, host: Host, url: RelayUrl, connection: Socket, address: str
+) -> tuple[RelayLook, ssl.SSLContext | None, Socket | None]:
+    """The certificate as iroh judges it, settings for what follows, and a session; without one nothing follows."""
     wanted = CertificateLook("relay", address, url.port, url.host)
-    _, connection = reach(host, address, url.port)
-    if connection is None:
-        return look, None
-    session, certificate, trouble = shake_hands(host, connection, wanted, public_roots(), within=WITHIN)
+    roots = public_roots()
+    session, certificate, trouble = shake_hands(host, connection, wanted, roots, within=WITHIN)
     look = replace(look, certificate=certificate)
+    if certificate is not None and not certificate.problem:
+        return look, roots, session
     if session is not None:
         session.close()
     if certificate is not None:
-        return look, None if certificate.problem else public_roots()
+        return look, None, None
     plainly = RelayUrl(False, url.host, url.port)
     if _page(_Place(host, plainly, None)).status is not None:
         look = replace(look, other_scheme=True)
-    return replace(look, words=trouble), None
+    return replace(look, words=trouble), None, None
 
 
 def _speaks_tls(host: Host, url: RelayUrl, address: str) -> bool:
@@ -141,30 +167,26 @@ def _speaks_tls(host: Host, url: RelayUrl, address: str) -> bool:
     return session is not None
 
 
-def _upgrade(place: _Place) -> HttpLook:
+def _upgrade(place: _Place, connection: Socket) -> HttpLook:
     """As a node of iroh 0.35 asks: without `Connection: Upgrade`."""
     authority = str(place.url).split("/")[2]
     return _ask(
-        place, f"GET /relay HTTP/1.1\r\nHost: {authority}\r\nUpgrade: iroh derp http\r\n\r\n".encode()
+        connection, f"GET /relay HTTP/1.1\r\nHost: {authority}\r\nUpgrade: iroh derp http\r\n\r\n".encode()
     )
 
 
-def _ask(place: _Place, request: bytes) -> HttpLook:
-    """One request over a connection of its own; only the head of the answer is read."""
+def _ask(connection: Socket, request: bytes) -> HttpLook:
+    """One request over a connection, which ends with it; only the head of the answer is read."""
     deadline, head = Deadline(WITHIN), b""
     try:
-        with place.host.connect(place.url.host, place.url.port, within=WITHIN) as connection:
+        with connection:
             connection.settimeout(WITHIN)
-            session = (
-                place.tls.wrap_socket(connection, server_hostname=place.url.host) if place.tls else connection
-            )
-            with session:
-                session.sendall(request)
-                while b"\r\n\r\n" not in head and len(head) < MAX_HEAD and not _is_http2(head):
-                    session.settimeout(max(deadline.remaining(), 0.001))
-                    if not (data := session.recv(4096)):
-                        break
-                    head += data
+            connection.sendall(request)
+            while b"\r\n\r\n" not in head and len(head) < MAX_HEAD and not _is_http2(head):
+                connection.settimeout(max(deadline.remaining(), 0.001))
+                if not (data := connection.recv(4096)):
+                    break
+                head += data
     except OSError as error:
         if not head:
             return HttpLook(words=plain(error), silent=isinstance(error, TimeoutError))
@@ -279,9 +301,9 @@ def _v1(place: _Place) -> dict[str, Any]:
     return {"admits_v1": True}
 
 
-def _stun(host: Host, name: str) -> bool:
+def _stun(host: Host, name: str) -> dict[str, Any]:
     try:
         stun.probe(host, name, STUN_PORT, within=STUN_WITHIN)
     except (stun.StunError, WaitTimeout, OSError):
-        return False
-    return True
+        return {"stun": False}
+    return {"stun": True}

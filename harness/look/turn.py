@@ -28,7 +28,7 @@ from .known_secrets import KNOWN
 from .ports import reach, reached_of
 from .together import side_by_side
 
-__all__ = ["look_at_turn", "look_at_turns"]
+__all__ = ["look_at_turn", "look_at_turns", "try_known_secrets"]
 
 WITHIN = 2.1
 """Seconds for one answer, in which a request is sent four times."""
@@ -82,26 +82,17 @@ def look_at_turn(
     own: Collection[str],
     *,
     briefly: bool = False,
-    try_secrets: bool = False,
 ) -> TurnLook:
-    """STUN at each address, over UDP and TCP; then everything else at the first that answers over UDP.
+    """STUN over UDP at each address; then everything else at the first that answers, or STUN over TCP if none does.
 
-    `briefly`: STUN alone. `own`: addresses that are the server's; nothing is sent to another relayed address.
-    `try_secrets`: also ask with credentials made of secrets that are well known, which are wrong passwords on most
-    servers.
+    `briefly`: STUN alone, over both. `own`: addresses that are the server's; nothing is sent to another relayed
+    address.
     """
-    wanted = {
-        (each, transport): partial(_stun, host, each, offer.port, transport)
-        for each in addresses
-        for transport in ("udp", "tcp")
-    }
-    found = side_by_side(wanted, within=2 * WITHIN)
-    udp, tcp = (
-        tuple(found[each, transport] for each in addresses if (each, transport) in found)
-        for transport in ("udp", "tcp")
-    )
-    look = TurnLook(offer.host, offer.port, udp, tcp)
+    udp, tcp = _stun_at_each(host, addresses, offer.port, ("udp", "tcp") if briefly else ("udp",))
     answering = [each.address for each in udp if each.reached == "open"]
+    if not briefly and not answering:
+        _, tcp = _stun_at_each(host, addresses, offer.port, ("tcp",))
+    look = TurnLook(offer.host, offer.port, udp, tcp)
     if briefly or not answering:
         return look
     look = replace(look, address=answering[0])
@@ -111,7 +102,24 @@ def look_at_turn(
         if allocation is not None:
             look = _relaying(look, place, first, allocation, second)
             _end(first)
-    return _with_secrets(look, place) if try_secrets else look
+    return look
+
+
+def _stun_at_each(
+    host: Host, addresses: Sequence[str], port: int, transports: Sequence[str]
+) -> tuple[tuple[PortLook, ...], tuple[PortLook, ...]]:
+    """STUN over UDP, and over TCP."""
+    wanted = {
+        (each, transport): partial(_stun, host, each, port, transport)
+        for each in addresses
+        for transport in transports
+    }
+    found = side_by_side(wanted, within=2 * WITHIN)
+    udp, tcp = (
+        tuple(found[each, transport] for each in addresses if (each, transport) in found)
+        for transport in ("udp", "tcp")
+    )
+    return udp, tcp
 
 
 def _stun(host: Host, address: str, port: int, transport: str) -> PortLook:
@@ -275,7 +283,9 @@ def _plain_peer(look: TurnLook, host: Host, client: TurnClient, allocation: Allo
         return replace(look, outside_words=clean(str(error), SHOWN))
 
 
-def _with_secrets(look: TurnLook, place: _Place) -> TurnLook:
+def try_known_secrets(host: Host, offer: TurnOffer, look: TurnLook) -> TurnLook:
+    """Ask with credentials made of secrets that are well known, which are wrong passwords on most servers."""
+    place = _Place(host, TurnUrl("udp", look.address, offer.port), offer.credentials, ())
     expires = int(time.time()) + AN_HOUR
     for tried, (secret, source) in enumerate(KNOWN.items(), start=1):
         look = replace(look, secrets_tried=tried)

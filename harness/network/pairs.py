@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .profiles import ALL, Profile
 
-__all__ = ["Pair", "every_pair", "networks_of", "pair_of"]
+__all__ = ["Pair", "every_pair", "network_of", "networks_of", "pair_of"]
 
 BETWEEN = ":"
 
@@ -36,16 +36,16 @@ class Pair:
 
 
 def pair_of(text: str) -> Pair:
-    """The networks that `home:mobile` names. Raises ValueError with a sentence, and the nearest name."""
+    """The networks that `home:mobile` names. Raises ValueError as `network_of`."""
     first, between, second = text.partition(BETWEEN)
     if not between:
         raise ValueError(f"{text!r} is no pair of networks like home{BETWEEN}mobile")
-    return Pair(_profile(first), _profile(second))
+    return Pair(network_of(first), network_of(second))
 
 
 def networks_of(text: str) -> tuple[Profile, ...]:
-    """The networks that `home,mobile` names, those with more freedom first. Raises ValueError as `pair_of`."""
-    named = {_profile(word) for word in text.split(",")}
+    """The networks that `home,mobile` names, those with more freedom first. Raises ValueError as `network_of`."""
+    named = {network_of(word) for word in text.split(",")}
     return tuple(each for each in ALL if each in named)
 
 
@@ -57,7 +57,8 @@ def every_pair(kinds: Sequence[Profile]) -> tuple[Pair, ...]:
     return tuple(itertools.starmap(Pair, itertools.combinations_with_replacement(reversed(kinds), 2)))
 
 
-def _profile(text: str) -> Profile:
+def network_of(text: str) -> Profile:
+    """The network of that name, in any case. Raises ValueError with a sentence, and the nearest name."""
     known = {each.name.lower(): each for each in ALL}
     name = text.strip().lower()
     if name not in known:

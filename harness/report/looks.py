@@ -12,6 +12,7 @@ from .observations import Observation
 
 __all__ = [
     "Allocated",
+    "CallLook",
     "CertificateLook",
     "HttpLook",
     "Look",
@@ -155,6 +156,8 @@ class RelayLook:
     ping: int | None = None
     """Status of GET /ping."""
     generate_204: int | None = None
+    paths_asked: bool = True
+    """False: neither of these two was asked for."""
     other_scheme: bool = False
     """The port speaks the other one of http and https."""
     closed_after_101: bool = False
@@ -241,6 +244,19 @@ class TurnsLook:
 
 
 @dataclass(frozen=True)
+class CallLook:
+    """One call between two real clients whose only way is TURN."""
+
+    answer: Literal["heard", "failed", "not tried", "undecided"]
+    """`heard`: it was connected, relayed, and each side heard the other; `undecided`: our own programs were too slow,
+    or are not installed."""
+    words: str = ""
+    """What was missing, or why it was not tried."""
+    connected_ms: float | None = None
+    """From the click to the moment at which both agents were connected."""
+
+
+@dataclass(frozen=True)
 class Look(Observation):
     """Everything that one host saw of a server in some seconds."""
 
@@ -252,6 +268,8 @@ class Look(Observation):
     time: float
     """Unix seconds at its beginning."""
     seconds: float = 0.0
+    network: str = ""
+    """Kind of the emulated network that it was looked at from; empty: this machine's own."""
     given_accounts: bool = False
     """The accounts were given by the caller: otherwise they are new, and made at the first log-in."""
     own: tuple[str, ...] = ()
@@ -263,15 +281,22 @@ class Look(Observation):
     """Certificates of mail were verified; False: nobody vouches for them, and the look went on without."""
     clock_ahead_s: float | None = None
     """The server's clock minus ours, by an answer in HTTP; None: nobody told the time."""
+    our_clock_is_kept: bool = True
+    """This machine's clock is synchronized, as its kernel says; False: it may be the one of two that is wrong."""
     mail: MailLook | None = None
     relay_name: NameLook | None = None
     relay: RelayLook | None = None
     turn_name: NameLook | None = None
     turn: TurnLook | None = None
     turns: TurnsLook | None = None
+    call: CallLook | None = None
     accounts_left: int = 0
     """Accounts that stay on the server, at most."""
+    packets: int | None = None
+    """Packets that the look sent, to the server and for names."""
     too_slow: tuple[str, ...] = ()
     """Parts of the look that did not come to an end in time."""
+    cut_short: tuple[str, ...] = ()
+    """Parts of the look that would have sent more packets than it may."""
     not_looked_at: tuple[str, ...] = ()
     """Sentences on what was left out, and what allows it."""

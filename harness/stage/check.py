@@ -34,7 +34,7 @@ from ..report.records import Record, Verdict
 from ..servers.server import ContradictingWants, Unsupported, Wants
 from ..target import Impact, Service, Target
 from .causes import cause_of
-from .outcome import Outcome, PromiseBroken
+from .outcome import OursToMend, Outcome, PromiseBroken
 from .stage import Stage
 
 __all__ = ["CHECKS", "Check", "Sink", "check", "entry_of", "recording"]
@@ -128,7 +128,9 @@ def check(
             outcome = _left_out(entry, stage)
             if outcome is None:
                 outcome = collected = Outcome()
-                _guarded(entry, stage, outcome, lambda here: function(here, collected, *args, **kwargs))
+                with _counting_accounts(stage.target, outcome):
+                    _guarded(entry, stage, outcome, lambda here: function(here, collected, *args, **kwargs))
+                    _explain(entry, stage, outcome)
             stage.results[name] = outcome
             _record(entry, stage, outcome, started, time.monotonic() - clock)
             return outcome
@@ -192,7 +194,7 @@ def _guarded(entry: Check, stage: Stage, outcome: Outcome, function: Callable[[S
     try:
         for service in entry.disturbs:
             stage.server.program(service)
-        with _counting_accounts(stage.target, outcome), stage.served(entry.wants, outcome) as served:
+        with stage.served(entry.wants, outcome) as served:
             function(served)
     except PromiseBroken as broken:
         outcome.include(Outcome(Verdict.FAILED, [str(broken)], cause=broken.cause))
@@ -204,8 +206,8 @@ def _guarded(entry: Check, stage: Stage, outcome: Outcome, function: Callable[[S
         outcome.include(Outcome(Verdict.SKIPPED, [str(missing)]))
     except (CoreUnsupported, Unsupported, ContradictingWants) as unsupported:
         outcome.include(Outcome(Verdict.UNSUPPORTED, [str(unsupported)]))
-    except MachineTooSlow as too_slow:
-        outcome.include(Outcome(Verdict.UNDECIDED, [str(too_slow)]))
+    except (MachineTooSlow, OursToMend) as ours:
+        outcome.include(Outcome(Verdict.UNDECIDED, [str(ours)]))
     except Exception as error:
         log.exception("%s could not come to a verdict", entry.name)
         outcome.include(Outcome(Verdict.UNDECIDED, [f"a program of ours failed: {plain(error)}"]))
@@ -213,6 +215,12 @@ def _guarded(entry: Check, stage: Stage, outcome: Outcome, function: Callable[[S
         outcome.note(
             "nobody vouches for the target's certificates: those that it showed at first were pinned"
         )
+
+
+def _explain(entry: Check, stage: Stage, outcome: Outcome) -> None:
+    """Of a server of somebody else: a second look may show what the check itself could not tell."""
+    if outcome.verdict is Verdict.FAILED and not outcome.cause and stage.session.choice.is_remote:
+        outcome.cause = stage.session.second_look.cause_of(entry.name, stage.target, stage.host)
 
 
 @contextmanager

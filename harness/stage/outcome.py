@@ -13,7 +13,7 @@ from ..text import clean
 from ..waiting import WaitTimeout
 from .causes import cause_of
 
-__all__ = ["Outcome", "PromiseBroken", "promised"]
+__all__ = ["OursToMend", "Outcome", "PromiseBroken", "promised"]
 
 WORSE = (
     Verdict.PASSED,
@@ -33,6 +33,10 @@ class PromiseBroken(Exception):
         """`cause`: a name of `harness.causes`, where that is known."""
         self.cause = cause
         super().__init__(sentence)
+
+
+class OursToMend(Exception):
+    """Ends a check with verdict `undecided`: something about this machine is wrong, and the text says what."""
 
 
 @contextmanager

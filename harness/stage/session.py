@@ -19,6 +19,7 @@ from ..servers.server import Place, RunningServer, Server, ServerError, Wants
 from ..target import Target
 from .options import Choice
 from .outcome import Outcome
+from .second_look import SecondLook
 from .stage import Stage
 from .survey import look_up
 
@@ -51,6 +52,8 @@ class Session:
     """What was seen of the server before any check; None: it is one of ours, which states what it has."""
     results: dict[str, Outcome] = field(default_factory=dict)
     """Outcomes of the checks that ran on this server, by name."""
+    second_look: SecondLook = field(default_factory=SecondLook)
+    """For checks that fail and do not know why."""
 
     @property
     def cores(self) -> CoreChoice:

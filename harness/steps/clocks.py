@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ..hosts import Host
+from ..look.our_clock import is_synchronized
 from ..look.ports import look_at_mail_port
 from ..target import Target
 
@@ -29,6 +30,10 @@ class Clocks:
     def least(self, seconds: float) -> float:
         """The seconds that are left of so many by our clock, by that clock by which they are fewer."""
         return min(seconds, seconds - (self.ahead or 0.0))
+
+    def ours_is_wrong(self, seconds: float) -> bool:
+        """Of credentials that have so many left by our clock: they have expired by ours alone, which nobody keeps."""
+        return seconds <= 0 < seconds - (self.ahead or 0.0) and not is_synchronized()
 
     @property
     def words(self) -> str:

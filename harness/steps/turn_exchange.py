@@ -132,6 +132,15 @@ class OwnTurn:
         with allocated(self.client(url=url, credentials=credentials)) as peer:
             self._expect_own_address(peer)
 
+    @property
+    def is_granted(self) -> bool:
+        """The server takes the credentials that METADATA gives."""
+        try:
+            self.allocate()
+        except (TurnError, WaitTimeout):
+            return False
+        return True
+
     @contextlib.contextmanager
     def peers(self, url: TurnUrl | None = None) -> Iterator[tuple[AllocatedClient, AllocatedClient]]:
         """Two clients with allocations. Raises `PromiseBroken` for a relayed transport address that is not the

@@ -196,7 +196,7 @@ def name_is_silent(site: Site) -> None:
 
 @fault(
     "the server's name has an IPv6 address at which nobody answers",
-    cause=("name.address_dead", "relay.address_dead"),  # madmail names the relay by the same name
+    cause="name.address_dead",
     red={"tls.certificates_are_trusted": "2a01"},
     on=EVERY_LAYOUT,
 )

@@ -19,6 +19,7 @@ from harness.servers.coturn import Coturn
 from harness.servers.reference import Reference
 from harness.stage.session import open_session
 from harness.stage.stage import Stage
+from harness.steps import clocks
 from harness.steps.clocks import Clocks
 
 from .coturn import BINARY, needs_coturn
@@ -80,8 +81,21 @@ def test_credentials_that_have_expired_have_done_so_by_a_clock(stage, monkeypatc
     later = time.time() + 2 * DAYS
     monkeypatch.setattr(turn, "time", SimpleNamespace(time=lambda: later))
     monkeypatch.setattr(Clocks, "of", lambda *_: Clocks(of_server))
+    monkeypatch.setattr(clocks, "is_synchronized", lambda: True)
     outcome = turn.turn_is_offered(stage)
+    assert outcome.verdict is Verdict.FAILED
     assert re.search(words, outcome.reason), outcome.reason
+
+
+def test_our_own_clock_is_no_fault_of_the_server(stage, monkeypatch):
+    """TURN takes what has expired by ours alone, and nothing keeps ours right."""
+    later = time.time() + 2 * DAYS
+    monkeypatch.setattr(turn, "time", SimpleNamespace(time=lambda: later))
+    monkeypatch.setattr(Clocks, "of", lambda *_: Clocks(-2 * DAYS))
+    monkeypatch.setattr(clocks, "is_synchronized", lambda: False)
+    outcome = turn.turn_is_offered(stage)
+    assert outcome.verdict is Verdict.UNDECIDED
+    assert "it is ours, which nobody keeps" in outcome.reason
 
 
 def test_the_clock_of_the_server_is_that_of_its_answers(stage):

@@ -10,7 +10,7 @@ import pytest
 from harness.causes.catalogue import CATALOGUE
 from harness.causes.cause import Weight
 from harness.diagnosis.diagnosis import diagnose
-from harness.report.looks import Allocated, HttpLook, NameLook, PortLook, TurnsLook
+from harness.report.looks import Allocated, CallLook, HttpLook, NameLook, PortLook, TurnsLook
 
 from .looks import (
     ADDRESS,
@@ -22,6 +22,8 @@ from .looks import (
     NAME,
     OTHER,
     REFUSED,
+    RELAY,
+    TURN,
     before_the_log_in,
     certificate,
     not_admitted,
@@ -163,6 +165,10 @@ SICK = {
     "clock a day ahead, refused": (
         replace(refusing_turn(), clock_ahead_s=DAY, mail=replace(MAIL, expires_in_s=2 * DAY)),
         "turn.clock_wrong",
+    ),
+    "a call that fails": (
+        replace(HEALTHY, call=CallLook("failed", "the call is none")),
+        "turn.calls_fail",
     ),
     "milliseconds": (
         replace(refusing_turn(), mail=replace(MAIL, expiry_in_milliseconds=True)),
@@ -306,7 +312,6 @@ LIGHTER = {
 }
 NEVER_IN_A_LOOK = {
     "relay.proxy_drops_subprotocol": "a relay of 0.35 alone answers so as well, and that is what most servers have",
-    "relay.generation_too_old": "every Delta Chat of today is served",
 }
 
 
@@ -415,3 +420,40 @@ def test_a_relay_of_035_behind_a_proxy_is_healthy():
 
 def test_a_granted_allocation_excludes_what_would_refuse_it():
     assert {"turn.secret_differs", "turn.clock_wrong"} <= set(diagnose(with_turn(first=GRANTED)).excluded)
+
+
+def test_an_ipv6_that_is_dead_at_all_is_told_once():
+    dead = ports(OTHER, imaps="silent", submissions="silent", submission="silent", https="silent")
+    name = replace(NAME, addresses=(ADDRESS, OTHER), count=2)
+    relay = replace(RELAY, ports=(*RELAY.ports, PortLook("relay", OTHER, 3340, "silent")))
+    turn = replace(TURN, udp=(*TURN.udp, PortLook("turn/udp", OTHER, 3478, "silent")))
+    look = replace(
+        HEALTHY,
+        own=(ADDRESS, OTHER),
+        name=name,
+        ports=(*ports(), *dead),
+        relay_name=name,
+        relay=relay,
+        turn_name=name,
+        turn=turn,
+    )
+    assert [each.cause.name for each in diagnose(look).causes] == ["name.address_dead"]
+    of_its_own = replace(look, relay_name=replace(name, name="relay.example.org"), turn=TURN)
+    assert {each.cause.name for each in diagnose(of_its_own).causes} == {
+        "name.address_dead",
+        "relay.address_dead",
+    }
+
+
+def test_a_clock_of_ours_that_nobody_keeps_is_no_fault_of_the_server():
+    look = replace(with_mail(expires_in_s=-60.0), clock_ahead_s=-DAY, our_clock_is_kept=False)
+    found = diagnose(look)
+    assert found.causes == ()
+    assert "`timedatectl set-ntp true`" in found.unknown[0]
+
+
+@pytest.mark.parametrize("answer", ["undecided", "not tried", "heard"])
+def test_a_call_that_says_nothing_bad_is_no_cause(answer):
+    found = diagnose(replace(HEALTHY, call=CallLook(answer, "some words", 600.0)))
+    assert found.causes == ()
+    assert found.is_healthy is (answer != "undecided")

@@ -64,6 +64,10 @@ def test_a_name_that_does_not_exist(capsys):
         ["a.example", "--watch", "1s"],
         ["a.example", "--only", "everything"],
         ["a.example", "--also-ours"],
+        ["a.example", "--from", "home"],
+        ["--server", "reference", "--from", "nowhere"],
+        ["--server", "reference", "--from", "UDP blocked"],
+        ["--server", "reference", "--from", "IPv6 only"],
     ],
 )
 def test_usage(capsys, words):

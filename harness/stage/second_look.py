@@ -1,0 +1,27 @@
+"""A look at a server of somebody else when a check failed and does not know why: the doctor's cause is the check's."""
+
+from __future__ import annotations
+
+from ..causes.cause import Weight
+from ..diagnosis.diagnosis import Diagnosis, diagnose
+from ..hosts import Host
+from ..look.look import look_at
+from ..target import Target
+
+__all__ = ["SecondLook"]
+
+
+class SecondLook:
+    """Asked for at most once in a session: it has two accounts, and sends as much as the doctor may."""
+
+    def __init__(self) -> None:
+        self._found: Diagnosis | None = None
+
+    def cause_of(self, check: str, target: Target, host: Host) -> str:
+        """Name of what makes the server sick and explains this check; empty: nothing does, or two things could."""
+        if self._found is None:
+            self._found = diagnose(look_at(target, host))
+        for named in self._found.of_weight(Weight.SICK):
+            if named.cause.accounts_for(check):
+                return "" if named.rivals else named.cause.name
+        return ""
