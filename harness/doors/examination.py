@@ -40,6 +40,8 @@ from .interrupts import Interrupted, interruptible
 __all__ = ["examine"]
 
 SHORTEST_SECRET = 8
+OFFERED = frozenset({"turn", "iroh_relay"})
+"""Capabilities of a server whose METADATA has both, as far as a call needs them."""
 EVERY = re.compile(r"(\d{1,6})(s|m|h|d)")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LEAST = 10
@@ -118,18 +120,25 @@ class _View:
         found = diagnose(look, must)
         if not with_calls:
             return found
-        sick = found.of_weight(Weight.SICK)
-        if sick or found.unknown or look.turn is None:
-            why = (
-                "not tried: what was found explains what would come of it"
-                if sick
-                else "not tried: TURN was not seen"
-            )
-            call = CallLook("not tried", why)
+        if why := _why_no_call(found):
+            call = CallLook("not tried", f"not tried: {why}")
         else:
-            self.stage.target.accounts.begin()
-            call = call_through_turn(self.stage, self.network)
+            target = self.stage.target
+            target.accounts.begin()
+            offering = replace(target, capabilities=target.capabilities | OFFERED)
+            call = call_through_turn(replace(self.stage, target=offering), self.network)
         return diagnose(replace(look, call=call), must)
+
+
+def _why_no_call(found: Diagnosis) -> str:
+    """Reason for which no call is tried, or none could be."""
+    if found.of_weight(Weight.SICK):
+        return "what was found explains what would come of it"
+    if found.look.turn is None:
+        return "TURN was not seen"
+    if found.look.mail is None or "irohrelay" not in found.look.mail.keys:
+        return "METADATA has no iroh relay, and real clients would go to one of somebody else"
+    return "what could not be told comes first" if found.unknown else ""
 
 
 @contextmanager
