@@ -23,6 +23,7 @@ __all__ = [
     "WITH_ITS_PARENT",
     "Host",
     "LocalHost",
+    "LoopbackHost",
     "MissingCapability",
     "Socket",
     "end_process",
@@ -33,6 +34,8 @@ WITH_ITS_PARENT = ("setpriv", "--pdeathsig", signal.SIGKILL.name.removeprefix("S
 """The kernel sends this signal when the thread that started the program ends."""
 _STARTER = ThreadPoolExecutor(1, thread_name_prefix="starter")
 """One thread that lives as long as this process, for programs that must not outlive it."""
+IP_BIND_ADDRESS_NO_PORT = 24
+"""ip(7); `socket` has no name for it before Python 3.12."""
 Socket = socket.socket  # inside a class with a method `socket`, that name means the method
 
 
@@ -136,6 +139,17 @@ class LocalHost(Host):
 
     def socket(self, family: socket.AddressFamily, kind: SocketKind) -> Socket:
         return socket.socket(family, kind)
+
+
+class LoopbackHost(LocalHost):
+    """This machine as a client with a loopback address of its own, by which servers on this machine know it."""
+
+    def socket(self, family: socket.AddressFamily, kind: SocketKind) -> Socket:
+        made = super().socket(family, kind)
+        if family == socket.AF_INET:
+            made.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+            made.bind((self.address, 0))
+        return made
 
 
 def end_process(process: subprocess.Popen[bytes], *, patience: float) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from .accounts import AccountSource, Credentials, FirstLogin
 from .urls import RelayUrl, TurnUrl
 
-__all__ = ["Impact", "Service", "Target"]
+__all__ = ["AdminAccess", "Impact", "Service", "Target"]
 
 
 class Service(enum.StrEnum):
@@ -45,6 +45,14 @@ class Impact(enum.StrEnum):
 
 
 @dataclass(frozen=True)
+class AdminAccess:
+    """Whoever has the token may administer the server by madmail's admin API, over HTTPS."""
+
+    token: str = field(repr=False)
+    path: str = "/api/admin"
+
+
+@dataclass(frozen=True)
 class Target:
     """One server under test: its endpoints as a client knows them, and its capabilities."""
 
@@ -75,6 +83,8 @@ class Target:
     """URLs at which its TURN server listens, as far as they are known without METADATA."""
     iroh_relay: RelayUrl | None = None
     """URL at which its iroh relay listens, likewise."""
+    admin: AdminAccess | None = field(default=None, repr=False)
+    """None: it has no such API, or we have no token for it."""
     turn_permission_lifetime: float = 300.0
     """Seconds; the default of each is that of RFC 8656."""
     turn_channel_lifetime: float = 600.0

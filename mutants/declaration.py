@@ -18,7 +18,17 @@ from typing import Any, Literal, TypeVar
 
 __all__ = ["Mutant", "all_mutants", "find", "mutant"]
 
-ROOMS = ("mail", "accounts", "submissions", "relay", "turn", "ledgers", "addresses", "supervisor")
+ROOMS = (
+    "mail",
+    "accounts",
+    "submissions",
+    "operators",
+    "relay",
+    "turn",
+    "ledgers",
+    "addresses",
+    "supervisor",
+)
 Behaviour = TypeVar("Behaviour", bound=Callable[..., Any])
 Mutated = Literal["mail", "iroh_relay", "turn", "supervisor"]
 

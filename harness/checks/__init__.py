@@ -11,6 +11,8 @@ ROOMS = (
     "mail",
     "durability",
     "accounts",
+    "administration",
+    "privacy",
     "chats",
     "services",
     "turn",

@@ -26,6 +26,7 @@ SET_BY = {
     "advertised_turns": {Service.MAIL},
     "turn_secret": {Service.MAIL, Service.TURN},
     "dovecot": {Service.MAIL},
+    "no_logs": {Service.MAIL},
     "both_families": set(Service),
 }
 """Services whose programs must translate a want."""
@@ -201,6 +202,7 @@ def _joined(name: str, base: RunningServer, parts: Sequence[Running], place: Pla
         control=base.control,
         relay_metrics=metrics,
         turn_sessions=sessions,
+        files=base.files,
         target=target,
     )
 

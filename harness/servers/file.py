@@ -12,14 +12,14 @@ from ..accounts import AccountSource, Credentials, FirstLogin, GivenAccounts
 from ..clients.mail.web import WebAccounts
 from ..hosts import Host, MissingCapability
 from ..network.namespace import program
-from ..target import Service, Target
+from ..target import AdminAccess, Service, Target
 from ..urls import RelayUrl, TurnUrl, UrlError
 from .file_format import Description, read_description
 from .file_values import STANDARD, Values
 from .notify import NotifySocket
 from .probes import Sign, Signs, answers_http, answers_stun
 from .process import Process, accepts, refuse_taken, version_of
-from .server import Place, Running, RunningServer, ServerError, Wants, require
+from .server import Place, Running, RunningServer, ServerError, Wants, administered, require
 
 __all__ = ["FileServer"]
 
@@ -36,7 +36,8 @@ class FileServer:
         self._said = read_description(file)
         self.name = self._said.name
         self.services = self._said.services
-        self.translates = self._said.translates
+        # Without a word in the file, its logs are meant to be as they are.
+        self.translates = self._said.translates | {"no_logs"}
 
     def start(self, host: Host, place: Place, wants: Wants) -> Running:
         require(self, wants)
@@ -48,6 +49,8 @@ class FileServer:
             process.start()
             services = self.services & wants.services
             running = _running(self._said, values, services, process)
+            further = [values.directory / each for each in values.texts("writes", self._said.writes)]
+            running.files = (values.directory, process.log, *further)
             if self._said.mail is not None:
                 target = _target(self._said, values, running, host)
                 running = RunningServer(**vars(running), target=target)
@@ -172,7 +175,7 @@ def _turn_urls(said: Description, values: Values) -> Iterator[TurnUrl]:
 def _target(said: Description, values: Values, running: Running, host: Host) -> Target:
     assert said.mail is not None
     ports = replace(STANDARD, **{name: values.ports[name] for name in vars(STANDARD) if name in values.ports})
-    return Target(
+    target = Target(
         name=said.name,
         host=values.found_at,
         domain=values.domain,
@@ -188,6 +191,9 @@ def _target(said: Description, values: Values, running: Running, host: Host) -> 
         iroh_relay=running.iroh_relay,
         accounts=_accounts(said, values, host),
     )
+    if said.mail.admin_token is None:
+        return target
+    return administered(target, AdminAccess(values.text("mail.admin_token", said.mail.admin_token)))
 
 
 def _accounts(said: Description, values: Values, host: Host) -> AccountSource:

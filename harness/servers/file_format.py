@@ -42,7 +42,7 @@ TRANSLATED_BY_USE = {
 """Wants that a server translates if a template uses one of these values."""
 CERTIFICATES = frozenset({"certificate", "key", "ca"})
 NUMBERS = ("turn_ttl", "relay_ping_interval")
-FLAGS = ("strict_permissions", "both_families")
+FLAGS = ("strict_permissions", "both_families", "no_logs")
 LIFETIMES = ("allocation", "permission", "channel")
 NEEDED_PORTS = {
     Service.MAIL: ("imaps", "submissions"),
@@ -88,6 +88,8 @@ class Mail:
     dialect: str
     accounts: str | tuple[str, ...]
     """`login`, `new`, or templates of `USER@DOMAIN:PASSWORD`."""
+    admin_token: str | None = None
+    """Template of the token of madmail's admin API, where it has one."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ class Description:
     version: tuple[str, ...]
     capabilities: frozenset[str]
     ca_file: str | None
+    writes: tuple[str, ...]
+    """Files and directories in which it writes, besides its output and its state directory."""
     turn_secret: str | None
     """The one that it has of its own, and cannot be told."""
     iroh_relay_url: str
@@ -138,6 +142,7 @@ class Description:
         """Every template with the key that it stands at."""
         yield from (("command", word) for word in self.command)
         yield from (("version", word) for word in self.version)
+        yield from (("writes", word) for word in self.writes)
         yield from ((f"files.{name}", text) for name, text in self.files.items())
         yield from ((f"environment.{name}", text) for name, text in self.environment.items())
         single = {
@@ -146,6 +151,7 @@ class Description:
             "iroh_relay_url": self.iroh_relay_url if Service.IROH_RELAY in self.services else None,
             "ready.http": self.ready.http,
             "mail.domain": self.mail.domain if self.mail else None,
+            "mail.admin_token": self.mail.admin_token if self.mail else None,
         }
         yield from ((key, text) for key, text in single.items() if text is not None)
         if self.mail is not None and not isinstance(self.mail.accounts, str):
@@ -167,6 +173,7 @@ def read_description(file: Path) -> Description:
         version=_command(table, "version", file) if "version" in table else (),
         capabilities=_capabilities(table),
         ca_file=table.take("ca_file", str, "") or None,
+        writes=tuple(table.take_words("writes", [])),
         turn_secret=table.take("turn_secret", str, "") or None,
         iroh_relay_url=table.take("iroh_relay_url", str, DEFAULT_RELAY_URL),
         ports=ports,
@@ -339,7 +346,8 @@ def _mail(table: TomlTable) -> Mail:
     dialect = table.take("dialect", str, "unknown")
     if dialect not in ("chatmail", "madmail", "unknown"):
         raise table.wrong("dialect", f"is {dialect!r}; there are chatmail, madmail and unknown")
-    mail = Mail(table.take("domain", str, "") or None, dialect, accounts)
+    domain, token = (table.take(key, str, "") or None for key in ("domain", "admin_token"))
+    mail = Mail(domain, dialect, accounts, token)
     table.end()
     return mail
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..hosts import Host, MissingCapability, end_process
-from ..target import Service, Target
+from ..target import AdminAccess, Service, Target
 from ..urls import RelayUrl, TurnUrl
 from ..waiting import WaitTimeout, wait_until
 from .certificates import Certificate, issue
@@ -24,7 +24,17 @@ from .iroh_relay import BINARY_VARIABLE as RELAY_VARIABLE
 from .keeper import children_of
 from .notify import NotifySocket
 from .process import Process, accepts, free_port, refuse_taken, version_of
-from .server import EVERY_SERVICE, Place, Ports, Program, RunningServer, ServerError, Wants, require
+from .server import (
+    EVERY_SERVICE,
+    Place,
+    Ports,
+    Program,
+    RunningServer,
+    ServerError,
+    Wants,
+    administered,
+    require,
+)
 
 __all__ = ["BINARY_VARIABLE", "Madmail"]
 
@@ -47,7 +57,7 @@ $(public_ip) = {address}
 state_dir {state}
 runtime_dir {state}/run
 tls file {certificate.chain} {certificate.key}
-log stderr
+log {log}
 hostname $(hostname)
 auth.pass_table local_authdb {{
     auto_create yes
@@ -92,6 +102,7 @@ chatmail tls://{at.address}:{at.ports.https} {{
     auth_db local_authdb
     storage local_mailboxes
     public_ip $(public_ip)
+    admin_token {token}
 }}
 {turn}
 """
@@ -136,7 +147,7 @@ class Madmail:
     name = "madmail"
     services = EVERY_SERVICE
     translates = frozenset(
-        {"turn_ttl", "turn_secret", "advertised_relay", "advertised_turn", "both_families"}
+        {"turn_ttl", "turn_secret", "advertised_relay", "advertised_turn", "both_families", "no_logs"}
     )
 
     def __init__(self, binary: Path | None = None) -> None:
@@ -154,9 +165,10 @@ class Madmail:
         certificate = issue(directory, [each for each in names if each])
         listeners = _Listeners.choose(host, place, wants)
         listeners.refuse_taken(host, place)
+        admin = AdminAccess(secrets.token_hex(32))
         config = directory / "madmail.conf"
         config.touch(mode=0o600)
-        config.write_text(_config(place, wants, listeners, certificate, directory))
+        config.write_text(_config(place, wants, listeners, certificate, admin.token))
         command = [str(word) for word in (binary, "--config", config, "--state-dir", directory)]
         if port := listeners.ports.iroh_relay:  # no directive for it
             _run(host, [*command, "port", "iroh", "set", str(port)])
@@ -175,7 +187,7 @@ class Madmail:
                 Service.TURN: process,
                 Service.IROH_RELAY: _RelayChild(process, relay_version),
             }
-            target = _target(place, wants, listeners, certificate)
+            target = administered(_target(place, wants, listeners, certificate), admin)
             return RunningServer(
                 self.name,
                 {service: program for service, program in programs.items() if service in wants.services},
@@ -186,6 +198,7 @@ class Madmail:
                 turn_secret=wants.turn_secret,
                 relay_metrics=metrics if target.iroh_relay else None,
                 target=target,
+                files=(directory, process.log),
                 ends=stack.pop_all(),
             )
 
@@ -281,7 +294,7 @@ class _Listeners:
             refuse_taken(host, Madmail.name, EVERY_ADDRESS, {"tcp": [self.ports.iroh_relay]})
 
 
-def _config(place: Place, wants: Wants, at: _Listeners, certificate: Certificate, directory: Path) -> str:
+def _config(place: Place, wants: Wants, at: _Listeners, certificate: Certificate, token: str) -> str:
     name = place.name or place.address
     metadata, turn = "    turn_enable no\n", ""
     if at.ports.turn:
@@ -302,8 +315,10 @@ def _config(place: Place, wants: Wants, at: _Listeners, certificate: Certificate
         name=name,
         domain=place.name or f"[{place.address}]",
         address=place.address,
-        state=directory,
+        state=place.directory(Madmail.name),
         certificate=certificate,
+        log="off" if wants.no_logs else "stderr",
+        token=token,
         at=at,
         metadata=metadata.rstrip("\n"),
         turn=turn,

@@ -19,11 +19,11 @@ from ..clients.control import ControlClient, ControlError
 from ..closing import Closing
 from ..errors import plain
 from ..hosts import Host, MissingCapability, end_process
-from ..target import Service
+from ..target import AdminAccess, Service
 from ..versions import own_version
 from ..waiting import WaitTimeout, wait_until
 from .endpoints import describe
-from .server import EVERY_SERVICE, Place, Program, RunningServer, ServerError, Wants, require
+from .server import EVERY_SERVICE, Place, Program, RunningServer, ServerError, Wants, administered, require
 
 __all__ = ["COMMAND", "Reference", "SupervisorProcess", "require_installed", "supervised_programs"]
 
@@ -65,6 +65,7 @@ class Reference:
     translates = frozenset(
         {
             *("turn_ttl", "turn_lifetimes", "strict_permissions", "turn_secret", "relay_ping_interval"),
+            "no_logs",  # it never writes any about its users
             *("advertised_relay", "advertised_turn", "advertised_turns", "both_families", "dovecot"),
         }
     )
@@ -76,11 +77,15 @@ class Reference:
 
     def start(self, host: Host, place: Place, wants: Wants) -> RunningServer:
         require(self, wants)
+        admin = AdminAccess(secrets.token_hex(16))
+        words = _arguments(place, wants)
+        words += ["--admin-token-file", str(_private(place, "admin-token", f"{admin.token}\n"))]
         with ExitStack() as stack:
-            process = stack.enter_context(
-                SupervisorProcess(host, self._command, _arguments(place, wants), place)
-            )
+            process = stack.enter_context(SupervisorProcess(host, self._command, words, place))
             running = _running(self.name, process, host, wants)
+            if wants.dovecot is None:  # which has the mail, and knows nothing of this API
+                running.target = administered(running.target, admin)
+            running.files = (place.state, *process.outputs)
             running.ends = stack.pop_all()
             return running
 
@@ -265,6 +270,11 @@ class SupervisorProcess(Closing):
         except BaseException:
             self.close()
             raise
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """What the supervisor itself writes."""
+        return self._stdout_path, self.stderr_path
 
     @property
     def running(self) -> bool:

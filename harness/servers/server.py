@@ -18,7 +18,7 @@ from ..clients.control import ControlClient, ControlError, ServiceLedger
 from ..clients.turn.sessions import TurnSession
 from ..closing import Closing
 from ..hosts import Host
-from ..target import Service, Target
+from ..target import AdminAccess, Service, Target
 from ..urls import RelayUrl, TurnUrl
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "TurnLifetimes",
     "Unsupported",
     "Wants",
+    "administered",
     "require",
 ]
 
@@ -85,6 +86,8 @@ class Wants:
     """Shared by the TURN server and whoever writes its credentials into METADATA."""
     dovecot: Path | None = None
     """Directory of the sockets by which dovecot, in front of the server, asks it for accounts and gets its mail."""
+    no_logs: bool | None = None
+    """Programs write no logs about their users, as an operator sets it who promises that."""
     both_families: bool | None = None
     """The server is found by its name over IPv4 and IPv6."""
 
@@ -221,6 +224,8 @@ class Running(Closing):
     """Listener at which the iroh relay says what it carried, where it has one and is no program of ours."""
     turn_sessions: Callable[[], Sequence[TurnSession]] | None = field(default=None, repr=False)
     """Gives those that have ended by now, as the TURN server counted them; None: it does not say."""
+    files: tuple[Path, ...] = ()
+    """Files, and directories of files, in which its programs keep and write everything; empty: not ours to read."""
     ends: ExitStack = field(default_factory=ExitStack, repr=False)
     """Gives up what the server holds."""
 
@@ -287,6 +292,11 @@ class Server(Protocol):
 
 Factory = Callable[[Path | None], Server]
 """Makes a kind of server, from the path of its program where one was given."""
+
+
+def administered(target: Target, admin: AdminAccess) -> Target:
+    """The target with its admin API, which we have the token for."""
+    return dataclasses.replace(target, admin=admin, capabilities=target.capabilities | {"admin"})
 
 
 def require(server: Server, wants: Wants) -> None:

@@ -19,13 +19,15 @@ from ..servers.endpoints import read_endpoints
 from ..servers.reference import Reference
 from ..servers.registry import server_of
 from ..servers.remote import pin_certificates, remote_target, running_server
-from ..servers.server import RunningServer, Server, ServerError
-from ..target import Impact, Target
+from ..servers.server import RunningServer, Server, ServerError, administered
+from ..target import AdminAccess, Impact, Target
 
-__all__ = ["ACCEPT_SELF_SIGNED", "Choice", "add_options", "option_names"]
+__all__ = ["ACCEPT_SELF_SIGNED", "ADMIN_TOKEN", "Choice", "add_options", "option_names"]
 
 ACCEPT_SELF_SIGNED = "DC_HARNESS_ACCEPT_SELF_SIGNED"
 """Set in the environment, it does as `--accept-self-signed`: for scripts that pass no options on."""
+ADMIN_TOKEN = "DC_HARNESS_ADMIN_TOKEN"  # noqa: S105 - a name
+"""In the environment, the token of madmail's admin API at the server of `--domain`: a secret is no option."""
 MUST = {"turn": "turn", "turns": "turns", "relay": "iroh_relay"}
 MIN_PASSWORD = 8
 """Characters. A shorter one could not be kept out of the results: taking it out would mangle them."""
@@ -227,6 +229,8 @@ class Choice:
             server = RunningServer(target.name, {}, target=target)
         if self.accept_self_signed:
             target = pin_certificates(target, host, directory / "pinned.pem")
+        if token := os.environ.get(ADMIN_TOKEN):
+            target = administered(target, AdminAccess(token))
         further = target.other_addresses.union(*(_addresses_of(name, host) for name in self.also_ours))
         server.target = replace(self.prepare(target, host), impact=self.impact, other_addresses=further)
         return server

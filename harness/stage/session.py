@@ -61,9 +61,10 @@ class Session:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """Those that come from being able to start such a server, or to reach it from a lab."""
+        """Those that come from being able to start such a server, to read its files, or to reach it from a lab."""
         has_lab = self.kind is not None or self.choice.uplink is not None
-        return frozenset({"lab"}) if has_lab else frozenset()
+        has = {"lab": has_lab, "files": bool(self.server.files)}
+        return frozenset(name for name, there in has.items() if there)
 
     @property
     def absent(self) -> list[str]:
@@ -113,6 +114,8 @@ def open_session(
     with choice.open(host, logs) as server:
         target, look = look_up(replace(server.target, on_secret=run.redactor.add), host)
         target = replace(target, capabilities=target.capabilities | choice.must)
+        if target.admin is not None:
+            run.redactor.add(target.admin.token)
         yield Session(run, server, target, host, logs, choice, kind=None, look=look)
 
 
@@ -129,6 +132,8 @@ def _started(run: Run, choice: Choice, kind: Server, wants: Wants, logs: Path) -
             if not isinstance(server, RunningServer):
                 raise ServerError(f"{kind.name} has no mail, and is no target by itself")
             target = replace(choice.prepare(server.target, host), on_secret=run.redactor.add)
+            if target.admin is not None:
+                run.redactor.add(target.admin.token)
             look = None
             if kind.name != Reference.name:
                 target, look = look_up(target, host)

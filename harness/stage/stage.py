@@ -17,6 +17,7 @@ from ..servers.server import RunningServer, Wants
 from ..target import Service, Target
 from ..urls import RelayUrl
 from . import offers
+from .options import ADMIN_TOKEN
 from .outcome import Outcome
 
 if TYPE_CHECKING:
@@ -55,6 +56,13 @@ class Stage:
             return (
                 f"{self.target.name} runs elsewhere: only a server that we start can be put into a lab; "
                 "--uplink real lets devices in a lab reach it through this machine's network"
+            )
+        if capability == "files":
+            return f"the files and logs of {self.target.name} are not ours to read"
+        if capability == "admin":
+            return (
+                f"{self.target.name} has no admin API of madmail's kind that we have the token of: "
+                f"{ADMIN_TOKEN}=TOKEN in the environment, where it has one"
             )
         if capability == "relay_v1":
             relay = f"the iroh relay of {self.target.name}"

@@ -105,6 +105,10 @@ class Accounts:
         self._ledger = ledger
         self._verify = verify
         self._may_create = may_create
+        self.first_login = settings.first_login
+        """A first log-in makes an account."""
+        self.on_request = True
+        """The web gives accounts."""
         limits = settings.limits
         self._failures = Gcra(
             period=limits.source_login_failure_forgotten, burst=limits.source_login_failures
@@ -139,7 +143,9 @@ class Accounts:
         return account
 
     async def create_random(self) -> tuple[str, str] | None:
-        """A new account's address and password; None when there are too many accounts."""
+        """A new account's address and password; None when there are too many accounts, or nobody gets one now."""
+        if not self.on_request:
+            return None
         size = _lengths(self._settings).start
         for _attempt in range(RANDOM_ATTEMPTS):
             address = f"{_random(size)}@{_domain(self._settings)}"
@@ -150,7 +156,7 @@ class Accounts:
 
     async def _check(self, address: str, password: str) -> Account | None:
         account = await self.find(address)
-        if account is None and self._may_create(self._settings, address, password):
+        if account is None and self.first_login and self._may_create(self._settings, address, password):
             if await self._create(address, password, by="login"):
                 return await self.find(address)
             account = await self.find(address)  # another first login was quicker: its password counts

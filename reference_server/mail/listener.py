@@ -119,7 +119,7 @@ class Listener:
                     self._connections.add(task)
                     task.add_done_callback(self._connections.discard)
                 else:
-                    log.warning("%s: too many connections, %s is turned away", self._name, source)
+                    log.warning("%s: too many connections, one is turned away", self._name)
                     sock.close()
 
     async def _serve(self, sock: socket.socket, source: str, port: int) -> None:
@@ -127,9 +127,9 @@ class Listener:
         try:
             await self._run_connection(sock, record)
         except (OSError, TimeoutError):
-            log.info("%s: no TLS with %s", self._name, record.remote)
+            log.info("%s: no TLS with a client", self._name)
         except Exception:
-            log.exception("%s: connection of %s failed", self._name, record.remote)
+            log.exception("%s: a connection failed", self._name)
         finally:
             self._admission.leave(source)
             self._ledger.closed(record)

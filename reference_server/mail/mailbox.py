@@ -19,6 +19,7 @@ __all__ = [
     "Message",
     "MessageFlags",
     "Part",
+    "Purged",
     "Refused",
     "above",
 ]
@@ -86,6 +87,14 @@ class Added:
 
     uid_validity: int
     uid: int
+
+
+@dataclass(frozen=True)
+class Purged:
+    """Messages that were removed, and the mailboxes that had them."""
+
+    messages: int
+    mailboxes: tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from reference_server.ledger import ConnectionRecord, Ledger
 from reference_server.turn_secret import read_secrets
 
 from .accounts import Accounts
+from .admin import AdminApi, read_token
 from .alpn import HTTP, AlpnConnection
 from .delivery import Delivery, Notifier
 from .dialects import DIALECTS
@@ -91,8 +92,11 @@ class MailService:
             rate=sending_rate(settings),
             federation=federation,
         )
+        admin = self._make_admin(accounts, store, notifier)
         posted = federation is not None and DIALECTS[settings.dialect].has_mxdeliv
-        web = WebServices(settings, accounts, memory, federation.inbound if federation and posted else None)
+        web = WebServices(
+            settings, accounts, memory, federation.inbound if federation and posted else None, admin
+        )
         admission = Admission(settings.limits)
 
         def listen(
@@ -192,6 +196,12 @@ class MailService:
             return StoreThread(database, self._strategies.make_store)
         except sqlite3.Error as error:
             raise ConfigurationError(f"cannot keep mail in {database}: {error}") from error
+
+    def _make_admin(self, accounts: Accounts, store: StoreThread, notifier: Notifier) -> AdminApi | None:
+        if self.settings.admin_token_file is None:
+            return None
+        token = read_token(self.settings.admin_token_file)
+        return self._strategies.make_admin(token, accounts, store, notifier)
 
     def _make_delivery(self, store: StoreThread, notifier: Notifier) -> Delivery:
         if self.settings.dovecot is not None:

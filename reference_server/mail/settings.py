@@ -188,6 +188,15 @@ class MailSettings(ServiceSettings):
         metavar="N",
         server="--messages-per-minute",
     )
+    first_login: bool = option(
+        "a first log-in makes an account (default: yes)", default=True, server="--first-login"
+    )
+    admin_token_file: Path | None = option(
+        "serve madmail's admin API at POST /api/admin for whoever knows the first line of this file",
+        default=None,
+        metavar="FILE",
+        server="--admin-token-file",
+    )
     password_hash_cost: PasswordHashCost = option(
         "low protects nothing and is for tests", default=PasswordHashCost.NORMAL
     )

@@ -28,6 +28,7 @@ from .mailbox import (
     Message,
     MessageFlags,
     Part,
+    Purged,
     Refused,
     above,
 )
@@ -41,6 +42,7 @@ BUSY_TIMEOUT = 1.0
 REMEMBERED = 7 * 86400
 """Seconds for which mail of other servers is known again: longer than any of them tries."""
 _COLUMNS = {Part.NOTHING: "x'', x''", Part.HEADER: "c.header, x''", Part.ALL: "c.header, c.text"}
+_SEEN = 1 << FLAGS.index("\\Seen")
 _DELETED = 1 << FLAGS.index("\\Deleted")
 
 
@@ -77,6 +79,7 @@ class Store:
         self._db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA secure_delete = ON")
         with self._transaction():
             create_tables(self._db)
         self._keywords = Keywords(self._db)
@@ -119,6 +122,42 @@ class Store:
             self._create(created.lastrowid, INBOX)
             self._subscribe(created.lastrowid, INBOX, True)
             return True
+
+    def addresses(self) -> list[str]:
+        """Every account's."""
+        return [address for (address,) in self._db.execute("SELECT address FROM accounts ORDER BY address")]
+
+    def delete_account(self, address: str) -> Purged | None:
+        """With its mail. None: there is no such account."""
+        if self.account(address) is None:
+            return None
+        purged = self.purge(address)
+        with self._transaction():
+            for table in ("mailboxes", "keywords", "device_tokens"):
+                self._db.execute(
+                    f"DELETE FROM {table} WHERE account = (SELECT id FROM accounts WHERE address = ?)",  # noqa: S608
+                    (address,),
+                )
+            self._db.execute("DELETE FROM accounts WHERE address = ?", (address,))
+        self._forget()
+        return purged
+
+    def purge(self, address: str | None = None, *, only_seen: bool = False) -> Purged:
+        """Remove all mail of one account, or of everybody, and every byte of it from the file."""
+        rows = self._db.execute(
+            "SELECT m.mailbox, m.uid FROM messages m JOIN mailboxes b ON b.id = m.mailbox"
+            " JOIN accounts a ON a.id = b.account WHERE (? OR a.address = ?) AND (? OR m.flags & ?)",
+            (address is None, address, not only_seen, _SEEN),
+        ).fetchall()
+        with self._transaction():
+            for mailbox, uid in rows:
+                self._remove(mailbox, [uid])
+        self._forget()
+        return Purged(len(rows), tuple({mailbox for mailbox, _uid in rows}))
+
+    def _forget(self) -> None:
+        """Take what was removed out of the write-ahead log as well."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def used_bytes(self, account: int) -> int:
         (used,) = self._db.execute(

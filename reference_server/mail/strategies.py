@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .accounts import AccountRule, PasswordVerifier, may_create, verify_password
+from .accounts import AccountRule, Accounts, PasswordVerifier, may_create, verify_password
+from .admin import AdminApi
 from .delivery import Delivery, DurableDelivery, Notifier
 from .federation.inbound import Intake, SignatureCheck
 from .federation.policy import OutsidePolicy, encrypted_from_outside
@@ -41,3 +42,5 @@ class Strategies:
     """... and for whom, at port 25."""
     verify_password: PasswordVerifier = verify_password
     may_create: AccountRule = may_create
+    make_admin: Callable[[str, Accounts, StoreThread, Notifier], AdminApi] = AdminApi
+    """Answers operators who have the token."""

@@ -17,6 +17,8 @@ import h11
 from reference_server.ledger import ConnectionRecord
 
 from .accounts import Accounts
+from .admin import PATH as ADMIN
+from .admin import AdminApi
 from .federation.inbound import Inbound
 from .federation.mxdeliv import PATH as MXDELIV
 from .federation.mxdeliv import take_posted
@@ -49,6 +51,8 @@ class WebServices:
     memory: MemoryBudget
     inbound: Inbound | None = None
     """Takes mail of other servers by `POST /mxdeliv`; None: there is no such path."""
+    admin: AdminApi | None = None
+    """None: nobody has a token for it."""
     ports: dict[str, int] = field(default_factory=dict)
     """By the names of the listeners, filled while they open."""
 
@@ -170,6 +174,8 @@ class WebConnection(asyncio.Protocol):
                 self._send(200, b"text/xml; charset=utf-8", self._services.autoconfig().encode())
             else:
                 self._respond(405, {"reason": "Use GET"}, {b"Allow": b"GET, HEAD"})
+        elif path == ADMIN and self._services.admin is not None:
+            await self._administer(self._services.admin, method)
         elif path not in NEW_ACCOUNT:
             self._respond(404, {"reason": "There is only POST /new, and autoconfig"})
         elif method == b"POST":
@@ -188,13 +194,20 @@ class WebConnection(asyncio.Protocol):
         answer = await take_posted(self._services.inbound, request.headers, bytes(self._body))
         self._send(answer.status, b"text/plain; charset=utf-8", answer.text.encode())
 
+    async def _administer(self, admin: AdminApi, method: bytes) -> None:
+        if method == b"POST":
+            self._respond(200, await admin.answer(bytes(self._body)))
+        else:
+            self._respond(405, {"reason": "Use POST"}, {b"Allow": b"POST"})
+
     async def _create_account(self) -> None:
         try:
             created = await self._services.accounts.create_random()
         except StoreUnavailable:
             created = None
         if created is None:
-            self._respond(503, {"reason": "No account can be created now"})
+            status = 503 if self._services.accounts.on_request else 403
+            self._respond(status, {"reason": "No account can be created now"})
             return
         address, password = created
         answer = {"email": address, "password": password}

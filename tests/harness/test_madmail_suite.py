@@ -166,7 +166,7 @@ def test_the_list_says_what_is_not_there():
     assert len(lines) == 23
     assert lines[14] == "--test-15  Iroh Discovery"
     missing = [line for line in lines if "not available" in line]
-    assert len(missing) == 9
+    assert len(missing) == 6
     assert missing[0] == f"--test-7   Federation  (not available: {REASONS[7]})"
 
 

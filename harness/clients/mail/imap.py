@@ -163,6 +163,10 @@ class ImapClient(Closing):
                 messages.append(StoredMessage(int(uid[1]), part[1]))
         return messages
 
+    def mark_seen(self, number: int) -> None:
+        """Say that one message of the open mailbox was read. Raises `ImapRefused`."""
+        self._expect_ok(f"STORE {number} +FLAGS (\\Seen)")
+
     @contextlib.contextmanager
     def idle(self) -> Iterator[Idle]:
         """Wait for news inside: `with client.idle() as idle: idle.wait_for_exists(within=5)` (RFC 2177)."""

@@ -12,7 +12,7 @@ from ...errors import plain
 from ...hosts import Host
 from ...target import Target
 
-__all__ = ["WebAccounts", "WebError", "request_account"]
+__all__ = ["HttpsConnection", "WebAccounts", "WebError", "WebRefused", "request_account"]
 
 MAX_ANSWER = 64 * 1024
 
@@ -21,7 +21,11 @@ class WebError(Exception):
     """The server gave no account. The text has its words."""
 
 
-class _Connection(http.client.HTTPSConnection):
+class WebRefused(WebError):
+    """It answered, and gave none on purpose: registration is closed."""
+
+
+class HttpsConnection(http.client.HTTPSConnection):
     """http.client on a socket of a `Host`."""
 
     def __init__(self, network: Host, name: str, port: int, context: ssl.SSLContext, within: float) -> None:
@@ -43,7 +47,7 @@ def request_account(
     host: Host, name: str, port: int, context: ssl.SSLContext, *, within: float = 30.0
 ) -> tuple[str, str]:
     """Address and password of an account that the server has just made up. Raises `WebError`."""
-    connection = _Connection(host, name, port, context, within)
+    connection = HttpsConnection(host, name, port, context, within)
     try:
         connection.request("POST", "/new", headers={"Content-Length": "0"})
         answer = connection.getresponse()
@@ -59,9 +63,9 @@ def request_account(
     if not isinstance(data, Mapping):
         raise WebError(f"POST /new was answered with {answer.status} and no JSON object")
     if answer.status != http.client.OK:
-        raise WebError(
-            f"POST /new was answered with {answer.status}: {data.get('reason', 'no reason given')}"
-        )
+        why = data.get("reason") or data.get("error") or "no reason given"
+        kind = WebRefused if answer.status == http.client.FORBIDDEN else WebError
+        raise kind(f"POST /new was answered with {answer.status}: {why}")
     address, password = data.get("email"), data.get("password")
     if not isinstance(address, str) or not isinstance(password, str):
         raise WebError("POST /new was answered without email and password")

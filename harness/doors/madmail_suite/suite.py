@@ -9,7 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...checks import accounts, chats, discovery, mail, realtime, realtime_paths, relay
+from ...checks import (
+    accounts,
+    administration,
+    chats,
+    discovery,
+    mail,
+    privacy,
+    realtime,
+    realtime_paths,
+    relay,
+)
 from ...hosts import MissingCapability
 from ...network.lab import require_lab
 from ...report.records import Verdict
@@ -55,6 +65,16 @@ def webxdc_realtime(session: Session) -> Parts:
     return [Part(realtime.two_devices_exchange_messages)]
 
 
+def ways_to_an_account(session: Session) -> Parts:
+    """Test 11: `/new` gives accounts; where we may switch creation at first log-in off, it can be switched off."""
+    given = Part(accounts.the_web_gives_accounts)
+    switched = Part(administration.first_logins_can_be_switched_off)
+    if "admin" not in session.target.capabilities:
+        progress.info("%s", session.stage("").explain_missing("admin"))
+        return [given]
+    return [given, switched]
+
+
 def big_file(_session: Session) -> Parts:
     """Test 23: a file of 5 MiB, or as large as the environment says, is the same at the other end."""
     try:
@@ -82,10 +102,12 @@ TESTS: dict[int, Callable[[Session], Parts]] = {
     4: parts(chats.texts_arrive_encrypted_and_once),
     5: parts(chats.group_messages_reach_every_member),
     6: parts(chats.files_arrive_unchanged),
+    8: parts(privacy.files_tell_nothing_of_users),
     9: parts(chats.files_arrive_up_to_the_limit),
-    11: parts(accounts.the_web_gives_accounts),
+    11: ways_to_an_account,
     12: parts(mail.each_recipient_is_woken_and_can_fetch, mail.idle_reports_new_mail),
     13: parts(accounts.many_accounts_at_once),
+    14: parts(administration.purged_mail_is_gone),
     15: parts(
         discovery.metadata_offers_a_relay,
         discovery.metadata_needs_login,
@@ -94,6 +116,7 @@ TESTS: dict[int, Callable[[Session], Parts]] = {
         relay.relay_refuses_bad_signatures,
     ),
     16: webxdc_realtime,
+    17: parts(administration.the_admin_api_needs_its_token, administration.deleted_accounts_are_gone),
     19: parts(accounts.log_ins_are_for_this_server_only),
     23: big_file,
 }

@@ -33,10 +33,7 @@ NAMES = {
 }
 MISSING = {
     7: "two servers that mail each other are needed, and dc-harness drives one",
-    8: "dc-harness does not search the logs of a server yet",
     10: "it tests the upgrade command of madmail's own binary",
-    14: "it needs madmail's admin API, which dc-harness does not use yet",
-    17: "it needs madmail's admin API, which dc-harness does not use yet",
     18: "it tests other file names of madmail's own binary",
     20: "it needs an exchanger between two servers",
     21: "it needs an exchanger between two servers",

@@ -103,10 +103,10 @@ class ImapConnection(asyncio.Protocol):
             async with asyncio.timeout(self._services.settings.limits.stalled_write):
                 await self._closed.wait()
         except (OSError, TimeoutError):
-            log.info("%s: gone", self._record.remote)  # TLS failed, or nobody reads what was sent
+            log.info("IMAP: a client is gone")  # TLS failed, or nobody reads what was sent
             self._end()
         except Exception:
-            log.exception("%s: IMAP session failed", self._record.remote)
+            log.exception("IMAP: a session failed")
             self._end()
 
     async def _talk(self) -> None:

@@ -155,7 +155,7 @@ LISTENS = "listener = socket.create_server((sys.argv[1], int(sys.argv[2])))"
 
 def test_a_service_in_two_files(turn_toml, tmp_path):
     server, host = FileServer(turn_toml), LocalHost()
-    assert server.translates == {"turn_secret", "turn_lifetimes"}
+    assert server.translates == {"turn_secret", "turn_lifetimes", "no_logs"}
     with server.start(host, loopback(tmp_path), Wants(turn_secret=SECRET)) as running:
         assert running.capabilities == {"turn", "turns"}
         for url in running.turn:
@@ -257,7 +257,7 @@ def test_what_metadata_is_to_say_reaches_its_files(relay_toml, tmp_path):
         told = "{{advertised_turn}} {{advertised_turns.host}} {{advertised_turns.port}} {{advertised_relay}}"
         """,
     )
-    assert server.translates == {"advertised_turn", "advertised_turns", "advertised_relay"}
+    assert server.translates == {"advertised_turn", "advertised_turns", "advertised_relay", "no_logs"}
     place = loopback(tmp_path)
     told = tmp_path / "state" / "myrelay" / "told"
     with server.start(LocalHost(), place, Wants()):

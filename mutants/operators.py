@@ -1,0 +1,117 @@
+"""Mail services that do not do what their operator says, or tell of their users."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from reference_server.mail.admin import AdminApi
+from reference_server.mail.delivery import DurableDelivery
+from reference_server.mail.mailbox import Purged
+from reference_server.mail.outgoing import OutgoingMail
+from reference_server.mail.service import MailService
+from reference_server.mail.settings import MailSettings
+from reference_server.mail.store import Account
+from reference_server.mail.strategies import Strategies
+
+from .declaration import mutant
+
+RIGHT = Strategies()
+log = logging.getLogger(__name__)
+
+
+class LoggingDelivery(DurableDelivery):
+    """Each delivery is in the log, with the recipients."""
+
+    async def deliver(
+        self,
+        accounts: Sequence[Account],
+        content: bytes,
+        *,
+        outgoing: OutgoingMail | None = None,
+        digest: bytes | None = None,
+    ) -> None:
+        await super().deliver(accounts, content, outgoing=outgoing, digest=digest)
+        log.info("delivered %d bytes to %s", len(content), ", ".join(each.address for each in accounts))
+
+
+@mutant(
+    "mail",
+    "the log says who got mail",
+    kills={"privacy.files_tell_nothing_of_users": "mail.log has the name of a recipient"},
+)
+def log_names_recipients(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_delivery=LoggingDelivery))
+
+
+class DeafAdmin(AdminApi):
+    """It answers that creation at first log-in is off, and nothing changes."""
+
+    def set_first_login(self, enabled: bool) -> None:
+        """Forgotten."""
+
+
+@mutant(
+    "mail",
+    "creation at first log-in cannot be switched off, and the admin API says that it was",
+    kills={
+        "administration.first_logins_can_be_switched_off": "an account is made at the first log-in over IMAP and SMTP"
+    },
+)
+def first_login_stays_on(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_admin=DeafAdmin))
+
+
+class KeepingAdmin(AdminApi):
+    """It says that mail was purged, and keeps it."""
+
+    async def purge(self, address: str | None, *, only_seen: bool) -> Purged:
+        if only_seen:
+            return await super().purge(address, only_seen=only_seen)
+        return Purged(1, ())
+
+
+@mutant(
+    "mail",
+    "a purge says how many mails it deleted, and keeps them",
+    kills={"administration.purged_mail_is_gone": "1 of 1 mail is there after the user's mail was purged"},
+)
+def purge_keeps(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_admin=KeepingAdmin))
+
+
+class OpenAdmin(AdminApi):
+    """It answers everybody."""
+
+    def authenticate(self, headers: object) -> None:
+        """No token is asked for."""
+
+
+@mutant(
+    "mail",
+    "the admin API answers whoever asks, with any token and with none",
+    kills={"administration.the_admin_api_needs_its_token": "to somebody without the token"},
+)
+def admin_without_token(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_admin=OpenAdmin))
+
+
+class HidingAdmin(AdminApi):
+    """A deleted account is in no list any more, and lives on."""
+
+    async def delete(self, address: str) -> Purged | None:
+        self._hidden = address
+        return Purged(0, ())
+
+    async def addresses(self) -> list[str]:
+        return [each for each in await super().addresses() if each != getattr(self, "_hidden", "")]
+
+
+@mutant(
+    "mail",
+    "a deleted account is in no list, and gets mail as before",
+    kills={"administration.deleted_accounts_are_gone": "mail to a deleted account is accepted"},
+)
+def deleted_accounts_live_on(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_admin=HidingAdmin))
