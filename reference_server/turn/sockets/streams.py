@@ -182,7 +182,8 @@ class StreamClient:
         self._socket = connection
         self._descriptor = connection.fileno()
         self._received = bytearray()
-        self._plain = bytearray()
+        self._plain: list[bytes] = []
+        self._plain_size = 0
         """Before TLS."""
         self._unsent = bytearray()
         self._writing = False
@@ -197,9 +198,11 @@ class StreamClient:
 
     def write(self, message: bytes) -> bool:
         """Queue a message with its padding; False when too much is waiting already and it was dropped."""
-        if self._closed or len(self._plain) + len(self._unsent) > self._streams.limits.write_queue:
+        if self._closed or self._plain_size + len(self._unsent) > self._streams.limits.write_queue:
             return False
-        self._plain += message + bytes(-len(message) % 4)
+        padded = message + bytes(-len(message) % 4)
+        self._plain.append(padded)
+        self._plain_size += len(padded)
         self._streams.flush_later(self)
         return True
 
@@ -209,14 +212,19 @@ class StreamClient:
             return
         try:
             if self._tls is None:
-                self._unsent += self._plain
-                self._plain.clear()
-            elif self._established and self._plain:
-                self._tls.write(self._plain)
-                self._plain.clear()
+                self._unsent += b"".join(self._plain)
+                self._written()
+            elif self._established:
+                for message in self._plain:  # a record each: some clients read no further message out of one
+                    self._tls.write(message)
+                self._written()
             self._send()
         except OSError:  # ssl.SSLError is one
             self.close()
+
+    def _written(self) -> None:
+        self._plain.clear()
+        self._plain_size = 0
 
     def close(self) -> None:
         """Ends its allocation, too."""

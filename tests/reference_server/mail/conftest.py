@@ -18,7 +18,9 @@ StartMail = Callable[..., RunningMail]
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> DevelopmentCertificate:
-    return issue_development_certificate(tmp_path_factory.mktemp("tls"), ["127.0.0.1", "chatmail.test"])
+    return issue_development_certificate(
+        tmp_path_factory.mktemp("tls"), ["127.0.0.1", "localhost", "chatmail.test"]
+    )
 
 
 @pytest.fixture
