@@ -217,6 +217,7 @@ def test_further_servers_come_where_they_are_asked_for(machine):
     assert "apt-get update -qq" not in machine.run()[2]
     wanted = ["dovecot-imapd", "dovecot-lmtpd", "nginx", "faketime"]
     wanted += ["curl", "swaks", "msmtp", "isync", "s-nail"]
+    wanted += ["offlineimap3", "getmail6", "fetchmail"]
     calls = machine.run("--servers")[2]
     assert calls == ["apt-get update -qq", *(f"apt-get install -y -qq {each}" for each in wanted)]
 

@@ -12,6 +12,7 @@ __all__ = ["KEY_LENGTH", "is_point", "is_small_order", "parse_node_id"]
 
 KEY_LENGTH = 32
 BASE32_LENGTH = 52
+HEX = frozenset("0123456789abcdef")
 
 _P = 2**255 - 19
 _D = -121665 * pow(121666, -1, _P) % _P
@@ -40,11 +41,13 @@ def is_small_order(key: bytes) -> bool:
 
 
 def parse_node_id(text: str) -> bytes:
-    """64 hex digits, or 52 characters of base32 (RFC 4648, no padding, any case), to the key.
+    """64 hex digits in lower case, or 52 characters of base32 (RFC 4648, no padding, any case), to the key.
 
     Raises ValueError when they are none, or name no curve point.
     """
     is_base32 = len(text) == BASE32_LENGTH
+    if not is_base32 and set(text) - HEX:
+        raise ValueError("a node ID in hex has digits and small letters from a to f")
     key = base64.b32decode(text.upper() + "====") if is_base32 else bytes.fromhex(text)
     if len(key) != KEY_LENGTH:
         raise ValueError(

@@ -1,0 +1,134 @@
+"""iroh-relay.toml in all its forms: `check-config` and the real iroh-relay 0.35 give the same verdict, but for four.
+
+The verdicts stand here, so that they are tested without the program; with `IROH_RELAY_BIN` it is asked as well.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.hosts import LocalHost, end_process
+from harness.servers.process import accepts, free_port
+from reference_server.config.check_config import main
+from tests.reference_server.iroh_relay.support import Node
+
+DEADLINE = 20.0
+BASE = 'http_bind_addr = "127.0.0.1:{port}"\nenable_stun = false\nenable_metrics = false\n'
+NODE = Node(1).key.hex()
+TLS = '[tls]\ncert_mode = "{mode}"\n'
+TAKEN = {
+    "the smallest": BASE,
+    "every switch": BASE + "enable_relay = true\nenable_quic_addr_discovery = false\n",
+    "no relay at all but its page": BASE.replace("enable_stun", "enable_relay = true\nenable_stun"),
+    "access for everyone": BASE + 'access = "everyone"\n',
+    "an empty list": BASE + "access.allowlist = []\n",
+    "a list in a table": BASE + f'[access]\ndenylist = ["{NODE}"]\n',
+    "a list of one": BASE + f'access.allowlist = ["{NODE}"]\n',
+    "an access service": BASE + 'access.http.url = "http://127.0.0.1:1/check"\n',
+    "an access service with a token": BASE
+    + 'access.http = {{ url = "http://127.0.0.1:1/", bearer_token = "x" }}\n',
+    "limits": BASE + "[limits]\naccept_conn_limit = 10.0\naccept_conn_burst = 5\n",
+    "a rate for clients": BASE + "[limits.client.rx]\nbytes_per_second = 400000\nmax_burst_bytes = 4000000\n",
+    "a rate without a burst": BASE + "limits.client.rx = {{ bytes_per_second = 1 }}\n",
+    "STUN somewhere else": BASE.replace("enable_stun = false", 'stun_bind_addr = "127.0.0.1:0"'),
+    "metrics somewhere else": BASE.replace("enable_metrics = false", 'metrics_bind_addr = "127.0.0.1:0"'),
+    "a byte order of lines from Windows": BASE.replace("\n", "\r\n"),
+    "a whole number for a limit": BASE + "[limits]\naccept_conn_limit = 10\n",
+    "the same node twice": BASE + f'access.allowlist = ["{NODE}", "{NODE}"]\n',
+    "a dotted table twice": BASE + "limits.accept_conn_limit = 1.5\nlimits.accept_conn_burst = 2\n",
+    "a number with underscores": BASE + "limits.client.rx.bytes_per_second = 1_000\n",
+    "hexadecimal": BASE + "limits.client.rx.bytes_per_second = 0xff\n",
+    "comments and quoted keys": "# ours\n" + BASE + '"enable_relay" = true # yes\n',
+}
+REFUSED = {
+    "a word for a switch": BASE + 'enable_relay = "yes"\n',
+    "a number for a switch": BASE + "enable_relay = 1\n",
+    "a name for an address": 'http_bind_addr = "localhost:{port}"\n',
+    "an address without a port": 'http_bind_addr = "127.0.0.1"\n',
+    "a port that is none": 'http_bind_addr = "127.0.0.1:65536"\n',
+    "a number for an address": "http_bind_addr = {port}\n",
+    "access for nobody": BASE + 'access = "nobody"\n',
+    "access in capitals": BASE + 'access = "Everyone"\n',
+    "two kinds of access": BASE + "access = {{ allowlist = [], denylist = [] }}\n",
+    "a list of words": BASE + 'access.allowlist = ["alice"]\n',
+    "a service without a URL": BASE + 'access.http = {{ bearer_token = "x" }}\n',
+    "a service with a word for a URL": BASE + 'access.http.url = "nowhere"\n',
+    "a rate of nothing": BASE + "limits.client.rx.bytes_per_second = 0\n",
+    "a rate that is missing": BASE + "limits.client.rx.max_burst_bytes = 5\n",
+    "a negative rate": BASE + "limits.client.rx.bytes_per_second = -5\n",
+    "TLS without a mode": BASE + "[tls]\n",
+    "TLS of a mode that is none": BASE + TLS.format(mode="Automatic"),
+    "QUIC without TLS": BASE + "enable_quic_addr_discovery = true\n",
+    "a key twice": BASE + "enable_stun = true\n",
+    "a list in capitals": BASE + f'access.allowlist = ["{NODE.upper()}"]\n',
+    "a time for a rate": BASE + "limits.client.rx.bytes_per_second = 1e3\n",
+    "a burst of nothing": BASE + "limits.client.rx = {{ bytes_per_second = 1, max_burst_bytes = 0 }}\n",
+    "a rate above 32 bits": BASE + "limits.client.rx.bytes_per_second = 4294967296\n",
+    "certificates by hand, not there": BASE + TLS.format(mode="Manual"),
+    "an empty table of access": BASE + "[access]\n",
+    "an empty access service": BASE + "access.http = {{}}\n",
+    "an empty URL": BASE + 'access.http.url = ""\n',
+    "a word for a list": BASE + f'access.allowlist = "{NODE}"\n',
+    "an unknown key beside access": BASE + 'access = {{ allowlist = [], mode = "x" }}\n',
+    "no TOML": BASE + "enable_relay yes\n",
+}
+REFUSED_HERE = {
+    "an unknown key": BASE + "enable_rely = true\n",
+    "an unknown table": BASE + "[mainline]\nenabled = true\n",
+    "an unknown key of a limit": BASE + "limits.client.rx = {{ bytes_per_second = 1, burst = 2 }}\n",
+    "a URL of a file": BASE + 'access.http.url = "file:///etc/passwd"\n',
+}
+"""Taken by the real one, which passes over what it does not know; here it would hide a mistake in spelling."""
+EVERY = [(name, text, True) for name, text in TAKEN.items()] + [
+    (name, text, False) for name, text in REFUSED.items()
+]
+each = pytest.mark.parametrize(("text", "taken"), [row[1:] for row in EVERY], ids=[row[0] for row in EVERY])
+
+
+def written(text: str, directory: Path) -> tuple[Path, int]:
+    port = free_port(LocalHost(), "127.0.0.1")
+    file = directory / "iroh-relay.toml"
+    file.write_bytes(text.format(port=port).encode())
+    return file, port
+
+
+@pytest.mark.parametrize("text", REFUSED_HERE.values(), ids=REFUSED_HERE)
+def test_check_config_is_stricter(text, tmp_path):
+    file, _port = written(text, tmp_path)
+    assert main([str(file)]) == 1
+
+
+@each
+def test_check_config(text, taken, tmp_path, capsys):
+    file, _port = written(text, tmp_path)
+    assert (main([str(file)]) == 0) == taken, capsys.readouterr().out
+
+
+@pytest.mark.skipif(
+    "IROH_RELAY_BIN" not in os.environ, reason="capability iroh_relay_binary: set IROH_RELAY_BIN"
+)
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [*(row[1:] for row in EVERY), *((text, True) for text in REFUSED_HERE.values())],
+    ids=[*(row[0] for row in EVERY), *REFUSED_HERE],
+)
+def test_the_real_one(text, taken, tmp_path):
+    """It runs, or it ends by itself."""
+    file, port = written(text, tmp_path)
+    with (tmp_path / "output").open("wb") as output:
+        process = subprocess.Popen(
+            [os.environ["IROH_RELAY_BIN"], "--config-path", file], stdout=output, stderr=output
+        )
+    try:
+        ends = time.monotonic() + DEADLINE
+        while process.poll() is None and not accepts(LocalHost(), "127.0.0.1", port):
+            assert time.monotonic() < ends, "it neither listens nor ends"
+            time.sleep(0.02)
+        assert (process.poll() is None) == taken, (tmp_path / "output").read_text()
+    finally:
+        end_process(process, patience=5)
