@@ -6,16 +6,21 @@ import ssl
 
 import pytest
 
+from harness.checks import turn
 from harness.clients.mail.imap import ImapError
 from harness.clients.relay.client import RelayError
 from harness.clients.turn.client import TurnClosed
 from harness.doors.catalogue import all_checks
 from harness.hosts import LocalHost
+from harness.report.observations import AccountsLeft
 from harness.report.records import Verdict
 from harness.report.run import Run
+from harness.servers.endpoints import read_endpoints
 from harness.servers.registry import server_of
+from harness.servers.server import Wants
 from harness.stage.causes import cause_of
-from harness.stage.session import open_session
+from harness.stage.options import Choice
+from harness.stage.session import loopback_place, open_session
 
 CAUSES = {
     ("irohrelay_dead_port", "relay.relay_is_reachable"): "relay.port_closed",
@@ -38,6 +43,23 @@ def test_a_check_names_the_cause(mutant, name, tmp_path):
         outcome = check.run(session.stage("test"))
     assert outcome.verdict is Verdict.FAILED
     assert outcome.cause == CAUSES[mutant, name]
+
+
+def test_a_check_of_a_server_elsewhere_asks_the_doctor(tmp_path):
+    """A refusal with 401 has several reasons, and the check sees none of them."""
+    place = loopback_place(tmp_path / "state", tmp_path / "logs")
+    with server_of("mutant=turn_other_secret").start(LocalHost(), place, Wants()):
+        [log] = place.logs.glob("*.stdout.log")
+        choice = Choice(endpoints=read_endpoints(log))
+        with open_session(Run(tmp_path / "run"), choice) as session:
+            refused = turn.turn_grants_an_allocation(session.stage("refused"))
+            [left] = [each.count for each in refused.observations if isinstance(each, AccountsLeft)]
+            again = turn.turn_grants_an_allocation(session.stage("again"))
+    assert (refused.verdict, refused.cause) == (Verdict.FAILED, "turn.secret_differs")
+    assert left >= 3, "the doctor's two accounts stay on the server as well"
+    assert again.cause == refused.cause
+    [asked_no_more] = [each.count for each in again.observations if isinstance(each, AccountsLeft)]
+    assert asked_no_more == 1
 
 
 def raised(error: Exception, below: BaseException | None) -> Exception:
