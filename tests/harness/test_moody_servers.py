@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from harness.checks import discovery, mail, turn
@@ -10,7 +14,7 @@ from harness.report.run import Run
 from harness.stage.outcome import Outcome
 from harness.stage.session import Session, open_session
 
-from .moody import Mood, moody_server
+from .moody import Mood, moody_domain, moody_server
 
 CHECKS = (
     discovery.metadata_offers_a_relay,
@@ -20,11 +24,18 @@ CHECKS = (
     mail.idle_reports_new_mail,
 )
 CRASHED = "a program of ours failed"
+Asked = Callable[[Path, Mood], tuple[Session, list[Outcome]]]
 
 
-def outcomes(directory, mood: Mood) -> tuple[Session, list[Outcome]]:
+@pytest.fixture(params=[moody_server, moody_domain], ids=["endpoints", "domain"])
+def outcomes(request: pytest.FixtureRequest) -> Asked:
+    """What checks find, of a server that is asked for by its ready line, and of one by its name."""
+    return functools.partial(found_by, request.param)
+
+
+def found_by(server, directory: Path, mood: Mood) -> tuple[Session, list[Outcome]]:
     with (
-        moody_server(directory, mood) as choice,
+        server(directory, mood) as choice,
         open_session(Run(directory / "run"), choice) as session,
     ):
         found = [check(session.stage(str(number))) for number, check in enumerate(CHECKS)]
@@ -35,12 +46,12 @@ def outcomes(directory, mood: Mood) -> tuple[Session, list[Outcome]]:
     return session, found
 
 
-def test_one_in_a_good_mood_passes(tmp_path):
+def test_one_in_a_good_mood_passes(outcomes, tmp_path):
     _session, found = outcomes(tmp_path, lambda _tag, _command, _number: None)
     assert [each.reason for each in found] == [""] * len(CHECKS)
 
 
-def test_metadata_that_is_another_at_each_look(tmp_path):
+def test_metadata_that_is_another_at_each_look(outcomes, tmp_path):
     asked = 0
 
     def mood(tag: bytes, command: bytes, _number: int) -> bytes | None:
@@ -55,7 +66,7 @@ def test_metadata_that_is_another_at_each_look(tmp_path):
     assert "METADATA has no value for" in relay.reason or "to the single form and" in relay.reason
 
 
-def test_connections_that_end_at_any_time(tmp_path):
+def test_connections_that_end_at_any_time(outcomes, tmp_path):
     _session, found = outcomes(tmp_path, lambda _tag, _command, number: b"" if number % 5 == 0 else None)
     failed = [each for each in found if each.verdict is Verdict.FAILED]
     assert failed
@@ -66,7 +77,7 @@ def test_connections_that_end_at_any_time(tmp_path):
     "words",
     [b"NO [LIMIT] try later", b"NO [UNAVAILABLE] Temporary failure", b"NO Too many connections from you"],
 )
-def test_log_ins_that_are_limited_are_no_finding(tmp_path, words):
+def test_log_ins_that_are_limited_are_no_finding(outcomes, tmp_path, words):
     """The server has said that it is not about these credentials: what it promises is not known."""
 
     def mood(tag: bytes, command: bytes, _number: int) -> bytes | None:
@@ -77,7 +88,7 @@ def test_log_ins_that_are_limited_are_no_finding(tmp_path, words):
     assert relay.reason == f"the server limits us, try it again later: LOGIN was refused: {words.decode()}"
 
 
-def test_an_address_that_is_shut_out_after_three(tmp_path):
+def test_an_address_that_is_shut_out_after_three(outcomes, tmp_path):
     seen = 0
 
     def mood(_tag: bytes, command: bytes, _number: int) -> bytes | None:
