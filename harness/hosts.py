@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -94,7 +95,10 @@ class Host(ABC):
 
         Raises `socket.gaierror`, which is an `OSError`.
         """
-        found = socket.getaddrinfo(name, None, type=SOCK_STREAM)
+        try:
+            found = socket.getaddrinfo(name, None, type=SOCK_STREAM)
+        except UnicodeError:  # a label that is empty or too long, or what no name has
+            raise socket.gaierror(socket.EAI_NONAME, "that is no name of a host") from None
         return tuple(str(each[4][0]) for each in found)
 
     def addresses_of(self, name: str) -> frozenset[str]:
@@ -135,7 +139,8 @@ class LocalHost(Host):
         return subprocess.Popen(args, **kwargs)
 
     def start_program(self, args: Sequence[str | Path], **kwargs: Any) -> subprocess.Popen[bytes]:
-        return _STARTER.submit(self.popen, [*WITH_ITS_PARENT, *args], **kwargs).result()
+        with_us = WITH_ITS_PARENT if shutil.which(WITH_ITS_PARENT[0]) else ()  # a part of Linux alone
+        return _STARTER.submit(self.popen, [*with_us, *args], **kwargs).result()
 
     def socket(self, family: socket.AddressFamily, kind: SocketKind) -> Socket:
         return socket.socket(family, kind)

@@ -6,10 +6,8 @@ import argparse
 import asyncio
 import json
 import logging
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +17,8 @@ from .mail.settings import MailSettings
 from .options import add_options, read_options, stated_options
 from .plan import plan
 from .programs import Program, standard_program
-from .service import end_with_parent
+from .scratch import remove_leftovers, scratch_directory
+from .service import end_with_parent, endings
 from .settings import ServerSettings
 from .supervisor import Supervisor
 from .turn.settings import TurnSettings
@@ -42,7 +41,7 @@ async def serve(make: Callable[[], Supervisor], state: Path) -> None:
     """Run a server until somebody asks it to stop."""
     supervisor = make()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in endings():
         loop.add_signal_handler(number, supervisor.ask_to_stop)
     end_with_parent(loop, supervisor.ask_to_stop)
     try:
@@ -74,16 +73,18 @@ def main(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s server %(levelname)s %(message)s"
     )
     with ExitStack() as stack:
-        runtime = Path(tempfile.mkdtemp(prefix="dc-server-"))  # mode 0700; short, for unix socket paths
-        stack.callback(shutil.rmtree, runtime, ignore_errors=True)
+        for number in endings():
+            stack.callback(signal.signal, number, signal.signal(number, _end_early))
         try:
+            remove_leftovers()
+            runtime = stack.enter_context(scratch_directory())
             settings = read_options(ServerSettings, options)
             of_mail, of_turn = (
                 stated_options(each, options, of_server=True) for each in (MailSettings, TurnSettings)
             )
             state = settings.state
             if state is None:
-                state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dc-server-state-")))
+                state = stack.enter_context(scratch_directory())
             state.mkdir(parents=True, exist_ok=True, mode=0o700)
             state = state.resolve()
             planned = plan(settings, of_mail, of_turn, state=state, runtime=runtime)
@@ -91,7 +92,14 @@ def main(
         except (ConfigurationError, OSError) as error:
             print(f"reference_server: {error}", file=sys.stderr)  # noqa: T201
             return 2
+        except KeyboardInterrupt:
+            return 0  # asked to stop before it was ready, or while it stopped
     return 0
+
+
+def _end_early(_number: int, _frame: object) -> None:
+    """Before the event loop has handlers: what was made until then is removed."""
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Child processes that run a function of this program: nothing is loaded twice, and each has a session of its own.
 
 Only for a process with one thread (and any number of asyncio tasks): a thread would not exist in the child, and what
-it held would stay locked there.
+it held would stay locked there. A child that is stopped (SIGSTOP) goes on when its parent has ended, however that was,
+and hears of it by the lifeline that it has (`service.end_with_parent`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import os
 import select
@@ -20,7 +22,8 @@ from typing import NoReturn
 
 __all__ = ["Child"]
 
-HANDLED = (signal.SIGTERM, signal.SIGINT)
+PR_SET_PDEATHSIG = 1
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals for which the parent's event loop has handlers, which must not run inside a child."""
 
 
@@ -95,6 +98,7 @@ def _become(work: Callable[[], int], stdout: int, stderr: int, keep: Collection[
     try:
         gc.freeze()  # what the parent made is the parent's to finalize
         os.setsid()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
         signal.set_wakeup_fd(-1)
         for handled in HANDLED:
             signal.signal(handled, signal.SIG_DFL)

@@ -67,8 +67,10 @@ class ControlServer:
             if verb is None:
                 raise ControlError(f"unknown verb; known are {', '.join(sorted(self._verbs))}")
             return {**reply, "ok": True, "result": await verb(fields)}
-        except (ControlError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        except ControlError as error:
             return {**reply, "ok": False, "error": str(error)}
+        except (ValueError, RecursionError):
+            return {**reply, "ok": False, "error": "a request is a JSON object"}
 
 
 async def request(path: Path, verb: str, *, timeout: float = 10.0, **fields: Any) -> Any:

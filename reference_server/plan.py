@@ -377,6 +377,9 @@ def _mail_service(sources: _Sources, offer: _TurnOffer | None) -> MailSettings:
     certificate, key = sources.certificate
     stated = dict(sources.of_mail)
     stated.setdefault("dialect", Dialect.MADMAIL if sources.maddy else MailSettings.dialect)
+    stated.setdefault(
+        "password_hash_cost", PasswordHashCost.NORMAL if sources.settings.public else PasswordHashCost.LOW
+    )
     stated["domain"] = sources.domain.lower()
     if offer is not None:
         stated |= {
@@ -398,7 +401,6 @@ def _mail_service(sources: _Sources, offer: _TurnOffer | None) -> MailSettings:
         submission_port=ports.submission,
         https_port=ports.https,
         smtp_port=ports.smtp,
-        password_hash_cost=PasswordHashCost.LOW,
         iroh_relay_url=_relay_url(sources),
         tls_cert=certificate,
         tls_key=key,

@@ -16,10 +16,11 @@ from typing import Any, Protocol, TypeVar
 from .control import ControlServer
 from .errors import ConfigurationError
 from .ledger import Ledger
+from .log_limit import LogLimit
 from .options import add_options
 from .service_settings import ServiceSettings
 
-__all__ = ["LIFELINE", "Service", "end_with_parent", "parser_of", "run"]
+__all__ = ["LIFELINE", "Service", "end_with_parent", "endings", "parser_of", "run"]
 
 LIFELINE = "DC_SERVER_LIFELINE"
 """Environment variable with the read end of a pipe whose other end only the parent holds."""
@@ -57,6 +58,8 @@ def run(name: str, settings: Callable[[], Settings], make: Callable[[Settings], 
         format=f"%(asctime)s {name} %(levelname)s %(message)s",
         force=True,
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(LogLimit())
     try:
         asyncio.run(_serve(settings, make))
     except ConfigurationError as error:
@@ -66,6 +69,12 @@ def run(name: str, settings: Callable[[], Settings], make: Callable[[Settings], 
         print(f"{name}: {_explain(error)}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+def endings() -> tuple[signal.Signals, ...]:
+    """Signals that ask for an end in good order: that of the terminal is none where `nohup` has said so."""
+    hears_of_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hears_of_terminal else []))
 
 
 def end_with_parent(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
@@ -84,7 +93,7 @@ def end_with_parent(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -
 async def _serve(read: Callable[[], Settings], make: Callable[[Settings], Service]) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in endings():
         loop.add_signal_handler(number, stopping.set)
     end_with_parent(loop, stopping.set)
     settings = read()

@@ -13,7 +13,7 @@ from harness.doors.catalogue import all_checks
 
 ROOT = Path(__file__).resolve().parent.parent
 FORBIDDEN = {
-    "harness": {"reference_server", "mutants", "tests", "benchmarks"},
+    "harness": {"reference_server", "mutants", "tests", "benchmarks", "fuzz"},
     "reference_server": {"harness", "mutants", "tests", "benchmarks"},
     "mutants": {"harness", "tests", "benchmarks"},
     "mutants/deployments": {"tests", "benchmarks"},  # labs of harness, with a fault in them

@@ -414,31 +414,42 @@ def _write(message: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
+class _Commands(asyncio.StreamReaderProtocol):
+    """Lines of stdin, and `ended`: whoever asks is gone, and nobody waits for the command at work any more."""
+
+    def __init__(self, lines: asyncio.StreamReader, ended: asyncio.Event) -> None:
+        super().__init__(lines)
+        self._ended = ended
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._ended.set()
+
+
 async def serve() -> None:
     """Obey commands until stdin ends."""
-    loop = asyncio.get_running_loop()
-    lines = asyncio.StreamReader(limit=LINE_LIMIT)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    lines, ended = asyncio.StreamReader(limit=LINE_LIMIT), asyncio.Event()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: _Commands(lines, ended), sys.stdin)
     program = AgentProgram()
     emit("ready")
     try:
-        while line := await lines.readline():
-            request = json.loads(line)
-            try:
-                result = await program.run(request["command"], request)
-                _write({"id": request["id"], "ok": True, "result": result})
-            except Exception as error:
-                logging.exception("%s failed", request["command"])
-                _write(
-                    {
-                        "id": request["id"],
-                        "ok": False,
-                        "kind": type(error).__name__,
-                        "error": plain(error),
-                    }
-                )
+        while not ended.is_set() and (line := await lines.readline()):
+            command = asyncio.create_task(_obey(program, json.loads(line)))
+            waits = asyncio.create_task(ended.wait())
+            await asyncio.wait({command, waits}, return_when=asyncio.FIRST_COMPLETED)
+            command.cancel()
+            waits.cancel()
     finally:
         await program.close()
+
+
+async def _obey(program: AgentProgram, request: Mapping[str, Any]) -> None:
+    try:
+        result = await program.run(request["command"], request)
+        _write({"id": request["id"], "ok": True, "result": result})
+    except Exception as error:
+        logging.exception("%s failed", request["command"])
+        _write({"id": request["id"], "ok": False, "kind": type(error).__name__, "error": plain(error)})
 
 
 def main() -> int:

@@ -86,7 +86,7 @@ class PeerProcess(Closing):
         log_file.parent.mkdir(parents=True, exist_ok=True)
         self.log_file = log_file
         with self.log_file.open("wb") as stderr:
-            self._process = self._host.popen(
+            self._process = self._host.start_program(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -250,7 +250,7 @@ def _result(reply: bytes, verb: str) -> Any:
         raise ControlError(f"the control socket closed before it answered {verb}")
     try:
         answer = json.loads(reply)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ControlError(f"the control socket answered {verb} with something that is not JSON") from error
     if not isinstance(answer, Mapping) or answer.get("v") != VERSION:
         raise ControlError(f"the control socket does not speak control protocol {VERSION}")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from .check import RUNS
 from .choice import NO_SUCH_CHECK, add_names, choose
 from .console import complain, say
-from .exit_codes import EXPLANATION, FAILED, NOTHING_RAN, PASSED
+from .exit_codes import EXPLANATION, NOTHING_RAN
 
 if TYPE_CHECKING:
     from ..stage.check import Check
@@ -124,7 +124,7 @@ def _add_mutants(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _mutants(checks: Sequence[Check], arguments: argparse.Namespace) -> int:
     from ..hosts import MissingCapability  # noqa: PLC0415
     from ..report.run import new_run_directory  # noqa: PLC0415
-    from .mutants import as_json, declared_mutants, judge, render, run_table  # noqa: PLC0415
+    from .mutants import declared_mutants, run  # noqa: PLC0415
 
     directory = arguments.out or new_run_directory(RUNS)
     try:
@@ -136,15 +136,4 @@ def _mutants(checks: Sequence[Check], arguments: argparse.Namespace) -> int:
     if not rows:
         say("no mutant has such a name; `python -m mutants` shows them")
         return NOTHING_RAN
-    names = [check.name for check in checks]
-    cells = []
-    for cell in run_table(rows, names, directory, arguments.jobs):
-        cells.append(cell)
-        sys.stderr.write(f"{cell.seconds:7.2f} s  {cell.mutant}  {cell.check}  {cell.verdict}\n")
-    (directory / "mutants.json").write_text(as_json(cells), encoding="utf-8")
-    say(render(rows, names, cells))
-    faults = judge(cells)
-    for fault in faults:
-        say(fault)
-    say(f"Results in {directory}")
-    return FAILED if faults else PASSED
+    return run(rows, [check.name for check in checks], directory, arguments.jobs)

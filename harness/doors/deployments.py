@@ -117,7 +117,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def declared_deployments() -> list[Deployment]:
     """All, those first in which nothing is wrong. Raises RuntimeError when `mutants` does not say which there are."""
-    process = LocalHost().popen([*COMMAND, "--list-json"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    process = LocalHost().start_program(
+        [*COMMAND, "--list-json"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+    )
     output, _ = process.communicate(timeout=LIST_WITHIN)
     if process.returncode != 0:
         raise RuntimeError("python -m mutants.deployments --list-json failed")

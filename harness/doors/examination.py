@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from ..network.profiles import Profile
 from ..report.looks import CallLook
 from ..report.redaction import Redactor
 from ..report.run import Run
+from ..scratch import remove_leftovers, scratch_directory
 from ..servers.server import ServerError, Unsupported
 from ..stage.lab import LabStage
 from ..stage.options import Choice
@@ -94,8 +94,9 @@ def _seconds_of(text: str) -> int:
 @contextmanager
 def _session(choice: Choice, redactor: Redactor) -> Iterator[Session]:
     """With the server that was chosen."""
-    with tempfile.TemporaryDirectory(prefix="dc-harness-doctor-") as directory:
-        run = Run(Path(directory) / "run", redactor)
+    remove_leftovers()
+    with scratch_directory("doctor") as directory:
+        run = Run(directory / "run", redactor)
         if not choice.is_remote:
             with open_session(run, choice) as session:
                 yield session

@@ -22,11 +22,11 @@ __all__ = [
 
 PASSED, FAILED, USAGE, UNDECIDED, NOTHING_RAN = 0, 1, 2, 3, 5
 INTERRUPTED = 128
-"""And the number of the signal, as shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
+"""And the number of the signal, as shells have it: 129 when a terminal ends, 130 after Ctrl-C, 143 after SIGTERM."""
 EXPLANATION = (
     "Exit codes: 0 passed, 1 failed, 2 usage, 3 undecided (no failure, but something could not be judged), "
 )
-EXPLANATION += "5 nothing ran, 130 interrupted with Ctrl-C, 143 with SIGTERM."
+EXPLANATION += "5 nothing ran, 130 interrupted with Ctrl-C, 143 with SIGTERM, 129 by the end of the terminal."
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:

@@ -8,26 +8,39 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from signal import SIGTERM
 
 from ..hosts import LocalHost
+from ..network.preflight import enter_user_namespace
 from ..report.records import Verdict
 from ..report.run import Run
 from ..servers.reference import COMMAND, Reference, require_installed
 from ..servers.server import Wants
 from ..stage.check import CHECKS
 from ..stage.session import open_session
-from .catalogue import all_checks
+from ..text import clean
+from . import catalogue  # noqa: F401 - it registers the checks
+from .console import say
+from .exit_codes import FAILED, PASSED
+from .interrupts import Interrupted, interruptible, undisturbed
+from .workers import end_with_parent
 
-__all__ = ["Cell", "Row", "as_json", "declared_mutants", "judge", "render", "run_table"]
+__all__ = ["Cell", "Row", "as_json", "declared_mutants", "judge", "render", "run", "run_table"]
 
+RESULTS = "mutants.json"
 LIST_WITHIN = 60.0
+END_WITHIN = 20.0
+"""Seconds in which a cell closes its server and its clients; then it is killed."""
+LONGEST_REASON = 300
 SYMBOLS = {
     Verdict.PASSED: ".",
     Verdict.FAILED: "F",
@@ -78,7 +91,7 @@ def declared_mutants() -> list[Row]:
     Raises RuntimeError when `mutants` does not say which there are, and `MissingCapability` where it is not installed.
     """
     require_installed([sys.executable, "-m", "mutants"])
-    process = LocalHost().popen(
+    process = LocalHost().start_program(
         [sys.executable, "-m", "mutants", "--list-json"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
     )
     output, _ = process.communicate(timeout=LIST_WITHIN)
@@ -91,25 +104,112 @@ def declared_mutants() -> list[Row]:
     return rows
 
 
-def run_table(rows: Sequence[Row], checks: Sequence[str], directory: Path, jobs: int) -> Iterator[Cell]:
-    """Run each check on a fresh server of each row, `jobs` at a time, and give the cells as they come."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        running = [pool.submit(_run_cell, row, check, directory) for row in rows for check in checks]
-        for cell in as_completed(running):
-            yield cell.result()
+def run(rows: Sequence[Row], checks: Sequence[str], directory: Path, jobs: int) -> int:
+    """Run the table and print it. The exit code; whatever ends it, what was found is printed and kept."""
+    cells: list[Cell] = []
+    ending: Interrupted | None = None
+    enter_user_namespace()  # for all cells: one that does it by itself would not hear of our end
+    with interruptible():
+        try:
+            with closing(run_table(rows, checks, directory, jobs)) as table:
+                for cell in table:
+                    cells.append(cell)
+                    sys.stderr.write(f"{cell.seconds:7.2f} s  {cell.mutant}  {cell.check}  {cell.verdict}\n")
+                    _keep(cells, directory)
+        except Interrupted as signal:
+            ending = signal
+        _keep(cells, directory)
+    say(render(rows, checks, cells))
+    faults = judge(cells)
+    for fault in faults:
+        say(fault)
+    say(f"Results in {directory}")
+    if ending is not None:
+        say(f"Interrupted after {len(cells)} of {len(rows) * len(checks)} cells: no verdict ({ending})")
+        return ending.exit_code
+    return FAILED if faults else PASSED
 
 
-def _run_cell(row: Row, check: str, directory: Path) -> Cell:
-    all_checks()  # a new process: importing them registers them
-    started = time.monotonic()
-    run = Run(directory / row.name.replace(" ", "_") / check)
-    entry = CHECKS[check]
-    with open_session(run, kind=Reference(row.command), wants=Wants(services=entry.services)) as session:
-        outcome = entry.run(session.stage(check))
-    run.finish()
-    seconds = time.monotonic() - started
-    return Cell(row.name, check, outcome.verdict, outcome.reason, row.killed_by.get(check), round(seconds, 2))
+def _keep(cells: Sequence[Cell], directory: Path) -> None:
+    """The file is whole at any moment."""
+    directory.mkdir(parents=True, exist_ok=True)
+    new = directory / f".{RESULTS}"
+    new.write_text(as_json(cells), encoding="utf-8")
+    new.rename(directory / RESULTS)
+
+
+def run_table(
+    rows: Sequence[Row], checks: Sequence[str], directory: Path, jobs: int
+) -> Generator[Cell, None, None]:
+    """Run each check on a fresh server of each row, `jobs` at a time, and give the cells as they come.
+
+    Whoever closes the generator ends what runs.
+    """
+    waiting = iter([(row, check) for row in rows for check in checks])
+    running: dict[Connection, _Running] = {}
+    try:
+        while True:
+            while len(running) < jobs and (work := next(waiting, None)) is not None:
+                with undisturbed():
+                    started = _Running(*work, directory)
+                    running[started.pipe] = started
+            if not running:
+                return
+            for pipe in wait(list(running)):
+                yield running.pop(pipe).cell()  # type: ignore[call-overload]
+    finally:
+        for each in running.values():
+            each.process.terminate()
+        for each in running.values():
+            each.close()
+
+
+class _Running:
+    """One cell, in a process of its own."""
+
+    def __init__(self, row: Row, check: str, directory: Path) -> None:
+        self.row = row
+        self.check = check
+        self._began = time.monotonic()
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        self.pipe, theirs = context.Pipe(duplex=False)
+        self.process = context.Process(target=_run_cell, args=(theirs, row, check, directory))
+        self.process.start()
+        theirs.close()
+
+    def cell(self) -> Cell:
+        """What came of it. Waits for the end of its process."""
+        try:
+            verdict, reason = self.pipe.recv()
+        except (EOFError, OSError, pickle.UnpicklingError):
+            verdict, reason = Verdict.UNDECIDED, "a process of ours that ran the check has ended unexpectedly"
+        self.close()
+        seconds = round(time.monotonic() - self._began, 2)
+        return Cell(self.row.name, self.check, verdict, reason, self.row.killed_by.get(self.check), seconds)
+
+    def close(self) -> None:
+        self.process.join(END_WITHIN)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.pipe.close()
+
+
+def _run_cell(pipe: Connection, row: Row, check: str, directory: Path) -> None:
+    """Everything that the process of a cell does. Ctrl-C is for the process that started it, which says SIGTERM."""
+    with interruptible(SIGTERM), suppress(Interrupted):
+        end_with_parent()
+        run = Run(directory / row.name.replace(" ", "_") / check)
+        entry = CHECKS[check]
+        try:
+            wants = Wants(services=entry.services)
+            with open_session(run, kind=Reference(row.command), wants=wants) as session:
+                outcome = entry.run(session.stage(check))
+            run.finish()
+            pipe.send((outcome.verdict, outcome.reason))
+        except Exception as error:  # one bad cell is no reason to have no table
+            pipe.send((Verdict.UNDECIDED, clean(f"{type(error).__name__}: {error}", LONGEST_REASON)))
 
 
 def judge(cells: Sequence[Cell]) -> list[str]:

@@ -12,6 +12,7 @@ user says `dc_labs = true` in pytest's ini file, and the main process enters it 
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,12 +32,14 @@ from ..stage.options import Choice, add_options
 from ..stage.session import Session, open_session
 from ..stage.stage import Stage
 from ..stage.survey import machine_seen
+from .exit_codes import INTERRUPTED
 
 RECORD = "dc_harness_record"
 """Name of the user property that carries a record from a worker to the main process."""
 WORKER_DIRECTORY = "dc_harness_run_directory"
 RUNS = Path("reports/runs")
 PREFIX = "--dc-"
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 LABS = "dc_labs"
 
 _DIRECTORY = pytest.StashKey[Path]()
@@ -123,6 +126,19 @@ def _in_words(hint: str = "") -> Iterator[None]:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
+def _end_in_order() -> None:
+    """From now on SIGTERM and the end of the terminal end the session as Ctrl-C does: with its reports."""
+    for each in ENDINGS:
+        if signal.getsignal(each) is signal.SIG_DFL:
+            signal.signal(each, _end)
+
+
+def _end(number: int, _frame: object) -> None:
+    for each in ENDINGS:
+        signal.signal(each, lambda *_: None)  # heard already: nothing disturbs the closing
+    pytest.exit(signal.Signals(number).name, returncode=INTERRUPTED + number)
+
+
 class _Writer:
     """Lives in the main process only: gathers the records of all tests and writes the reports."""
 
@@ -135,6 +151,7 @@ class _Writer:
             return
         for name, value in report.user_properties:
             if name == RECORD:
+                _end_in_order()
                 self._run = self._run or self._begin()
                 self._run.append(Record.from_json(str(value)))
 
@@ -172,6 +189,8 @@ def _dc_session(request: pytest.FixtureRequest) -> Iterator[Session]:
         choice = choice.for_worker(int(worker["workerid"].removeprefix("gw")), worker["workercount"])
     run = Run(Path(worker[WORKER_DIRECTORY]) if worker else config.stash[_DIRECTORY])
     logs = run.logs / (worker["workerid"] if worker else "main")
+    if not worker:
+        _end_in_order()
     with ExitStack() as stack:
         with _in_words():
             session = stack.enter_context(open_session(run, choice, logs=logs))

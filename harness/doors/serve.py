@@ -49,7 +49,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def serve(arguments: argparse.Namespace) -> int:
     """0 after Ctrl-C or SIGTERM, 1 when the server does not start or ends by itself."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.default_int_handler)
     remove_leftovers()
     with scratch_directory("serve") as directory:
         state = arguments.state or directory / "state"

@@ -12,6 +12,7 @@ from ..report.records import Record, Verdict
 from ..report.run import Run
 from ..stage.check import CHECKS, Check
 from ..stage.outcome import Outcome
+from .interrupts import undisturbed
 from .schedule import Schedule
 from .workers import Began, Ended, Event, Lost, Refused, Secret, Step, Worker
 
@@ -60,7 +61,7 @@ class SideBySide:
         """Run everything. Raises `NoServer`; whatever ends it, every worker has ended afterwards."""
         try:
             for number in range(self.jobs):
-                self._workers[number] = self.start(number)
+                self._start(number)
             while not self.schedule.over:
                 self._hand_out()
                 if not self._workers:
@@ -75,6 +76,10 @@ class SideBySide:
         finally:
             for worker in self._workers.values():
                 self._drain(worker)
+
+    def _start(self, number: int) -> None:
+        with undisturbed():
+            self._workers[number] = self.start(number)
 
     def _hand_out(self) -> None:
         while self._idle and (check := self.schedule.next()) is not None:
@@ -116,7 +121,7 @@ class SideBySide:
                 self._dismiss(number)
                 if lost is not None:
                     self._ended(self._undecided(CHECKS[lost]), Outcome(Verdict.UNDECIDED, [LOST]))
-                    self._workers[number] = self.start(number)
+                    self._start(number)
 
     def _begin(self, head: Record) -> None:
         """Of several servers of one kind, one stands for all."""

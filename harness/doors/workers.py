@@ -34,7 +34,18 @@ from . import catalogue  # noqa: F401 - it registers the checks
 from .exit_codes import FAILED, NOTHING_RAN
 from .interrupts import Interrupted, interruptible
 
-__all__ = ["Began", "Duty", "Ended", "Event", "Lost", "Refused", "Secret", "Step", "Worker"]
+__all__ = [
+    "Began",
+    "Duty",
+    "Ended",
+    "Event",
+    "Lost",
+    "Refused",
+    "Secret",
+    "Step",
+    "Worker",
+    "end_with_parent",
+]
 
 PR_SET_PDEATHSIG = 1
 LONGEST_STEP = 200
@@ -201,13 +212,18 @@ class _Steps(logging.Handler):
         self._home.send(Step(clean(record.getMessage(), LONGEST_STEP)))
 
 
+def end_with_parent() -> None:
+    """Let the kernel send this process a SIGTERM when the one that forked it has ended, however that was."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _work(pipe: Connection, duty: Duty) -> None:
     """Everything that a worker does."""
     home = _Home(pipe)
     # Ctrl-C reaches every process of a terminal: the one that started us decides, and says SIGTERM.
     with interruptible(signal.SIGTERM):
         try:
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+            end_with_parent()
             progress = logging.getLogger("harness.progress")
             progress.setLevel(logging.INFO)
             progress.addHandler(_Steps(home))

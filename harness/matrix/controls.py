@@ -10,15 +10,14 @@ import json
 import secrets
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ..clients.mail.imap import ImapClient, ImapError
 from ..hosts import Host, MissingCapability, end_process
 from ..report.records import Verdict
 from ..report.run import Run
+from ..scratch import scratch_directory
 from ..servers.registry import server_of
 from ..servers.server import Place, Server, ServerError, Unsupported, Wants
 from ..stage.options import Choice
@@ -66,7 +65,7 @@ def look_at(entry: ServerEntry, run: Run) -> Looked:
 
 def declared_kills(host: Host) -> dict[str, dict[str, str]]:
     """Mutant -> check that must notice it -> words of its reason. Raises `MissingCapability` where there are none."""
-    process = host.popen(
+    process = host.start_program(
         [sys.executable, "-m", "mutants", "--list-json"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
     )
     try:
@@ -110,8 +109,8 @@ def _made_up(session: Session) -> tuple[Verdict, str]:
 
 def _refusal(kind: Server, session: Session) -> str:
     """Words with which it refuses the made-up setting; empty: it does not."""
-    with tempfile.TemporaryDirectory(prefix="dc-harness-state-") as state:
-        place = Place("127.0.0.1", Path(state), session.logs)
+    with scratch_directory("state") as state:
+        place = Place("127.0.0.1", state, session.logs)
         try:
             kind.start(session.host, place, MadeUpWants(made_up=True)).close()
         except Unsupported as unsupported:

@@ -67,7 +67,10 @@ def _ask(namespace: Namespace, server: str, name: str) -> tuple[str, ...]:
 
     Raises `_NoAnswer`, and `socket.gaierror` when the answer is that there is none.
     """
-    queries = [dns.message.make_query(name, kind) for kind in (dns.rdatatype.AAAA, dns.rdatatype.A)]
+    try:
+        queries = [dns.message.make_query(name, kind) for kind in (dns.rdatatype.AAAA, dns.rdatatype.A)]
+    except (dns.exception.DNSException, UnicodeError):
+        raise socket.gaierror(socket.EAI_NONAME, "that is no name of a host") from None
     answers: dict[int, dns.message.Message] = {}
     deadline = Deadline(ATTEMPT_WITHIN)
     family = socket.AF_INET6 if ":" in server else socket.AF_INET

@@ -5,10 +5,10 @@ A program that is started inside reads these files by itself; we are outside, an
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..scratch import scratch_directory
 from .namespace import Namespace
 
 __all__ = ["HOSTS", "RESOLV_CONF", "give_hosts", "give_name_servers"]
@@ -42,9 +42,8 @@ def give_hosts(namespace: Namespace, names: Mapping[str, Sequence[str]]) -> None
 def _give(namespace: Namespace, path: Path, text: str) -> None:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist on this machine: nothing can be mounted there")
-    # Its name may go when it is mounted: nothing is left behind, whatever becomes of us.
-    with tempfile.NamedTemporaryFile("w", prefix="dc-harness-") as file:
-        Path(file.name).chmod(0o644)
-        file.write(text)
-        file.flush()
-        namespace.replace_file(path, Path(file.name))
+    with scratch_directory("names") as directory:  # the file's name may go when it is mounted
+        file = directory / path.name
+        file.write_text(text)
+        file.chmod(0o644)
+        namespace.replace_file(path, file)

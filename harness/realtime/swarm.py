@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import itertools
 import secrets
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from ..clients.core.core import Webxdc
 from ..clients.core.iroh_trace import OWN_ID_DIGITS
 from ..clients.device import Device
+from ..scratch import scratch_directory
 from ..waiting import Deadline, WaitTimeout, now, wait_until
 from .app import build_app
 from .inbox import Inbox
@@ -245,9 +244,9 @@ def join(first: Device, *others: Device, within: float = 60.0) -> Swarm:
     """
     deadline = Deadline(within)
     token = f"realtime {secrets.token_hex(4)}"
-    with tempfile.TemporaryDirectory() as directory:
+    with scratch_directory("app") as directory:
         friends = [each.account for each in others]
-        sent = first.account.send_webxdc(friends, build_app(Path(directory)), text=token)
+        sent = first.account.send_webxdc(friends, build_app(directory), text=token)
         received = [
             (each, each.account.wait_for_webxdc(token, within=deadline.remaining())) for each in others
         ]

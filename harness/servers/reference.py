@@ -38,6 +38,8 @@ LIFELINE = "DC_SERVER_LIFELINE"
 STOP_PATIENCE = 10.0
 """Seconds that the supervisor gets to end its services before all of them are killed."""
 TAIL_LINES = 20
+PUBLIC = ("--public", "--password-hash-cost", "low")
+"""Others reach the addresses of a lab, but not from outside of it; passwords of a test are worth nothing."""
 BOTH_FAMILIES_MADDY = """\
 $(primary_domain) = {name}
 imap tls://0.0.0.0:993 {{
@@ -99,7 +101,7 @@ def require_installed(command: Sequence[str]) -> None:
 
 
 def _arguments(place: Place, wants: Wants) -> list[str]:
-    words = ["--state", str(place.state), *([] if place.is_loopback else ["--public"])]
+    words = ["--state", str(place.state), *([] if place.is_loopback else PUBLIC)]
     if wants.both_families:
         words += _both_families(place, wants)
     else:

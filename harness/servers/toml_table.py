@@ -36,6 +36,10 @@ def read_toml(file: Path) -> TomlTable:
         found = POSITION.fullmatch(str(error))
         where = f"{file}:{found['line']}:{found['column']}: {found['what']}" if found else f"{file}: {error}"
         raise ValueError(where) from error
+    except RecursionError:
+        raise ValueError(f"{file}: arrays or inline tables are nested too deep") from None
+    except ValueError:  # tomllib leaves it to Python, which converts 4300 digits
+        raise ValueError(f"{file}: a number has too many digits") from None
 
 
 class TomlTable:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..clients.core.core import Account, CoreError, SendFailed, befriend
 from ..clients.device import Device
+from ..scratch import scratch_directory
 from ..stage.outcome import Outcome, promised
 from ..stage.stage import Stage
 
@@ -105,8 +105,8 @@ def send_file(outcome: Outcome, sender: Device, receiver: Device, size: int) -> 
 @contextmanager
 def file_of(size: int) -> Iterator[Path]:
     """A file of so many bytes that cannot be compressed, for as long as the block lasts."""
-    with tempfile.TemporaryDirectory(prefix="dc-harness-file-") as directory:
-        file = Path(directory, "file.bin")
+    with scratch_directory("file") as directory:
+        file = directory / "file.bin"
         file.write_bytes(os.urandom(size))
         yield file
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
+
+from harness.scratch import scratch_directory
 
 from .declaration import Fault, all_faults, green_on
 
@@ -32,8 +32,8 @@ def main(argv: Sequence[str]) -> int:
     from .run import look_at  # noqa: PLC0415 - it loads everything, and a list needs none of it
 
     for fault, layout in arguments.deployments:
-        with tempfile.TemporaryDirectory(prefix="dc-harness-deployment-") as directory:
-            _say(asdict(look_at(fault, layout, Path(directory))))
+        with scratch_directory("deployment") as directory:
+            _say(asdict(look_at(fault, layout, directory)))
     return 0
 
 

@@ -90,6 +90,10 @@ def load(path: Path | None, *, dev: bool = False, environ: Mapping[str, str] = o
         raise ConfigurationError(f"{path}: cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: this is not TOML: {error}") from error
+    except RecursionError:
+        raise ConfigurationError(f"{path}: arrays or inline tables are nested too deep") from None
+    except ValueError:  # tomllib leaves it to Python, which converts 4300 digits
+        raise ConfigurationError(f"{path}: a number has too many digits") from None
     problems: list[str] = []
     try:
         config = _relay(_Table(str(path), "", values, problems), dev, environ)

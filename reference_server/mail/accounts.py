@@ -8,6 +8,7 @@ import secrets
 import string
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,12 +25,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["AccountRule", "Accounts", "PasswordVerifier", "may_create", "verify_password"]
+__all__ = [
+    "AccountRule",
+    "Accounts",
+    "PasswordVerifier",
+    "TooManyNewAccounts",
+    "may_create",
+    "verify_password",
+]
 
 _LOCAL_PART = re.compile(r"[a-z0-9._-]+")
 _ALPHABET = string.ascii_lowercase + string.digits
 RANDOM_ATTEMPTS = 3
 """A name that is taken by chance is tried again; 36 ** 9 names make that rare."""
+NEW_ACCOUNTS_AT_ONCE = 5000
+"""Of one source, where their number is limited."""
 HASHING_THREADS = 2
 """A bound on memory too: at normal cost each hash takes 64 MiB."""
 
@@ -89,6 +99,10 @@ def _password_min(settings: MailSettings) -> int:
     return DIALECTS[settings.dialect].password_min if stated is None else stated
 
 
+class TooManyNewAccounts(Exception):
+    """One source has created so many that it has to wait."""
+
+
 class Accounts:
     """Log-in and creation of accounts."""
 
@@ -113,6 +127,8 @@ class Accounts:
         self._failures = Gcra(
             period=limits.source_login_failure_forgotten, burst=limits.source_login_failures
         )
+        per_minute = settings.new_accounts_per_minute
+        self._creations = Gcra(period=60 / per_minute, burst=NEW_ACCOUNTS_AT_ONCE) if per_minute > 0 else None
         self._threads = ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="password")
 
     def close(self) -> None:
@@ -134,7 +150,8 @@ class Accounts:
         clock, account = asyncio.get_running_loop().time, None
         listens = self._failures.allows(source, clock())
         if listens and len(password.encode()) <= self._settings.limits.password:
-            account = await self._check(self.canonical(address), password)
+            with suppress(TooManyNewAccounts):
+                account = await self._check(self.canonical(address), password, source)
         if account is None:
             self._failures.take(source, clock())
             self._ledger.event("login_refused", protocol=protocol)
@@ -142,22 +159,25 @@ class Accounts:
             self._ledger.event("login", user=account.address, protocol=protocol)
         return account
 
-    async def create_random(self) -> tuple[str, str] | None:
-        """A new account's address and password; None when there are too many accounts, or nobody gets one now."""
+    async def create_random(self, source: str) -> tuple[str, str] | None:
+        """A new account's address and password; None when there are too many accounts, or nobody gets one now.
+
+        Raises `TooManyNewAccounts`.
+        """
         if not self.on_request:
             return None
         size = _lengths(self._settings).start
         for _attempt in range(RANDOM_ATTEMPTS):
             address = f"{_random(size)}@{_domain(self._settings)}"
             password = _random(max(22, _password_min(self._settings)))
-            if await self._create(address, password, by="web"):
+            if await self._create(address, password, source, by="web"):
                 return address, password
         return None
 
-    async def _check(self, address: str, password: str) -> Account | None:
+    async def _check(self, address: str, password: str, source: str) -> Account | None:
         account = await self.find(address)
         if account is None and self.first_login and self._may_create(self._settings, address, password):
-            if await self._create(address, password, by="login"):
+            if await self._create(address, password, source, by="login"):
                 return await self.find(address)
             account = await self.find(address)  # another first login was quicker: its password counts
         if account is None:
@@ -166,7 +186,10 @@ class Accounts:
         right = await self._in_thread(self._verify, account.password_hash, password)
         return account if right else None
 
-    async def _create(self, address: str, password: str, *, by: str) -> bool:
+    async def _create(self, address: str, password: str, source: str, *, by: str) -> bool:
+        now = asyncio.get_running_loop().time()
+        if self._creations is not None and not self._creations.take(source, now):
+            raise TooManyNewAccounts
         password_hash = await self._in_thread(self._hash, password)
         limit = self._settings.limits.accounts
         if not await self._store.run(lambda store: store.create_account(address, password_hash, limit=limit)):

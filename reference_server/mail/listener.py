@@ -119,7 +119,8 @@ class Listener:
                     self._connections.add(task)
                     task.add_done_callback(self._connections.discard)
                 else:
-                    log.warning("%s: too many connections, one is turned away", self._name)
+                    about = {"source": source}
+                    log.warning("%s: too many connections, one is turned away", self._name, extra=about)
                     sock.close()
 
     async def _serve(self, sock: socket.socket, source: str, port: int) -> None:
@@ -127,9 +128,9 @@ class Listener:
         try:
             await self._run_connection(sock, record)
         except (OSError, TimeoutError):
-            log.info("%s: no TLS with a client", self._name)
+            log.info("%s: no TLS with a client", self._name, extra={"source": source})
         except Exception:
-            log.exception("%s: a connection failed", self._name)
+            log.exception("%s: a connection failed", self._name, extra={"source": source})
         finally:
             self._admission.leave(source)
             self._ledger.closed(record)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from email.errors import HeaderParseError, InvalidHeaderDefect
+from email.errors import InvalidHeaderDefect
 from email.headerregistry import AddressHeader, HeaderRegistry
 from email.message import Message
 from typing import cast
@@ -105,8 +105,8 @@ def from_address(header: Message) -> str | None:
     try:
         # Not email.utils.getaddresses: since its security fix of 2024 it refuses `user@[127.0.0.1]`.
         field = HeaderRegistry()("From", fields[0])
-    except (HeaderParseError, ValueError, IndexError, AttributeError, RecursionError):
-        return None  # what that parser raises for `a:;b:;`, and for comments in comments
+    except Exception:
+        return None  # that parser documents none: UnboundLocalError for `a@[ `, IndexError for `a:;b:;`, and more
     # What this parser has to guess, another may read as somebody else's address.
     addresses = cast(AddressHeader, field).addresses
     if len(addresses) != 1 or any(isinstance(each, InvalidHeaderDefect) for each in field.defects):

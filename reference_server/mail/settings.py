@@ -188,6 +188,12 @@ class MailSettings(ServiceSettings):
         metavar="N",
         server="--messages-per-minute",
     )
+    new_accounts_per_minute: int = option(
+        "that one source may create, after 5000 at once; 0 is no limit (default: 120)",
+        default=120,
+        metavar="N",
+        server="--new-accounts-per-minute",
+    )
     first_login: bool = option(
         "a first log-in makes an account (default: yes)", default=True, server="--first-login"
     )
@@ -198,7 +204,9 @@ class MailSettings(ServiceSettings):
         server="--admin-token-file",
     )
     password_hash_cost: PasswordHashCost = option(
-        "low protects nothing and is for tests", default=PasswordHashCost.NORMAL
+        "low protects nothing and is for tests (default of the whole server: low, with --public normal)",
+        default=PasswordHashCost.NORMAL,
+        server="--password-hash-cost",
     )
     iroh_relay_url: str | None = option("advertised in METADATA", default=None, metavar="URL")
     turn_address: str | None = option(

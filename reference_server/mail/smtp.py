@@ -65,7 +65,7 @@ class SmtpConnection(ReceivingSmtp, AuthenticatingSmtp):
 
     def __init__(self, services: SmtpServices, record: ConnectionRecord, *, tls: bool) -> None:
         super().__init__(
-            _Handler(services),
+            _Handler(services, record.remote.rpartition(":")[0]),
             services.receiving,
             record,
             tls=tls,
@@ -113,8 +113,9 @@ class _User:
 class _Handler:
     """The hooks of aiosmtpd: one method per command, which returns the reply."""
 
-    def __init__(self, services: SmtpServices) -> None:
+    def __init__(self, services: SmtpServices, source: str) -> None:
         self._services = services
+        self._source = source
         self._too_fast = False
 
     async def handle_MAIL(
@@ -201,5 +202,5 @@ class _Handler:
         return f"252 2.0.0 {address}"
 
     async def handle_exception(self, error: Exception) -> str:
-        log.warning("SMTP command failed: %r", error)
+        log.warning("SMTP command failed: %r", error, extra={"source": self._source})
         return "451 4.3.0 Requested action aborted"

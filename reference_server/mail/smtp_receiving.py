@@ -116,6 +116,14 @@ class ReceivingSmtp(SMTP):
         raw = status.encode(errors="backslashreplace") if isinstance(status, str) else status
         self.record.bytes_out += len(raw) + 2
         await super().push(raw)
+        await asyncio.sleep(0)  # a client that pipelines takes turns with the others
+
+    def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
+        try:
+            address, rest = super()._getaddr(arg)
+        except Exception:
+            return None, None  # IndexError for `<"a`, and what else the parser of the standard library has
+        return address, rest
 
     async def smtp_DATA(self, arg: str | None) -> None:
         """aiosmtpd would keep an object for each line, and would not let a message take longer than a command."""

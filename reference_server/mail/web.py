@@ -16,7 +16,7 @@ import h11
 
 from reference_server.ledger import ConnectionRecord
 
-from .accounts import Accounts
+from .accounts import Accounts, TooManyNewAccounts
 from .admin import PATH as ADMIN
 from .admin import AdminApi
 from .federation.inbound import Inbound
@@ -202,9 +202,12 @@ class WebConnection(asyncio.Protocol):
 
     async def _create_account(self) -> None:
         try:
-            created = await self._services.accounts.create_random()
+            created = await self._services.accounts.create_random(self._record.remote.rpartition(":")[0])
         except StoreUnavailable:
             created = None
+        except TooManyNewAccounts:
+            self._respond(429, {"reason": "Too many new accounts from your address"}, {b"Retry-After": b"60"})
+            return
         if created is None:
             status = 503 if self._services.accounts.on_request else 403
             self._respond(status, {"reason": "No account can be created now"})

@@ -26,11 +26,14 @@ DENIED: tuple[Network, ...] = tuple(
         *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
         *("192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4"),
         *("::/128", "::1/128", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"),
+        *("100::/64", "2001:2::/48"),  # discard (RFC 6666) and benchmarks (RFC 5180), as 198.18.0.0/15
+        "64:ff9b:1::/48",  # NAT64 of this very network (RFC 8215), where an address may stand in four places
     )
 )
-_COMPATIBLE = ipaddress.IPv6Network("::/96")
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
+_IN_LAST_BITS = tuple(ipaddress.IPv6Network(text) for text in ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96"))
+"""IPv4-compatible (RFC 4291), IPv4-translated (RFC 2765) and NAT64 (RFC 6052)."""
+_ISATAP = (0x00005EFE, 0x02005EFE)
+"""Bits 64 to 95 of an address of any prefix that has an IPv4 address behind them (RFC 5214, section 6.1)."""
 
 
 class PeerPolicy(Protocol):
@@ -39,7 +42,8 @@ class PeerPolicy(Protocol):
 
 
 def readings(address: Ip) -> Iterator[Ip]:
-    """The address itself and every IPv4 address that it stands for: mapped, compatible, 6to4, NAT64, Teredo."""
+    """The address itself and every IPv4 address that it stands for: mapped, compatible, translated, 6to4, NAT64,
+    Teredo and ISATAP."""
     yield address
     if isinstance(address, ipaddress.IPv4Address):
         return
@@ -51,12 +55,12 @@ def readings(address: Ip) -> Iterator[Ip]:
         yield from address.teredo
     if address.is_loopback or address.is_unspecified:
         return  # also IPv4-compatible by their bits
-    if address in _COMPATIBLE or address in _NAT64 or address in _NAT64_LOCAL:
+    if any(address in network for network in _IN_LAST_BITS) or int(address) >> 32 & 0xFFFFFFFF in _ISATAP:
         yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
 
 
 class DenyList:
-    """The standard policy. `allowed` networks are for labs; even they do not reach `listeners`.
+    """The standard policy. `allowed` networks are for labs; even they do not reach `listeners`, those over UDP.
 
     `own_hosts` are addresses of this server: whatever else runs there is nobody's peer.
     """

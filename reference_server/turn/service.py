@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from reference_server.addresses import is_unspecified
 from reference_server.descriptors import adopt_udp_socket, allow_many_descriptors
 from reference_server.errors import ConfigurationError
 from reference_server.ledger import Ledger
@@ -96,13 +97,17 @@ class TurnService:
             self._turn_ledger.run_there = lambda work: work()
 
     def _strategies(self, settings: TurnSettings) -> Strategies:
-        told = [host for family in AddressFamily if (host := settings.relay_host(family)) is not None]
+        own = [host for family in AddressFamily if (host := settings.relay_host(family)) is not None]
+        own += [each.address.host for each in settings.listeners if not is_unspecified(each.address.host)]
         return self._adapt(
             Strategies(
                 self._credentials,
                 DenyList(
-                    listeners=[listen.address for listen in settings.listeners],
-                    own_hosts=told,
+                    # Peers are reached over UDP: a peer may have the port that is a listener's over TCP or TLS.
+                    listeners=[
+                        each.address for each in settings.listeners if each.transport is Transport.UDP
+                    ],
+                    own_hosts=own,
                     allowed=settings.allow_peers,
                 ),
                 Permissions(strict=settings.strict_permissions),

@@ -97,7 +97,12 @@ def test_the_drop_in_ends_in_good_order_too(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("by", "code", "name"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
+    ("by", "code", "name"),
+    [
+        (signal.SIGINT, 130, "Ctrl-C"),
+        (signal.SIGTERM, 143, "SIGTERM"),
+        (signal.SIGHUP, 129, "the end of the terminal"),
+    ],
 )
 def test_it_says_so_in_every_format_and_leaves_nothing(running, by, code, name):
     output = running.end(by)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
 from harness.doors.catalogue import all_checks
 from harness.doors.cli import main
-from harness.doors.mutants import RIGHT_SERVER, Cell, Row, declared_mutants, judge, render
+from harness.doors.mutants import RIGHT_SERVER, Cell, Row, declared_mutants, judge, render, run_table
 from harness.report.records import Verdict
+from harness.waiting import wait_until
 from mutants.declaration import all_mutants
 
 MUTANTS = all_mutants()
+COMMAND = [sys.executable, "-c", "import sys; from harness.doors.cli import main; sys.exit(main())"]
 KILLED = Cell("deaf", "mail.idle", Verdict.FAILED, "no EXISTS during IDLE", "EXISTS during IDLE", 1.0)
 ROWS = [Row(RIGHT_SERVER, (), {}), Row("deaf", (), {"mail.idle": "EXISTS during IDLE"})]
 
@@ -73,3 +78,38 @@ def test_the_whole_table(tmp_path, capsys):
     assert code == 0, capsys.readouterr().out
     cells = json.loads((tmp_path / "out" / "mutants.json").read_text())
     assert len(cells) == (len(MUTANTS) + 1) * len(all_checks())
+
+
+def test_the_first_ctrl_c_ends_it_and_the_table_is_kept_as_far_as_it_came(tmp_path):
+    kept = tmp_path / "out" / "mutants.json"
+    process = subprocess.Popen(
+        [
+            *COMMAND,
+            "mutants",
+            "discovery.metadata_offers_a_relay",
+            "--jobs",
+            "1",
+            "--out",
+            str(tmp_path / "out"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        wait_until(kept.exists, "the first cell", within=120)
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=30)[0]
+    finally:
+        process.kill()
+    cells = json.loads(kept.read_text())
+    assert process.returncode == 130
+    assert 1 <= len(cells) < len(MUTANTS)
+    assert f"Interrupted after {len(cells)} of {len(MUTANTS) + 1} cells: no verdict (Ctrl-C)" in output
+
+
+def test_a_cell_that_raises_or_dies_is_a_cell(tmp_path):
+    lost = Row("lost", ("/bin/false",), {})
+    [cell] = run_table([lost], ["discovery.metadata_offers_a_relay"], tmp_path, 1)
+    assert (cell.mutant, cell.verdict) == ("lost", Verdict.UNDECIDED)
+    assert cell.reason

@@ -67,7 +67,7 @@ class CoreRpc(Rpc):
         """Start the process and wait until it answers. Raises `CoreError` if it does not."""
         try:
             with self._stderr.open("wb") as stderr:
-                self.process = self._host.popen(
+                self.process = self._host.start_program(
                     [self.rpc_server_path],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,

@@ -26,10 +26,14 @@ __all__ = ["Idle", "ImapClient", "ImapError", "ImapLimited", "ImapRefused", "Ima
 
 MAX_RESPONSE = 64 * 1024 * 1024
 READ_SIZE = 64 * 1024
-EXISTS = re.compile(rb"\* (\d+) EXISTS\b", re.IGNORECASE)
-UID = re.compile(rb"\bUID (\d+)")
+NUMBER = rb"([0-9]{1,10})(?![0-9])"
+"""RFC 3501 section 9: numbers have 32 bits."""
+EXISTS = re.compile(rb"\* %b EXISTS\b" % NUMBER, re.IGNORECASE)
+UID = re.compile(rb"\bUID %b" % NUMBER)
 LIMIT = re.compile(r"\[(LIMIT|INUSE|UNAVAILABLE)\]|too many", re.IGNORECASE)
 """RFC 9051, 7.1, and words of servers that give no code."""
+UNREADABLE = (ValueError, TypeError, AttributeError, LookupError)
+"""Errors of imaplib itself over responses that it did not expect: a number of 5000 digits, a status in UTF-8, ..."""
 KEYWORDS = re.compile(rb"(?:\*|[A-P]{4}\d+) (?:\d+ )?[A-Za-z-]+(?: \[[A-Za-z-]+)?")
 """What imaplib looks for at the beginning of a response: its tag, kind and code."""
 
@@ -76,12 +80,8 @@ class ImapClient(Closing):
     def __init__(self, host: Host, target: Target, *, within: float = 30.0, most: int = MAX_RESPONSE) -> None:
         """Connect and read the greeting. `most`: bytes that the server may send before we send something again."""
         self._within = within
-        try:
+        with _readable(f"no IMAP at {target.imap_host or target.host}:{target.imaps}"):
             self._session = _Session(host, target, within, most)
-        except (OSError, imaplib.IMAP4.error) as error:
-            raise ImapError(
-                f"no IMAP at {target.imap_host or target.host}:{target.imaps}: {plain(error)}"
-            ) from error
         self._stream = self._session.stream
 
     def capabilities(self) -> frozenset[str]:
@@ -105,6 +105,8 @@ class ImapClient(Closing):
             answer = ImapResponse("NO", plain(error), ())
             refused = ImapLimited if LIMIT.search(answer.text) else ImapRefused
             raise refused("LOGIN", answer) from error
+        except UNREADABLE as error:
+            raise ImapError(f"LOGIN was answered with something unreadable: {plain(error)}") from error
 
     def get_metadata(
         self, *keys: str, form: Literal["single", "list"] = "list", mailbox: str = ""
@@ -127,19 +129,18 @@ class ImapClient(Closing):
 
     def select(self, mailbox: str = "INBOX") -> int:
         """Open a mailbox and return how many messages it has."""
-        try:
+        with _readable("SELECT failed"):
             status, [count] = self._session.select(f'"{mailbox}"')
-        except imaplib.IMAP4.error as error:
-            raise ImapError(f"SELECT failed: {plain(error)}") from error
+            number = int(count or 0) if status == "OK" else 0
         if status != "OK":
             raise ImapRefused("SELECT", ImapResponse(status, repr(count), ()))
-        return int(count or 0)
+        return number
 
     def uid_state(self, mailbox: str = "INBOX") -> tuple[int, int]:
         """UIDVALIDITY and UIDNEXT of a mailbox (RFC 3501 section 2.3.1.1), by STATUS. Raises `ImapRefused`."""
         answer = self._expect_ok(f'STATUS "{mailbox}" (UIDVALIDITY UIDNEXT)')
         said = b" ".join(answer.untagged)
-        found = [re.search(rb"\b%b (\d+)" % item, said) for item in (b"UIDVALIDITY", b"UIDNEXT")]
+        found = [re.search(rb"\b%b %b" % (item, NUMBER), said) for item in (b"UIDVALIDITY", b"UIDNEXT")]
         values = [int(match[1]) for match in found if match]
         if len(values) != len(found):
             raise ImapError(f"STATUS was answered without UIDVALIDITY or UIDNEXT: {said[:80]!r}")
@@ -147,10 +148,8 @@ class ImapClient(Closing):
 
     def fetch_all(self) -> list[StoredMessage]:
         """Every message of the open mailbox, in order; nothing is marked as seen."""
-        try:
+        with _readable("FETCH failed"):
             status, parts = self._session.uid("FETCH", "1:*", "(UID BODY.PEEK[])")
-        except imaplib.IMAP4.error as error:
-            raise ImapError(f"FETCH failed: {plain(error)}") from error
         if status != "OK":
             raise ImapRefused("FETCH", ImapResponse(status, repr(parts), ()))
         messages = []
@@ -337,6 +336,15 @@ class _Session(imaplib.IMAP4):
 
     def shutdown(self) -> None:
         self.stream.close()
+
+
+@contextlib.contextmanager
+def _readable(failed: str) -> Iterator[None]:
+    """Whatever imaplib makes of what a server said is an `ImapError` that begins with `failed`."""
+    try:
+        yield
+    except (OSError, imaplib.IMAP4.error, *UNREADABLE) as error:
+        raise ImapError(f"{failed}: {plain(error)}") from error
 
 
 def _answer(tagged: bytes, untagged: list[bytes]) -> ImapResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import smtplib
 import socket
 from collections.abc import Iterable
@@ -18,6 +19,10 @@ __all__ = ["Reply", "SmtpClient", "SmtpError", "SmtpRefused"]
 
 MAX_REPLY = 64 * 1024
 """Bytes of one reply with all its lines."""
+BROKEN = (OSError, smtplib.SMTPException, ValueError)
+"""ValueError: smtplib could not decode what the server said."""
+SIZE = re.compile(r"[0-9]{1,20}")
+"""Value of SIZE (RFC 1870 section 3)."""
 
 
 class SmtpError(Exception):
@@ -56,14 +61,14 @@ class SmtpClient(Closing):
             if starttls:
                 self._session.starttls(context=target.ssl_context())
             self._session.ehlo()
-        except (OSError, smtplib.SMTPException) as error:
+        except BROKEN as error:
             raise SmtpError(f"no SMTP at {target.smtp_host or target.host}:{port}: {plain(error)}") from error
 
     @property
     def largest_mail(self) -> int | None:
         """Bytes that the server takes at most (SIZE, RFC 1870 section 4); None: it names no limit."""
         limit = self._session.esmtp_features.get("size", "")
-        return int(limit) if limit.isdecimal() and int(limit) > 0 else None
+        return int(limit) if SIZE.fullmatch(limit) and int(limit) > 0 else None
 
     def login(self, credentials: Credentials) -> None:
         """Log in; the first log-in creates the account. Raises `SmtpRefused`."""
@@ -73,7 +78,7 @@ class SmtpClient(Closing):
             raise SmtpRefused(
                 f"the log-in was refused: {error.smtp_code} {_text(error.smtp_error)}"
             ) from error
-        except (OSError, smtplib.SMTPException) as error:
+        except BROKEN as error:
             raise SmtpError(f"the log-in failed: {plain(error)}") from error
 
     def submit(self, sender: str, recipients: Iterable[str], message: bytes) -> Reply:
@@ -82,7 +87,7 @@ class SmtpClient(Closing):
             reply = self._submit(sender, recipients, message)
             if not reply.accepted:
                 self._session.rset()
-        except (OSError, smtplib.SMTPException) as error:
+        except BROKEN as error:
             raise SmtpError(f"the connection broke during a submission: {plain(error)}") from error
         return reply
 

@@ -52,13 +52,13 @@ def request_account(
         connection.request("POST", "/new", headers={"Content-Length": "0"})
         answer = connection.getresponse()
         body = answer.read(MAX_ANSWER)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise WebError(f"no answer to POST https://{name}:{port}/new: {plain(error)}") from error
     finally:
         connection.close()
     try:
         data = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     if not isinstance(data, Mapping):
         raise WebError(f"POST /new was answered with {answer.status} and no JSON object")

@@ -7,6 +7,7 @@ sends and receives packets. Errors are sentences for whoever runs the relay.
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import socket
 import ssl
@@ -39,6 +40,8 @@ KEY_SIZE = 32
 MAX_HEAD = 64 * 1024
 MAX_HTTP_BODY = 1024 * 1024
 READ_SIZE = 64 * 1024
+STATUS_LINE = re.compile(r"HTTP/1\.[0-9] ([0-9]{3})(?![0-9])")
+SIZE = re.compile(r"[0-9]{1,9}")
 
 
 class RelayError(Exception):
@@ -83,8 +86,8 @@ def probe(
         send_all(connection, "".join(f"{line}\r\n" for line in [*lines, ""]).encode(), deadline)
         answer, rest = _read_head(connection, url, deadline)
         body = bytearray(rest)
-        size = answer.headers.get("content-length")
-        wanted = int(size) if size is not None and size.isascii() and size.isdigit() else MAX_HTTP_BODY
+        size = answer.headers.get("content-length", "")
+        wanted = min(int(size), MAX_HTTP_BODY) if SIZE.fullmatch(size) else MAX_HTTP_BODY
         if answer.status in (101, 204, 304):
             wanted = 0
         while len(body) < wanted and (data := receive_some(connection, f"the rest of {path}", deadline)):
@@ -265,7 +268,7 @@ def _connect(host: Host, url: RelayUrl, tls: ssl.SSLContext | None, deadline: De
     context = tls or ssl.create_default_context()
     try:
         return context.wrap_socket(connection, server_hostname=url.host)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that TLS cannot carry
         connection.close()
         raise RelayError(f"TLS with the relay {url} failed: {plain(error)}") from error
 
@@ -303,9 +306,9 @@ def _read_head(connection: socket.socket, url: RelayUrl, deadline: Deadline) -> 
         head += data
     head, _, rest = head.partition(b"\r\n\r\n")
     status_line, *lines = head.decode("latin-1").split("\r\n")
-    version, _, status = status_line.partition(" ")
-    if not version.startswith("HTTP/1.") or not status[:3].isdigit():
+    status = STATUS_LINE.match(status_line)
+    if status is None:
         raise RelayError(f"{url} does not answer in HTTP; it sent {status_line[:60]!r}")
     pairs = (line.partition(":") for line in lines)
     headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
-    return HttpAnswer(int(status[:3]), headers, b""), rest
+    return HttpAnswer(int(status[1]), headers, b""), rest

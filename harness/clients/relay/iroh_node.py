@@ -72,7 +72,7 @@ class IrohNode(Closing):
         """`relay`: plain HTTP at an IP address. `log`: what its process writes. `token`: a secret for the relay."""
         ours, theirs = socket.socketpair()
         with log.open("wb") as output, theirs:
-            self._process = host.popen(
+            self._process = host.start_program(
                 [
                     *CAGE,
                     sys.executable,

@@ -299,7 +299,7 @@ class TurnClient(Closing):
             context = tls or ssl.create_default_context()
             # The dot at the end of a name is no part of what is matched (RFC 6066, section 3).
             return context.wrap_socket(connection, server_hostname=server.host.rstrip("."))
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a name that TLS cannot carry
             connection.close()
             unverified = f"{server} does not speak TLS that we can verify: {plain(error)}"
             raise TurnError(unverified, over_tls=True) from error

@@ -42,7 +42,7 @@ def mapped_address(answer: bytes, transaction: bytes) -> tuple[str, int]:
         kind = int.from_bytes(answer[position : position + 2], "big")
         size = int.from_bytes(answer[position + 2 : position + 4], "big")
         value = answer[position + 4 : position + 4 + size]
-        if kind == XOR_MAPPED_ADDRESS and size >= 4 and ADDRESS_SIZE.get(value[1]) == len(value) - 4:
+        if kind == XOR_MAPPED_ADDRESS and len(value) >= 4 and ADDRESS_SIZE.get(value[1]) == len(value) - 4:
             port = int.from_bytes(value[2:4], "big") ^ (MAGIC_COOKIE >> 16)
             packed = bytes(a ^ b for a, b in zip(value[4:], key, strict=False))
             return str(ipaddress.ip_address(packed)), port

@@ -188,5 +188,5 @@ class Intake:
         return f"252 2.0.0 {address}"
 
     async def handle_exception(self, error: Exception) -> str:
-        log.warning("SMTP command failed: %r", error)
+        log.warning("SMTP command failed: %r", error, extra={"source": self.peer})
         return "451 4.3.0 Requested action aborted"

@@ -53,6 +53,7 @@ class ImapConnection(asyncio.Protocol):
     def __init__(self, services: ImapServices, record: ConnectionRecord, *, tls: bool) -> None:
         self._services = services
         self._record = record
+        self._source = record.remote.rpartition(":")[0]
         self._tls = tls
         self._clock: Callable[[], float] = asyncio.get_running_loop().time
         self._account: Account | None = None
@@ -103,10 +104,11 @@ class ImapConnection(asyncio.Protocol):
             async with asyncio.timeout(self._services.settings.limits.stalled_write):
                 await self._closed.wait()
         except (OSError, TimeoutError):
-            log.info("IMAP: a client is gone")  # TLS failed, or nobody reads what was sent
+            # TLS failed, or nobody reads what was sent.
+            log.info("IMAP: a client is gone", extra={"source": self._source})
             self._end()
         except Exception:
-            log.exception("IMAP: a session failed")
+            log.exception("IMAP: a session failed", extra={"source": self._source})
             self._end()
 
     async def _talk(self) -> None:
@@ -117,7 +119,9 @@ class ImapConnection(asyncio.Protocol):
             await self._send()
             if self._session.closed:
                 return
-            if event is None:
+            if self._session.busy or event is not None:
+                await asyncio.sleep(0)  # a client that pipelines takes turns with the others
+            else:
                 await self._wait()
 
     def _end(self) -> None:
@@ -187,9 +191,8 @@ class ImapConnection(asyncio.Protocol):
         self._transport = transport
 
     async def _log_in(self, event: LogIn) -> bool:
-        source = self._record.remote.rpartition(":")[0]
         account = await self._services.accounts.log_in(
-            event.user, event.password, protocol="imap", source=source
+            event.user, event.password, protocol="imap", source=self._source
         )
         if account is None:
             return False

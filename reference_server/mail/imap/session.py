@@ -12,7 +12,7 @@ view and what the store holds, so that nothing can fall between two commands.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from typing import Any
 
 from reference_server.mail.mailbox import Refused
 
@@ -26,11 +26,11 @@ from .states import State
 
 __all__ = ["ImapSession"]
 
-T = TypeVar("T")
-
 _NO_EXPUNGE_DURING = frozenset({"FETCH", "STORE", "SEARCH"})
 """RFC 3501 section 7.4.1: their numbers must not move under the client."""
 _ALWAYS_REFRESH = frozenset({"NOOP", "CHECK", "EXPUNGE"})
+STEPS = 16
+"""Commands, or pieces of what was compressed, that a client may have dealt with before it is the turn of others."""
 _BEFORE_LOGIN = (State.PLAINTEXT, State.NOT_AUTHENTICATED)
 
 _Program = Generator[Event[Any] | Want, Any, None]
@@ -52,6 +52,8 @@ class ImapSession:
         self._literal_began: float | None = None
         self._event: Event[Any] | None = None
         self._unanswered = False
+        self.busy = False
+        """True when there is more to do without further data: `next_event` is to be asked again, after others."""
         self._now = self._opened = self._last_data = self._last_keepalive = now
         self._bad_commands = 0
         self._context.untagged(f"OK [CAPABILITY {self._context.capabilities()}] Chatmail server ready")
@@ -105,7 +107,13 @@ class ImapSession:
     def next_event(self, now: float) -> Event[Any] | None:
         """The event that is needed from outside; None: nothing until there are bytes, a change or the deadline."""
         self._now = now
-        while not self._unanswered and not self.closed:
+        self.busy = False
+        for step in range(STEPS + 1):
+            if self._unanswered or self.closed:
+                break
+            if step == STEPS:
+                self.busy = True
+                break
             try:
                 if not self._step():
                     break
@@ -143,7 +151,10 @@ class ImapSession:
         read: Callable[[], Command | Literal | bytes | None] = self._reader.next_line
         if self._want is Want.COMMAND:
             read = self._reader.next
-        value = self._read(read)
+        value = read()
+        if value is None and self._deflate is not None and self._deflate.pending:
+            self._reader.feed(self._deflate.unpack())
+            return True
         if value is None and not (self._want is Want.LINE_OR_CHANGE and self._context.has_news):
             return False
         self._go_on(self._program.send(value))
@@ -154,13 +165,6 @@ class ImapSession:
         if isinstance(want, Event):
             self._event = want
             self._unanswered = True
-
-    def _read(self, read: Callable[[], T | None]) -> T | None:
-        value = read()
-        while value is None and self._deflate is not None and self._deflate.pending:
-            self._reader.feed(self._deflate.unpack())
-            value = read()
-        return value
 
     # The program
 

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import pytest
 
 from reference_server.certificates import DevelopmentCertificate
+from reference_server.mail import accounts
 from tests.reference_server.mail.conftest import StartMail
 from tests.reference_server.mail.running import ALICE, DEADLINE, PASSWORD, RunningMail, read_all
 
@@ -34,6 +35,24 @@ def request(
         return response, response.read()
     finally:
         client.close()
+
+
+def test_new_accounts_of_one_source_have_a_limit(
+    start_mail: StartMail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "NEW_ACCOUNTS_AT_ONCE", 2)
+    mail = start_mail(new_accounts_per_minute=1)
+    assert request(mail, "POST", "/new")[0].status == 200
+    mail.imap(ALICE).logout()  # the first log-in makes an account as well
+    response, body = request(mail, "POST", "/new")
+    assert (response.status, response.headers["Retry-After"]) == (429, "60")
+    assert "reason" in json.loads(body)
+    with pytest.raises(imaplib.IMAP4.error):
+        mail.imap("bob.45678@chatmail.test")
+    mail.imap(ALICE).logout()  # whoever has one goes on
+    mail.stop()
+    unlimited = start_mail(new_accounts_per_minute=0)
+    assert [request(unlimited, "POST", "/new")[0].status for _ in range(4)] == [200] * 4
 
 
 def test_autoconfig_names_the_ports(mail: RunningMail) -> None:

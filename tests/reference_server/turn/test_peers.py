@@ -31,13 +31,22 @@ def test_inner_addresses_are_denied_in_whatever_clothes(host):
         0x64FF9B << 96 | number,
         0x64FF9B0001 << 80 | number,
         0x20010000 << 96 | (0xFFFFFFFF ^ number),
+        0xFFFF << 48 | number,  # RFC 2765: ::ffff:0:a.b.c.d
+        0x20010DB8 << 96 | 0x00005EFE << 32 | number,  # ISATAP (RFC 5214)
+        0x20010DB8 << 96 | 0x02005EFE << 32 | number,
+        0x64FF9B0001 << 80 | number << 48 | 0x08080808,  # NAT64 of the site (RFC 8215), as /48
+        0x64FF9B0001 << 80 | number >> 24 << 72 | (number & 0xFFFFFF) << 40 | 0x08080808,  # as /56
     ]
     for disguise in (host, *(str(IPv6Address(value)) for value in clothes)):
         assert not POLICY.allows(Address(disguise, 5000)), disguise
 
 
 @pytest.mark.parametrize(
-    "host", ["::", "::1", "fc00::1", "fdff::1", "fe80::1", "febf::1", "fec0::1", "ff02::1", "ffff::1"]
+    "host",
+    [
+        *("::", "::1", "fc00::1", "fdff::1", "fe80::1", "febf::1", "fec0::1", "ff02::1", "ffff::1", "100::1"),
+        "2001:2::1",
+    ],
 )
 def test_inner_ipv6(host):
     assert not POLICY.allows(Address(host, 5000))
@@ -53,6 +62,9 @@ PUBLIC = (
         "::ffff:1.1.1.1",
         "fbff::1",
         "2002:101:101::1",
+        "::ffff:0:1.1.1.1",
+        "64:ff9b::1.1.1.1",
+        "2001:db8::5efe:1.1.1.1",
     ),
 )
 

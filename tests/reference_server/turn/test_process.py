@@ -182,6 +182,14 @@ def udp(port=0):
     return result
 
 
+def test_a_peer_may_have_the_port_of_a_listener_over_tcp(tmp_path):
+    """Relays are UDP: an ephemeral port of a peer is sometimes the number of our TLS listener."""
+    with running(tmp_path, *LAB) as server, Wire(server.address("udp")) as client:
+        client.allocate()
+        assert client.bind(Address(*server.address("tcp"))).ok
+        assert client.bind(Address(*server.address("udp")), 0x4001).error == 403
+
+
 def test_loopback_is_no_peer_and_neither_is_the_server(server):
     with Wire(server.address("udp")) as client, udp() as peer:
         client.allocate()

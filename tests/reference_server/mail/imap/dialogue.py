@@ -113,8 +113,9 @@ class Dialogue:
         self.work()
 
     def work(self) -> None:
-        while (event := self.session.next_event(self.now)) is not None:
-            self._answer(event)
+        while (event := self.session.next_event(self.now)) is not None or self.session.busy:
+            if event is not None:
+                self._answer(event)
         self.sent += self.session.data_to_send()
 
     def _answer(self, event: events.Event[Any]) -> None:
