@@ -66,7 +66,7 @@ FLOORS = {
         "store  policy  alpn",
         "store_thread",
         "accounts  delivery",
-        "federation",
+        "federation  admin",
         "smtp  web  imap",
         "strategies  dovecot",
         "service",
