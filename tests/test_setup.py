@@ -222,9 +222,43 @@ def test_further_servers_come_where_they_are_asked_for(machine):
     assert calls == ["apt-get update -qq", *(f"apt-get install -y -qq {each}" for each in wanted)]
 
 
+NPM = """#!/bin/sh
+echo "npm $*" >> "$CALLS"
+[ "$FAILS" != ci ] || { echo "no registry here"; exit 1; }
+mkdir -p "$3/node_modules"
+"""
+
+
+@pytest.fixture
+def with_npm(machine):
+    machine.has_programs()
+    for name in ("chromium", "chromedriver"):
+        machine.add(name, "#!/bin/sh\n")
+    machine.add("npm", NPM)
+    shutil.copytree(ROOT / "harness/clients/browser/ui", machine.checkout / "harness/clients/browser/ui")
+    machine.run()
+    return machine
+
+
+def test_the_call_ui_is_fetched_once_where_it_is_asked_for(with_npm, tmp_path):
+    place = tmp_path / "cache/dc-harness/call-ui"
+    fetched = [f"npm ci --prefix {place} --ignore-scripts --no-audit --no-fund"]
+    assert with_npm.run(XDG_CACHE_HOME=str(tmp_path / "cache"))[2] == []
+    assert with_npm.run("--browser", XDG_CACHE_HOME=str(tmp_path / "cache"))[2] == fetched
+    assert (place / "package-lock.json").read_text().count('"integrity": "sha512-') == 2
+    assert with_npm.run("--browser", XDG_CACHE_HOME=str(tmp_path / "cache"))[2] == []
+
+
+def test_what_npm_cannot_fetch_costs_nothing_else(with_npm, tmp_path):
+    for _ in range(2):
+        code, said, calls = with_npm.run("--browser", FAILS="ci", HOME=str(tmp_path))
+        assert (code, len(calls)) == (0, 1)
+        assert said.endswith("no registry here\nsetup: cannot be had: Delta Chat's call UI\n")
+
+
 def test_another_argument_is_a_usage_error(machine):
     code, said, calls = machine.run("--server")
-    assert (code, said, calls) == (2, "setup: usage: ./setup [--servers]\n", [])
+    assert (code, said, calls) == (2, "setup: usage: ./setup [--servers] [--browser]\n", [])
 
 
 def test_what_apt_lacks_is_not_asked_for_again_on_that_day(machine):

@@ -13,14 +13,14 @@ from typing import Literal
 from ..clients.core.core import CallMessage
 from ..clients.device import Device
 from ..waiting import Deadline, WaitTimeout, now, wait_until
-from .agent import Agent
 from .balance import CallAccount, Count, account, path_of
+from .kinds import PeerChoice
 from .peers import IceServer, Peer, Report, Settings, Stats
 from .quality import LONGEST_PAUSE, MachineTooSlow
 
 __all__ = ["Call", "Media", "Party", "Phases", "Ringing", "TalkResult", "parties", "place", "talk_at_once"]
 
-START_WITHIN = 30.0
+START_WITHIN = 90.0
 """Seconds for a peer's program to start."""
 LONGEST_SETTLE = 2.0
 """Seconds until what was sent and has not arrived counts as lost."""
@@ -134,11 +134,11 @@ class Ringing:
         The answer has `within` seconds to arrive, and then the peers have as many to be connected: a machine that was
         slow with the first takes nothing from the second, which is what the target is judged by.
         """
-        deadline = Deadline(within)
         answer = self.callee.peer.answer(
             replace(self.callee.settings(self.media, self.caller), mutes=()), self.offer
         )
         self.phases.reach("answer", now())
+        deadline = Deadline(within)
         self.incoming.accept(answer)
         accepted = self.outgoing.wait_for_answer(within=deadline.remaining())
         self.phases.reach("accepted", accepted.time)
@@ -288,17 +288,21 @@ def parties(
     *,
     ca_file: Path | None = None,
     streams: tuple[int, int] = (1, 2),
+    peers: PeerChoice | None = None,
 ) -> Iterator[tuple[Party, Party]]:
     """Two devices with a peer each, for one call. `servers`: by the name of the device, what its core gave.
 
     `streams`: what the two play; calls at the same time need different ones, to be told apart. Raises `MachineTooSlow`
     where a peer does not even start in time.
     """
+    peers = peers or PeerChoice()
     with contextlib.ExitStack() as stack:
         one, other = (
             Party(
                 device,
-                stack.enter_context(Agent(logs, device.name, host=device.host, ca_file=ca_file)),
+                stack.enter_context(
+                    peers.for_device(device.name).start(logs, device.name, device.host, ca_file)
+                ),
                 servers[device.name],
                 stream,
             )
@@ -318,11 +322,11 @@ def place(caller: Party, callee: Party, media: Media | None = None, *, within: f
     The two must be befriended. Raises `NoRelayCandidate` when the caller's TURN server gives it nothing, and
     `WaitTimeout` when it does not ring.
     """
-    deadline = Deadline(within)
     media = media or Media()
     phases = Phases(clicked=now())
     offer = caller.peer.offer(caller.settings(media, callee))
     phases.reach("offer", now())
+    deadline = Deadline(within)
     outgoing = caller.device.account.place_call(
         callee.device.account, offer, has_video=media.video is not None
     )

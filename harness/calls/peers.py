@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from .quality import LONGEST_PAUSE, AudioFindings, Pace, VideoFindings
+from .quality import LONGEST_PAUSE, AudioFindings, MachineTooSlow, Pace, VideoFindings
 
 __all__ = [
     "IceServer",
@@ -21,6 +21,10 @@ __all__ = [
     "Stats",
     "Traffic",
 ]
+
+
+LONGEST_STILL = 1.0
+"""Seconds; a call is set up in less than one."""
 
 
 class PeerError(Exception):
@@ -117,11 +121,20 @@ class Stats:
     numbers_sent: int
     numbers_received: int
     numbers_in_order: bool
+    stood_still: float = 0.0
+    """Seconds, the longest that the peer's program stood still while the call was set up; 0: it does not say."""
 
     @property
     def played(self) -> float:
         """Seconds that the sources have played, pauses not counted."""
         return max((each.seconds for each in self.pace.values()), default=0.0)
+
+    def check_set_up(self, name: str) -> None:
+        """Raise `MachineTooSlow` if what was late in setting the call up may have been this peer's program."""
+        if self.stood_still > LONGEST_STILL:
+            raise MachineTooSlow(
+                f"machine too slow ({name}'s call window stood still for {self.stood_still:.1f} s)"
+            )
 
     def check_pace(self, name: str, longest_pause: float = LONGEST_PAUSE) -> None:
         """Raise `MachineTooSlow` if this peer did not send what it should have, or paused for longer (seconds)."""
@@ -149,6 +162,8 @@ class Peer(Protocol):
     """
 
     name: str
+    description: str
+    """Program and version, for records; empty: it is the usual one."""
     has_connection: bool
     """A call was opened, whatever became of it: before that a peer has sent nothing, and has no `stats`."""
 

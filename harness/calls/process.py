@@ -71,9 +71,10 @@ class PeerProcess(Closing):
         *,
         host: Host,
         environment: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
         within: float = 30.0,
     ) -> None:
-        """`log_file`: gets its stderr; `environment`: variables besides ours."""
+        """`log_file`: gets its stderr; `environment`: variables besides ours; `pass_fds`: as those of `Popen`."""
         self.name = name
         self.within = within
         self._host = host
@@ -83,6 +84,7 @@ class PeerProcess(Closing):
         self._events: list[PeerEvent] = []
         self._ended = False
         self.has_connection = False
+        self.description = ""
         log_file.parent.mkdir(parents=True, exist_ok=True)
         self.log_file = log_file
         with self.log_file.open("wb") as stderr:
@@ -93,6 +95,7 @@ class PeerProcess(Closing):
                 stderr=stderr,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
                 process_group=0,
+                pass_fds=pass_fds,
             )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -145,6 +148,7 @@ class PeerProcess(Closing):
             numbers_sent=found["numbers_sent"],
             numbers_received=found["numbers_received"],
             numbers_in_order=found["numbers_in_order"],
+            stood_still=found.get("stood_still", 0.0),
         )
 
     def sent(self) -> Mapping[str, Sequence[float]]:

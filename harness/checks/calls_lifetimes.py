@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 from ..calls.agent import Agent
 from ..calls.call import Call, Media, Party
+from ..calls.kinds import AIORTC
 from ..calls.peers import NoRelayCandidate, Settings
 from ..calls.quality import MachineTooSlow
 from ..clients.turn.client import TurnClient, TurnError
@@ -45,6 +46,7 @@ REFRESHED = 500 / 600
 """Part of a lifetime after which aioice refreshes an allocation, and a channel."""
 LONGEST_CALL = 60.0
 """Seconds that a call lasts, unless the caller of a check asks for another length."""
+NOT_SCALED = "libwebrtc renews permissions every 4 minutes, however short the server lets them live"
 PAUSE = 1.0
 """Seconds that an agent may stand still here: its refreshes have 8 / 6 s to spare."""
 
@@ -55,6 +57,7 @@ def relayed_call_outlives_lifetimes(stage: Stage, outcome: Outcome, seconds: flo
 
     `seconds`: how long to talk, instead of a little more than twice the longest lifetime.
     """
+    stage.session.choice.peers.require_only(AIORTC, NOT_SCALED)
     lives = _lifetimes(stage)
     longest = max(lives.allocation, lives.permission, lives.channel)
     length = seconds or _affordable(stage, 2 * longest + 2)
@@ -71,6 +74,7 @@ def relayed_call_outlives_lifetimes(stage: Stage, outcome: Outcome, seconds: flo
 )
 def relayed_call_outlives_credentials(stage: Stage, outcome: Outcome) -> None:
     """A call goes on when the credentials that it was made with have expired; a new one gets no relay any more."""
+    stage.session.choice.peers.require_only(AIORTC, NOT_SCALED)
     expiry_of(stage.own_turn(), stage.target)
     lives = _lifetimes(stage)
     beyond = _affordable(stage, lives.allocation + 1)

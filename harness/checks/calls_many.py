@@ -13,6 +13,7 @@ from contextlib import ExitStack
 
 from ..calls.balance import SLACK, CallAccount, account, carried_by_sender, carried_since
 from ..calls.call import Call, Media, Party, TalkResult, talk_at_once
+from ..calls.kinds import AIORTC
 from ..calls.peers import Stats
 from ..calls.quality import MachineTooSlow
 from ..clients.control import ServiceLedger
@@ -47,6 +48,7 @@ SIX = 6
 @check("TURN-10", "E2E-path", needs=NEEDS, impact=Impact.LEAVES_TRACES, after=TURN_WORKS)
 def calls_at_once(stage: Stage, outcome: Outcome, calls: int = SIX) -> None:
     """Six audio calls at once through TURN: each is heard whole, each account balances, and so does their sum."""
+    stage.session.choice.peers.require_only(AIORTC, "a machine bears few browsers")
     with friends(stage) as callers:
         known = callers.ledger
         with ExitStack() as stack:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 
 from ..calls.agent import calls_are_possible
+from ..calls.kinds import CHROMIUM
+from ..hosts import MissingCapability
 from ..network.preflight import Missing, preflight
 
 __all__ = ["line", "main"]
@@ -17,6 +19,11 @@ def main() -> int:
         can.append("calls")
     else:
         cannot["calls"] = Missing("aiortc is not installed", "uv sync --locked")
+    try:
+        CHROMIUM.require()
+        can.append("calls by Delta Chat's own UI")
+    except MissingCapability as missing:
+        cannot["calls by Delta Chat's own UI"] = Missing(missing.reason, missing.heal)
     sys.stdout.write(f"{line(can, cannot)}\n")
     return 0
 

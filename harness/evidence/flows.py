@@ -4,7 +4,8 @@
 namespace of its upstream, so nothing that runs inside can touch them. One table for each interface, because a key has
 five fields at most: an interface would be a sixth. Counters only grow; a phase is the difference of two readings.
 
-Classes: RFC 7983 (what shares a port with RTP), RFC 8656 section 12.4 (ChannelData).
+Classes: RFC 7983 (what shares a port with RTP), RFC 8656 sections 12.4 (ChannelData) and 11 (Send and Data
+indications, in which libwebrtc sends until a channel is bound).
 """
 
 from __future__ import annotations
@@ -48,6 +49,11 @@ and take 0.3 s to make in place of 0.02.
 """
 
 ETHERNET, IPV4, IPV6, UDP, CHANNEL = 14, 20, 40, 8, 4
+INDICATION = 36
+"""Bytes in front of the data of an indication: STUN header, XOR-PEER-ADDRESS of IPv4, header of DATA.
+
+Behind the data there are up to three of padding, which are counted with it.
+"""
 
 
 class PacketClass(StrEnum):
@@ -209,11 +215,17 @@ def read(link: Link) -> EdgeCounts:
 
 # The ruleset
 
+FRAMES = {"": 0, "channel": CHANNEL, "indicated": INDICATION}
+
 KEY = "{ip} saddr . {ip} daddr . meta l4proto . th sport . th dport"
 KEY_WITHOUT_PORTS = "{ip} saddr . {ip} daddr . meta l4proto"
 HOOKS = {"tx": "ingress", "rx": "egress"}
 FAMILIES = {"4": "ip", "6": "ip6"}
 NOT_FIRST_FRAGMENT = {"4": "ip frag-off & 0x1fff != 0", "6": "frag frag-off != 0"}
+INDICATED_CLASSES = tuple(
+    f"indicated_{kind}" for kind in (PacketClass.DTLS, PacketClass.RTCP, PacketClass.RTP)
+)
+IS_INDICATION = "@th,64,16 0x16-0x17 @th,224,32 0x00120008 @th,320,16 0x0013"
 FIRST_BYTES = "0-3 : goto {0}stun, 20-63 : goto {0}dtls, 128-191 : goto {0}media"
 CLASSES = tuple(kind.value for kind in PacketClass)
 CHANNEL_CLASSES = tuple(
@@ -230,7 +242,7 @@ def ruleset(interface: str, *, size: int = MOST_FLOWS) -> str:
         lines += [f"counter {direction}_{name} {{ }}" for name in ("total", "fragments", "missed")]
         for version, ip in FAMILIES.items():
             prefix = f"{direction}{version}_"
-            for name in (*CLASSES, *CHANNEL_CLASSES):
+            for name in (*CLASSES, *CHANNEL_CLASSES, *INDICATED_CLASSES):
                 lines += _class(direction, prefix, name, ip, size)
             lines += _dispatch(direction, prefix, version)
         lines += [
@@ -272,12 +284,18 @@ def _dispatch(direction: str, prefix: str, version: str) -> list[str]:
         f"@th,104,8 192-223 goto {prefix}channel_rtcp",
         f"goto {prefix}channel_rtp",
         "}",
+        f"chain {prefix}indicated_media {{",
+        f"@th,360,8 192-223 goto {prefix}indicated_rtcp",
+        f"goto {prefix}indicated_rtp",
+        "}",
         f"chain {prefix} {{",
         # Behind the first fragment there are no ports, only payload at their place.
         f"{NOT_FIRST_FRAGMENT[version]} counter name {direction}_fragments return",
         f"meta l4proto tcp goto {prefix}tcp",
         f"meta l4proto != udp goto {prefix}rest",
         f"@th,64,48 0x5453f09f92ac goto {prefix}disco",
+        f"{IS_INDICATION} @th,352,8 20-63 goto {prefix}indicated_dtls",
+        f"{IS_INDICATION} @th,352,8 128-191 goto {prefix}indicated_media",
         f"@th,64,8 vmap {{ {FIRST_BYTES.format(prefix)} }}",
         f"@th,64,8 64-79 @th,96,8 vmap {{ {FIRST_BYTES.format(prefix + 'channel_')} }}",
         f"@th,64,8 64-79 goto {prefix}channel_other",
@@ -302,7 +320,7 @@ def parse(text: str) -> EdgeCounts:
     sets = [each["set"] for each in items if "set" in each]
     tx, rx = (
         Counts(
-            dict(_rows(sets, direction)),
+            _summed(_rows(sets, direction)),
             counters[f"{direction}_total"],
             counters[f"{direction}_fragments"],
             counters[f"{direction}_missed"],
@@ -312,13 +330,21 @@ def parse(text: str) -> EdgeCounts:
     return EdgeCounts(tx, rx)
 
 
+def _summed(rows: Iterable[tuple[Flow, Count]]) -> dict[Flow, Count]:
+    """Data of indications is of the same flow and class as data without a frame."""
+    found: dict[Flow, Count] = {}
+    for flow, count in rows:
+        found[flow] = found.get(flow, NOTHING) + count
+    return found
+
+
 def _rows(sets: Iterable[Mapping[str, Any]], direction: str) -> Iterator[tuple[Flow, Count]]:
     for each in sets:
         where, _, name = each["name"].partition("_")
         if where.startswith(direction):
-            channel = name.startswith("channel_")
-            kind = PacketClass(name.removeprefix("channel_"))
-            headers = _headers(kind, channel=channel, outgoing=direction == "tx", version=where[-1])
+            frame, _, bare = name.rpartition("_")
+            channel, kind = frame == "channel", PacketClass(bare)
+            headers = _headers(kind, frame, outgoing=direction == "tx", version=where[-1])
             for element in each.get("elem", ()):
                 yield _row(element["elem"], kind, channel=channel, headers=headers)
 
@@ -333,11 +359,11 @@ def _row(element: Mapping[str, Any], kind: PacketClass, *, channel: bool, header
     )
 
 
-def _headers(kind: PacketClass, *, channel: bool, outgoing: bool, version: str) -> int:
+def _headers(kind: PacketClass, frame: str, *, outgoing: bool, version: str) -> int:
     """Bytes of each packet in front of what a row counts. At the egress hook the Ethernet header is counted too."""
     return (
         (0 if outgoing else ETHERNET)
         + (IPV4 if version == "4" else IPV6)
         + (0 if kind in (PacketClass.TCP, PacketClass.REST) else UDP)
-        + (CHANNEL if channel else 0)
+        + FRAMES[frame]
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..clients.turn.ledger import Count
-from .flows import Counts, EdgeCounts, Endpoint, Flow, PacketClass
+from .flows import INDICATION, MEDIA, Counts, EdgeCounts, Endpoint, Flow, PacketClass
 
 __all__ = ["MOST_ROWS", "Tally", "kind_of"]
 
@@ -27,6 +27,8 @@ HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION, AUTHENTICATION = 0, 43, 44, 60, 51
 EXTENSIONS = (HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION, AUTHENTICATION)
 DISCO = bytes.fromhex("5453f09f92ac")
 CHANNELS = range(64, 80)
+INDICATIONS = (b"\x00\x16", b"\x00\x17")
+PEER_IPV4, DATA = b"\x00\x12\x00\x08", b"\x00\x13"
 RTCP_TYPES = range(192, 224)
 KINDS = (
     *([PacketClass.STUN] * 4 + [PacketClass.OTHER] * 16 + [PacketClass.DTLS] * 44 + [PacketClass.OTHER] * 64),
@@ -77,7 +79,7 @@ class _Direction:
             return
         row = self._rows.setdefault(key, [0, 0])
         row[0] += 1
-        row[1] += length - ETHERNET - packet.fixed_header - _headers(key)
+        row[1] += length - ETHERNET - packet.fixed_header - _headers(key, packet)
 
     def read(self, missed: int) -> Counts:
         rows = {_flow(key): Count(*row) for key, row in self._rows.items()}
@@ -115,7 +117,14 @@ def kind_of(payload: bytes) -> tuple[PacketClass, bool]:
         return PacketClass.DISCO, False
     if payload[:1] and payload[0] in CHANNELS:
         return _media_kind(payload[CHANNEL_HEADER:]), True
+    if is_indication(payload) and (kind := _media_kind(payload[INDICATION:])) in MEDIA:
+        return kind, False
     return _media_kind(payload), False
+
+
+def is_indication(payload: bytes) -> bool:
+    """True for a Send or Data indication whose peer has an IPv4 address (RFC 8656, section 11)."""
+    return payload[:2] in INDICATIONS and payload[20:24] == PEER_IPV4 and payload[32:34] == DATA
 
 
 def _media_kind(payload: bytes) -> PacketClass:
@@ -176,8 +185,11 @@ def _flow(key: _Key) -> Flow:
     return Flow(Endpoint(source, key.ports[0]), Endpoint(destination, key.ports[1]), key.kind, key.channel)
 
 
-def _headers(key: _Key) -> int:
+def _headers(key: _Key, packet: _Packet) -> int:
     """Bytes between the IP header and what a row counts."""
     if key.kind in (PacketClass.TCP, PacketClass.REST):
         return 0
-    return UDP_HEADER + (CHANNEL_HEADER if key.channel else 0)
+    if key.channel:
+        return UDP_HEADER + CHANNEL_HEADER
+    indicated = key.kind in MEDIA and is_indication(packet.transport[UDP_HEADER:])
+    return UDP_HEADER + (INDICATION if indicated else 0)

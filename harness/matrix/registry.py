@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..calls.kinds import KINDS
 from ..clients.core.eras import era_of
 from ..network.pairs import pair_of
 from ..report.cells import ExpectedRed
@@ -44,7 +45,7 @@ __all__ = ["NEWEST", "PEERS", "Interop", "Scenario", "ServerEntry", "known", "re
 
 NEWEST = "newest"
 """In place of a version: the newest that the package index has."""
-PEERS = ("aiortc",)
+PEERS = tuple(KINDS)
 """Programs that can take part in a call."""
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 VERSION = re.compile(r"\d+\.\d+\.\d+")

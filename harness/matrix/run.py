@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from ..calls.kinds import AIORTC
 from ..clients.core.errors import CoreError
 from ..clients.core.versions import core_binary, newest_version
 from ..hosts import Host, MissingCapability
@@ -147,6 +148,8 @@ class Matrix:
         words = ["check", scenario.check.name, *server.options]
         if cell.core_a:
             words += ["--core", f"alice={cell.core_a},bob={cell.core_b}"]
+        if cell.peer not in ("", AIORTC.name):
+            words += ["--peer", cell.peer]
         if cell.networks:
             words += ["--pair", cell.networks]
         return tuple(words)

@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..hosts import Host, MissingCapability, end_process
+from ..keeper import children_of
 from ..target import AdminAccess, Service, Target
 from ..urls import RelayUrl, TurnUrl
 from ..waiting import WaitTimeout, wait_until
 from .certificates import Certificate, issue
 from .iroh_relay import BINARY_VARIABLE as RELAY_VARIABLE
-from .keeper import children_of
 from .notify import NotifySocket
 from .process import Process, accepts, free_port, refuse_taken, version_of
 from .server import (

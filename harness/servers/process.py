@@ -13,11 +13,11 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from .. import keeper
 from ..closing import Closing
 from ..hosts import Host, end_process
 from ..text import clean
 from ..waiting import WaitTimeout, wait_until
-from . import keeper
 from .executables import why_not_executed
 from .listening import listeners
 from .server import Program, ServerError

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Concatenate, ParamSpec
 
-from ..calls.agent import require_agents
 from ..calls.quality import MachineTooSlow
 from ..clients.core.eras import CoreUnsupported
 from ..clients.mail.imap import ImapError, ImapLimited
@@ -34,6 +33,7 @@ from ..report.records import Record, Verdict
 from ..servers.server import ContradictingWants, Unsupported, Wants
 from ..target import Impact, Service, Target
 from .causes import cause_of
+from .options import Choice
 from .outcome import OursToMend, Outcome, PromiseBroken
 from .stage import Stage
 
@@ -42,7 +42,7 @@ __all__ = ["CHECKS", "Check", "Sink", "check", "entry_of", "recording"]
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 NOTHING_WANTED = Wants()
-OF_THIS_MACHINE: Mapping[str, Callable[[], None]] = {"calls": require_agents}
+OF_THIS_MACHINE: Mapping[str, Callable[[Choice], None]] = {"calls": lambda choice: choice.peers.require()}
 """Needs that say nothing about the target. Each raises `MissingCapability`, which says how this machine gets it."""
 
 
@@ -183,7 +183,7 @@ def _left_out(entry: Check, stage: Stage) -> Outcome | None:
             return Outcome(Verdict.NOT_REACHED, [why], because_of=cause, cause=before.cause)
     try:
         for name in sorted(entry.needs & OF_THIS_MACHINE.keys()):
-            OF_THIS_MACHINE[name]()
+            OF_THIS_MACHINE[name](stage.session.choice)
     except MissingCapability as missing_here:
         return Outcome(Verdict.SKIPPED, [str(missing_here)])
     return None

@@ -32,6 +32,7 @@ from ..waiting import WaitTimeout
 from . import offers
 from .outcome import Outcome
 from .services import STUN_PORT, Offers, parties_of
+from .session import Session
 from .stage import Stage
 from .survey import look_up
 from .watch import SETTLE_WITHIN, Watch
@@ -156,6 +157,10 @@ class LabStage:
     None: nobody finds it there."""
     logs: Path
     outcome: Outcome
+
+    @property
+    def session(self) -> Session:
+        return self.stage.session
 
     def own_relay(self) -> RelayUrl:
         """The target's own iroh relay, by METADATA. Raises `PromiseBroken` for a missing, unusable or foreign value."""

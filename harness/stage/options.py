@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..accounts import Credentials, GivenAccounts
+from ..calls.kinds import PeerChoice
 from ..clients.core.versions import CoreChoice
 from ..clients.mail.web import WebAccounts
 from ..errors import plain
@@ -108,6 +109,14 @@ def add_options(add: Callable[..., object], *, domain: str | None = None) -> Non
         help="another version of Delta Chat core, for all devices or like alice=1.160.0,bob=2.65.0",
     )
     add(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="KIND",
+        help="what is at the ends of calls: aiortc (default), or chromium with Delta Chat's own call UI; for all "
+        "devices or like alice=chromium,bob=aiortc",
+    )
+    add(
         "--pair",
         action="append",
         default=[],
@@ -152,6 +161,8 @@ class Choice:
     uplink: Uplink | None = None
     """The machine through which devices in a lab reach a server of somebody else; None: they do not."""
     cores: CoreChoice = field(default_factory=CoreChoice)
+    peers: PeerChoice = field(default_factory=PeerChoice)
+    """Kinds of peers at the ends of calls."""
     pairs: tuple[Pair, ...] = ()
     """Networks between which checks are to look; none: those that each check has by itself."""
 
@@ -187,6 +198,7 @@ class Choice:
             must=_capabilities(option("must")),
             uplink=_uplink(option("uplink"), remote=domain is not None or endpoints is not None),
             cores=CoreChoice.parse(option("core"), option("rpc_server")),
+            peers=PeerChoice.parse(option("peer")),
             pairs=_pairs(option("pair"), option("networks")),
         )
         if choice.is_remote and choice.uplink is None and option("networks"):

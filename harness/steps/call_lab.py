@@ -21,7 +21,7 @@ from ..stage.outcome import promised
 from ..stage.watch import Watch
 from ..target import Service
 from ..waiting import WaitTimeout
-from .calls import CALL_WITHIN, FAILURES, Callers, Servers, ice_servers_of, set_up, talk
+from .calls import CALL_WITHIN, FAILURES, Callers, Servers, check_set_up, ice_servers_of, set_up, talk
 from .observed import call_seen, path_seen
 
 __all__ = ["CallAttempt", "LabCallers", "lab_callers", "takes_path"]
@@ -80,6 +80,8 @@ class LabCallers(Callers):
                     ringing = place(one.limited_to(policy), other, Media(), within=CALL_WITHIN)
                     call = ringing.accept(within=CALL_WITHIN)
                 except (NoRelayCandidate, WaitTimeout) as error:
+                    if isinstance(error, WaitTimeout):
+                        check_set_up(one, other)
                     refused = str(error)
                     if self.people.lab.server_host is None:  # nobody else counts there: that both are silent
                         said = {each.name: each.peer for each in (one, other) if each.peer.has_connection}

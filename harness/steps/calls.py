@@ -22,6 +22,7 @@ from ..stage.outcome import Outcome, promised
 from ..stage.stage import Stage
 from ..target import Service
 from ..waiting import WaitTimeout
+from .call_windows import describe_windows, observe_windows
 from .observed import call_seen
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Callers",
     "Servers",
     "account_now",
+    "check_set_up",
     "friends",
     "ice_servers_of",
     "machine_too_slow",
@@ -95,7 +97,7 @@ class Callers:
         servers: Servers | None = None,
         streams: tuple[int, int] = (1, 2),
     ) -> Iterator[tuple[Party, Party]]:
-        """Two of them with an agent each, for one call of that name. What the agents write is evidence.
+        """Two of them with a peer each, for one call of that name. What the peers write is evidence.
 
         `servers`: others than those that the cores gave; `streams`: see `parties`.
         """
@@ -109,10 +111,15 @@ class Callers:
                 logs,
                 ca_file=target.ca_file or target.pinned,
                 streams=streams,
+                peers=self.stage.session.choice.peers,
             ) as both:
-                yield both
+                describe_windows(self.outcome, both)
+                try:
+                    yield both
+                finally:
+                    observe_windows(self.outcome, name, both)
         finally:
-            self.outcome.evidence += sorted(logs.glob("*.agent.log"))
+            self.outcome.evidence += sorted(logs.iterdir())
 
     @contextmanager
     def calling(self, name: str, media: Media, caller: str = "alice", callee: str = "bob") -> Iterator[Call]:
@@ -150,10 +157,20 @@ def set_up(outcome: Outcome, name: str, caller: Party, callee: Party, media: Med
     ringing = place(caller, callee, media, within=CALL_WITHIN)
     try:
         call = ringing.accept(within=CALL_WITHIN)
+    except WaitTimeout:
+        check_set_up(caller, callee)
+        raise
     finally:
         outcome.observe(call_seen(name, ringing.phases))
     progress.info("the call %s is up: %.0f ms after the click", name, (ringing.phases.connected or 0) * 1000)
     return call
+
+
+def check_set_up(*sides: Party) -> None:
+    """Raise `MachineTooSlow` where a call that was not up in time may have been late by our own programs."""
+    for side in sides:
+        if side.peer.has_connection:
+            side.peer.stats().check_set_up(side.name)
 
 
 def talk(

@@ -6,13 +6,14 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from ..calls.call import Call, TalkResult
-from ..calls.peers import PeerError, Stats
+from ..calls.peers import Peer, PeerError, PeerEvent, Stats
 from ..report.observations import Timing
 from ..servers.server import Program
 from ..stage.outcome import Outcome
-from ..waiting import Deadline, WaitTimeout, now
+from ..waiting import Deadline, WaitTimeout, now, wait_until
 from .call_judges import WHOLE
 from .calls import machine_too_slow, talk
 
@@ -66,7 +67,8 @@ class Pause:
                 False, f"{listener} did not hear the other side again: {heard:.2f} of {played:.2f} s arrived"
             )
             return
-        silence = max(audio.stalls, default=0.0)
+        # A window plays on when nothing comes, so that a stall is a gap there.
+        silence = max((*audio.stalls, *(gap.length for gap in audio.gaps)), default=0.0)
         outcome.expect(
             self.seconds - EARLY <= silence <= self.seconds + LATE,
             f"{listener} had {silence:.2f} s of silence when {self.what} for {self.seconds:.2f} s",
@@ -114,12 +116,19 @@ def wait_until_closed(outcome: Outcome, name: str, call: Call, since: float) -> 
     noticed = []
     for side in call.sides:
         try:
-            closed = side.peer.wait_for("ice", "the end of ICE", within=deadline.remaining(), state="closed")
+            closed = wait_until(
+                partial(_end_of_ice, side.peer), "the end of ICE", within=deadline.remaining()
+            )
         except WaitTimeout as error:
             raise PeerError(f"an agent did not notice that its media had died: {error}") from error
         noticed.append(round(closed.time - since, 1))
         progress.info("%s noticed after %g s that the call is dead", side.name, noticed[-1])
     outcome.observe(Timing("until each side noticed", tuple(noticed), CONSENT_ENDS, subject=name))
+
+
+def _end_of_ice(peer: Peer) -> PeerEvent | None:
+    """What aiortc and libwebrtc say when nobody answers any more."""
+    return next((each for each in peer.events("ice") if each.fields["state"] in ("closed", "failed")), None)
 
 
 def _counted(call: Call) -> dict[str, Stats]:

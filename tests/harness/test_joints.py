@@ -56,9 +56,10 @@ def test_the_harness_is_synchronous():
 
 
 def test_nobody_imports_the_program_of_an_agent():
-    modules = {Path(each).stem for each in AGENTS_PROGRAM}
+    programs = {*AGENTS_PROGRAM, "calls/window_program.py"}
+    modules = {Path(each).stem for each in programs}
     for path in PACKAGE.rglob("*.py"):
-        if str(path.relative_to(PACKAGE)) not in AGENTS_PROGRAM:
+        if str(path.relative_to(PACKAGE)) not in programs:
             imports = [
                 each for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.ImportFrom)
             ]

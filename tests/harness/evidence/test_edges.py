@@ -33,6 +33,39 @@ PAYLOADS = {
 }
 
 
+def indication(method: int, data: bytes) -> bytes:
+    """A Send (0x16) or Data (0x17) indication; the peer has an IPv4 address."""
+    attributes = b"\0\x12\0\x08" + bytes(8) + b"\0\x13" + len(data).to_bytes(2, "big") + data
+    return bytes([0, method]) + len(attributes).to_bytes(2, "big") + bytes(16) + attributes
+
+
+INDICATED = {
+    PacketClass.DTLS: indication(0x16, b"\x16" + bytes(31)),
+    PacketClass.RTCP: indication(0x17, b"\x80\xc8" + bytes(18)),
+    PacketClass.RTP: indication(0x17, b"\x90\x6f" + bytes(98)),
+    PacketClass.STUN: indication(0x16, b"\0\1" + bytes(18)),
+}
+"""By the class in which each is counted: media as media, connectivity checks as what they are."""
+
+
+@pytest.mark.parametrize("by_nft", [True, False], ids=["nft", "packet sockets"])
+def test_media_in_indications_is_media_without_its_frame(pair, by_nft):
+    alice, bob = pair
+    with Edges(pair, by_nft=by_nft) as edges, udp(alice) as one, udp(bob) as other:
+        for payload in INDICATED.values():
+            one.sendto(payload, other.getsockname())
+        one.sendto(b"\x80\x6f" + bytes(98), other.getsockname())
+        edges.settle(within=10)
+        rows = edges.now()["bob"].rx.rows
+        ends = Endpoint(*one.getsockname()), Endpoint(*other.getsockname())
+    assert {kind: rows[Flow(*ends, kind)] for kind in INDICATED} == {
+        PacketClass.DTLS: Count(1, 32),
+        PacketClass.RTCP: Count(1, 20),
+        PacketClass.RTP: Count(2, 200),
+        PacketClass.STUN: Count(1, 56),
+    }
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_every_class_is_counted_at_both_ends(pair, version):
     alice, bob = pair

@@ -1,0 +1,110 @@
+"""Checks of calls with Delta Chat's own call UI at both ends or one: the same checks, real cores, other peers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.calls.kinds import CHROMIUM, PeerChoice
+from harness.checks import calls, calls_paths
+from harness.hosts import MissingCapability
+from harness.network import profiles
+from harness.network.pairs import Pair
+from harness.report.observations import Measured, PathSeen
+from harness.report.records import Record, Verdict
+from harness.report.run import Run
+from harness.servers.reference import Reference
+from harness.servers.registry import server_of
+from harness.servers.server import Server
+from harness.stage.check import recording
+from harness.stage.options import Choice
+from harness.stage.session import open_session
+
+BOTH, FIRST, SECOND = ["chromium"], ["alice=chromium"], ["bob=chromium"]
+ESSENTIAL = Pair(profiles.HOME, profiles.SYMMETRIC)
+
+pytestmark = pytest.mark.nightly
+
+
+@pytest.fixture(autouse=True)
+def _needs_chromium() -> None:
+    try:
+        CHROMIUM.require()
+    except MissingCapability as missing:
+        pytest.skip(str(missing))
+
+
+def judged(
+    check, tmp_path: Path, peers: list[str], kind: Server | None = None, **options
+) -> tuple[Record, list[Path]]:
+    """The record of a check, and its evidence. Skipped where this machine cannot, or is too slow."""
+    records: list[Record] = []
+    files: list[Path] = []
+
+    def keep(record, evidence):
+        records.append(record)
+        files.extend(evidence)
+
+    choice = Choice(peers=PeerChoice.parse(peers))
+    with (
+        open_session(Run(tmp_path / "run"), choice, kind=kind or Reference()) as session,
+        recording(keep, run="r", door="d"),
+    ):
+        check(session.stage("windows"), **options)
+    [record] = records
+    if record.verdict is Verdict.SKIPPED or "machine too slow" in record.reason:
+        pytest.skip(record.reason)
+    return record, files
+
+
+def test_a_call_from_home_to_a_symmetric_nat_is_relayed_by_all_witnesses(tmp_path):
+    record, files = judged(calls_paths.calls_take_the_expected_path, tmp_path, BOTH, pairs=[ESSENTIAL])
+    assert record.verdict is Verdict.PASSED, record.reason
+    [path] = record.seen(PathSeen)
+    assert (path.by, path.contradictions) == (("turn",), ())
+    assert "clients" in path.witnesses
+    assert all("Delta Chat's call UI" in each for each in record.clients.values())
+    read = {each.name: str(each.value) for each in record.seen(Measured)}
+    for name, first in zip(ESSENTIAL.devices, ("Connecting...", "Incoming call"), strict=True):
+        states = read[f"read in the call window of {name}"]
+        assert (
+            first in states
+            and "in call" in states
+            and states.rstrip(")").rpartition(", ")[2].startswith("ended")
+        )
+    pictures = {each.name.partition(".window.")[2] for each in files if each.suffix == ".png"}
+    assert any("incoming-call" in each for each in pictures) and any("ended" in each for each in pictures)
+
+
+@pytest.mark.parametrize("peers", [BOTH, FIRST, SECOND])
+def test_a_relayed_call_is_heard_seen_and_accounted_for(tmp_path, peers):
+    record, _ = judged(calls.relayed_call_is_heard_and_seen, tmp_path, peers)
+    assert record.verdict is Verdict.PASSED, record.reason
+
+
+@pytest.mark.parametrize("peers", [BOTH, FIRST])
+@pytest.mark.parametrize("pair", calls_paths.EVERY, ids=str)
+def test_every_pair_of_networks(tmp_path, pair, peers):
+    record, _ = judged(calls_paths.calls_take_the_expected_path, tmp_path, peers, pairs=[pair])
+    assert record.verdict is Verdict.PASSED, record.reason
+
+
+def test_a_call_through_coturn(tmp_path):
+    kind = server_of("reference+coturn")
+    record, _ = judged(calls_paths.calls_take_the_expected_path, tmp_path, BOTH, kind, pairs=[ESSENTIAL])
+    assert record.verdict is Verdict.PASSED, record.reason
+
+
+@pytest.mark.parametrize(
+    ("mutant", "words"),
+    [
+        ("turn_forwards_one_way", "audio to arrive at the peer"),
+        ("turn_loses_every_fifth", "the account does not balance"),
+    ],
+)
+def test_a_server_that_is_wrong_is_seen_by_browsers_too(tmp_path, mutant, words):
+    kind = Reference([sys.executable, "-m", "mutants", mutant])
+    record, _ = judged(calls.relayed_call_is_heard_and_seen, tmp_path, BOTH, kind)
+    assert (record.verdict, words in record.reason) == (Verdict.FAILED, True), record.reason
