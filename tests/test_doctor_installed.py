@@ -98,10 +98,14 @@ def ready_line(kind: str, directory: Path) -> Iterator[Path]:
         [log] = place.logs.glob("*.stdout.log")
         endpoints = dict(read_endpoints(log))
         endpoints.pop("control", None)
+        known = directory / "ca.pem"  # its own is for its owner alone
+        known.write_bytes(Path(endpoints["ca_file"]).read_bytes())
+        endpoints["ca_file"] = str(known)
         file = directory / "ready.json"
         file.write_text(json.dumps({"ready": True, "endpoints": endpoints}))
         for each in (file, *file.parents[:3]):
             each.chmod(0o755)
+        known.chmod(0o644)
         yield file
 
 
@@ -129,6 +133,16 @@ def test_a_healthy_server_is_healthy_and_what_needs_more_says_so(doctor, tmp_pat
     assert from_home.returncode == UNKNOWN
     assert "reference_server: this package is not installed: pip install" in from_home.stderr
     assert "Traceback" not in from_home.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="nothing of ours is closed to us")
+def test_a_ca_that_may_not_be_read_is_named(doctor, tmp_path):
+    with ready_line("reference", tmp_path) as file:
+        (tmp_path / "ca.pem").chmod(0o600)
+        ran = doctor("--endpoints", file)
+    assert ran.returncode == UNKNOWN
+    assert f"cannot be read: {tmp_path / 'ca.pem'}" in " ".join(ran.stderr.split())
+    assert "Traceback" not in ran.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user cannot take namespaces from itself")

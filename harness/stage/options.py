@@ -179,7 +179,7 @@ class Choice:
         try:
             endpoints = read_endpoints(file) if file else None
         except OSError as error:
-            raise ValueError(f"--endpoints: {error}") from error
+            raise ValueError(f"--endpoints {file}: {plain(error)}") from error
         if option("target") == "remote" and not (domain or endpoints):
             raise ValueError("--target remote needs --domain HOST or --endpoints FILE")
         ca_file = option("ca_file")
@@ -239,6 +239,8 @@ class Choice:
             assert self.domain is not None
             target = remote_target(self.domain, ca_file=self.ca_file)
             server = RunningServer(target.name, {}, target=target)
+        if target.ca_file is not None and not os.access(target.ca_file, os.R_OK):
+            raise ServerError(f"the file with the CA of {target.name} cannot be read: {target.ca_file}")
         if self.accept_self_signed:
             target = pin_certificates(target, host, directory / "pinned.pem")
         if token := os.environ.get(ADMIN_TOKEN):

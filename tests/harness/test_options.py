@@ -59,7 +59,7 @@ def test_a_ready_line_describes_the_server(tmp_path):
         (["--target", "remote"], "needs --domain HOST or --endpoints FILE"),
         (["--domain", "a.example", "--endpoints", "/dev/null"], "name one"),
         (["--endpoints", "/dev/null"], "no ready line"),
-        (["--endpoints", "/nowhere/ready.json"], "No such file"),
+        (["--endpoints", "/nowhere/ready.json"], "no such file"),
         (
             ["--domain", "a.example", "--i-own-this-server", "b.example"],
             "names b.example, but .* is a.example",
