@@ -74,6 +74,8 @@ class Target:
     """Host at which IMAP is, if not `host`; its port is `imaps`, and its certificate is that of `host`."""
     smtp_host: str | None = None
     """Likewise for submission, `submissions`."""
+    smtp: int | None = None
+    """Port at which other servers bring mail; None: not known, or it takes none."""
     other_addresses: frozenset[str] = frozenset()
     """Addresses of the server besides those of `host`."""
     capabilities: frozenset[str] = frozenset()

@@ -23,6 +23,7 @@ ROOMS = (
     "accounts",
     "submissions",
     "operators",
+    "federation",
     "relay",
     "turn",
     "ledgers",

@@ -334,7 +334,10 @@ class HastyDelivery(DurableDelivery):
 @mutant(
     "mail",
     "a mail is answered with 250 before it is on the disk",
-    kills={"durability.accepted_mail_survives_a_kill": "answered with 250 are lost"},
+    kills={
+        "durability.accepted_mail_survives_a_kill": "answered with 250 are lost",
+        "federation.mail_survives_a_kill_and_a_server_that_is_down": "answered with 250 are lost",
+    },
 )
 def mail_lost_after_250(settings: MailSettings) -> MailService:
     return MailService(settings, strategies=replace(RIGHT, make_delivery=HastyDelivery))

@@ -14,6 +14,7 @@ ROOMS = (
     "administration",
     "privacy",
     "chats",
+    "federation",
     "services",
     "turn",
     "turn_from_outside",

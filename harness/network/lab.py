@@ -97,6 +97,8 @@ class Lab(Closing):
         self.name_servers = (self._ranges.name_server, NAME_SERVERS[1])
         self._numbers = itertools.count(1)
         self._cuts: dict[frozenset[str], tuple[Sequence[str], Sequence[str]]] = {}
+        self.server_addresses: set[str] = set()
+        """Those of all machines that are servers."""
         self._routers: list[Router] = []
         """Kept with the programs in them, also when nobody else knows them any more."""
         self.names = Names()
@@ -121,6 +123,7 @@ class Lab(Closing):
         namespace = self._namespace(name, forwards=False)
         namespace.sysctl({"net/ipv4/ip_unprivileged_port_start": 0})  # for servers that are not root
         public = [self._ranges.host(number) for number in numbers] + [_public6(number) for number in numbers]
+        self.server_addresses |= set(public)
         link = connect(self.internet, namespace, numbers[0], public)
         self._tell_name_server(namespace, link)
         return LabHost(name, public[0], namespace, link, tuple(public))

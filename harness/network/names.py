@@ -26,6 +26,7 @@ PLAIN_UDP = 512
 """Bytes of an answer over UDP to whoever does not say that it takes more (RFC 1035, 4.2.1)."""
 MOST_TCP = 0xFFFF
 MOST_QUERIES = 100_000
+MOST_STRING = 250
 
 
 class Refusal(Enum):
@@ -101,6 +102,7 @@ class Names:
         """`zone`: IPv4 and IPv6 addresses by name."""
         self._lock = threading.Lock()
         self._zone: dict[str, tuple[str, ...]] = {}
+        self._records: dict[tuple[str, str], tuple[str, ...]] = {}
         self._failures: dict[str, Failure] = {}
         self._queries: list[Query] = []
         self.unrecorded = 0
@@ -112,6 +114,15 @@ class Names:
         """Let a name stand for these addresses, or for none: it exists, and queries for its addresses are empty."""
         with self._lock:
             self._zone[_canonical(name)] = addresses
+
+    def publish(self, name: str, kind: str, *values: str) -> None:
+        """Let a name have these records of another kind than addresses, such as `MX` or `TXT`, as a zone file has them;
+        a text may be longer than one string of a record."""
+        if kind == "TXT":
+            values = tuple(_quoted(each) for each in values)
+        with self._lock:
+            self._records[_canonical(name), kind] = values
+            self._zone.setdefault(_canonical(name), ())
 
     def fail(self, name: str, failure: Failure) -> None:
         """Let queries for a name, whether it exists or not, go wrong until `heal`."""
@@ -139,6 +150,7 @@ class Names:
         import dns.opcode  # noqa: PLC0415
         import dns.rcode  # noqa: PLC0415
         import dns.rdataclass  # noqa: PLC0415
+        import dns.rdatatype  # noqa: PLC0415
 
         try:
             query = dns.message.from_wire(wire)
@@ -159,6 +171,7 @@ class Names:
         with self._lock:
             self._record(asker, name, question.rdtype)
             addresses, failure = self._zone.get(name), self._failures.get(name)
+            others = self._records.get((name, dns.rdatatype.to_text(question.rdtype)), ())
         match failure:
             case Refusal.SILENCE:
                 return None
@@ -171,7 +184,7 @@ class Names:
             case _ if addresses is None or failure is Refusal.NXDOMAIN:
                 response.set_rcode(_rcode(Refusal.NXDOMAIN))
             case _:
-                _fill(response, question, addresses)
+                _fill(response, question, addresses, others)
         after = failure.seconds if isinstance(failure, Slow) else 0.0
         return Answer(_wire(query, response, udp=udp), after)
 
@@ -206,13 +219,24 @@ def _wire(query: dns.message.Message, response: dns.message.Message, *, udp: boo
     return response.to_wire(max_size=most, prefer_truncation=True)
 
 
-def _fill(response: dns.message.Message, question: dns.rrset.RRset, addresses: Sequence[str]) -> None:
-    """With those addresses that were asked for."""
+def _quoted(text: str) -> str:
+    """In strings of at most 255 bytes (RFC 1035, 3.3)."""
+    return " ".join(f'"{text[start : start + MOST_STRING]}"' for start in range(0, len(text), MOST_STRING))
+
+
+def _fill(
+    response: dns.message.Message,
+    question: dns.rrset.RRset,
+    addresses: Sequence[str],
+    others: Sequence[str] = (),
+) -> None:
+    """With those addresses that were asked for, or with the other records, which are of the kind that was."""
     import dns.rdataclass  # noqa: PLC0415 - dnspython is slow to load
     import dns.rdatatype  # noqa: PLC0415
     import dns.rrset  # noqa: PLC0415
 
     kind = question.rdtype
     fitting = [each for each in addresses if kind == (dns.rdatatype.AAAA if ":" in each else dns.rdatatype.A)]
+    fitting += others
     if fitting:
         response.answer.append(dns.rrset.from_text(question.name, TTL, dns.rdataclass.IN, kind, *fitting))

@@ -81,6 +81,31 @@ PROMISES: Mapping[str, Promise] = {
         "afterwards, with any other password.",
         ours=True,
     ),
+    "FED-1": Promise(
+        "Servers mail each other, by name and by address: texts and files arrive once.",
+        "People of one server write to people of another. Their servers find each other by the domain of "
+        "the address, or are one, and hand the mail over: to everybody, once, also where the line between "
+        "them is slow.",
+        ours=True,
+    ),
+    "FED-2": Promise(
+        "Mail for another server that was answered with 250 survives a crash, and waits while that server is down.",
+        "The answer 250 is a promise for every recipient, wherever they live. The mail is kept on the disk "
+        "until the other server has it, and is not sent twice.",
+        ours=True,
+    ),
+    "FED-3": Promise(
+        "Other servers bring mail for people here only, encrypted, and nobody sends through this server.",
+        "A server that passes on what strangers send is used for spam within hours, and is then refused "
+        "by everybody. Readable mail from outside is refused as that of its own users is.",
+        ours=True,
+    ),
+    "FED-4": Promise(
+        "Mail of another server is signed by the domain of its author (DKIM), or is refused.",
+        "Without a signature anybody can write in anybody's name. The key of a domain is in its name "
+        "server, and nobody else can sign with it.",
+        ours=True,
+    ),
     "TURN-1": Promise(
         "TURN credentials are the time of their expiry and an HMAC-SHA1 of it.",
         "The user name that METADATA gives is the time at which it expires, the password is computed "

@@ -21,6 +21,7 @@ This page is made of `harness/report/promises.py`: `python -m harness.report.pro
 SECTIONS = {
     "DISC": "Discovery: what the mail server tells",
     "MAIL": "Mail",
+    "FED": "Mail between servers",
     "TURN": "TURN: calls",
     "IROH": "The iroh relay: realtime apps",
     "E2E": "From end to end",

@@ -20,6 +20,7 @@ __all__ = ["GROUPS", "PromiseStanding", "State", "standings"]
 GROUPS: Mapping[str, str] = {
     "DISC": "discovery",
     "MAIL": "mail",
+    "FED": "federation",
     "TURN": "TURN",
     "IROH": "iroh relay",
     "E2E": "suite",

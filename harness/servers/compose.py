@@ -28,6 +28,8 @@ SET_BY = {
     "dovecot": {Service.MAIL},
     "no_logs": {Service.MAIL},
     "both_families": set(Service),
+    "federation": {Service.MAIL},
+    "mxdeliv": {Service.MAIL},
 }
 """Services whose programs must translate a want."""
 

@@ -37,6 +37,7 @@ def describe(endpoints: Mapping[str, Any], name: str, capabilities: frozenset[st
         ca_file=Path(ca_file) if ca_file else None,
         dialect=str(endpoints["dialect"]),
         capabilities=capabilities | offers_turn,
+        smtp=int(endpoints["smtp"]) if "smtp" in endpoints else None,
         turn=turn,
         iroh_relay=RelayUrl.parse(str(relay)) if (relay := endpoints.get("iroh_relay")) else None,
         turn_permission_lifetime=float(lifetimes.get("permission", Target.turn_permission_lifetime)),

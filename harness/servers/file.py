@@ -184,6 +184,7 @@ def _target(said: Description, values: Values, running: Running, host: Host) -> 
         submissions=ports.submissions,
         submission=ports.submission,
         https=ports.https,
+        smtp=values.ports.get("smtp"),
         ca_file=running.ca_file,
         dialect=said.mail.dialect,
         capabilities=running.capabilities,

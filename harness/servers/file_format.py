@@ -42,7 +42,7 @@ TRANSLATED_BY_USE = {
 """Wants that a server translates if a template uses one of these values."""
 CERTIFICATES = frozenset({"certificate", "key", "ca"})
 NUMBERS = ("turn_ttl", "relay_ping_interval")
-FLAGS = ("strict_permissions", "both_families", "no_logs")
+FLAGS = ("strict_permissions", "both_families", "no_logs", "federation", "mxdeliv")
 LIFETIMES = ("allocation", "permission", "channel")
 NEEDED_PORTS = {
     Service.MAIL: ("imaps", "submissions"),

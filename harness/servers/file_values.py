@@ -42,7 +42,7 @@ class Values:
             **self._certificate(place),
         }
         self.turn_secret = self._turn_secret()
-        self.domain = self._domain(place)
+        self.domain = self._domain(place, wants)
         self._values["domain"] = self.domain
 
     def text(self, key: str, template: str) -> str:
@@ -96,12 +96,14 @@ class Values:
             return None
         return self._values["turn_secret"]
 
-    def _domain(self, place: Place) -> str:
+    def _domain(self, place: Place, wants: Wants) -> str:
         """Of mail addresses; an address is in brackets there (RFC 5321, section 4.1.3)."""
         mail = self._said.mail
         if mail is not None and mail.domain is not None:
             return self.text("mail.domain", mail.domain)
-        return self.found_at if self.found_at == place.name else f"[{place.address}]"
+        if place.name is not None and (self.found_at == place.name or wants.federation):
+            return place.name
+        return f"[{place.address}]"
 
 
 def _number(said: Description, name: str, host: Host, place: Place) -> int:

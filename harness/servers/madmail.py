@@ -147,7 +147,10 @@ class Madmail:
     name = "madmail"
     services = EVERY_SERVICE
     translates = frozenset(
-        {"turn_ttl", "turn_secret", "advertised_relay", "advertised_turn", "both_families", "no_logs"}
+        {
+            *("turn_ttl", "turn_secret", "advertised_relay", "advertised_turn", "both_families", "no_logs"),
+            *("federation", "mxdeliv"),  # which it has whether they are wanted or not
+        }
     )
 
     def __init__(self, binary: Path | None = None) -> None:
@@ -338,6 +341,7 @@ def _target(place: Place, wants: Wants, at: _Listeners, certificate: Certificate
         https=at.ports.https,
         ca_file=certificate.ca,
         dialect="madmail",
+        smtp=at.smtp,
         capabilities=frozenset(({"turn"} if has_turn else set()) | ({"iroh_relay"} if has_relay else set())),
         turn=(TurnUrl("udp", place.address, at.ports.turn),) if has_turn else (),
         iroh_relay=RelayUrl(False, place.address, at.ports.iroh_relay) if has_relay else None,

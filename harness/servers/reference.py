@@ -37,6 +37,8 @@ LIFELINE = "DC_SERVER_LIFELINE"
 """Names the read end of a pipe that we hold: when we are gone, even by kill -9, the server ends itself."""
 STOP_PATIENCE = 10.0
 """Seconds that the supervisor gets to end its services before all of them are killed."""
+RETRY_AFTER = 0.5
+"""Seconds until mail that another server did not take is tried again: checks wait for it."""
 TAIL_LINES = 20
 PUBLIC = ("--public", "--password-hash-cost", "low")
 """Others reach the addresses of a lab, but not from outside of it; passwords of a test are worth nothing."""
@@ -69,6 +71,7 @@ class Reference:
             *("turn_ttl", "turn_lifetimes", "strict_permissions", "turn_secret", "relay_ping_interval"),
             "no_logs",  # it never writes any about its users
             *("advertised_relay", "advertised_turn", "advertised_turns", "both_families", "dovecot"),
+            *("federation", "mxdeliv"),
         }
     )
 
@@ -115,6 +118,7 @@ def _arguments(place: Place, wants: Wants) -> list[str]:
             words.append("--no-stun")  # UDP 3478 is for the other TURN server
     if Service.IROH_RELAY not in wants.services:
         words.append("--no-relay")
+    words += _federation(place, wants)
     options: dict[str, object] = {
         "--advertise-relay": wants.advertised_relay,
         "--advertise-turn": wants.advertised_turn,
@@ -135,6 +139,15 @@ def _arguments(place: Place, wants: Wants) -> list[str]:
         options["--turn-secret-file"] = _private(place, "turn-secret", f"{wants.turn_secret}\n")
     words += [str(word) for pair in options.items() if pair[1] is not None for word in pair]
     return [*words, "--turn-strict-permissions"] if wants.strict_permissions else words
+
+
+def _federation(place: Place, wants: Wants) -> list[str]:
+    words = ["--dialect", "madmail"] if wants.mxdeliv else []
+    if wants.federation or wants.mxdeliv:
+        words += ["--federation", "--retry-after", str(RETRY_AFTER)]
+    if wants.federation and not wants.both_families:  # which have said the domain already
+        words += ["--domain", place.name or f"[{place.address}]"]
+    return words
 
 
 def _is_in_a_file(wants: Wants) -> bool:
@@ -188,6 +201,7 @@ def _running(name: str, process: SupervisorProcess, host: Host, wants: Wants) ->
         turn_secret=wants.turn_secret,
         control=control,
         target=target,
+        records=tuple((str(name), str(kind), str(text)) for name, kind, text in endpoints.get("dns", ())),
     )
 
 

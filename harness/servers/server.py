@@ -90,6 +90,10 @@ class Wants:
     """Programs write no logs about their users, as an operator sets it who promises that."""
     both_families: bool | None = None
     """The server is found by its name over IPv4 and IPv6."""
+    federation: bool | None = None
+    """It exchanges mail with other servers, under the name of its place, or under its address where it has no name."""
+    mxdeliv: bool | None = None
+    """Other servers may bring mail by `POST /mxdeliv`, as madmail has it."""
 
     @property
     def stated(self) -> frozenset[str]:
@@ -130,6 +134,7 @@ class Ports:
     turn: int = 3478
     turns: int = 5349
     iroh_relay: int = 3340
+    smtp: int = 25
 
 
 @dataclass(frozen=True)
@@ -267,6 +272,8 @@ class RunningServer(Running):
     """A server that clients can have accounts on: it has a target."""
 
     target: Target
+    records: tuple[tuple[str, str, str], ...] = ()
+    """Name, type and text of what a name server has to tell other servers, besides where this one is."""
 
 
 @runtime_checkable

@@ -107,11 +107,13 @@ class People:
     def expect_nothing_else_contacted(self, toward: DirectTraffic, names: Collection[str]) -> None:
         """The devices dealt with the target's services, and with each other as far as `toward` allows.
 
-        Whom a server asks DNS for is its own affair: some look up the names of those who connect.
+        Whom a server asks DNS for is its own affair: some look up the names of those who connect, or of other servers.
         """
-        by_server = self.lab.server_host.addresses if self.lab.server_host else ()
+        network = self.lab.network
         asked = [
-            (each.asker, each.name) for each in self.lab.network.names.queries if each.asker not in by_server
+            (each.asker, each.name)
+            for each in network.names.queries
+            if each.asker not in network.server_addresses
         ]
         everybody = self.parties(Service.TURN)
         known = {*names, *self.lab.names_of_target(self.offers)}

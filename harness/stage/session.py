@@ -63,7 +63,8 @@ class Session:
     def capabilities(self) -> frozenset[str]:
         """Those that come from being able to start such a server, to read its files, or to reach it from a lab."""
         has_lab = self.kind is not None or self.choice.uplink is not None
-        has = {"lab": has_lab, "files": bool(self.server.files)}
+        federates = self.kind is not None and "federation" in self.kind.translates
+        has = {"lab": has_lab, "files": bool(self.server.files), "federation": federates}
         return frozenset(name for name, there in has.items() if there)
 
     @property

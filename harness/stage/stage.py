@@ -64,6 +64,10 @@ class Stage:
                 f"{self.target.name} has no admin API of madmail's kind that we have the token of: "
                 f"{ADMIN_TOKEN}=TOKEN in the environment, where it has one"
             )
+        if capability == "federation":
+            return (
+                f"two servers that mail each other are needed, and of {self.target.name} none can be started"
+            )
         if capability == "relay_v1":
             relay = f"the iroh relay of {self.target.name}"
             return f"{relay} lets in no nodes of iroh 0.91 and later, which no Delta Chat client is"

@@ -15,7 +15,7 @@ from ...errors import plain
 from ...hosts import Host
 from ...target import Target
 
-__all__ = ["Reply", "SmtpClient", "SmtpError", "SmtpRefused"]
+__all__ = ["Reply", "ServerClient", "SmtpClient", "SmtpError", "SmtpRefused"]
 
 MAX_REPLY = 64 * 1024
 """Bytes of one reply with all its lines."""
@@ -106,6 +106,24 @@ class SmtpClient(Closing):
             return Reply("DATA", *_reply(self._session.data(message)))
         except smtplib.SMTPDataError as error:  # DATA itself was refused, before the mail
             return Reply("DATA", error.smtp_code, _text(error.smtp_error))
+
+
+class ServerClient(SmtpClient):
+    """A connection as another server makes it: at the port for servers, TLS where it is offered, no log-in."""
+
+    def __init__(self, host: Host, target: Target, *, within: float = 30.0) -> None:
+        """Raises `SmtpError`."""
+        assert target.smtp is not None
+        try:
+            self._session = _Session(host, target, target.smtp, within, implicit_tls=False)
+            self._session.ehlo()
+            if self._session.has_extn("starttls"):
+                self._session.starttls(context=target.ssl_context())
+                self._session.ehlo()
+        except (OSError, smtplib.SMTPException) as error:
+            raise SmtpError(
+                f"no SMTP for other servers at {target.host}:{target.smtp}: {plain(error)}"
+            ) from error
 
 
 class _Session(smtplib.SMTP):

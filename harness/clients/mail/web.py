@@ -5,14 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ...accounts import Credentials
 from ...errors import plain
 from ...hosts import Host
 from ...target import Target
 
-__all__ = ["HttpsConnection", "WebAccounts", "WebError", "WebRefused", "request_account"]
+__all__ = ["HttpsConnection", "WebAccounts", "WebError", "WebRefused", "post_mail", "request_account"]
 
 MAX_ANSWER = 64 * 1024
 
@@ -70,6 +70,34 @@ def request_account(
     if not isinstance(address, str) or not isinstance(password, str):
         raise WebError("POST /new was answered without email and password")
     return address, password
+
+
+def post_mail(
+    host: Host,
+    target: Target,
+    sender: str,
+    recipients: Sequence[str],
+    message: bytes,
+    *,
+    within: float = 30.0,
+) -> int:
+    """Bring a mail as madmail's servers do, by `POST /mxdeliv`; the status of the answer. Raises `WebError`."""
+    connection = HttpsConnection(host, target.host, target.https, target.ssl_context(), within)
+    try:
+        connection.putrequest("POST", "/mxdeliv")
+        connection.putheader("X-Mail-From", sender)
+        for each in recipients:
+            connection.putheader("X-Mail-To", each)
+        connection.putheader("Content-Length", str(len(message)))
+        connection.endheaders(message)
+        answer = connection.getresponse()
+        answer.read(MAX_ANSWER)
+    except (OSError, http.client.HTTPException) as error:
+        url = f"https://{target.host}:{target.https}/mxdeliv"
+        raise WebError(f"no answer to POST {url}: {plain(error)}") from error
+    finally:
+        connection.close()
+    return answer.status
 
 
 class WebAccounts:

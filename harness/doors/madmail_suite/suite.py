@@ -14,6 +14,7 @@ from ...checks import (
     administration,
     chats,
     discovery,
+    federation,
     mail,
     privacy,
     realtime,
@@ -84,6 +85,15 @@ def big_file(_session: Session) -> Parts:
     return [Part(chats.files_arrive_unchanged, {"size": min(max(megabytes, 1), 80) * MIB})]
 
 
+def mail_of_strangers(session: Session) -> Parts:
+    """Test 22: what comes by `/mxdeliv`, and at port 25 if this machine and the target can have a lab."""
+    by_smtp = "federation" in session.capabilities and _has_lab(session)
+    return [
+        Part(federation.posted_mail_reaches_known_people_only),
+        *([Part(federation.strangers_bring_mail_for_people_here_only)] if by_smtp else []),
+    ]
+
+
 def _has_lab(session: Session) -> bool:
     if "lab" not in session.capabilities:
         return False
@@ -102,6 +112,11 @@ TESTS: dict[int, Callable[[Session], Parts]] = {
     4: parts(chats.texts_arrive_encrypted_and_once),
     5: parts(chats.group_messages_reach_every_member),
     6: parts(chats.files_arrive_unchanged),
+    7: parts(
+        federation.mail_goes_both_ways_once,
+        federation.groups_and_files_cross_a_slow_link,
+        federation.mail_survives_a_kill_and_a_server_that_is_down,
+    ),
     8: parts(privacy.files_tell_nothing_of_users),
     9: parts(chats.files_arrive_up_to_the_limit),
     11: ways_to_an_account,
@@ -118,6 +133,7 @@ TESTS: dict[int, Callable[[Session], Parts]] = {
     16: webxdc_realtime,
     17: parts(administration.the_admin_api_needs_its_token, administration.deleted_accounts_are_gone),
     19: parts(accounts.log_ins_are_for_this_server_only),
+    22: mail_of_strangers,
     23: big_file,
 }
 

@@ -32,12 +32,10 @@ NAMES = {
     23: "Bigfile Roundtrip",
 }
 MISSING = {
-    7: "two servers that mail each other are needed, and dc-harness drives one",
     10: "it tests the upgrade command of madmail's own binary",
     18: "it tests other file names of madmail's own binary",
     20: "it needs an exchanger between two servers",
     21: "it needs an exchanger between two servers",
-    22: "it needs mail from other servers, which dc-harness does not send yet",
 }
 """Tests that this version does not have, and the reason of each."""
 AVAILABLE = frozenset(NAMES) - frozenset(MISSING)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from harness.hosts import LocalHost
 from harness.network import profiles, resolver
 from harness.network.lab import NAME_SERVERS, Lab, LabHost
-from harness.network.names import Names, Refusal, Slow, Wrong
+from harness.network.names import Answer, Names, Refusal, Slow, Wrong
 from harness.network.namespace import Namespace
 
 ASK = """
@@ -215,6 +215,22 @@ def test_a_moved_device_finds_names(lab):
     device = lab.device("alice", profiles.HOME)
     lab.move(device, profiles.IPV6_ONLY)
     assert asked_by_a_program(device, NAME)[0] == ["2a01:4f8:9::9", "5.9.9.9"]
+
+
+def test_records_of_other_kinds_are_told_as_they_are_published():
+    names = Names({NAME: ("5.9.9.9",)})
+    names.publish(NAME, "MX", "10 mail.chat.example.")
+    names.publish("key.chat.example", "TXT", "k" * 600)
+
+    def told(name: str, kind: str) -> list[str]:
+        answer = names.answer(dns.message.make_query(name, kind).to_wire(), "5.9.9.1", udp=False)
+        assert isinstance(answer, Answer)
+        return [record.to_text() for rrset in dns.message.from_wire(answer.wire).answer for record in rrset]
+
+    assert told(NAME, "MX") == ["10 mail.chat.example."]
+    assert told(NAME, "A") == ["5.9.9.9"]
+    assert told(NAME, "TXT") == []
+    assert told("key.chat.example", "TXT")[0].replace('" "', "").strip('"') == "k" * 600
 
 
 def test_what_is_no_query_gets_no_answer():

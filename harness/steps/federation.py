@@ -1,0 +1,125 @@
+"""Two servers in one lab that mail each other, and mail of a server that is none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+from ..accounts import Credentials
+from ..clients.mail.imap import ImapClient
+from ..clients.mail.messages import encrypted_message
+from ..clients.mail.smtp import Reply, ServerClient, SmtpClient
+from ..network.lab import Lab, LabHost
+from ..scratch import scratch_directory
+from ..servers.server import Place, Ports, RunningServer, Unsupported, Wants
+from ..stage.lab import LabStage
+from ..stage.outcome import promised
+from ..stage.stage import Stage
+from ..target import Service
+from ..waiting import Deadline, WaitTimeout
+from .mail import markers
+
+__all__ = ["ARRIVES_WITHIN", "MAIL_ONLY", "Mailbox", "bring", "federation", "mailbox", "send"]
+
+EVERYTHING = Wants()
+MAIL_ONLY = Wants(services=frozenset({Service.MAIL}))
+ARRIVES_WITHIN = 60.0
+"""Seconds for a mail from one server to the other; one is usual."""
+LOOK_AGAIN_AFTER = 5.0
+"""Seconds in IDLE, should a mail have come between the look and IDLE, and the server say nothing of it."""
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    """The inbox of an account that is logged in."""
+
+    account: Credentials
+    imap: ImapClient
+
+    @property
+    def address(self) -> str:
+        return self.account.address
+
+    def found(self) -> list[str]:
+        """Markers of the mails that are there, in order."""
+        self.imap.select()
+        return markers(self.imap)
+
+    def wait_for(self, number: int, *, within: float = ARRIVES_WITHIN) -> list[str]:
+        """As `found`, when there are so many. Raises `WaitTimeout`."""
+        deadline = Deadline(within)
+        while len(found := self.found()) < number:
+            if deadline.over:
+                raise WaitTimeout(f"{number} mails of {self.address}", within, found or "nothing")
+            try:
+                with self.imap.idle() as idle:
+                    idle.wait_for_exists(within=min(LOOK_AGAIN_AFTER, deadline.remaining()))
+            except WaitTimeout:
+                continue
+        return found
+
+
+@contextmanager
+def federation(
+    stage: Stage, *names: str, named: bool, wants: Wants = EVERYTHING
+) -> Iterator[tuple[LabStage, ...]]:
+    """Servers of the target's kind in one lab, each with a domain of its own (`named`), or with its address for one.
+
+    Domains begin with an underscore, so that nobody has to vouch for their certificates (as chatmail has it).
+    """
+    with Lab() as network, ExitStack() as servers:
+        yield tuple(servers.enter_context(_server(stage, network, each, named, wants)) for each in names)
+
+
+@contextmanager
+def _server(stage: Stage, network: Lab, name: str, named: bool, wants: Wants) -> Iterator[LabStage]:
+    kind = stage.session.kind
+    assert kind is not None, "a check with the need `federation` is left out where no server can be started"
+    logs = stage.directory(name)
+    machine = network.server(name)
+    domain = f"_{name}.example" if named else None
+    if domain is not None:
+        network.names.set(domain, machine.address)
+    with scratch_directory("state") as state:
+        place = Place(machine.address, state, logs, Ports(), name=domain)
+        asked = stage.session.wants | wants | Wants(federation=True)
+        with kind.start(machine, place, asked) as server:
+            assert isinstance(server, RunningServer)
+            if server.turn_secret is not None:
+                stage.target.on_secret(server.turn_secret)
+            for record in server.records:
+                network.names.publish(*record)
+            target = replace(
+                server.target,
+                name=f"{server.target.name} ({name})",
+                host=machine.address,
+                other_addresses=frozenset(machine.addresses) - {machine.address},
+                on_secret=stage.target.on_secret,
+            )
+            yield LabStage(stage, network, machine, machine, server, target, None, logs, stage.outcome)
+
+
+@contextmanager
+def mailbox(lab: LabStage, account: Credentials | None = None) -> Iterator[Mailbox]:
+    """A new account, or this one, logged in."""
+    account = account or lab.target.new_account()
+    with ImapClient(lab.host, lab.target) as imap:
+        imap.login(account)
+        yield Mailbox(account, imap)
+
+
+def send(lab: LabStage, sender: Mailbox, recipients: Sequence[str], marker: str) -> Reply:
+    """One encrypted mail by submission."""
+    with SmtpClient(lab.host, lab.target) as smtp:
+        smtp.login(sender.account)
+        message = encrypted_message(sender.address, recipients[0], marker=marker)
+        return smtp.submit(sender.address, recipients, message)
+
+
+def bring(host: LabHost, lab: LabStage, sender: str, recipient: str, message: bytes) -> Reply:
+    """One mail by the way of other servers, from a machine that may be none. Raises `Unsupported`."""
+    if lab.target.smtp is None:
+        raise Unsupported(f"{lab.target.name} names no port at which other servers bring mail")
+    with promised(what="the port for other servers does not answer"), ServerClient(host, lab.target) as smtp:
+        return smtp.submit(sender, [recipient], message)
