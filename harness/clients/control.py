@@ -219,6 +219,13 @@ class ControlClient:
         except (KeyError, TypeError, ValueError) as error:
             raise ControlError(f"the verb restart answered something else: {error}") from error
 
+    def processes(self) -> dict[str, int]:
+        """Process IDs of the services that run."""
+        result = self._request("services")
+        if not isinstance(result, Mapping):
+            raise ControlError("the verb services answers an object")
+        return {str(name): int(pid) for name, pid in result.items() if isinstance(pid, int)}
+
     def stop(self, service: str, *, kill: bool = False) -> None:
         """End one service (SIGTERM or SIGKILL) and leave it so."""
         self._request("stop", service=service, signal="KILL" if kill else "TERM")
