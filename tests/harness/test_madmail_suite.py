@@ -184,6 +184,19 @@ def test_the_environment_says_how_large_the_big_file_is(megabytes, size, monkeyp
     assert part.parameters == {"size": size * 1024 * 1024}
 
 
+@pytest.mark.parametrize("has_admin", [True, False])
+def test_test_11_switches_what_it_may_switch(has_admin, caplog):
+    session: Any = SimpleNamespace(
+        target=SimpleNamespace(capabilities={"admin"} if has_admin else set()),
+        stage=lambda _name: SimpleNamespace(explain_missing=lambda each: f"there is no {each}"),
+    )
+    with caplog.at_level(logging.INFO, "harness.progress"):
+        chosen = [part.check.__name__ for part in suite.TESTS[11](session)]
+    switches = ["first_logins_can_be_switched_off"] if has_admin else []
+    assert chosen == ["the_web_gives_accounts", *switches]
+    assert ("there is no admin" in caplog.text) != has_admin
+
+
 def test_results_are_copied_where_the_caller_wants_them(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
