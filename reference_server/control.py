@@ -67,9 +67,9 @@ class ControlServer:
             if verb is None:
                 raise ControlError(f"unknown verb; known are {', '.join(sorted(self._verbs))}")
             return {**reply, "ok": True, "result": await verb(fields)}
-        except ControlError as error:
+        except (ControlError, json.JSONDecodeError, UnicodeDecodeError) as error:
             return {**reply, "ok": False, "error": str(error)}
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError):  # numbers and brackets without end
             return {**reply, "ok": False, "error": "a request is a JSON object"}
 
 

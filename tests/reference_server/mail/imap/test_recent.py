@@ -181,6 +181,8 @@ def test_a_database_from_before_has_it_too(tmp_path: Path) -> None:
     store.close()
     database = sqlite3.connect(file)
     database.execute("ALTER TABLE mailboxes DROP COLUMN first_recent")
+    for table in ("outgoing", "outgoing_mails", "came_in"):
+        database.execute(f"DROP TABLE {table}")
     database.execute("PRAGMA user_version = 2")
     database.commit()
     database.close()
