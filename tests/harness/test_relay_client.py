@@ -165,6 +165,7 @@ def test_a_refused_log_in_shows_what_the_relay_said():
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "answered 400 instead of 101"),
         (b"* OK IMAP4 ready\r\n\r\n", r"does not answer in HTTP; it sent '\* OK IMAP4"),
         (b"", "does not answer in HTTP; it sent b''"),
+        (b"HTTP/1.1 \xb201 Switching\r\n\r\n", "does not answer in HTTP"),
         (SWITCHING + encode(FrameType.SEND_PACKET, bytes(40)), "SEND_PACKET frame: clients send those"),
         (SWITCHING + b"\xff\0\0\0\0", "type 255, which does not exist"),
     ],

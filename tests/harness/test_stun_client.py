@@ -31,6 +31,7 @@ def test_the_rfcs_answers():
     [
         b"",
         IPV4_ANSWER[:30],
+        IPV4_ANSWER[:20] + bytes.fromhex("00200008"),
         b"\x01\x11" + IPV4_ANSWER[2:],
         IPV4_ANSWER[:8] + bytes(12) + IPV4_ANSWER[20:],
         IPV4_ANSWER.replace(bytes.fromhex("00200008"), bytes.fromhex("00200007")),

@@ -333,3 +333,17 @@ def test_exit_codes_of_the_command(arguments, code, words):
     assert ended.returncode == code
     assert words in ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"x = {'[' * 5000}", "arrays or inline tables are nested too deep"),
+        (f"x = {'{a=' * 3000}", "arrays or inline tables are nested too deep"),
+        (f"[limits]\naccept_conn_limit = {'9' * 5000}", "a number has too many digits"),
+    ],
+)
+def test_a_file_that_is_too_much_for_the_parser_is_told_in_a_sentence(check, text, words):
+    code, lines = check(toml=text)
+    assert code == 1
+    assert lines == [f"iroh-relay.toml:1: error: {words}"]

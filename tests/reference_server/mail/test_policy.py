@@ -70,7 +70,11 @@ def test_a_boundary_that_cannot_be_read_is_no_error_of_ours(parameter: bytes) ->
 
 
 @pytest.mark.parametrize(
-    "field", ["a:;b:;" * 100, "<u (c)@ (c) alice@chatmail.test>", "[(" * 500, ":;," * 600]
+    "field",
+    [
+        *("a:;b:;" * 100, "<u (c)@ (c) alice@chatmail.test>", "[(" * 500, ":;," * 600),
+        *("a@[", "a@[ ", "a:b;@", "a@[\\", "=?utf-8?b?!!!?= <@,;:>", "<@", "(" * 900),
+    ],
 )
 def test_a_from_that_nobody_understands_is_refused(field: str) -> None:
     content = encrypted_message(ALICE).replace(f"From: <{ALICE}>".encode(), f"From: {field}".encode())
