@@ -17,6 +17,8 @@ __all__ = ["Trace", "files_with", "traces"]
 SQLITE = b"SQLite format 3\0"
 BESIDE_A_DATABASE = ("-wal", "-shm", "-journal")
 MAIL = re.compile(rb"^-----BEGIN PGP MESSAGE-----", re.MULTILINE)
+INDEX = re.compile(r"dovecot(\.list)?\.index(\..+)?|dovecot-uidlist")
+"""Names of what dovecot keeps beside the mails of a mailbox: their headers among it."""
 LARGEST = 256 << 20
 """Bytes of one file that are searched."""
 SHOWN = 160
@@ -30,7 +32,7 @@ class Trace:
     canary: str
     line: str
     where_it_belongs: bool
-    """The file is a mail, or a database: servers keep mail and accounts somewhere."""
+    """The file is a mail, an index of mails, or a database: servers keep mail and accounts somewhere."""
 
 
 def files_with(stage: Stage, *texts: str) -> list[str]:
@@ -68,7 +70,7 @@ def _contents(stage: Stage) -> Iterator[tuple[Path, bytes]]:
 
 
 def _is_database(file: Path, data: bytes) -> bool:
-    if data.startswith(SQLITE):
+    if data.startswith(SQLITE) or INDEX.fullmatch(file.name):
         return True
     for suffix in BESIDE_A_DATABASE:
         main = file.with_name(file.name.removesuffix(suffix))

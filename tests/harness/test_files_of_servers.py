@@ -60,11 +60,20 @@ def test_databases_and_mails_are_where_accounts_belong(stage, tmp_path):
     mail = "From: <alice1234@x>\r\n\r\n-----BEGIN PGP MESSAGE-----\r\n"
     (tmp_path / "state" / "mail" / "1").write_text(mail)
     (tmp_path / "state" / "mail" / "of-no-database-wal").write_text("x")
+    (tmp_path / "state" / "mail" / "dovecot.index.cache").write_text("From: alice1234")
+    (tmp_path / "state" / "mail" / "dovecot.log").write_text("alice1234 logged in")
     assert found(stage) == [
         ("1", "the name of an account", True),
         ("accounts-wal", "the name of an account", True),
+        ("dovecot.index.cache", "the name of an account", True),
+        ("dovecot.log", "the name of an account", False),
     ]
-    assert sorted(files_with(stage, "alice1234")) == ["accounts-wal", "mail/1"]
+    assert sorted(files_with(stage, "alice1234")) == [
+        "accounts-wal",
+        "mail/1",
+        "mail/dovecot.index.cache",
+        "mail/dovecot.log",
+    ]
     database.close()
 
 
