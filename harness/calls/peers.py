@@ -121,6 +121,8 @@ class Stats:
     numbers_sent: int
     numbers_received: int
     numbers_in_order: bool
+    pictures_left_out: int = 0
+    """Pictures that the peer's own encoder or decoder left out, as libwebrtc's do that are short of time."""
     stood_still: float = 0.0
     """Seconds, the longest that the peer's program stood still while the call was set up; 0: it does not say."""
 

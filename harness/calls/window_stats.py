@@ -28,6 +28,7 @@ def plain_stats(found: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
         "ice": found["ice"],
         "connection": found["connection"],
         "pace": pace,
+        "pictures_left_out": _left_out(entries, found["filmed"]) if settings["video"] else 0,
         "stood_still": found["still"],
         "numbers_sent": found["sent"],
         "numbers_received": len(set(received)),
@@ -53,6 +54,13 @@ def _pace(sent: int, found: Mapping[str, Any], per_second: float) -> dict[str, A
         "per_second": per_second,
         "longest_pause": found["longest"],
     }
+
+
+def _left_out(entries: Mapping[str, Mapping[str, Any]], filmed: int) -> int:
+    video = [each for each in entries.values() if each.get("kind") == "video"]
+    sent: int = sum(each.get("framesSent", 0) for each in video if each["type"] == "outbound-rtp")
+    dropped: int = sum(each.get("framesDropped", 0) for each in video if each["type"] == "inbound-rtp")
+    return max(0, filmed - sent) + dropped
 
 
 def _sent_audio(entries: Mapping[str, Mapping[str, Any]]) -> int:

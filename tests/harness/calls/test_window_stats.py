@@ -87,6 +87,14 @@ def test_without_a_connection_there_is_no_pair_and_nothing_was_sent():
     assert (found["numbers_received"], found["numbers_in_order"]) == (2, False)
 
 
+def test_pictures_that_the_encoder_or_the_decoder_left_out_are_told():
+    sender = {"id": "O2", "type": "outbound-rtp", "kind": "video", "framesSent": 27}
+    receiver = {"id": "I2", "type": "inbound-rtp", "kind": "video", "framesDropped": 2}
+    assert plain_stats(said(sender, receiver, filmed=30), WITH_VIDEO)["pictures_left_out"] == 5
+    assert plain_stats(said(sender, receiver, filmed=26), WITH_VIDEO)["pictures_left_out"] == 2
+    assert plain_stats(said(sender, receiver, filmed=30), WITHOUT)["pictures_left_out"] == 0
+
+
 def test_packets_that_came_twice_make_none_found_again():
     assert rtp_counts(said(*STREAMS)) == {"received": 160, "lost": 3, "duplicates": 0, "reordered": 0}
 
