@@ -125,7 +125,7 @@ def read_interop(file: Path, checks: Sequence[Check]) -> Interop:
         file=file,
         servers=servers,
         clients=_checked(table, "clients", [NEWEST], version),
-        peers=_names(table, "peers", PEERS, list(PEERS)),
+        peers=_names(table, "peers", PEERS, [PEERS[0]]),
         networks=networks,
         scenarios=scenarios,
         reference_server=reference_server,
