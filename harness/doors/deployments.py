@@ -12,8 +12,9 @@ import json
 import queue
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..report.run import new_run_directory
 from .check import RUNS
 from .console import say
 from .exit_codes import FAILED, NOTHING_RAN, PASSED, UNDECIDED
+from .interrupts import Interrupted, interruptible
 
 __all__ = [
     "Deployment",
@@ -95,19 +97,31 @@ def run(arguments: argparse.Namespace) -> int:
     directory = arguments.out or new_run_directory(RUNS)
     directory.mkdir(parents=True, exist_ok=True)
     table: dict[str, Seen] = {}
-    for deployment, seen in run_table(deployments, arguments.jobs):
-        table[deployment.name] = seen
-        sys.stderr.write(f"{deployment.name}: {_what_was_seen(seen)}\n")
+    wanted, ending = len(deployments), None
+    with interruptible():
+        try:
+            with closing(run_table(deployments, arguments.jobs)) as found_ones:
+                for deployment, seen in found_ones:
+                    table[deployment.name] = seen
+                    sys.stderr.write(f"{deployment.name}: {_what_was_seen(seen)}\n")
+        except Interrupted as signal:
+            ending = signal
+            deployments = [each for each in deployments if each.name in table]
     (directory / "deployments.json").write_text(as_json(deployments, table), encoding="utf-8")
     (directory / "deployments.md").write_text(render_markdown(deployments, table), encoding="utf-8")
-    say(render(deployments, table))
+    if table:
+        say(render(deployments, table))
     found = [(each, sentence) for each in deployments for sentence in faults_of(each, table[each.name])]
     undecided = [each.name for each, _ in found if too_slow(table[each.name])]
     wrong = [sentence for each, sentence in found if each.name not in undecided]
     for each, sentence in found:
         say(f"{sentence}; undecided, for {why}" if (why := too_slow(table[each.name])) else sentence)
-    say(judge(deployments, table))
+    if table:
+        say(judge(deployments, table))
     say(f"Results in {directory}")
+    if ending is not None:
+        say(f"Interrupted after {len(table)} of {wanted} deployments: no verdict ({ending})")
+        return ending.exit_code
     if all(seen.missing for seen in table.values()):
         return NOTHING_RAN
     if wrong:
@@ -137,18 +151,27 @@ def _declared(fault: Mapping[str, Any], layout: str) -> Deployment:
     )
 
 
-def run_table(deployments: Sequence[Deployment], jobs: int) -> Iterator[tuple[Deployment, Seen]]:
-    """Look at each deployment, `jobs` at a time, and give what is seen as it comes."""
+def run_table(deployments: Sequence[Deployment], jobs: int) -> Generator[tuple[Deployment, Seen], None, None]:
+    """Look at each deployment, `jobs` at a time, and give what is seen as it comes. Closing it ends what runs."""
     came: queue.SimpleQueue[tuple[Deployment, Seen]] = queue.SimpleQueue()
     shares = [share for number in range(jobs) if (share := deployments[number::jobs])]
+    processes: list[subprocess.Popen[bytes]] = []
     with ThreadPoolExecutor(len(shares)) as pool:
-        for share in shares:
-            pool.submit(_look_at, share, came.put)
-        for _ in deployments:
-            yield came.get()
+        try:
+            for share in shares:
+                pool.submit(_look_at, share, came.put, processes.append)
+            for _ in deployments:
+                yield came.get()
+        finally:
+            for each in processes:
+                each.terminate()
 
 
-def _look_at(share: Sequence[Deployment], give: Callable[[tuple[Deployment, Seen]], None]) -> None:
+def _look_at(
+    share: Sequence[Deployment],
+    give: Callable[[tuple[Deployment, Seen]], None],
+    started: Callable[[subprocess.Popen[bytes]], None],
+) -> None:
     """One after the other, in one process: half of the work is to load everything."""
     process = LocalHost().start_program(
         [*COMMAND, *(f"{each.fault}:{each.layout}" for each in share)],
@@ -156,6 +179,7 @@ def _look_at(share: Sequence[Deployment], give: Callable[[tuple[Deployment, Seen
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
+    started(process)
     assert process.stdout is not None
     with process:
         for deployment, line in itertools.zip_longest(share, process.stdout):

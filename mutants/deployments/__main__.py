@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -31,6 +32,7 @@ def main(argv: Sequence[str]) -> int:
         parser.error("name a fault and a layout, as in relay_ports_closed:coturn")
     from .run import look_at  # noqa: PLC0415 - it loads everything, and a list needs none of it
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is deployed is given up
     for fault, layout in arguments.deployments:
         with scratch_directory("deployment") as directory:
             _say(asdict(look_at(fault, layout, directory)))
