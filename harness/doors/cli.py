@@ -36,6 +36,7 @@ MODULES = {
     "history": "history",
     "signoff": "signoff",
     "matrix": "matrix",
+    "load": "load",
 }
 """Commands -> modules of this room that have all of them. Only that of the command that is given is loaded."""
 

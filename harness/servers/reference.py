@@ -293,6 +293,11 @@ class SupervisorProcess(Closing):
         return self._stdout_path, self.stderr_path
 
     @property
+    def pid(self) -> int:
+        """Process ID of the supervisor."""
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         return self._process.poll() is None
 

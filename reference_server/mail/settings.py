@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from reference_server.addresses import check_bind_address
 from reference_server.errors import ConfigurationError
-from reference_server.options import flag, option, positive_seconds
+from reference_server.options import flag, option, options_of, positive_number, positive_seconds
 from reference_server.service_settings import ServiceSettings
 
 __all__ = [
@@ -67,8 +67,20 @@ class DkimRule(StrEnum):
 class Limits:
     """Sizes are in bytes, times in seconds."""
 
-    connections: int = 1000
-    connections_per_source: int = 500
+    connections: int = option(
+        "connections at the same time (default: 1000)",
+        default=1000,
+        metavar="NUMBER",
+        read=positive_number,
+        server="--mail-connections",
+    )
+    connections_per_source: int = option(
+        "connections of one source (default: 500)",
+        default=500,
+        metavar="NUMBER",
+        read=positive_number,
+        server="--mail-connections-per-source",
+    )
     tls_handshake: float = 30.0
     before_login: float = 60.0
     """From the start of a connection to a successful login."""
@@ -312,7 +324,7 @@ class MailSettings(ServiceSettings):
     """May send unencrypted mail."""
     passthrough_recipients: frozenset[str] = frozenset()
     """May be sent unencrypted mail. An entry `@domain` stands for everybody there."""
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = options_of(Limits)
 
     def __post_init__(self) -> None:
         check_bind_address(self.host, public=self.public)

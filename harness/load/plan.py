@@ -1,0 +1,84 @@
+"""Plan of a load: how many clients, how fast, for how long, against which server. Everything in it has a bound."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PLAN", "LoadPlan", "PlanError", "check_descriptors"]
+
+PLAN = "DC_HARNESS_LOAD_PLAN"
+"""Environment variable with the path of the plan, for the processes of Locust."""
+MOST_USERS, MOST_PER_SECOND, MOST_SECONDS = 20_000, 500.0, 3600
+LEAST_SECONDS = 20
+PATHS = frozenset({"endpoints", "ca_file", "rpc_server"})
+"""Options that are files; a plan has their names."""
+DESCRIPTORS = 6
+"""Of one client: IMAP, SMTP, and two connections each of a call and of a realtime channel at the most."""
+SPARE = 128
+SETTLE = 8
+"""Seconds at the end in which nothing new is sent, so that what is on its way can arrive."""
+
+
+class PlanError(ValueError):
+    """A load that is not possible; the text says why."""
+
+
+@dataclass(frozen=True)
+class LoadPlan:
+    """`options` are those of the server under test, as the doors have them."""
+
+    users: int
+    spawn_rate: float
+    run_time: int
+    results: str
+    """File that is written as the load runs, and at its end."""
+    options: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.users <= MOST_USERS:
+            raise PlanError(f"--users is a number from 1 to {MOST_USERS}")
+        if not 0 < self.spawn_rate <= MOST_PER_SECOND:
+            raise PlanError(f"--spawn-rate is a number of clients per second, up to {MOST_PER_SECOND:g}")
+        least = LEAST_SECONDS + round(self.users / self.spawn_rate)
+        if not least <= self.run_time <= MOST_SECONDS:
+            raise PlanError(
+                f"--run-time is a number of seconds up to {MOST_SECONDS}, and at least {least} for these clients: "
+                f"they need {self.users / self.spawn_rate:.0f} s to come, and {SETTLE} s for what is on its way"
+            )
+
+    @property
+    def sends_for(self) -> float:
+        """Seconds from the beginning in which clients send."""
+        return self.run_time - SETTLE
+
+    def option(self, name: str) -> Any:
+        """The value of an option of the server under test."""
+        value = self.options.get(name)
+        return Path(value) if value is not None and name in PATHS else value
+
+    def write(self, file: Path) -> None:
+        file.write_text(json.dumps(asdict(self), default=str))
+
+    @classmethod
+    def of_environment(cls) -> LoadPlan:
+        """The plan that the starting process has written."""
+        return cls(**json.loads(Path(os.environ[PLAN]).read_text()))
+
+
+def check_descriptors(users: int, processes: int) -> None:
+    """Raise the limit of open files for the clients of one process. Raises `PlanError` where it is too low for them."""
+    _soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = -(-users // processes) * DESCRIPTORS + SPARE
+    if needed > most:
+        fitting = (most - SPARE) // DESCRIPTORS * processes
+        raise PlanError(
+            f"{users} clients in {processes} process{'es' if processes > 1 else ''} need {needed} open files in each, "
+            f"and this machine allows {most}: at most --users {fitting}, more --workers, or `ulimit -Hn {needed}`"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, most))
