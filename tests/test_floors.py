@@ -26,6 +26,7 @@ FLOORS = (
     "steps",
     "checks",
     "matrix",
+    "load",
     "doors",
 )
 """From the bottom to the top."""

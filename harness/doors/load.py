@@ -14,6 +14,7 @@ from ..load.results import LoadResults
 from ..load.run import cost_of, require_locust, run_load
 from ..report.run import new_run_directory
 from ..scratch import scratch_directory
+from ..servers.process import free_port
 from ..servers.reference import COMMAND, SupervisorProcess
 from ..servers.server import Place, ServerError
 from ..stage.options import Choice, add_options, option_names
@@ -147,11 +148,13 @@ def _roles(arguments: argparse.Namespace) -> list[str]:
         return ["--worker", "--master-host", arguments.worker]
     if arguments.master:
         return ["--master", "--expect-workers", str(max(1, arguments.workers))]
-    return (
-        ["--processes", str(arguments.workers), "--expect-workers", str(arguments.workers)]
-        if arguments.workers > 1
-        else []
-    )
+    if arguments.workers < 2:
+        return []
+    port = str(free_port(LocalHost(), "127.0.0.1"))
+    return [
+        *("--processes", str(arguments.workers), "--expect-workers", str(arguments.workers)),
+        *("--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port),
+    ]
 
 
 def _plain(value: Any) -> Any:
