@@ -1,5 +1,6 @@
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
@@ -27,6 +28,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_configure(config: pytest.Config) -> None:
     """Programs that tests start are compiled once, also where Python is told to write nothing beside its sources."""
+    for number in (signal.SIGINT, signal.SIGHUP):  # `&` and `nohup` would let programs under test ignore them
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     cache = getattr(config, "cache", None)  # without the plug-in there is no such attribute
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", None) and cache is not None:
         os.environ["PYTHONPYCACHEPREFIX"] = str(cache.mkdir("bytecode"))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -62,12 +63,22 @@ MUTANTS = {
 Doctor = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@contextmanager
+def open_directory() -> Iterator[Path]:
+    """One that everybody may look into; pytest closes its own to others each time it starts."""
+    with TemporaryDirectory(prefix="dc-harness-open-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @pytest.fixture(scope="module")
-def doctor(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doctor]:
+def doctor(installed: Installed) -> Iterator[Doctor]:
     """`dc-harness doctor` with such words."""
-    base = tmp_path_factory.mktemp("installed")
-    for each in (base, *base.parents[:2]):
-        each.chmod(0o755)
+    with open_directory() as base:
+        yield _doctor(installed, base)
+
+
+def _doctor(installed: Installed, base: Path) -> Doctor:
     bare = installed.without_servers(base)
     (bare.packages / "sitecustomize.py").write_text(WITHOUT_CALLS)
     home = base / "home"
@@ -83,15 +94,15 @@ def doctor(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> It
         python = [bare.python, *DC_HARNESS, "doctor", *words]
         return bare.run(*python, cwd=home, as_user=user, HOME=str(home))
 
-    yield run
+    return run
 
 
 @contextmanager
-def ready_line(kind: str, directory: Path) -> Iterator[Path]:
+def ready_line(kind: str, tmp_path: Path) -> Iterator[Path]:
     """Of a server that somebody else runs."""
-    place = loopback_place(directory / "state", directory / "logs")
+    place = loopback_place(tmp_path / "state", tmp_path / "logs")
     server = server_of(kind)
-    with server.start(LocalHost(), place, Wants()):
+    with server.start(LocalHost(), place, Wants()), open_directory() as directory:
         [log] = place.logs.glob("*.stdout.log")
         endpoints = dict(read_endpoints(log))
         endpoints.pop("control", None)
@@ -100,8 +111,7 @@ def ready_line(kind: str, directory: Path) -> Iterator[Path]:
         endpoints["ca_file"] = str(known)
         file = directory / "ready.json"
         file.write_text(json.dumps({"ready": True, "endpoints": endpoints}))
-        for each in (file, *file.parents[:3]):
-            each.chmod(0o755)
+        file.chmod(0o644)
         known.chmod(0o644)
         yield file
 
@@ -135,7 +145,7 @@ def test_a_healthy_server_is_healthy_and_what_needs_more_says_so(doctor, tmp_pat
 @pytest.mark.skipif(os.geteuid() != 0, reason="nothing of ours is closed to us")
 def test_a_ca_that_may_not_be_read_is_named(doctor, tmp_path):
     with ready_line("reference", tmp_path) as file:
-        (tmp_path / "ca.pem").chmod(0o600)
+        file.with_name("ca.pem").chmod(0o600)
         ran = doctor("--endpoints", file)
     assert ran.returncode == UNKNOWN
     assert "cannot be read: " in ran.stderr

@@ -122,7 +122,9 @@ def mail_survives_a_kill_and_a_server_that_is_down(stage: Stage, outcome: Outcom
             what = f"of {MAILS} mails that were answered with 250 are lost"
             with outcome.expect_to_arrive(what=f"some {what}"):
                 found = sorted(bob.wait_for(MAILS))
-                outcome.expect(found == wanted, f"{MAILS} mails were sent, and {len(found)} arrived")
+                outcome.expect(
+                    found == wanted, f"of {MAILS} mails that were sent these arrived: {', '.join(found)}"
+                )
 
 
 @check("FED-3", "MAIL-1", needs=("lab", "federation"))
