@@ -73,12 +73,13 @@ class LoadPlan:
 
 def check_descriptors(users: int, processes: int) -> None:
     """Raise the limit of open files for the clients of one process. Raises `PlanError` where it is too low for them."""
-    _soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = -(-users // processes) * DESCRIPTORS + SPARE
-    if needed > most:
+    if most != resource.RLIM_INFINITY and needed > most:
         fitting = (most - SPARE) // DESCRIPTORS * processes
         raise PlanError(
             f"{users} clients in {processes} process{'es' if processes > 1 else ''} need {needed} open files in each, "
             f"and this machine allows {most}: at most --users {fitting}, more --workers, or `ulimit -Hn {needed}`"
         )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, most))
+    if allowed != resource.RLIM_INFINITY and needed > allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, most))

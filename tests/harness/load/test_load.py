@@ -61,7 +61,8 @@ def test_a_load_that_is_not_allowed_is_refused_in_a_sentence(tmp_path, capsys, w
 
 
 def test_more_clients_than_open_files_are_refused_with_the_number_that_fits(monkeypatch):
-    monkeypatch.setattr(resource, "getrlimit", lambda _which: (1024, 1024))
+    allowed = [256]
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (allowed[0], 1024))
     raised = []
     monkeypatch.setattr(resource, "setrlimit", lambda _which, limits: raised.append(limits))
     with pytest.raises(PlanError, match=r"and this machine allows 1024: at most --users 149"):
@@ -70,6 +71,9 @@ def test_more_clients_than_open_files_are_refused_with_the_number_that_fits(monk
     check_descriptors(149, 1)
     check_descriptors(149 * 8, 8)
     assert raised == [(1022, 1024)] * 2
+    allowed[0] = 1024
+    check_descriptors(1, 1)
+    assert len(raised) == 2, "nothing that this process was allowed is taken from it"
 
 
 def test_without_locust_it_says_what_to_install(monkeypatch, tmp_path, capsys):
