@@ -127,7 +127,7 @@ def _on_loop(make: Callable[[], Any], data: bytes, *, ends: bytes = b"") -> None
         for piece in (data, ends):
             if piece and not transport.is_closing():
                 protocol.data_received(piece)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # what the protocol has scheduled for this piece comes before the next
         try:
             async with asyncio.timeout(SETTLES_WITHIN):
                 await protocol.wait_closed()
@@ -312,7 +312,7 @@ def relay_connection(data: bytes) -> None:
             size = min(len(buffer), len(rest))
             buffer[:size], rest = rest[:size], rest[size:]
             connection.buffer_updated(size)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # likewise
         await shell.close()
 
     with LISTENING:

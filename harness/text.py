@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["clean"]
+__all__ = ["as_sentence", "clean"]
 
 UNSHOWN = "\N{REPLACEMENT CHARACTER}"
 ENDS = " ... "
@@ -20,3 +20,8 @@ def clean(text: str, most: int | None = None) -> str:
     if most is None or len(shown) <= most:
         return shown
     return f"{shown[:most]}{ENDS}({len(shown) - most} more characters)"
+
+
+def as_sentence(words: str) -> str:
+    """These words with a capital letter and a full stop; names and abbreviations in them stay as they are."""
+    return f"{words[:1].upper()}{words[1:]}."

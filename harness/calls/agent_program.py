@@ -448,7 +448,8 @@ async def _obey(program: AgentProgram, request: Mapping[str, Any]) -> None:
         result = await program.run(request["command"], request)
         _write({"id": request["id"], "ok": True, "result": result})
     except Exception as error:
-        logging.exception("%s failed", request["command"])
+        if not isinstance(error, NoRelayCandidate):  # that is an answer, and no fault of ours
+            logging.exception("%s failed", request["command"])
         _write({"id": request["id"], "ok": False, "kind": type(error).__name__, "error": plain(error)})
 
 

@@ -334,7 +334,8 @@ def _obey(window: CallWindow, request: Mapping[str, Any]) -> dict[str, Any]:
         result = getattr(window, request["command"])(**fields)
         return {"id": request["id"], "ok": True, "result": result}
     except Exception as error:
-        logging.exception("%s failed", request["command"])
+        if not isinstance(error, NoRelayCandidate):  # that is an answer, and no fault of ours
+            logging.exception("%s failed", request["command"])
         return {"id": request["id"], "ok": False, "kind": type(error).__name__, "error": plain(error)}
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from ..report.looks import HttpLook, Look, RelayLook
+from ..text import as_sentence
 from .mail import certificate_in_words
 from .part import Part
 from .places import (
@@ -208,7 +209,7 @@ def _judge_refusal(part: Part, title: str, relay: RelayLook, upgrade: HttpLook) 
             "relay.no_relay_there",
             title,
             "no HTTP is spoken there",
-            f"{upgrade.words}.".capitalize(),
+            as_sentence(upgrade.words),
             page_words,
         )
     elif upgrade.status == SWITCHING:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from ..causes.cause import Weight
 from ..report.looks import CallLook, Look, MailLook, PortLook, TurnLook, TurnsLook
+from ..text import as_sentence
 from .mail import certificate_in_words
 from .part import Part
 from .places import (
@@ -134,7 +135,7 @@ def _judge_allocation(part: Part, title: str, look: Look, mail: MailLook, turn: 
         )
     elif granted and expires <= 0 < by_server and not look.our_clock_is_kept:
         part.cannot_tell(title, f"{clock[:-1]}, and TURN goes by the server's: {OUR_CLOCK}")
-    elif (min(expires, by_server) <= 0 or not granted) and _apart(look):
+    elif (min(expires, by_server) <= 0 or not granted) and abs(look.clock_ahead_s or 0.0) > CLOCKS_DIFFER:
         part.found("turn.clock_wrong", title, "the server's clock is wrong", clock, _expiry_in_words(expires))
     elif by_server <= 0:
         part.found(
@@ -151,11 +152,6 @@ def _judge_allocation(part: Part, title: str, look: Look, mail: MailLook, turn: 
             *(each for each in CREDENTIALS if each not in {found.cause.name for found in part.causes})
         )
     return granted
-
-
-def _apart(look: Look) -> bool:
-    """The clocks differ, and it is the server's that is wrong."""
-    return abs(look.clock_ahead_s or 0.0) > CLOCKS_DIFFER
 
 
 def _judge_refusal(part: Part, title: str, look: Look, turn: TurnLook) -> None:
@@ -337,7 +333,7 @@ def judge_call(call: CallLook | None) -> Part:
             part.exclude("turn.calls_fail")
         case "failed":
             tried = f"Two Delta Chat clients were connected{after}." if after else "No connection came about."
-            part.found("turn.calls_fail", title, call.words, tried, f"{call.words}.".capitalize())
+            part.found("turn.calls_fail", title, call.words, tried, as_sentence(call.words))
         case "undecided":
             part.cannot_tell(title, call.words)
         case "not tried":

@@ -9,7 +9,7 @@ import pytest
 from harness.checks import turn
 from harness.clients.mail.imap import ImapError
 from harness.clients.relay.client import RelayError
-from harness.clients.turn.client import TurnClosed
+from harness.clients.turn.client import TurnClosed, TurnError
 from harness.doors.catalogue import all_checks
 from harness.hosts import LocalHost
 from harness.report.observations import AccountsLeft
@@ -76,6 +76,10 @@ def test_an_exception_alone_says_no_more_than_it_shows():
     over_tls = TurnClosed("x", over_tls=True)
     assert cause_of(raised(over_tls, ConnectionRefusedError())) == "turn.turns_without_tls"
     assert cause_of(raised(over_tls, expired)) == "turn.turns_certificate"
+    connected = TurnError("x", over_tls=True)
+    assert cause_of(raised(connected, ssl.SSLEOFError())) == "turn.turns_without_tls"
+    assert cause_of(raised(over_tls, TimeoutError())) == "", "a firewall, or a slow server: nobody has looked"
+    assert cause_of(raised(RelayError("x"), ssl.SSLEOFError())) == ""
     assert cause_of(raised(ImapError("x"), TimeoutError())) == ""
     assert cause_of(raised(RelayError("x"), None)) == ""
     assert cause_of(ValueError("x")) == ""

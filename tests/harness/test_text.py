@@ -7,7 +7,7 @@ import pytest
 from harness.report.observations import Measured
 from harness.report.records import Verdict
 from harness.stage.outcome import Outcome
-from harness.text import clean
+from harness.text import as_sentence, clean
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,9 @@ def test_a_newer_word_takes_the_place_of_the_older():
         Measured("bytes", 5),
         Measured("frames", 9, subject="bob"),
     ]
+
+
+def test_a_sentence_keeps_names_as_they_are():
+    assert (
+        as_sentence("alice hears nothing through TURN at HTTP") == "Alice hears nothing through TURN at HTTP."
+    )

@@ -92,9 +92,8 @@ class Courier:
         limits, busy, now = self._settings.limits, frozenset(self._errands), time.time()
         due = await self._patiently(lambda store: store.outgoing.due(now, busy))
         at_work = Counter(domain for _mail, domain in busy)
-        for (
-            each
-        ) in due:  # those for which there is no room wait for the end of another errand, which wakes us
+        for each in due:
+            # Those for which there is no room wait for the end of another errand, which wakes us.
             if (
                 at_work.total() < limits.connections_to_others
                 and at_work[each.domain] < limits.connections_to_one
