@@ -27,12 +27,15 @@ def zone() -> Iterator[Zone]:
 
 
 @pytest.fixture
-def peer_port() -> int:
-    """Port at which every server of a test takes mail, each at an address of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
+def peer_port() -> Iterator[int]:
+    """Port at which every server of a test takes mail, each at an address of its own.
+
+    It is held at an address that no server of the test has, so that nobody who asks for any port at all addresses
+    gets this one meanwhile.
+    """
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 @pytest.fixture
