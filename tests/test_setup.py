@@ -44,6 +44,7 @@ case "$*" in
     "-c import fcntl"*) exec {sys.executable} "$@" ;;
     "-c import sys"*) exit ${{WRONG_VERSION:-0}} ;;
     "-m pip --version") exit 0 ;;
+    "-m compileall -q harness reference_server mutants") touch compiled; exit ;;
     "-P -m harness.doors.machine") printf '{LAST_LINE[:-1]}\\n'; exit ;;
 esac
 echo "python $*" >> "$CALLS"
@@ -160,7 +161,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 VENV = [
     "python -m venv --clear .venv",
     "python -m pip install -q --disable-pip-version-check uv",
-    "uv sync -q --locked --python .venv/bin/python",
+    "uv sync -q --locked --compile-bytecode --python .venv/bin/python",
 ]
 
 
@@ -168,6 +169,14 @@ def test_a_second_run_does_nothing(machine):
     machine.has_programs()
     assert machine.run() == (0, machine_said(machine, VENV), VENV)
     assert machine.run() == (0, "", [])
+
+
+def test_each_run_compiles_what_changed_since(machine):
+    machine.has_programs()
+    machine.run()
+    (machine.checkout / "compiled").unlink()
+    machine.run()
+    assert (machine.checkout / "compiled").exists()
 
 
 def machine_said(machine: Machine, calls: list[str]) -> str:
