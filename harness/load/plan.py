@@ -39,6 +39,8 @@ class LoadPlan:
     results: str
     """File that is written as the load runs, and at its end."""
     options: Mapping[str, Any]
+    own_part: bool = False
+    """The results are those of one worker, which writes them by itself in case its master goes."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.users <= MOST_USERS:

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..hosts import Host, MissingCapability, end_process
+from ..hosts import Host, MissingCapability
+from ..servers.process import Process
 from .plan import PLAN, LoadPlan
 from .results import LoadResults
 
-__all__ = ["cost_of", "require_locust", "run_load"]
+__all__ = ["COME_WITHIN", "cost_of", "read_results", "require_locust", "run_load"]
 
-OVERTIME = 60.0
-"""Seconds after the end in which Locust may still be at work."""
+COME_WITHIN = 120
+"""Seconds in which the workers of a master have to come."""
 LEAVE = 15
 """Seconds for clients to end what they are doing."""
-PATIENCE = 10.0
+OVERTIME = 60.0
+"""Seconds after the end in which Locust may still be at work."""
+PATIENCE = 25.0
+"""Seconds from SIGTERM until every process of it is killed; in these it writes what it has."""
 
 
 def require_locust() -> None:
@@ -35,46 +37,55 @@ def run_load(
     host: Host,
     plan: LoadPlan,
     directory: Path,
+    log: Path,
     roles: Sequence[str] = (),
     *,
     cost: Callable[[], dict[str, float]] = dict,
-) -> LoadResults | None:
-    """Run Locust until it ends by itself, or ten seconds after Ctrl-C. `roles`: further words for it.
+) -> None:
+    """Run Locust until it ends by itself; whatever raises in the meantime ends it with all of its processes.
 
-    `cost` is asked at the end, before the clients have gone. None: nothing was written, as by a worker of many.
+    `directory`: for what only Locust reads; `roles`: further words for it; `cost` is asked until the clients have
+    gone. Results are in the plan's file, also where it was cut short. Raises `ServerError` where Locust does not start.
     """
     file = directory / "plan.json"
+    file.touch(mode=0o600)
     plan.write(file)
+    results = Path(plan.results)
+    results.unlink(missing_ok=True)  # of another load
     words = [
         *(sys.executable, "-m", "locust", "-f", str(Path(__file__).with_name("users.py"))),
-        *("--headless", "--users", str(plan.users), "--spawn-rate", str(plan.spawn_rate)),
-        *("--run-time", f"{plan.run_time}s", "--stop-timeout", str(LEAVE)),
+        *("--users", str(plan.users), "--spawn-rate", str(plan.spawn_rate), "--stop-timeout", str(LEAVE)),
         *("--loglevel", "INFO", "--only-summary", "--exit-code-on-error", "0", *roles),
     ]
-    with (directory / "locust.log").open("wb") as log:
-        process = host.start_program(
-            words, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, PLAN: str(file)}
-        )
-        spent: dict[str, float] = {}
+    locust = Process(
+        "Locust",
+        host,
+        words,
+        log=log,
+        ready=lambda: True,
+        ready_when="start",
+        within=1.0,
+        environment={PLAN: str(file)},
+        directory=directory,  # where nobody has left settings for it
+        patience=PATIENCE,
+    )
+    spent: dict[str, float] = {}
+    with locust:
+        locust.start()
+        deadline = time.monotonic() + COME_WITHIN + plan.run_time + OVERTIME
         try:
-            deadline = time.monotonic() + plan.run_time + OVERTIME
-            while process.poll() is None and time.monotonic() < deadline:
+            while not locust.ends_within(1.0) and time.monotonic() < deadline:
                 spent = cost() or spent
-                try:
-                    process.wait(1.0)
-                except subprocess.TimeoutExpired:
-                    continue
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
-            raise
         finally:
-            end_process(process, patience=PATIENCE)
-    results = Path(plan.results)
-    if not results.is_file():
-        return None
-    found = replace(LoadResults.read(results), server=spent)
-    found.write(results)
-    return found
+            locust.close()
+            if (found := read_results(plan)) is not None:
+                replace(found, server=spent).write(results)
+
+
+def read_results(plan: LoadPlan) -> LoadResults | None:
+    """Everything that was counted; None: nobody came to write it."""
+    file = Path(plan.results)
+    return LoadResults.read(file) if file.is_file() else None
 
 
 def cost_of(pid: int) -> dict[str, float]:

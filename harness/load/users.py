@@ -7,21 +7,19 @@ loaded, so each client is written as if it were alone. What is sent is counted, 
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import secrets
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import gettempdir
-from typing import Any
+from tempfile import mkdtemp
 
 import gevent
-from locust import User, between, events, task
+from locust import User, between, task
 from locust.exception import StopUser
-from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 from harness.accounts import Credentials
 from harness.calls.servers import TURN_KEY, TurnOffer
@@ -30,14 +28,13 @@ from harness.clients.mail.messages import encrypted_message
 from harness.clients.mail.smtp import SmtpClient, SmtpError
 from harness.clients.relay.client import RelayClient, RelayError
 from harness.clients.turn.client import TurnClient, TurnError
-from harness.errors import plain
 from harness.hosts import LocalHost, MissingCapability
-from harness.load.plan import LoadPlan
-from harness.load.results import Carried, LoadResults, Step
+from harness.load.conduct import PLAN, begin
+from harness.load.counting import OnItsWay, totals
+from harness.load.plan import PLAN as PLAN_FILE
 from harness.servers.server import ServerError
 from harness.stage.offers import IROH_RELAY_KEY
 from harness.stage.options import Choice
-from harness.text import clean
 from harness.urls import RelayUrl, TurnUrl
 from harness.waiting import WaitTimeout
 
@@ -53,68 +50,27 @@ CALL_SECONDS, PACKETS_PER_SECOND, PACKET = 2.0, 50, 160
 SWARM_FRAMES, SWARM_PAUSE = 20, 0.1
 SWARM_SIZES = (120, 300, 1200)
 """Bytes of what gossip and QUIC make of a realtime channel."""
+EACH = 12
+"""Clients of which one begins with a call, and one with a channel, as often as they have these by chance later."""
 LOOK_EVERY = 20.0
 """Seconds in IDLE before it is entered anew."""
 WITHIN = 30.0
-MOST_ERRORS = 20
 MARKER = re.compile(rb"^message-id: *<(load-[0-9a-f]+)@", re.IGNORECASE | re.MULTILINE)
-WRITE_EVERY = 5.0
 
-PLAN = LoadPlan.of_environment()
 HOST = LocalHost()
 CHANCE = random.SystemRandom()
-TARGET = Choice.read(PLAN.option).open(HOST, Path(gettempdir())).target
-
-
-class Totals:
-    """Everything that the clients of this process sent and got."""
-
-    def __init__(self) -> None:
-        self.began = time.monotonic()
-        self.messages, self.media, self.frames = Carried(), Carried(), Carried()
-        self.errors: Counter[str] = Counter()
-        self.on_their_way: dict[str, tuple[float, int]] = {}
-        """Marker of each message -> time of its submission, and size."""
-        self.arrived: set[str] = set()
-        self.addresses: list[str] = []
-
-    def message_arrived(self, marker: str) -> tuple[float, int] | None:
-        """When it was sent, and its size; None for one that came before."""
-        if marker in self.arrived:
-            self.messages.doubled += 1
-            return None
-        if (sent := self.on_their_way.pop(marker, None)) is None:
-            return None
-        self.arrived.add(marker)
-        self.messages.add({"arrived": 1, "bytes_arrived": sent[1]})
-        return sent
-
-    def as_data(self) -> dict[str, Any]:
-        return {
-            "messages": vars(self.messages),
-            "media": vars(self.media),
-            "frames": vars(self.frames),
-            "errors": dict(self.errors),
-        }
-
-
-totals = Totals()
+TARGET = Choice.read(PLAN.option).open(HOST, Path(mkdtemp(dir=Path(os.environ[PLAN_FILE]).parent))).target
 
 
 class StepFailed(Exception):
-    """A step went wrong, and was counted as such."""
-
-
-def _remember(error: Exception) -> None:
-    sentence = clean(plain(error))[:200]
-    if sentence in totals.errors or len(totals.errors) < MOST_ERRORS:
-        totals.errors[sentence] += 1
+    """A step went wrong, and was counted as such. The text says how, and has no secret."""
 
 
 class ChatClient(User):
     """One person's device."""
 
     wait_time = between(4, 12)
+    password = ""
     account: Credentials
     imap: ImapClient
     smtp: SmtpClient
@@ -123,15 +79,13 @@ class ChatClient(User):
     def step(self, service: str, name: str) -> Iterator[None]:
         """Count and time a step. Raises `StepFailed` where it fails."""
         began = time.monotonic()
-        failure: Exception | None = None
         try:
             yield
         except ERRORS as error:
-            failure = error
-            _remember(error)
-        self.took(service, name, time.monotonic() - began, failure)
-        if failure is not None:
-            raise StepFailed(name) from failure
+            failure = StepFailed(totals.remember(service, error, self.password))
+            self.took(service, name, time.monotonic() - began, failure)
+            raise failure from error
+        self.took(service, name, time.monotonic() - began)
 
     def took(self, service: str, name: str, seconds: float, failure: Exception | None = None) -> None:
         self.environment.events.request.fire(
@@ -152,6 +106,7 @@ class ChatClient(User):
         try:
             with self.step("mail", "IMAP log-in"):
                 self.account = TARGET.new_account()
+                self.password = self.account.password
                 self.imap = ImapClient(HOST, TARGET, within=WITHIN)
                 self.imap.login(self.account)
             with self.step("mail", "METADATA"):
@@ -166,17 +121,34 @@ class ChatClient(User):
                 self.smtp.login(self.account)
         except StepFailed:
             raise StopUser from None
+        offered = {"mail": True, "TURN": self.turn, "iroh relay": self.relay}
+        totals.offers.update(name for name, there in offered.items() if there)
         totals.addresses.append(self.account.address)
         self._idle = gevent.spawn(self._wait_for_mail)
+        # Of few clients, too, one calls and one joins a channel: what nobody did is not judged.
+        if len(totals.addresses) % EACH == 1:
+            self.call()
+        elif len(totals.addresses) % EACH == 2:
+            self.join_realtime_channel()
 
     def on_stop(self) -> None:
-        """Leave as an app does that is closed."""
+        """Leave as an app does that is closed. What was delivered by now, and not yet told of, has arrived."""
         if hasattr(self, "_idle"):
             self._idle.kill()
+            if totals.awaits(self.account.address):
+                with suppress(*ERRORS, StepFailed):
+                    self._look_once_more()
         for connection in (getattr(self, "imap", None), getattr(self, "smtp", None)):
             if connection is not None:
                 with suppress(*ERRORS):
                     connection.close()
+
+    def _look_once_more(self) -> None:
+        with ImapClient(HOST, TARGET, within=WITHIN) as imap:
+            imap.login(self.account)
+            if imap.select():
+                for message in imap.fetch_all():
+                    self._look_at(message.data)
 
     def _wait_for_mail(self) -> None:
         try:
@@ -189,8 +161,7 @@ class ChatClient(User):
         except StepFailed:
             return
         except ERRORS as error:
-            self.took("mail", "IDLE", 0.0, error)
-            _remember(error)
+            self.took("mail", "IDLE", 0.0, StepFailed(totals.remember("mail", error, self.password)))
 
     def _fetch(self) -> None:
         with self.step("mail", "FETCH"):
@@ -206,7 +177,7 @@ class ChatClient(User):
             return
         sent = totals.message_arrived(found[1].decode())
         if sent is not None:
-            self.took("mail", "from submission to arrival", time.monotonic() - sent[0])
+            self.took("mail", "from submission to arrival", time.monotonic() - sent.submitted)
 
     @task(10)
     def write(self) -> None:
@@ -217,7 +188,7 @@ class ChatClient(User):
         marker = f"load-{secrets.token_hex(8)}"
         size = CHANCE.choices(MESSAGE_SIZES, WEIGHTS)[0]
         message = encrypted_message(self.account.address, recipient, marker=marker, size=size)
-        totals.on_their_way[marker] = time.monotonic(), len(message)
+        totals.on_their_way[marker] = OnItsWay(time.monotonic(), len(message), recipient)
         try:
             with self.step("mail", "submission"):
                 reply = self.smtp.submit(self.account.address, [recipient], message)
@@ -303,93 +274,4 @@ class ChatClient(User):
                     gevent.sleep(SWARM_PAUSE)
 
 
-# Results
-
-
-class Gathered:
-    """What all processes counted; written every few seconds, and at the end."""
-
-    def __init__(self) -> None:
-        self.of_worker: dict[str, dict[str, Any]] = {}
-        self.most_users = 0
-        self.most_workers = 0
-
-    def write(self, environment: Any, *, complete: bool) -> None:
-        runner = environment.runner
-        self.most_users = max(self.most_users, runner.user_count)
-        workers = lost = 0
-        if isinstance(runner, MasterRunner):
-            self.most_workers = max(self.most_workers, len(runner.clients))
-            workers = self.most_workers
-            lost = len(runner.clients.missing)
-        parts = list(self.of_worker.values()) or [totals.as_data()]
-        carried = {name: Carried() for name in ("messages", "media", "frames")}
-        errors: Counter[str] = Counter()
-        for part in parts:
-            for name, each in carried.items():
-                each.add(part[name])
-            errors.update(part["errors"])
-        LoadResults(
-            complete=complete,
-            users_wanted=PLAN.users,
-            users_reached=self.most_users,
-            seconds=round(time.monotonic() - totals.began, 1),
-            workers=workers,
-            workers_lost=lost,
-            steps=tuple(_steps(environment)),
-            errors=tuple(errors.most_common(MOST_ERRORS)),
-            messages=carried["messages"],
-            media=carried["media"],
-            frames=carried["frames"],
-        ).write(Path(PLAN.results))
-
-
-gathered = Gathered()
-
-
-def _steps(environment: Any) -> Iterator[Step]:
-    for (name, service), entry in sorted(environment.stats.entries.items(), key=lambda each: each[0][::-1]):
-        times = (entry.get_response_time_percentile(part) or 0.0 for part in (0.5, 0.95, 0.99))
-        yield Step(service, name, entry.num_requests, entry.num_failures, *times)
-
-
-def _begin(environment: Any, **_kwargs: Any) -> None:
-    totals.began = time.monotonic()
-    if isinstance(environment.runner, MasterRunner | LocalRunner):
-        gevent.spawn(_write_now_and_then, environment)
-
-
-def _write_now_and_then(environment: Any) -> None:
-    while True:
-        gathered.write(environment, complete=False)
-        gevent.sleep(WRITE_EVERY)
-
-
-def _clients_come(**_kwargs: Any) -> None:
-    totals.began = time.monotonic()
-
-
-def _tell_master(client_id: str, data: dict[str, Any]) -> None:  # noqa: ARG001  # Locust gives it
-    data["carried"] = totals.as_data()
-
-
-def _hear_worker(client_id: str, data: dict[str, Any]) -> None:
-    if "carried" in data:
-        gathered.of_worker[client_id] = data["carried"]
-
-
-def _remember_users(environment: Any, **_kwargs: Any) -> None:
-    gathered.most_users = max(gathered.most_users, environment.runner.user_count)
-
-
-def _end(environment: Any, **_kwargs: Any) -> None:
-    if not isinstance(environment.runner, WorkerRunner):
-        gathered.write(environment, complete=time.monotonic() - totals.began >= PLAN.run_time - 1)
-
-
-events.init.add_listener(_begin)
-events.test_start.add_listener(_clients_come)
-events.report_to_master.add_listener(_tell_master)
-events.worker_report.add_listener(_hear_worker)
-events.test_stop.add_listener(_remember_users)
-events.quitting.add_listener(_end)
+begin()

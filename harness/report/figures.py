@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .client_load import ClientLoad, Delivery, StepTimes
 from .observations import CallSeen, Measured, SwarmSeen, Timing
 from .records import Record
 
@@ -67,8 +68,22 @@ def _of(seen: object) -> Iterator[Figure]:
             yield from _of_call(seen)
         case SwarmSeen():
             yield from _of_swarm(seen)
+        case StepTimes():
+            yield from (
+                Figure(f"{seen.service}: {seen.name}, {name}", each, "ms") for name, each in _quantiles(seen)
+            )
+        case Delivery():
+            yield Figure(f"{seen.unit}: missing", seen.missing, f"of {seen.sent}")
+        case ClientLoad():
+            if seen.cpu_ms_per_client is not None and seen.kb_per_client is not None:
+                yield Figure("CPU of the server for each client", seen.cpu_ms_per_client, "ms")
+                yield Figure("memory of the server for each client", seen.kb_per_client, "kB")
         case Measured(value=int() | float() as value) if not isinstance(value, bool):
             yield Figure(_about(seen.subject, seen.name), value, seen.unit)
+
+
+def _quantiles(step: StepTimes) -> Iterator[tuple[str, float]]:
+    return iter((("p50", step.p50_ms), ("p95", step.p95_ms), ("p99", step.p99_ms)))
 
 
 def _of_call(call: CallSeen) -> Iterator[Figure]:

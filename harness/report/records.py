@@ -16,8 +16,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .cells import CellOf, MatrixPlan  # noqa: F401 - likewise
-from .ending import RunEnded  # noqa: F401 - it registers its kind, for every reader of records
+from .cells import CellOf, MatrixPlan  # noqa: F401 - it registers its kind, for every reader of records
+from .client_load import ClientLoad  # noqa: F401 - likewise
+from .ending import RunEnded  # noqa: F401 - likewise
 from .looks import Look  # noqa: F401 - likewise
 from .must import MustList  # noqa: F401 - likewise
 from .observations import Observation, read_observations

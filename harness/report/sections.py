@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .call_tables import calls
+from .load_tables import client_load
 from .matrix import matrix
 from .numbers import numbers, paths
 from .records import Record
@@ -15,8 +16,8 @@ __all__ = ["about_traffic", "every_section"]
 
 
 def about_traffic(records: Sequence[Record]) -> list[Section]:
-    """Between which networks what passed, calls and swarms; sections that have nothing are left out."""
-    found = [*matrix(records), calls(records), swarms(records)]
+    """Between which networks what passed, calls, swarms, loads; sections that have nothing are left out."""
+    found = [*matrix(records), calls(records), swarms(records), client_load(records)]
     return [each for each in found if each is not None]
 
 

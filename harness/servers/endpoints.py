@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from ..target import Target
 from ..urls import RelayUrl, TurnUrl
 
-__all__ = ["describe", "read_endpoints"]
+__all__ = ["describe", "endpoints_of", "read_endpoints"]
 
 Transport = Literal["udp", "tcp", "tls"]
 
@@ -43,6 +43,16 @@ def describe(endpoints: Mapping[str, Any], name: str, capabilities: frozenset[st
         turn_permission_lifetime=float(lifetimes.get("permission", Target.turn_permission_lifetime)),
         turn_channel_lifetime=float(lifetimes.get("channel", Target.turn_channel_lifetime)),
     )
+
+
+def endpoints_of(target: Target) -> dict[str, Any]:
+    """As much of a ready line as a client of a target needs: who reads METADATA needs no addresses of TURN or iroh."""
+    ports = ("imaps", "imap", "submissions", "submission", "https")
+    return {
+        **{name: getattr(target, name) for name in ("host", "domain", "dialect", *ports)},
+        **({} if target.smtp is None else {"smtp": target.smtp}),
+        "ca_file": None if target.ca_file is None else str(target.ca_file),
+    }
 
 
 def _turn_url(text: str) -> TurnUrl:

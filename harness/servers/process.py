@@ -143,6 +143,14 @@ class Process(Program, Closing):
         end_process(running, patience=KILL_PATIENCE)
         self._keeper = None
 
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for the end that it comes to by itself, so long at most; True: it has ended."""
+        if self._keeper is None:
+            return True
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._keeper.wait(seconds)
+        return self._keeper.poll() is not None
+
     def output(self) -> str:
         """All that it has written since it was started."""
         with self._log.open("rb") as file:

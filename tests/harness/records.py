@@ -10,6 +10,7 @@ import jsonschema
 
 import harness.report
 from harness.report.cells import CellOf, ExpectedRed, MatrixPlan
+from harness.report.client_load import ClientLoad, Delivery, StepTimes
 from harness.report.ending import RunEnded
 from harness.report.must import KnownRed, Must, MustList
 from harness.report.observations import (
@@ -194,6 +195,8 @@ LAB = replace(
         NameLookup("turn.t.example", "NXDOMAIN", (), 0.01, "it leads nowhere", used=()),
         Measured("TURN credentials are valid for", 86400, "s"),
         Measured("STUN answers", True),
+        StepTimes("mail", "from submission to arrival", 5600, 3, 12.0, 250.0, 31_000.0),
+        Delivery("frames of the iroh relay", 4000, 3999, 1, 2_000_000, 1_999_500),
         AccountsLeft(2),
     ),
     evidence=(Evidence("logs/alice.log", "ba7816bf"),),
@@ -201,4 +204,5 @@ LAB = replace(
 )
 END_OF_RUN = replace(HEAD_OF_RUN, observations=(RunEnded(575.0, jobs=4, cores=2, load=3.5),))
 FOR_A_SIGN_OFF = replace(HEAD_OF_RUN, observations=(MUST,))
-EVERYTHING = [FOR_A_SIGN_OFF, HEAD_OF_RUN, *EVERY_VERDICT, LAB, END_OF_RUN]
+LOAD = replace(HEAD_OF_RUN, observations=(ClientLoad(300, 299, 20.0, 120, 121.0, 2, 1, 12.3, 90.0),))
+EVERYTHING = [FOR_A_SIGN_OFF, HEAD_OF_RUN, LOAD, *EVERY_VERDICT, LAB, END_OF_RUN]

@@ -1,0 +1,156 @@
+"""Conduct of a load in Locust's processes: when it ends, what is gathered and written, and a page that only shows."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gevent
+from flask import abort, request
+from locust import events, runners
+from locust.runners import MasterRunner, WorkerRunner
+
+from ..report.client_load import StepTimes
+from .counting import CARRIED, MOST_COMPLAINTS, totals
+from .plan import LoadPlan
+from .results import Carried, Complaint, LoadResults
+
+__all__ = ["PLAN", "begin"]
+
+PLAN = LoadPlan.of_environment()
+WRITE_EVERY = 5.0
+PR_SET_PDEATHSIG = 1
+MASTER_GONE_AFTER = 15
+"""Seconds without a word of the master; Locust itself waits for a minute."""
+
+
+class Gathered:
+    """What all processes counted; written every few seconds, and at the end."""
+
+    def __init__(self) -> None:
+        self.of_worker: dict[str, dict[str, Any]] = {}
+        self.most_users = 0
+        self.most_workers = 0
+        self.lost = 0
+
+    def write(self, environment: Any, *, complete: bool) -> None:
+        runner = environment.runner
+        self.most_users = max(self.most_users, runner.user_count)
+        if isinstance(runner, MasterRunner):
+            self._count_workers(runner)
+        parts = list(self.of_worker.values()) or [totals.as_data()]
+        carried = {name: Carried() for name in CARRIED}
+        complaints: Counter[tuple[str, str]] = Counter()
+        for part in parts:
+            for name, each in carried.items():
+                each.add(part[name])
+            complaints.update({(service, text): times for service, text, times in part["complaints"]})
+        LoadResults(
+            complete=complete,
+            users_wanted=PLAN.users,
+            users_reached=self.most_users,
+            seconds=round(time.monotonic() - totals.began, 1),
+            workers=self.most_workers,
+            workers_lost=self.lost,
+            steps=tuple(_steps(environment)),
+            offers=frozenset(each for part in parts for each in part["offers"]),
+            complaints=tuple(
+                Complaint(*said, times) for said, times in complaints.most_common(MOST_COMPLAINTS)
+            ),
+            messages=carried["messages"],
+            media=carried["media"],
+            frames=carried["frames"],
+        ).write(Path(PLAN.results))
+
+    def _count_workers(self, runner: MasterRunner) -> None:
+        """Workers that leave at the end, when they are told to, are not lost."""
+        self.most_workers = max(self.most_workers, runner.worker_count)
+        runs = runner.state in (runners.STATE_SPAWNING, runners.STATE_RUNNING)
+        gone = self.most_workers - runner.worker_count if runs else len(runner.clients.missing)
+        self.lost = max(self.lost, gone)
+
+
+gathered = Gathered()
+
+
+def begin() -> None:
+    """Let Locust tell us of everything that happens in its processes."""
+    runners.MASTER_HEARTBEAT_TIMEOUT = MASTER_GONE_AFTER
+    events.init.add_listener(_begin)
+    events.test_start.add_listener(_clients_come)
+    events.test_stopping.add_listener(_clients_go)
+    events.test_stop.add_listener(_clients_have_gone)
+    events.report_to_master.add_listener(_tell_master)
+    events.worker_report.add_listener(_hear_worker)
+    events.quitting.add_listener(_end)
+
+
+def _begin(environment: Any, web_ui: Any = None, **_kwargs: Any) -> None:
+    totals.began = time.monotonic()
+    if isinstance(environment.runner, WorkerRunner):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # one that Locust has forked goes with it
+    if web_ui is not None:
+        web_ui.app.before_request(_only_look)
+
+
+def _only_look() -> None:
+    """Somebody at the page could ask for more clients than the plan allows, or for ever."""
+    if request.method not in ("GET", "HEAD"):
+        abort(403)
+
+
+def _clients_come(environment: Any, **_kwargs: Any) -> None:
+    totals.began = time.monotonic()
+    if PLAN.own_part or not isinstance(environment.runner, WorkerRunner):
+        gevent.spawn(_write_now_and_then, environment)
+    if not isinstance(environment.runner, WorkerRunner):
+        gevent.spawn_later(PLAN.run_time, environment.runner.stop)
+
+
+def _write_now_and_then(environment: Any) -> None:
+    while True:
+        gathered.write(environment, complete=False)
+        gevent.sleep(WRITE_EVERY)
+
+
+def _clients_go(environment: Any, **_kwargs: Any) -> None:
+    gathered.most_users = max(gathered.most_users, environment.runner.user_count)
+    if isinstance(environment.runner, MasterRunner):
+        gathered.write(environment, complete=False)
+
+
+def _clients_have_gone(environment: Any, **_kwargs: Any) -> None:
+    """All have said what they got: Locust's own end of a headless load does not wait for that."""
+    if not isinstance(environment.runner, WorkerRunner):
+        gevent.spawn(_leave, environment)
+
+
+def _leave(environment: Any) -> None:
+    environment.runner.quit()
+    if environment.web_ui is not None:
+        environment.web_ui.stop()
+
+
+def _tell_master(client_id: str, data: dict[str, Any]) -> None:  # noqa: ARG001  # Locust gives it
+    data["carried"] = totals.as_data()
+
+
+def _hear_worker(client_id: str, data: dict[str, Any]) -> None:
+    if "carried" in data:
+        gathered.of_worker[client_id] = data["carried"]
+
+
+def _end(environment: Any, **_kwargs: Any) -> None:
+    if PLAN.own_part or not isinstance(environment.runner, WorkerRunner):
+        gathered.write(environment, complete=time.monotonic() - totals.began >= PLAN.run_time - 1)
+
+
+def _steps(environment: Any) -> Iterator[StepTimes]:
+    for (name, service), entry in sorted(environment.stats.entries.items(), key=lambda each: each[0][::-1]):
+        times = (entry.get_response_time_percentile(part) or 0.0 for part in (0.5, 0.95, 0.99))
+        yield StepTimes(service, name, entry.num_requests, entry.num_failures, *times)

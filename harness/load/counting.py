@@ -1,0 +1,74 @@
+"""Counts of one process's clients: everything that they sent and got, and what of it is still on its way."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any, NamedTuple
+
+from ..errors import plain
+from ..text import clean
+from .results import Carried
+
+__all__ = ["CARRIED", "OnItsWay", "Totals", "totals"]
+
+CARRIED = ("messages", "media", "frames")
+MOST_COMPLAINTS, LONGEST = 20, 200
+"""Different sentences, and characters of one."""
+
+
+class OnItsWay(NamedTuple):
+    """A message that was submitted."""
+
+    submitted: float
+    """Monotonic seconds."""
+    size: int
+    recipient: str
+
+
+class Totals:
+    """Everything that the clients of this process sent and got."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.messages, self.media, self.frames = Carried(), Carried(), Carried()
+        self.offers: set[str] = set()
+        self.complaints: Counter[tuple[str, str]] = Counter()
+        self.on_their_way: dict[str, OnItsWay] = {}
+        """By their markers."""
+        self.arrived: set[str] = set()
+        self.addresses: list[str] = []
+
+    def awaits(self, address: str) -> bool:
+        """Somebody has sent a message there that has not arrived."""
+        return any(each.recipient == address for each in self.on_their_way.values())
+
+    def message_arrived(self, marker: str) -> OnItsWay | None:
+        """What is known of a message; None for one that came before, or that nobody here sent."""
+        if marker in self.arrived:
+            self.messages.doubled += 1
+            return None
+        if (sent := self.on_their_way.pop(marker, None)) is None:
+            return None
+        self.arrived.add(marker)
+        self.messages.add({"arrived": 1, "bytes_arrived": sent.size})
+        return sent
+
+    def remember(self, service: str, error: Exception, secret: str) -> str:
+        """Count a sentence on a step that failed, and return it: without the password, which a server may repeat."""
+        said = plain(error)
+        sentence = clean(said.replace(secret, "...") if secret else said)[:LONGEST]
+        if (service, sentence) in self.complaints or len(self.complaints) < MOST_COMPLAINTS:
+            self.complaints[service, sentence] += 1
+        return sentence
+
+    def as_data(self) -> dict[str, Any]:
+        """As it goes from a worker to its master."""
+        return {
+            **{name: vars(getattr(self, name)) for name in CARRIED},
+            "offers": sorted(self.offers),
+            "complaints": [[*sentence, number] for sentence, number in self.complaints.items()],
+        }
+
+
+totals = Totals()
