@@ -16,10 +16,16 @@ def clean(text: str, most: int | None = None) -> str:
     escape, NUL and the rest of C0 and C1, marks that change the direction of text, surrogates, unassigned code points.
     Of more than `most` characters the first are kept, with the number of those that are not.
     """
-    shown = "".join(each if each.isprintable() else " " if each.isspace() else UNSHOWN for each in text)
+    shown = text if text.isprintable() else "".join(map(_shown, text))
     if most is None or len(shown) <= most:
         return shown
     return f"{shown[:most]}{ENDS}({len(shown) - most} more characters)"
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character.isspace() else UNSHOWN
 
 
 def as_sentence(words: str) -> str:

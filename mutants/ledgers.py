@@ -35,6 +35,7 @@ class SilentLedger(DoublingLedger):
     "iroh_relay",
     "the relay says that it carried twice as much as it did",
     kills={
+        "realtime_paths.two_pairs_take_both_ways_at_once": "established: disagreement",
         "realtime_paths.two_devices_go_direct": "joining: disagreement",
         "realtime_paths.two_devices_are_relayed": "established: disagreement",
         "swarms.isolating_one_device_affects_no_other": "isolated: disagreement",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ..evidence import expected
@@ -29,6 +29,7 @@ __all__ = [
     "ESSENTIAL",
     "EVERY",
     "data_takes_the_way_that_networks_allow",
+    "two_pairs_take_both_ways_at_once",
     "two_devices_are_relayed",
     "two_devices_go_direct",
 ]
@@ -58,7 +59,11 @@ EVERY = every_pair(KINDS)
 
 DIRECT = (profiles.HOME, profiles.PUBLIC)
 RELAYED = (profiles.UDP_BLOCKED, profiles.UDP_BLOCKED_PUBLIC)
-"""Networks of two devices, the first that the machine can make: kinds of NAT need `nft`, the last of each does not."""
+RELAYED_SOON = (profiles.SYMMETRIC, profiles.UDP_BLOCKED_PUBLIC)
+"""Networks of two devices, the first that the machine can make: kinds of NAT need `nft`, the last of each does not.
+
+Where UDP is swallowed, iroh waits three seconds for answers to its probes before it says where it can be reached.
+"""
 
 AT_ONCE = 4
 """Pairs; each has two cores."""
@@ -79,9 +84,19 @@ def data_takes_the_way_that_networks_allow(
     for each in rounds(pairs, AT_ONCE):
         with stage.lab() as lab:
             lab.offers()
-            for _pair, found in side_by_side(reaching(lab, each), partial(_attempt, lab), at_once=AT_ONCE):
+            attempt = partial(_attempt, lab, _judge_cell)
+            for _pair, found in side_by_side(reaching(lab, each), attempt, at_once=AT_ONCE):
                 outcome.include(found)
     expect_tried(outcome)
+
+
+@check("E2E-16", "IROH-5", "E2E-path", needs=("iroh_relay", "lab"), after=RELAY_FORWARDS)
+def two_pairs_take_both_ways_at_once(stage: Stage, outcome: Outcome) -> None:
+    """At the same time, messages go direct where networks allow it, and over the target's relay where they do not."""
+    pairs = [Pair(each, each) for each in (possible(DIRECT), possible(RELAYED_SOON))]
+    with stage.lab() as lab:
+        for _pair, found in side_by_side(pairs, partial(_attempt, lab, _judge_all), at_once=len(pairs)):
+            outcome.include(found)
 
 
 @check("E2E-16", "IROH-5", "E2E-path", needs=("iroh_relay", "lab"), after=RELAY_FORWARDS)
@@ -100,35 +115,45 @@ def two_devices_are_relayed(stage: Stage, outcome: Outcome) -> None:
 
 def _two_devices(outcome: Outcome, lab: LabStage, network: Profile) -> None:
     with lab_swarm(outcome, lab, alice=network, bob=network) as found:
-        wanted = expected.of_realtime(network, network).verdict
-        path = _judge(found, wanted, MESSAGES)
-        largest = found.swarm.exchange(1, size=LARGEST)
-        outcome.expect(largest.all_right, f"messages of {LARGEST} bytes went wrong: {largest}")
-        may = "a direct path is possible" if wanted is PathVerdict.DIRECT else "no direct path is possible"
-        outcome.note(f"both devices in a network of the kind {network.name!r}, {may}: {path.sentence}")
+        _judge_all(found, Pair(network, network))
 
 
-def _attempt(lab: LabStage, pair: Pair) -> Outcome:
+def _attempt(lab: LabStage, judge: Callable[[LabSwarm, Pair], None], pair: Pair) -> Outcome:
     """One pair of networks, with two devices of its own."""
     outcome, name = Outcome(), str(pair)
-    wanted = expected.of_realtime(pair.first, pair.second)
     # Devices of one pair that do not come together say nothing about the others.
     with outcome.expect_to_arrive(PromiseBroken), lab_swarm(outcome, lab, what=name, **pair.places) as found:
-        path = _judge(found, wanted.verdict, FEWER_MESSAGES)
-        outcome.observe(
-            MatrixCell(
-                "realtime",
-                pair.first.name,
-                pair.second.name,
-                wanted.verdict.value,
-                path.verdict.value,
-                wanted.why,
-            )
-        )
+        judge(found, pair)
     outcome.reasons = [
         each if each.startswith(f"{name}: ") else f"{name}: {each}" for each in outcome.reasons
     ]
     return outcome
+
+
+def _judge_cell(found: LabSwarm, pair: Pair) -> None:
+    """A few messages, for the table of all pairs."""
+    wanted = expected.of_realtime(pair.first, pair.second)
+    path = _judge(found, wanted.verdict, FEWER_MESSAGES)
+    found.outcome.observe(
+        MatrixCell(
+            "realtime",
+            pair.first.name,
+            pair.second.name,
+            wanted.verdict.value,
+            path.verdict.value,
+            wanted.why,
+        )
+    )
+
+
+def _judge_all(found: LabSwarm, pair: Pair) -> None:
+    """Many messages, and the largest ones."""
+    wanted = expected.of_realtime(pair.first, pair.second).verdict
+    path = _judge(found, wanted, MESSAGES)
+    largest = found.swarm.exchange(1, size=LARGEST)
+    found.outcome.expect(largest.all_right, f"messages of {LARGEST} bytes went wrong: {largest}")
+    may = "a direct path is possible" if wanted is PathVerdict.DIRECT else "no direct path is possible"
+    found.outcome.note(f"both devices in a network of the kind {pair.first.name!r}, {may}: {path.sentence}")
 
 
 def _judge(found: LabSwarm, wanted: PathVerdict, count: int) -> ObservedPath:

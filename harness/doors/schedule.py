@@ -43,6 +43,7 @@ COSTS: Mapping[str, Cost] = {
     "realtime.a_device_rejoins": Cost(2, 2),
     "realtime.both_devices_of_an_account_receive_messages": Cost(3, 3),
     "realtime_paths.data_takes_the_way_that_networks_allow": Cost(13, 17),
+    "realtime_paths.two_pairs_take_both_ways_at_once": Cost(4, 7),
     "realtime_paths.two_devices_go_direct": Cost(5, 5),
     "realtime_paths.two_devices_are_relayed": Cost(6, 5),
     "swarms.every_device_receives_every_message": Cost(9, 12),

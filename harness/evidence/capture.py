@@ -36,7 +36,7 @@ TIMESPEC = struct.Struct("@qq")
 RECEIVE_BUFFER = 8 * 1024 * 1024
 MOST_AT_ONCE = 100_000
 """Frames that are read before anybody else gets a turn."""
-PAUSE = 0.002
+PAUSE = 0.02
 """Seconds between two looks, so that one wake-up is for several frames: the buffers hold what comes meanwhile."""
 LARGEST_FILE = 64 * 1024 * 1024
 """Bytes; what comes later is looked at, but not written."""

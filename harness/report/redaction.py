@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterable
@@ -35,9 +36,7 @@ class Redactor:
     def text(self, text: str) -> str:
         """The text without any secret: plain, percent-encoded, as JSON has it, and as text is cleaned."""
         for secret in sorted(self._secrets, key=len, reverse=True):
-            for form in dict.fromkeys(
-                (secret, quote(secret, safe=""), json.dumps(secret)[1:-1], clean(secret))
-            ):
+            for form in _forms(secret):
                 text = text.replace(form, REDACTED)
         return _DCLOGIN_PASSWORD.sub(rf"\1{REDACTED}", text)
 
@@ -53,3 +52,9 @@ class Redactor:
         for file in directory.rglob("*"):
             if file.is_file() and not file.is_symlink():
                 self.file(file)
+
+
+@functools.lru_cache(maxsize=1024)
+def _forms(secret: str) -> tuple[str, ...]:
+    """Ways in which it is written: asked for at each line of a log."""
+    return tuple(dict.fromkeys((secret, quote(secret, safe=""), json.dumps(secret)[1:-1], clean(secret))))

@@ -212,7 +212,7 @@ def test_results_are_copied_where_the_caller_wants_them(tmp_path):
 @pytest.mark.parametrize(
     ("capabilities", "machine_can", "ran"),
     [
-        ({"lab"}, True, ["two_devices_go_direct", "two_devices_are_relayed"]),
+        ({"lab"}, True, ["two_pairs_take_both_ways_at_once"]),
         ({"lab"}, False, ["two_devices_exchange_messages"]),
         (set(), True, ["two_devices_exchange_messages"]),
     ],

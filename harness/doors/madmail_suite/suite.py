@@ -58,11 +58,11 @@ def parts(*checks: Callable[..., Outcome]) -> Callable[[Session], Parts]:
 def webxdc_realtime(session: Session) -> Parts:
     """Test 16: two real Delta Chat cores exchange realtime messages of an app.
 
-    In a lab, if this machine and the target can have one: in networks that allow a direct path, then in such that allow
-    none. Else on one host, where nobody can tell which way the messages go.
+    In a lab, if this machine and the target can have one: in networks that allow a direct path, and at the same time in
+    such that allow none. Else on one host, where nobody can tell which way the messages go.
     """
     if _has_lab(session):
-        return [Part(realtime_paths.two_devices_go_direct), Part(realtime_paths.two_devices_are_relayed)]
+        return [Part(realtime_paths.two_pairs_take_both_ways_at_once)]
     return [Part(realtime.two_devices_exchange_messages)]
 
 
