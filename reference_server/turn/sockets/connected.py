@@ -28,7 +28,7 @@ __all__ = ["ChannelSocket", "ClientSocket"]
 BATCHES = 4
 """Rounds of one socket before it is the turn of others."""
 ALONE = 32
-"""Number of datagrams that are read one by one before it is seen again if there are more at once."""
+"""Most datagrams that are read one by one before it is seen again if there are more at once."""
 FEW = 3
 """Fewer datagrams than this at once cost less one by one."""
 QUEUE = SLOTS // 2
@@ -40,14 +40,25 @@ MOST_STRAYS = BUFFER // 256
 Stray = Callable[[bytes, Address], None]
 """Takes a datagram of somebody else, which a socket got before it was connected, and its sender."""
 _HEAD = struct.Struct(">HH")
+_unpack, _pack = _HEAD.unpack_from, _HEAD.pack_into
 
 
 class Connected(ABC):
     """Raises `OSError` when there can be no such socket."""
 
     __slots__ = (
-        *("_alone", "_fast_path", "_flood", "_receive_into", "_record", "_room", "_route", "_segmented"),
-        *("descriptor", "socket"),
+        *(
+            "_alone",
+            "_buffer",
+            "_fast_path",
+            "_flood",
+            "_loop",
+            "_pause",
+            "_receive_into",
+            "_record",
+            "_room",
+        ),
+        *("_route", "_segmented", "_view", "descriptor", "socket"),
     )
 
     offset: int
@@ -58,11 +69,17 @@ class Connected(ABC):
     ) -> None:
         batch = fast_path.batch
         self._fast_path = fast_path
+        self._loop = fast_path.loop
+        self._buffer = batch.buffer
+        self._view = batch.view
         self._record = record
         self._room = batch.room_for_payload if self.offset else batch.room
         self._route: Route | None = None
         """That was used last."""
+        self._pause = ALONE
+        """Datagrams that were read one by one when there were last too few for a batch."""
         self._alone = ALONE
+        """Of those, what is left."""
         self._flood = 0
         self._segmented = False
         self.socket = bind_udp(bind, shared=True)
@@ -88,16 +105,13 @@ class Connected(ABC):
     def closed(self) -> bool:
         return self.socket.fileno() < 0
 
+    @abstractmethod
     def _ready(self, _events: int) -> None:
-        if not self._alone:
-            self._read_batches()
-            return
-        self._alone -= 1
-        try:
-            size = self._receive_into(self._room)
-        except OSError:
-            return  # nothing there, or an ICMP error that an earlier datagram caused
-        self._one(size)
+        """Read one datagram and send it on, or call `_read_batches` when it is its turn.
+
+        Each kind of socket has all of it in one function: for a datagram that comes alone, the calls between the
+        parts and attributes of two kinds at one place of the code would cost as much as the parts.
+        """
 
     def _read_batches(self) -> None:
         batch = self._fast_path.batch
@@ -121,8 +135,10 @@ class Connected(ABC):
                 self._watch_for_flood(sizes)
             if len(sizes) < SLOTS:
                 break
-        if read < FEW and not self._segmented:
-            self._alone = ALONE
+        if read >= FEW:
+            self._pause = 1
+        elif not self._segmented:  # a burst may be on its way, so the first pauses are short
+            self._alone = self._pause = min(2 * self._pause, ALONE)
 
     def _some_joined(self, sizes: list[int], joined: list[int]) -> None:
         """Some slots hold several datagrams of `joined` bytes each, the last one perhaps shorter."""
@@ -158,8 +174,11 @@ class Connected(ABC):
         try:
             route.send(data)
         except OSError:
-            if not segments.send_one(route.outlet, data):
-                self._record.drop("not_sent", size)
+            self._send_again(route, data, size)
+
+    def _send_again(self, route: Route, data: memoryview, size: int) -> None:
+        if not segments.send_one(route.outlet, data):
+            self._record.drop("not_sent", size)
 
     def _send_run(self, route: Route, sizes: list[int], first: int) -> None:
         """Send payloads of these sizes on, which lie in the slots from `first` on, equal neighbours together."""
@@ -255,15 +274,44 @@ class ClientSocket(Connected):
         if not segments.send_one(self.socket, data):
             self._record.drop("not_sent", len(data))
 
-    def _route_of(self, number: int) -> Route | None:
-        """None: `Turn` has to look at it."""
-        fast, route = self._fast_path, self._route
+    def _ready(self, _events: int) -> None:
+        if not self._alone:
+            self._read_batches()
+            return
+        self._alone -= 1
+        try:
+            size = self._receive_into(self._room)
+        except OSError:
+            return  # nothing there, or an ICMP error that an earlier datagram caused
+        buffer, route = self._buffer, self._route
+        number, length = _unpack(buffer)
         if (
             route is None
             or route.number != number
-            or route.changes != fast.changes
-            or route.until <= fast.loop.now
+            or route.until <= self._loop.now
+            or not 0 < length <= size - HEADER
         ):
+            self._one(size)
+            return
+        kind = CLASS_OF[buffer[HEADER]]
+        route.packets[kind] += 1
+        route.volume[kind] += length
+        if route.header is None:
+            data = self._view[HEADER : HEADER + length]
+        else:
+            _pack(buffer, 0, route.header, length)
+            data = self._view[: HEADER + length]
+        if route.also is not None:
+            route.also.add(kind, 1, length)
+        try:
+            route.send(data)
+        except OSError:
+            self._send_again(route, data, length)
+
+    def _route_of(self, number: int) -> Route | None:
+        """None: `Turn` has to look at it."""
+        fast, route = self._fast_path, self._route
+        if route is None or route.number != number or route.until <= fast.loop.now:
             channel = self._allocation.channels.get(number)
             route = self._route = None if channel is None else fast.route_to_peer(channel)
         return route
@@ -347,10 +395,33 @@ class ChannelSocket(Connected):
         self._arrive = arrive
         super().__init__(fast_path, bind, channel.peer, channel.allocation.record, stray)
 
+    def _ready(self, _events: int) -> None:
+        if not self._alone:
+            self._read_batches()
+            return
+        self._alone -= 1
+        try:
+            size = self._receive_into(self._room)
+        except OSError:
+            return  # nothing there, or an ICMP error that an earlier datagram caused
+        route = self._route
+        if route is None or route.until <= self._loop.now or not size:
+            self._one(size)
+            return
+        buffer = self._buffer
+        kind = CLASS_OF[buffer[HEADER]]
+        route.packets[kind] += 1
+        route.volume[kind] += size
+        _pack(buffer, 0, route.number, size)
+        try:
+            route.send(self._view[: HEADER + size])
+        except OSError:
+            self._send_again(route, self._view[: HEADER + size], size)
+
     def _route_to_client(self) -> Route | None:
         """None: `Turn` has to look at it."""
         fast, route = self._fast_path, self._route
-        if route is None or route.changes != fast.changes or route.until <= fast.loop.now:
+        if route is None or route.until <= fast.loop.now:
             route = self._route = fast.route_to_client(self._channel)
         return route
 

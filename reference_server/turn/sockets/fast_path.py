@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from socket import socket
 
 from ..allocations import Allocation, Channel
@@ -12,9 +13,13 @@ from .mmsg import Batch
 
 __all__ = ["FastPath", "Route"]
 
+OVER = 0.0
+"""A time before every turn of the loop."""
+
 
 class Route:
-    """Route of the data of one channel: looked up once, good until something changes or its time is over.
+    """Route of the data of one channel: looked up once, good until its time is over, which is at once when something
+    changes.
 
     `header` is the channel number that whoever is at the outlet knows the sender by; None: a peer, who gets the bare
     payload. `packets` and `volume` count by class; `also` is the other client's tally when the peer is its relay.
@@ -23,7 +28,6 @@ class Route:
     __slots__ = (
         *(
             "also",
-            "changes",
             "descriptor",
             "header",
             "number",
@@ -37,7 +41,6 @@ class Route:
 
     def __init__(
         self,
-        changes: int,
         until: float,
         number: int,
         outlet: socket,
@@ -46,7 +49,6 @@ class Route:
         tally: Tally,
         also: Tally | None = None,
     ) -> None:
-        self.changes = changes
         self.until = until
         self.number = number
         self.outlet = outlet
@@ -64,8 +66,9 @@ class FastPath:
     def __init__(self, loop: EpollLoop, turn: Turn) -> None:
         self.loop = loop
         self.batch = Batch()
-        self.changes = 0
-        """Counts whatever may make a `Route` wrong: relays, channels and sockets that come or go."""
+        self._to_peer: dict[Channel, Route] = {}
+        self._to_client: dict[Channel, Route] = {}
+        """Routes that may be in use."""
         self.clients: dict[Allocation, socket] = {}
         """Connected to the client of each allocation over UDP."""
         self.peers: dict[Channel, socket] = {}
@@ -73,8 +76,32 @@ class FastPath:
         self._turn = turn
         self._strategies = turn.strategies
 
+    def changed(self) -> None:
+        """A relay, a channel or a socket has come or gone: no route is good any more."""
+        for routes in (self._to_peer, self._to_client):
+            for route in routes.values():
+                route.until = OVER
+            routes.clear()
+
     def route_to_peer(self, channel: Channel) -> Route | None:
         """Route by which data of `channel` leaves; None: `Turn` has to look at it."""
+        return self._known(self._to_peer, self._new_route_to_peer, channel)
+
+    def route_to_client(self, channel: Channel) -> Route | None:
+        """Route by which data from the peer of `channel` gets to the client; None: `Turn` has to look at it."""
+        return self._known(self._to_client, self._new_route_to_client, channel)
+
+    def _known(
+        self, routes: dict[Channel, Route], find: Callable[[Channel], Route | None], channel: Channel
+    ) -> Route | None:
+        route = routes.get(channel)
+        if route is None or route.until <= self.loop.now:
+            route = find(channel)
+            if route is not None:
+                routes[channel] = route
+        return route
+
+    def _new_route_to_peer(self, channel: Channel) -> Route | None:
         strategies = self._strategies
         until = strategies.permissions.open_until(channel)
         if strategies.forwarding is not None or until <= self.loop.now:
@@ -84,7 +111,7 @@ class FastPath:
             outlet = self.peers.get(channel)
             if outlet is None:
                 return None
-            return Route(self.changes, until, channel.number, outlet, header=None, tally=channel.flow.to_peer)
+            return Route(until, channel.number, outlet, header=None, tally=channel.flow.to_peer)
         back = other.allocation.channel_of.get(channel.relay.address)
         client = self.clients.get(other.allocation)
         if back is None or client is None:
@@ -93,7 +120,6 @@ class FastPath:
         if until <= self.loop.now:
             return None
         return Route(
-            self.changes,
             until,
             channel.number,
             client,
@@ -102,12 +128,11 @@ class FastPath:
             also=back.flow.to_client,
         )
 
-    def route_to_client(self, channel: Channel) -> Route | None:
-        """Route by which data from the peer of `channel` gets to the client; None: `Turn` has to look at it."""
+    def _new_route_to_client(self, channel: Channel) -> Route | None:
         strategies = self._strategies
         until = strategies.permissions.open_until(channel)
         client = self.clients.get(channel.allocation)
         if strategies.forwarding is not None or until <= self.loop.now or client is None:
             return None
         number = channel.number
-        return Route(self.changes, until, number, client, header=number, tally=channel.flow.to_client)
+        return Route(until, number, client, header=number, tally=channel.flow.to_client)

@@ -107,16 +107,16 @@ class Shell:
                     if not self._relays.send(action):
                         self._not_sent(action)
                 case AllocationMade():
-                    self._fast_path.changes += 1
+                    self._fast_path.changed()
                     self._allocation_made(action.allocation)
                 case AllocationEnded():
-                    self._fast_path.changes += 1
+                    self._fast_path.changed()
                     self._allocation_ended(action.allocation)
                 case ChannelMade():
-                    self._fast_path.changes += 1
+                    self._fast_path.changed()
                     self._channel_made(action.channel)
                 case ChannelEnded():
-                    self._fast_path.changes += 1
+                    self._fast_path.changed()
                     self._channel_ended(action.channel)
 
     def _to_client(self, action: ToClient) -> None:

@@ -108,6 +108,27 @@ def test_from_client_to_peer(server, legs, joined):
     assert record["drops"] == {}
 
 
+def test_a_datagram_that_came_alone_does_not_take_the_next_bursts_apart(server, joined):
+    burst = 16
+    with Wire(server.address("udp")) as client, udp() as peer:
+        relay = client.allocate().relayed
+        assert client.bind(Address(*peer.getsockname())).ok
+        peer.connect(relay)
+
+        def relayed(count):
+            payloads = numbered(count, 500)
+            server.while_busy(lambda: [peer.send(payload) for payload in payloads])
+            assert [client.receive() for _ in payloads] == [channel_data(payload) for payload in payloads]
+
+        for _ in range(4):
+            relayed(burst)
+        relayed(1)
+        joined.clear()
+        for _ in range(2):
+            relayed(burst)
+        assert sum(joined) > burst
+
+
 def test_from_peer_to_client_with_a_shorter_last_one(server, legs, joined):
     client, peer = legs
     payloads = [*numbered(64, 900), b"\x80end"]
