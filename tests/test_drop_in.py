@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -231,3 +232,21 @@ with Rpc(accounts_dir=sys.argv[2], rpc_server_path=str(bundled_binary())) as rpc
             check=False,
         )
     assert result.stdout.strip() == "[True, True, True]", result.stderr
+
+
+def test_stress_is_a_load_with_madmails_report_files(tmp_path):
+    if (
+        importlib.util.find_spec("locust") is None
+    ):  # importing it here would replace what blocks in this process
+        pytest.skip("the extra `load` is not installed")
+    words = ["--stress", "--stress-users", "6", "--stress-workers", "1", "--stress-duration", "12"]
+    result = run_main(*words, "--out", tmp_path / "out", cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = json.loads((tmp_path / "out" / "stress_report.json").read_text())
+    assert report["complete"]
+    assert report["messages_sent"] == report["messages_arrived"] > 0
+    assert "## Key Results" in (tmp_path / "out" / "stress_report.md").read_text()
+    found = {
+        each.check: each.verdict for each in checks(read_results(tmp_path / "out" / "results.jsonl").records)
+    }
+    assert found["load.mail"] is Verdict.PASSED

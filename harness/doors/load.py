@@ -16,7 +16,6 @@ from ..load.plan import LoadPlan, PlanError, check_descriptors
 from ..load.records import SHARES, load_seen, records_of
 from ..load.results import LoadResults
 from ..load.run import COME_WITHIN, cost_of, read_results, require_locust, run_load
-from ..report.client_load import ClientLoad
 from ..report.observations import AccountsLeft
 from ..report.run import RESULTS, Run, new_run_directory
 from ..report.terminal import render_end
@@ -131,7 +130,7 @@ def _load(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int
     return _serve(order) if order.is_worker else perform(order)[0]
 
 
-def perform(order: LoadOrder) -> tuple[int, ClientLoad | None, LoadResults | None]:
+def perform(order: LoadOrder) -> tuple[int, LoadResults | None]:
     """Run a load with its plan, records and reports. Returns the exit code, and what was found.
 
     0: all arrived once; 1: the server failed somebody; 3: the load itself was cut short.
@@ -148,10 +147,9 @@ def perform(order: LoadOrder) -> tuple[int, ClientLoad | None, LoadResults | Non
             code, interrupted = (FAILED if isinstance(error, ServerError) else NOTHING_RAN), str(error)
         except Interrupted as signal:
             code, interrupted = signal.exit_code, str(signal)
-        results, load = read_results(order.plan), None
+        results = read_results(order.plan)
         if results is not None and results.steps:
-            load = load_seen(results, order.plan)
-            run.begin(load, *_accounts_left(order.choice, results), target=target)
+            run.begin(load_seen(results, order.plan), *_accounts_left(order.choice, results), target=target)
             files = [Path(order.plan.results), *run.logs.glob("locust.log")]
             for each in records_of(
                 results, order.plan, run=run.name, target=target, began=began, interrupted=interrupted
@@ -163,7 +161,7 @@ def perform(order: LoadOrder) -> tuple[int, ClientLoad | None, LoadResults | Non
         run.end(interrupted=interrupted)
         run.finish()
     say(f"{render_end(run.records, directory=run.directory)}\n\nReport: {run.directory / 'report.html'}")
-    return exit_code_of(run.records) if code is None else code, load, results
+    return exit_code_of(run.records) if code is None else code, results
 
 
 def _serve(order: LoadOrder) -> int:

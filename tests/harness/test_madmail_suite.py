@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,9 +14,12 @@ import pytest
 from harness.doors.madmail_suite import suite
 from harness.doors.madmail_suite.arguments import parse
 from harness.doors.madmail_suite.console import Console, Result
+from harness.doors.madmail_suite.stress import markdown_of, report_of
 from harness.doors.madmail_suite.tests import MISSING as REASONS
 from harness.doors.madmail_suite.tests import NAMES, in_order, select
 from harness.hosts import MissingCapability
+from harness.load.results import Carried, LoadResults
+from harness.report.client_load import StepTimes
 from harness.report.records import Verdict
 
 PASSED = Result(15, Verdict.PASSED, "", ("no ledger",), 0.5)
@@ -74,7 +78,10 @@ def test_environment(monkeypatch, tmp_path):
         (["--test-24"], "--test-24"),
         (["--no-test", "seven"], "no list of numbers"),
         (["--lxc"], "not available in this version"),
-        (["--stress"], "not available in this version"),
+        (["--stress", "--domain", "chat.example"], "--i-own-this-server"),
+        (["--stress", "--stress-users", "0"], "--stress-users is a number of at least 1"),
+        (["--stress", "--stress-users", "30000"], "--stress-users is a number from 1 to"),
+        (["--stress", "--stress-duration", "90000"], "--stress-duration is a number of seconds up to 3600"),
         (["--ca-file", "/nowhere/ca.pem"], "there is no file"),
     ],
 )
@@ -83,6 +90,38 @@ def test_usage_errors_end_with_2(arguments, sentence, capsys):
         parse(arguments)
     assert ended.value.code == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_stress_has_madmails_flags_and_defaults():
+    asked = parse(["--stress"]).stress
+    assert asked is not None
+    assert (asked.order.plan.users, asked.workers, asked.duration) == (50, 8, 60)
+    assert asked.report == asked.order.directory / "stress_report.json"
+    assert asked.order.plan.run_time >= 60 + 5
+    few = parse(["--stress", "--stress-users", "3", "--stress-report", "x/s.json"]).stress
+    assert few is not None
+    assert (few.workers, few.report) == (3, Path("x/s.json"))
+    assert parse(["--test-15"]).stress is None
+
+
+def test_a_stress_report_has_madmails_keys_and_counts_arrivals():
+    asked = parse(["--stress"]).stress
+    assert asked is not None
+    steps = (StepTimes("mail", "submission", 90, 2, 10.0, 20.0, 30.0),)
+    results = LoadResults(True, 50, 50, 73.0, steps=steps, messages=Carried(90, 89, 0, 9000, 8900))
+    report = report_of(asked, results)
+    assert {
+        "remote",
+        "users",
+        "workers",
+        "duration_seconds",
+        "send_rate_mps",
+        "workers_results",
+    } <= report.keys()
+    assert (report["messages_sent"], report["messages_arrived"]) == (90, 89)
+    page = markdown_of(json.loads(json.dumps(report)), "stress_report.json")
+    assert "- Messages sent: 90\n- Arrived: 89" in page
+    assert "mail, submission: p50 10 ms, p95 20 ms, p99 30 ms; 2 of 90 failed" in page
 
 
 def test_a_core_that_cannot_be_run_is_a_usage_error(monkeypatch, tmp_path, capsys):

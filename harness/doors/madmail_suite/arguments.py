@@ -9,8 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...hosts import MissingCapability
 from ...stage.options import Choice, add_options
-from ..exit_codes import EXPLANATION
+from ..console import complain
+from ..exit_codes import EXPLANATION, NOTHING_RAN
+from .stress import Stress, add_stress_flags, read_stress
 from .tests import NAMES, select
 
 __all__ = ["Options", "parse"]
@@ -18,7 +21,7 @@ __all__ = ["Options", "parse"]
 COPIES = {"json": "results.jsonl", "junit": "junit.xml", "html": "report.html"}
 """Flags, and the files of a run that they name."""
 IN_A_LAB = "a lab of namespaces stands for containers: --server starts a server in one"
-LATER = {"lxc": IN_A_LAB, "keep-lxc": IN_A_LAB, "stress": "leave it out"}
+LATER = {"lxc": IN_A_LAB, "keep-lxc": IN_A_LAB}
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Options:
     list_only: bool
     copies: Mapping[str, Path]
     """Files of the run's directory, and further places where the caller wants them."""
+    stress: Stress | None = None
+    """A load in place of all tests; None: tests."""
 
     def copy_results(self, directory: Path) -> None:
         """Put the results of a finished run where the caller wants them besides."""
@@ -71,6 +76,7 @@ def parse(argv: Sequence[str] | None) -> Options:
     parser.add_argument("--color", action="store_true", help="colour the pass and fail lines")
     for flag, name in COPIES.items():
         parser.add_argument(f"--{flag}", type=Path, metavar="FILE", help=f"write {name} there as well")
+    add_stress_flags(parser)
     for flag in LATER:
         parser.add_argument(f"--{flag}", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
@@ -84,6 +90,10 @@ def parse(argv: Sequence[str] | None) -> Options:
         given.rpc_server = Path(rpc_server)
     try:
         choice = Choice.read(vars(given).get)
+        asked = read_stress(given) if given.stress else None
+    except MissingCapability as missing:
+        complain(str(missing))
+        raise SystemExit(NOTHING_RAN) from missing
     except ValueError as error:
         parser.error(str(error))
     return Options(
@@ -95,6 +105,7 @@ def parse(argv: Sequence[str] | None) -> Options:
         color=given.color and not given.cool,
         list_only=given.list,
         copies={name: given_path for flag, name in COPIES.items() if (given_path := getattr(given, flag))},
+        stress=asked,
     )
 
 

@@ -19,6 +19,7 @@ from ..exit_codes import FAILED, PASSED, exit_code
 from ..interrupts import Interrupted, interruptible
 from .arguments import Options, parse
 from .console import Console, Result
+from .stress import stress
 from .suite import run_test
 
 __all__ = ["main"]
@@ -34,6 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.list_only:
         console.listing()
         return PASSED
+    if options.stress is not None:
+        code = stress(options.stress, console)
+        options.copy_results(options.stress.order.directory)
+        console.close()
+        return code
     run = Run(options.out or new_run_directory(RUNS))
     interrupted = ""
     with interruptible():
