@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+
+from argon2 import PasswordHasher
 
 from reference_server.mail.accounts import verify_password
 from reference_server.mail.service import MailService
 from reference_server.mail.settings import MailSettings
+from reference_server.mail.store import Store
 from reference_server.mail.strategies import Strategies
 
 from .declaration import mutant
@@ -62,3 +66,21 @@ def web_accounts_refused(settings: MailSettings) -> MailService:
         return len(password) != WEB_PASSWORD and verify_password(password_hash, password)
 
     return MailService(settings, strategies=replace(RIGHT, verify_password=only_others))
+
+
+class ForgetfulAccounts(Store):
+    """Every start knows the accounts and not their passwords, as one that keeps its key in memory would."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        another = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("another password")
+        self._db.execute("UPDATE accounts SET password_hash = ?", (another,))
+
+
+@mutant(
+    "mail",
+    "after a restart of mail nobody can log in any more",
+    kills={"transports.mail_leaves_by_the_first_server": "that waited for the first server does not arrive"},
+)
+def accounts_forgotten_at_restart(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_store=ForgetfulAccounts))

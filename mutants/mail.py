@@ -115,7 +115,10 @@ def relay_https_bad_certificate(settings: MailSettings) -> MailService:
 @mutant(
     "mail",
     "METADATA has no TURN server, so clients use public ones",
-    kills={"turn.turn_is_offered": "METADATA has no value for /shared/vendor/deltachat/turn"},
+    kills={
+        "turn.turn_is_offered": "METADATA has no value for /shared/vendor/deltachat/turn",
+        "transports.first_server_without_a_relay_leads_to_strangers": "METADATA has no value for",
+    },
 )
 def turn_key_missing(settings: MailSettings) -> MailService:
     return MailService(replace(settings, turn_address=None))
@@ -165,6 +168,7 @@ def turn_advertised_port_closed(settings: MailSettings) -> MailService:
         "turn.turn_allocates_with_offered_credentials": "refuses Allocate with 401",
         "calls_changes.dead_calls_are_noticed_and_the_next_one_works": "no relay candidate from turn:",
         "calls_paths.calls_take_the_expected_path": "the call should be relayed",
+        "transports.calls_use_turn_of_either_server": "no relay candidate from turn:",
     },
 )
 def turn_other_secret(settings: MailSettings) -> MailService:

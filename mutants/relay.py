@@ -185,6 +185,8 @@ class RelayBehindProxy:
         "relay.relay_admits_a_client": "answered 200 instead of 101",
         "relay.relay_forwards_each_frame_once": "answered 200 instead of 101",
         "realtime.two_devices_exchange_messages": "realtime does not work over",
+        "transports.two_servers_serve_one_profile": "realtime does not work over the relay of the first server",
+        "transports.realtime_needs_the_relay_of_the_first_server": "realtime does not work over the first server",
     },
 )
 def relay_answers_200_without_upgrade(settings: RelaySettings) -> RelayBehindProxy:

@@ -29,6 +29,7 @@ __all__ = [
     "TurnOffer",
     "ice_servers",
     "judge_ice_servers",
+    "servers_of_core",
     "transport_override",
 ]
 
@@ -108,11 +109,12 @@ def ice_servers(
 def _known_to(account: Account) -> list[IceServer]:
     """The ICE servers of a core. Those before 2.38 watch a folder beside the inbox, maybe before METADATA is read."""
     with contextlib.suppress(WaitTimeout):
-        return wait_until(lambda: _asked(account), "core to have ICE servers", within=READ_WITHIN)
+        return wait_until(lambda: servers_of_core(account), "core to have ICE servers", within=READ_WITHIN)
     return []
 
 
-def _asked(account: Account) -> list[IceServer]:
+def servers_of_core(account: Account) -> list[IceServer]:
+    """The ICE servers that core gives its user interface now, whosever they are."""
     return [
         IceServer(tuple(each["urls"]), each.get("username"), each.get("credential"))
         for each in account.client.ice_servers()

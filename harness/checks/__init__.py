@@ -26,5 +26,6 @@ ROOMS = (
     "calls_paths",
     "calls_changes",
     "ipv6",
+    "transports",
 )
 """The modules, in the order of a report."""

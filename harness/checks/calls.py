@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Literal
 
 from ..calls.balance import MOST_BYTES_OF_A_DIRECT_CALL, carried_since
 from ..calls.call import Media, Ringing, place
 from ..calls.servers import TURNS_KEY, transport_override
+from ..clients.core.core import CallMessage, CoreError, SendFailed, befriend
+from ..clients.device import Device
 from ..report.observations import Measured
 from ..servers.server import Unsupported
 from ..stage.check import check
-from ..stage.outcome import Outcome
+from ..stage.outcome import Outcome, promised
 from ..stage.stage import Stage
 from ..steps.call_judges import judge_balance, judge_relayed_call, observe_path
 from ..steps.calls import CALL_WITHIN, NEEDS, TURN_WORKS, account_now, friends, talk
@@ -24,6 +27,7 @@ __all__ = [
     "direct_call_leaves_the_relay_alone",
     "relayed_call_is_heard_and_seen",
     "relayed_call_over_tcp_and_tls",
+    "second_device_stops_ringing",
 ]
 
 
@@ -93,6 +97,30 @@ def calls_ring_and_end(stage: Stage, outcome: Outcome) -> None:
                     _expect_states(outcome, name, ringing, at_caller, at_callee)
 
 
+@check("MAIL-2", needs=("iroh_relay",))
+def second_device_stops_ringing(stage: Stage, outcome: Outcome) -> None:
+    """Bob has two devices, and both ring: as soon as he takes or declines the call on one, the other is told."""
+    with stage.people("alice", "bob") as (alice, bob), ExitStack() as closed:
+        alice.core.era.require_calls(alice.core.version)
+        with promised(SendFailed, CoreError, what="alice and bob do not become contacts by secure join"):
+            befriend(alice.account, bob.account)
+        second = bob.second_device("bob2")
+        closed.callback(lambda: outcome.evidence.extend(second.log_files))
+        closed.callback(second.close)
+        outcome.clients[second.name] = second.description
+        for how, (act, told) in ON_ONE_DEVICE.items():
+            offer = f"offer of a call that is {how}"
+            calling = alice.account.place_call(bob.account, offer, has_video=False)
+            with outcome.expect_to_arrive(what="a call does not ring on both devices"):
+                first, other = (_ringing(each, offer) for each in (bob, second))
+            if not outcome:
+                return
+            act(first)
+            with outcome.expect_to_arrive(what=f"the call is {how} on one device, and the other rings on"):
+                second.account.wait_for(told, "the end of ringing", within=CALL_WITHIN, msg_id=other.msg_id)
+            calling.end()
+
+
 def _taken(ringing: Ringing) -> None:
     ringing.accept(within=CALL_WITHIN).hang_up(ringing.callee, within=CALL_WITHIN)
 
@@ -103,6 +131,18 @@ ENDS: Mapping[str, tuple[Callable[[Ringing], None], str, str]] = {
     "taken": (_taken, "Completed", "Completed"),
 }
 """Ways to end a call, and the state that the user of the caller and of the callee sees then."""
+
+
+ON_ONE_DEVICE: Mapping[str, tuple[Callable[[CallMessage], None], str]] = {
+    "taken": (lambda call: call.accept("answer"), "IncomingCallAccepted"),
+    "declined": (CallMessage.end, "CallEnded"),
+}
+"""What bob does with a call, and the event by which his other device is told."""
+
+
+def _ringing(device: Device, offer: str) -> CallMessage:
+    ring = device.account.wait_for("IncomingCall", within=CALL_WITHIN, place_call_info=offer)
+    return CallMessage(device.account, ring["msg_id"])
 
 
 def _streams(stage: Stage) -> Mapping[Literal["tcp", "tls"], int | None]:

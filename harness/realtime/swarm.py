@@ -19,7 +19,7 @@ from .app import build_app
 from .inbox import Inbox
 from .table import LAYOUT, Arrival, MessageKind, Payload, Sent, TruthTable, tabulate
 
-__all__ = ["LARGEST", "NodeIdUnknown", "Swarm", "join"]
+__all__ = ["LARGEST", "NodeIdUnknown", "Swarm", "join", "share_app"]
 
 LARGEST = 130_964
 """Bytes. Of 128 KiB, core and gossip take 108; a larger one is lost, and the sender's channel with it (measured)."""
@@ -243,6 +243,15 @@ def join(first: Device, *others: Device, within: float = 60.0) -> Swarm:
     step that did not happen.
     """
     deadline = Deadline(within)
+    swarm = share_app(first, *others, within=within)
+    swarm.advertise(within=deadline.remaining())
+    swarm.wait_until_up(within=deadline.remaining())
+    return swarm
+
+
+def share_app(first: Device, *others: Device, within: float = 60.0) -> Swarm:
+    """The first device sends an app, which all have then; nobody has opened its channel yet. As `join` otherwise."""
+    deadline = Deadline(within)
     token = f"realtime {secrets.token_hex(4)}"
     with scratch_directory("app") as directory:
         friends = [each.account for each in others]
@@ -250,7 +259,4 @@ def join(first: Device, *others: Device, within: float = 60.0) -> Swarm:
         received = [
             (each, each.account.wait_for_webxdc(token, within=deadline.remaining())) for each in others
         ]
-    swarm = Swarm([(first, sent), *received])
-    swarm.advertise(within=deadline.remaining())
-    swarm.wait_until_up(within=deadline.remaining())
-    return swarm
+    return Swarm([(first, sent), *received])

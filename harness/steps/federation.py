@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
@@ -62,14 +62,23 @@ class Mailbox:
 
 @contextmanager
 def federation(
-    stage: Stage, *names: str, named: bool, wants: Wants = EVERYTHING
+    stage: Stage,
+    *names: str,
+    named: bool,
+    wants: Wants = EVERYTHING,
+    differing: Mapping[str, Wants] | None = None,
 ) -> Iterator[tuple[LabStage, ...]]:
     """Servers of the target's kind in one lab, each with a domain of its own (`named`), or with its address for one.
 
     Domains begin with an underscore, so that nobody has to vouch for their certificates (as chatmail has it).
+    `differing`: properties wanted of one of them, by name.
     """
+    of_each = dict.fromkeys(names, wants) | dict(differing or {})
     with Lab() as network, ExitStack() as servers:
-        yield tuple(servers.enter_context(_server(stage, network, each, named, wants)) for each in names)
+        yield tuple(
+            servers.enter_context(_server(stage, network, name, named, wanted))
+            for name, wanted in of_each.items()
+        )
 
 
 @contextmanager

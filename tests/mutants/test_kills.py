@@ -31,12 +31,16 @@ MUTANTS = all_mutants()
 KILLS = [(mutant.name, *kill) for mutant in MUTANTS.values() for kill in mutant.kills.items()]
 
 SMALLER: Mapping[str, Mapping[str, float]] = {
+    "accounts_forgotten_at_restart": {"harness.checks.transports.TEXT_WITHIN": 8},
     "idle_never_wakes": {"harness.checks.mail.WITHIN": 3},
     "idle_reports_late": {"harness.checks.mail.WITHIN": 3},
     "limit_smaller_than_it_says": {"harness.checks.chats.LARGEST": 1024 * 1024},
     "mail_over_quota_lost": {"harness.checks.calls.CALL_WITHIN": 5},
     "one_recipient_dropped": {"harness.checks.mail.WITHIN": 3, "harness.steps.chats.TEXT_WITHIN": 8},
-    "relay_answers_200_without_upgrade": {"harness.steps.swarm_of_two.JOIN_WITHIN": 6},
+    "relay_answers_200_without_upgrade": {
+        "harness.steps.swarm_of_two.JOIN_WITHIN": 6,
+        "harness.checks.transports.JOIN_WITHIN": 8,
+    },
     "relay_drops_frames_to_second_client": {"harness.steps.relay_exchange.WITHIN": 3},
     "relay_never_frees_places": {"harness.checks.realtime.JOIN_WITHIN": 6},
     "relay_ping_missing": {"harness.checks.relay_v1.NODE_WITHIN": 6},

@@ -233,6 +233,19 @@ class Account:
         watched = self.follow("ImapInboxIdle", "the inbox to be watched", within=within)
         next(itertools.islice(watched, before, None))
 
+    def add_server(self, target: Target, credentials: Credentials, *, within: float = 60.0) -> None:
+        """Let this profile have an account on another server as well (core: a transport), and watch both inboxes.
+
+        Raises `CoreUnsupported` for a core that has no profiles with several servers.
+        """
+        self.core.era.require_transports(self.core.version)
+        self.go_offline()  # so that each inbox says anew that it is watched
+        before = len(self.events("ImapInboxIdle"))
+        self.client.add_transport_from_qr(credentials.dclogin(target))
+        self.client.start_io()
+        watched = self.follow("ImapInboxIdle", "both inboxes to be watched", within=within)
+        next(itertools.islice(watched, before + 1, None))
+
     def go_offline(self) -> None:
         """Stop I/O: mail is not watched and realtime channels end, as on a phone that is put away."""
         self.client.stop_io()

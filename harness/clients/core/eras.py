@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 __all__ = ["ANNOUNCED", "CoreUnsupported", "Era", "era_of"]
@@ -56,6 +56,13 @@ class Era:
     """It has the remote calls for calls."""
     calls_tell_video: bool = True
     """Whoever calls says whether it begins with video."""
+    has_transports: bool = True
+    """A profile can have accounts on several servers: 2.20.0 refuses the second, 2.35.0 takes it."""
+
+    def require_transports(self, version: str) -> None:
+        """Raise `CoreUnsupported` for a core whose profiles have one server each."""
+        if not self.has_transports:
+            raise CoreUnsupported(f"core {version} has no profiles with several servers")
 
     def require_calls(self, version: str) -> None:
         """Raise `CoreUnsupported` for a core that has none."""
@@ -76,9 +83,17 @@ class Era:
         return [] if event is None else [event]
 
 
+_ONE_SERVER = Era(
+    (1, 160, 0),
+    batched_events=False,
+    needs_turn=False,
+    has_calls=False,
+    calls_tell_video=False,
+    has_transports=False,
+)
 _ERAS = (
-    Era((1, 160, 0), batched_events=False, needs_turn=False, has_calls=False, calls_tell_video=False),
-    Era((2, 15, 0), batched_events=False, needs_turn=False, calls_tell_video=False),
+    _ONE_SERVER,
+    replace(_ONE_SERVER, since=(2, 15, 0), has_calls=True),
     Era((2, 35, 0), batched_events=False, needs_turn=True, calls_tell_video=False),
     Era((2, 38, 0), batched_events=False, needs_turn=False, calls_tell_video=False),
     Era((2, 40, 0), batched_events=False, needs_turn=False),
