@@ -37,7 +37,7 @@ class LastRecipientDropped(DurableDelivery):
     kills={
         "mail.each_recipient_is_woken_and_can_fetch": "recipient 3 of 3 is not woken by a mail",
         "chats.group_messages_reach_every_member": "to the group does not reach",
-        "calls.second_device_stops_ringing": "on one device, and the other rings on",
+        "calls.second_device_is_told_of_the_answer": "on one device, and the other rings on",
     },
 )
 def one_recipient_dropped(settings: MailSettings) -> MailService:

@@ -27,7 +27,7 @@ __all__ = [
     "direct_call_leaves_the_relay_alone",
     "relayed_call_is_heard_and_seen",
     "relayed_call_over_tcp_and_tls",
-    "second_device_stops_ringing",
+    "second_device_is_told_of_the_answer",
 ]
 
 
@@ -98,7 +98,7 @@ def calls_ring_and_end(stage: Stage, outcome: Outcome) -> None:
 
 
 @check("MAIL-2", needs=("iroh_relay",))
-def second_device_stops_ringing(stage: Stage, outcome: Outcome) -> None:
+def second_device_is_told_of_the_answer(stage: Stage, outcome: Outcome) -> None:
     """Bob has two devices, and both ring: as soon as he takes or declines the call on one, the other is told."""
     with stage.people("alice", "bob") as (alice, bob), ExitStack() as closed:
         alice.core.era.require_calls(alice.core.version)
