@@ -250,3 +250,23 @@ def test_stress_is_a_load_with_madmails_report_files(tmp_path):
         each.check: each.verdict for each in checks(read_results(tmp_path / "out" / "results.jsonl").records)
     }
     assert found["load.mail"] is Verdict.PASSED
+
+
+def test_numbers_stand_side_by_side_in_one_run(tmp_path):
+    words = ["--test-2", "--test-15", "--test-20", "--jobs", "2", "--json", tmp_path / "copy.jsonl"]
+    result = run_main(*words, "--out", tmp_path / "out", cwd=tmp_path)
+    assert result.returncode == 1, result.stdout + result.stderr  # 20 was asked for, and cannot run
+    assert "✓ TEST #2 PASSED" in result.stdout
+    assert "✓ TEST #15 PASSED" in result.stdout
+    assert "- TEST #20 NOT RUN: Exchanger E2E" in result.stdout
+    records = checks(read_results(tmp_path / "out" / "results.jsonl").records)
+    assert {each.door for each in records} == {"main.py --test-2", "main.py --test-15"}
+    assert {each.run for each in records} == {"out"}
+    assert (tmp_path / "copy.jsonl").read_text() == (tmp_path / "out" / "results.jsonl").read_text()
+
+
+def test_side_by_side_the_first_failure_ends_the_others(tmp_path):
+    words = ["--test-2", "--test-13", "--jobs", "2", "--domain", "127.0.0.9", "--out", tmp_path / "out"]
+    result = run_main(*words, cwd=tmp_path)  # nobody is there
+    assert result.returncode in (1, 3), result.stdout + result.stderr
+    assert "SELECTED TESTS PASSED" not in result.stdout

@@ -14,6 +14,7 @@ import pytest
 from harness.doors.madmail_suite import suite
 from harness.doors.madmail_suite.arguments import parse
 from harness.doors.madmail_suite.console import Console, Result
+from harness.doors.madmail_suite.side_by_side import may_start
 from harness.doors.madmail_suite.stress import markdown_of, report_of
 from harness.doors.madmail_suite.tests import MISSING as REASONS
 from harness.doors.madmail_suite.tests import NAMES, in_order, select
@@ -52,6 +53,29 @@ def test_exchangers_and_mx_come_first():
     assert in_order(NAMES)[:5] == [20, 21, 22, 1, 2]
 
 
+def test_a_seed_gives_an_order_of_its_own_behind_the_first_three():
+    everything = select([], everything=True, without=[])
+    one, again, other = (select([], everything=True, without=[], seed=seed) for seed in (1, 1, 2))
+    assert one == again != other
+    assert one[0] == 22
+    assert one != everything
+    assert sorted(one) == sorted(everything)
+
+
+@pytest.mark.parametrize(
+    ("words", "number", "running", "may"),
+    [
+        ([], 11, [14], True),
+        (["--domain", "mail.example.org"], 3, [4], True),
+        (["--domain", "mail.example.org"], 11, [], True),
+        (["--domain", "mail.example.org"], 11, [3], False),
+        (["--domain", "mail.example.org"], 3, [14], False),
+    ],
+)
+def test_on_a_shared_server_a_number_that_disturbs_stands_alone(words, number, running, may):
+    assert may_start(number, running, parse([*words, "--jobs", "2"])) is may
+
+
 def test_flags():
     options = parse(["--test-16", "--test-15", "--cool", "--color", "--domain", "mail.example.org"])
     assert options.tests == (15, 16)
@@ -78,6 +102,8 @@ def test_environment(monkeypatch, tmp_path):
         (["--test-24"], "--test-24"),
         (["--no-test", "seven"], "no list of numbers"),
         (["--lxc"], "not available in this version"),
+        (["--jobs", "0"], "no number of at least 1"),
+        (["--seed", "x"], "--seed"),
         (["--stress", "--domain", "chat.example"], "--i-own-this-server"),
         (["--stress", "--stress-users", "0"], "--stress-users is a number of at least 1"),
         (["--stress", "--stress-users", "30000"], "--stress-users is a number from 1 to"),

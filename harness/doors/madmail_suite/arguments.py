@@ -16,7 +16,7 @@ from ..exit_codes import EXPLANATION, NOTHING_RAN
 from .stress import Stress, add_stress_flags, read_stress
 from .tests import NAMES, select
 
-__all__ = ["Options", "parse"]
+__all__ = ["COPIES", "Options", "parse"]
 
 COPIES = {"json": "results.jsonl", "junit": "junit.xml", "html": "report.html"}
 """Flags, and the files of a run that they name."""
@@ -37,15 +37,20 @@ class Options:
     color: bool
     list_only: bool
     copies: Mapping[str, Path]
-    """Files of the run's directory, and further places where the caller wants them."""
+    """Flags, and the further places where the caller wants their files."""
+    jobs: int = 1
+    """Numbers at the same time."""
+    seed: int | None = None
+    """Number from which their order follows; None: madmail's."""
     stress: Stress | None = None
     """A load in place of all tests; None: tests."""
 
     def copy_results(self, directory: Path) -> None:
         """Put the results of a finished run where the caller wants them besides."""
-        for name, place in self.copies.items():
+        for flag, place in self.copies.items():
             place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(directory / name, place)
+            if place.resolve() != (directory / COPIES[flag]).resolve():
+                shutil.copyfile(directory / COPIES[flag], place)
 
 
 def parse(argv: Sequence[str] | None) -> Options:
@@ -74,6 +79,19 @@ def parse(argv: Sequence[str] | None) -> Options:
     parser.add_argument("--out", type=Path, help="directory for results (default: reports/runs/test_run_...)")
     parser.add_argument("--cool", action="store_true", help="one symbol per test; goes on after a failure")
     parser.add_argument("--color", action="store_true", help="colour the pass and fail lines")
+    parser.add_argument(
+        "--jobs",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="tests at the same time, each with a server of its own where we start it (default: 1)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="another order of the tests behind 20, 21 and 22, that follows from N",
+    )
     for flag, name in COPIES.items():
         parser.add_argument(f"--{flag}", type=Path, metavar="FILE", help=f"write {name} there as well")
     add_stress_flags(parser)
@@ -97,16 +115,24 @@ def parse(argv: Sequence[str] | None) -> Options:
     except ValueError as error:
         parser.error(str(error))
     return Options(
-        tests=tuple(select(given.tests or (), everything=given.all, without=given.no_test)),
+        tests=tuple(select(given.tests or (), everything=given.all, without=given.no_test, seed=given.seed)),
         named=frozenset(given.tests or ()) - set(given.no_test),
         choice=choice,
         out=given.out,
         cool=given.cool,
         color=given.color and not given.cool,
         list_only=given.list,
-        copies={name: given_path for flag, name in COPIES.items() if (given_path := getattr(given, flag))},
+        copies={flag: given_path for flag in COPIES if (given_path := getattr(given, flag))},
+        jobs=given.jobs,
+        seed=given.seed,
         stress=asked,
     )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of at least 1")
+    return int(text)
 
 
 def _numbers(text: str) -> list[int]:

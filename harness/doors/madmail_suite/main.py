@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import dotenv
 
 from ...report.findings import accounts_left
+from ...report.observations import Measured
 from ...report.run import Run, new_run_directory
 from ...servers.server import ServerError
 from ...stage.check import recording
@@ -19,6 +21,7 @@ from ..exit_codes import FAILED, PASSED, exit_code
 from ..interrupts import Interrupted, interruptible
 from .arguments import Options, parse
 from .console import Console, Result
+from .side_by_side import results_side_by_side
 from .stress import stress
 from .suite import run_test
 
@@ -30,7 +33,8 @@ RUNS = Path("reports/runs")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what was asked for. The exit codes are those of `exit_codes`."""
     dotenv.load_dotenv(dotenv.find_dotenv(usecwd=True))
-    options = parse(argv)
+    words = sys.argv[1:] if argv is None else argv
+    options = parse(words)
     console = Console(sys.stdout, cool=options.cool, color=options.color)
     if options.list_only:
         console.listing()
@@ -44,14 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     interrupted = ""
     with interruptible():
         try:
-            run.begin(machine_seen())
-            results = _run(options, run, console) if options.tests else []
+            order = [] if options.seed is None else [Measured("order of the tests, --seed", options.seed)]
+            run.begin(machine_seen(), *order)
+            results = _run(options, run, console, words) if options.tests else []
         except (ServerError, Interrupted) as error:
             interrupted = str(error)
             console.step(interrupted)
             return error.exit_code if isinstance(error, Interrupted) else FAILED
         finally:
-            run.end(interrupted=interrupted)
+            run.end(interrupted=interrupted, jobs=options.jobs)
             run.finish()
             console.close()
     if left := accounts_left(run.records):
@@ -63,9 +68,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return FAILED if code == PASSED and missing else code
 
 
-def _run(options: Options, run: Run, console: Console) -> list[Result]:
+def _run(options: Options, run: Run, console: Console, words: Sequence[str]) -> list[Result]:
     results: list[Result] = []
     console.header(options.choice.title)
+    if options.jobs > 1:
+        found = results_side_by_side(options, run, words, console.starts)
+    else:
+        found = _one_by_one(options, run, console)
+    with closing(found):
+        for result in found:
+            results.append(result)
+            console.ended(result)
+            if not (result.passed or result.left_out or options.cool):
+                break
+    return results
+
+
+def _one_by_one(options: Options, run: Run, console: Console) -> Generator[Result]:
     # Delta Chat clients of a server without a relay use somebody else's: no core may start, and 15 and 16 fail.
     choice = replace(options.choice, must=options.choice.must | {"iroh_relay"})
     with open_session(run, choice) as session:
@@ -73,8 +92,5 @@ def _run(options: Options, run: Run, console: Console) -> list[Result]:
         for number in options.tests:
             console.starts(number)
             with recording(run.add, run=run.name, door=f"main.py --test-{number}"):
-                results.append(run_test(number, session))
-            console.ended(results[-1])
-            if not (results[-1].passed or results[-1].left_out or options.cool):
-                break
-    return results
+                result = run_test(number, session)
+            yield result

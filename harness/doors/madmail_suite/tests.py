@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 
 __all__ = ["AVAILABLE", "MISSING", "NAMES", "in_order", "select"]
@@ -43,14 +44,21 @@ ONLY_WHEN_NAMED = frozenset({20, 21})
 FIRST = (20, 21, 22)
 
 
-def in_order(numbers: Iterable[int]) -> list[int]:
-    """20, 21 and 22 come first, then the others by number."""
-    return sorted(numbers, key=lambda number: (number not in FIRST, number))
+def in_order(numbers: Iterable[int], seed: int | None = None) -> list[int]:
+    """20, 21 and 22 come first, then the others by number, or in an order that follows from the seed."""
+    found = sorted(numbers, key=lambda number: (number not in FIRST, number))
+    if seed is None:
+        return found
+    others = [number for number in found if number not in FIRST]
+    random.Random(seed).shuffle(others)  # noqa: S311 - nobody is to be kept from guessing it
+    return [*(number for number in found if number in FIRST), *others]
 
 
-def select(named: Iterable[int], *, everything: bool, without: Iterable[int]) -> list[int]:
+def select(
+    named: Iterable[int], *, everything: bool, without: Iterable[int], seed: int | None = None
+) -> list[int]:
     """The numbers to run. No name means all of them; 20 and 21 run only when they are named."""
     chosen = set(named)
     if everything or not chosen:
         chosen |= set(NAMES) - ONLY_WHEN_NAMED
-    return in_order(chosen - set(without))
+    return in_order(chosen - set(without), seed)
