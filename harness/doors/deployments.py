@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..hosts import LocalHost
 from ..report.records import Verdict
@@ -27,6 +27,7 @@ from .exit_codes import FAILED, NOTHING_RAN, PASSED, UNDECIDED
 from .interrupts import Interrupted, interruptible
 
 __all__ = [
+    "Checked",
     "Deployment",
     "Seen",
     "declared_deployments",
@@ -51,7 +52,7 @@ class Deployment:
     wrong: str
     layout: str
     causes: tuple[str, ...]
-    """That the doctor must name, at least one and no other; none: it must name none."""
+    """That the doctor and the red checks must name, at least one and no other; none: it must name none."""
     red: Mapping[str, str]
     """Checks that must fail, with words that the reason must contain."""
     green: tuple[str, ...] = ()
@@ -60,6 +61,15 @@ class Deployment:
     @property
     def name(self) -> str:
         return f"{self.fault} on {self.layout}"
+
+
+class Checked(NamedTuple):
+    """A check of one deployment."""
+
+    verdict: str
+    reason: str = ""
+    cause: str = ""
+    """That its record names; empty: none."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +81,8 @@ class Seen:
     notes: tuple[str, ...] = ()
     """Causes that the doctor mentions, with which a server is healthy."""
     doctor_seconds: float = 0.0
-    checks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Verdict and reason by name."""
+    checks: Mapping[str, Checked] = field(default_factory=dict)
+    """By name."""
     unknown: tuple[str, ...] = ()
     """Sentences of the doctor on what it could not tell."""
     slowness: float = 1.0
@@ -190,7 +200,7 @@ def _seen(line: bytes | None) -> Seen:
     if line is None:
         return Seen(error="the program that looked ended before")
     said = json.loads(line)
-    checks = {name: (verdict, reason) for name, (verdict, reason) in said["checks"].items()}
+    checks = {name: Checked(*checked) for name, checked in said["checks"].items()}
     return Seen(
         tuple(said["causes"]),
         tuple(said["notes"]),
@@ -232,13 +242,24 @@ def _faults_of_doctor(deployment: Deployment, seen: Seen) -> Iterator[str]:
 
 
 def _faults_of_checks(deployment: Deployment, seen: Seen) -> Iterator[str]:
-    for name, (verdict, reason) in seen.checks.items():
+    yield from (
+        f"{deployment.name}: {name} did not run" for name in deployment.red.keys() - seen.checks.keys()
+    )
+    for name, checked in seen.checks.items():
         words = deployment.red.get(name)
         if words is None:
-            if verdict in (Verdict.FAILED, Verdict.UNDECIDED):
-                yield f"{deployment.name}: {name} is {verdict}: {reason}"
-        elif verdict != Verdict.FAILED or words not in reason:
-            yield f"{deployment.name}: {name} does not fail with {words!r}: {verdict} {reason}"
+            if checked.verdict in (Verdict.FAILED, Verdict.UNDECIDED):
+                yield f"{deployment.name}: {name} is {checked.verdict}: {checked.reason}"
+        elif checked.verdict != Verdict.FAILED or words not in checked.reason:
+            yield f"{deployment.name}: {name} does not fail with {words!r}: {checked.verdict} {checked.reason}"
+        elif checked.cause not in deployment.causes and (checked.cause or not _cannot_be_told_apart(seen)):
+            declared = " or ".join(deployment.causes)
+            yield f"{deployment.name}: {name} names {checked.cause or 'no cause'} instead of {declared}"
+
+
+def _cannot_be_told_apart(seen: Seen) -> bool:
+    """The doctor says two causes, so that a check, which names one, can name neither."""
+    return len(seen.causes) > 1
 
 
 def judge(deployments: Sequence[Deployment], table: Mapping[str, Seen]) -> str:
@@ -271,7 +292,15 @@ def _named(seen: Seen) -> str:
 
 
 def _red(seen: Seen) -> list[str]:
-    return [name for name, (verdict, _) in seen.checks.items() if verdict == Verdict.FAILED]
+    return [name for name, checked in seen.checks.items() if checked.verdict == Verdict.FAILED]
+
+
+def _besides_the_doctor(seen: Seen, name: str) -> str:
+    """The cause that a check names, where it is not all that the doctor does."""
+    cause = seen.checks[name].cause
+    if (cause,) == seen.causes:
+        return ""
+    return f" ({cause or 'no cause of the two'})"
 
 
 def render_markdown(deployments: Sequence[Deployment], table: Mapping[str, Seen]) -> str:
@@ -288,7 +317,7 @@ def render_markdown(deployments: Sequence[Deployment], table: Mapping[str, Seen]
         if seen.missing or seen.error:
             lines.append(f"| {about} | {each.layout} | not looked at | | |")
             continue
-        red = ", ".join(f"`{name}`" for name in _red(seen))
+        red = ", ".join(f"`{name}`{_besides_the_doctor(seen, name)}" for name in _red(seen))
         lines.append(f"| {about} | {each.layout} | {_named(seen)} | {seen.doctor_seconds:.1f} | {red} |")
     return "\n".join(lines) + "\n"
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from typing import Protocol
 
 from ..report.records import Record, Verdict
 from ..report.run import Run
-from ..stage.check import CHECKS, Check
+from ..stage.check import CHECKS, Check, explained_by, same_cause
 from ..stage.outcome import Outcome
 from .interrupts import undisturbed
 from .schedule import Schedule
@@ -131,6 +131,10 @@ class SideBySide:
             self.watcher.head(head)
 
     def _ended(self, record: Record, outcome: Outcome) -> None:
+        if name := explained_by(record.check, outcome, self._outcomes):  # on the server of another worker
+            reason = same_cause(name, record.reason)
+            outcome = replace(outcome, verdict=Verdict.NOT_REACHED, reasons=[reason], because_of=name)
+            record = replace(record, verdict=Verdict.NOT_REACHED, reason=reason, because_of=name)
         self._outcomes[record.check] = outcome
         self.schedule.ended(record.check)
         self.run.append(record)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec
 
 from ..calls.quality import MachineTooSlow
+from ..causes.catalogue import CATALOGUE
 from ..clients.core.eras import CoreUnsupported
 from ..clients.mail.imap import ImapError, ImapLimited
 from ..clients.mail.smtp import SmtpError
@@ -37,7 +38,7 @@ from .options import Choice
 from .outcome import OursToMend, Outcome, PromiseBroken
 from .stage import Stage
 
-__all__ = ["CHECKS", "Check", "Sink", "check", "entry_of", "recording"]
+__all__ = ["CHECKS", "Check", "Sink", "check", "entry_of", "explained_by", "recording", "same_cause"]
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -131,6 +132,7 @@ def check(
                 with _counting_accounts(stage.target, outcome):
                     _guarded(entry, stage, outcome, lambda here: function(here, collected, *args, **kwargs))
                     _explain(entry, stage, outcome)
+                _put_behind_its_cause(entry, stage, outcome)
             stage.results[name] = outcome
             _record(entry, stage, outcome, started, time.monotonic() - clock)
             return outcome
@@ -221,6 +223,29 @@ def _explain(entry: Check, stage: Stage, outcome: Outcome) -> None:
     """Of a server of somebody else: a second look may show what the check itself could not tell."""
     if outcome.verdict is Verdict.FAILED and not outcome.cause and stage.session.choice.is_remote:
         outcome.cause = stage.session.second_look.cause_of(entry.name, stage.target, stage.host)
+
+
+def _put_behind_its_cause(entry: Check, stage: Stage, outcome: Outcome) -> None:
+    """What a cause explains that a check before has named is no failure of its own: it is not reached."""
+    if name := explained_by(entry.name, outcome, stage.results):
+        outcome.verdict, outcome.because_of = Verdict.NOT_REACHED, name
+        outcome.reasons = [same_cause(name, outcome.reason)]
+
+
+def explained_by(check: str, outcome: Outcome, results: Mapping[str, Outcome]) -> str:
+    """Name of the check in `results` that failed by the cause that explains this failure; empty: none did."""
+    cause = CATALOGUE.get(outcome.cause)
+    if outcome.verdict is not Verdict.FAILED or cause is None or not cause.accounts_for(check):
+        return ""
+    for name, before in results.items():
+        if before.verdict is Verdict.FAILED and before.cause == cause.name and name != check:
+            return name
+    return ""
+
+
+def same_cause(name: str, reason: str) -> str:
+    """The reason of a check that is `explained_by` another."""
+    return f"{name} failed before, for the same cause: {reason}"
 
 
 @contextmanager

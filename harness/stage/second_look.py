@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..causes.cause import Weight
 from ..diagnosis.diagnosis import Diagnosis, diagnose
 from ..hosts import Host
 from ..look.look import look_at
@@ -18,10 +17,10 @@ class SecondLook:
         self._found: Diagnosis | None = None
 
     def cause_of(self, check: str, target: Target, host: Host) -> str:
-        """Name of what makes the server sick and explains this check; empty: nothing does, or two things could."""
+        """Name of what is wrong with the server and explains this check; empty: nothing does, or two things could."""
         if self._found is None:
             self._found = diagnose(look_at(target, host))
-        for named in self._found.of_weight(Weight.SICK):
+        for named in self._found.causes:
             if named.cause.accounts_for(check):
                 return "" if named.rivals else named.cause.name
         return ""

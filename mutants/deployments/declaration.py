@@ -10,7 +10,8 @@
         site.drop("udp dport 49152-65535")
 
 The function arranges the fault at a site whose server has not been started. The declaration comes before the run: the
-doctor must name the cause and no other, and each check must fail with words that contain its phrase.
+doctor must name the cause and no other, and each check must fail with words that contain its phrase, and name the cause
+as well.
 """
 
 from __future__ import annotations

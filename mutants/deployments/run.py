@@ -53,8 +53,9 @@ class Seen:
     doctor_seconds: float = 0.0
     slowness: float = 1.0
     """Times that a piece of work took longer than its time of the processor, before the doctor looked or after it."""
-    checks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Verdict and reason by name: of those that must be red, or where nothing is wrong, of those that must not."""
+    checks: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+    """Verdict, reason and cause by name: of those that must be red, or where nothing is wrong, of those that must not.
+    """
     missing: str = ""
     """Reason for which it cannot exist on this machine."""
     error: str = ""
@@ -138,14 +139,15 @@ def _slowness() -> float:
 
 def _run_checks(
     target: Target, operator: Host, fault: Fault, names: tuple[str, ...], directory: Path
-) -> Iterator[tuple[str, tuple[str, str]]]:
+) -> Iterator[tuple[str, tuple[str, str, str]]]:
+    """Each by itself: what a check before it names would explain it."""
     run = Run(directory)
     target = replace(target, on_secret=run.redactor.add)
     seen, _ = look_up(target, operator)
     target = replace(seen, capabilities=seen.capabilities | fault.must)
     server = RunningServer(NAME, {}, target=target)
-    session = Session(run, server, target, operator, run.logs, Choice(), kind=None)
+    session = Session(run, server, target, operator, run.logs, Choice(domain=NAME), kind=None)
     for name in names:
-        outcome = CHECKS[name].run(session.stage(name))
-        yield name, (outcome.verdict.value, outcome.reason)
+        outcome = CHECKS[name].run(replace(session, results={}).stage(name))
+        yield name, (outcome.verdict.value, outcome.reason, outcome.cause)
     run.finish()

@@ -62,6 +62,17 @@ def test_a_check_of_a_server_elsewhere_asks_the_doctor(tmp_path):
     assert asked_no_more == 1
 
 
+def test_one_cause_is_red_in_one_check(tmp_path):
+    """Discovery and TURN both read METADATA: the first of them says what is wrong with it, and that is enough."""
+    names = ("discovery.metadata_offers_a_relay", "turn.turn_is_offered", "turn.turns_is_offered")
+    checks = {each.name: each for each in all_checks()}
+    with open_session(Run(tmp_path / "run"), kind=server_of("mutant=metadata_capability_missing")) as session:
+        first, *others = [checks[name].run(session.stage(name)) for name in names]
+    assert (first.verdict, first.cause) == (Verdict.FAILED, "metadata.not_advertised")
+    assert [each.verdict for each in others] == [Verdict.NOT_REACHED] * 2
+    assert {each.because_of for each in others} == {names[0]}
+
+
 def raised(error: Exception, below: BaseException | None) -> Exception:
     error.__cause__ = below
     return error

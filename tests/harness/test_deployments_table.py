@@ -9,7 +9,7 @@ import pytest
 
 from harness.doors import deployments
 from harness.doors.cli import main
-from harness.doors.deployments import Deployment, Seen, faults_of, judge, render, render_markdown
+from harness.doors.deployments import Checked, Deployment, Seen, faults_of, judge, render, render_markdown
 
 CLOSED = Deployment(
     "relay_ports_closed",
@@ -19,12 +19,20 @@ CLOSED = Deployment(
     {"turn_from_outside.relayed_address_answers_a_plain_peer": "do not answer from outside"},
 )
 HEALTHY = Deployment("healthy", "nothing is wrong", "coturn", (), {}, ("turn.turn_is_offered",))
-RED = {
-    "turn_from_outside.relayed_address_answers_a_plain_peer": (
-        "failed",
-        "the ports do not answer from outside",
-    )
-}
+RELAYED = next(iter(CLOSED.red))
+RED = {RELAYED: Checked("failed", "the ports do not answer from outside", "turn.relay_ports_closed")}
+SILENT = Deployment(
+    "turn_stands_still",
+    "TURN says nothing",
+    "coturn",
+    ("turn.not_answering", "turn.udp_filtered"),
+    {"turn.turn_grants_an_allocation": "for an answer"},
+)
+GRANTS = next(iter(SILENT.red))
+
+
+def waited(cause):
+    return {GRANTS: Checked("failed", "waited in vain for an answer", cause)}
 
 
 @pytest.mark.parametrize(
@@ -40,13 +48,35 @@ RED = {
         ),
         (
             CLOSED,
-            Seen(("turn.relay_ports_closed",), checks={next(iter(RED)): ("failed", "it is broken")}),
+            Seen(("turn.relay_ports_closed",), checks={RELAYED: Checked("failed", "it is broken")}),
             "does not fail with 'do not answer from outside': failed it is broken",
         ),
         (
             CLOSED,
-            Seen(("turn.relay_ports_closed",), checks={next(iter(RED)): ("undecided", "no end")}),
+            Seen(("turn.relay_ports_closed",), checks={RELAYED: Checked("undecided", "no end")}),
             "undecided",
+        ),
+        (CLOSED, Seen(("turn.relay_ports_closed",)), f"{RELAYED} did not run"),
+        (
+            CLOSED,
+            Seen(("turn.relay_ports_closed",), checks={RELAYED: RED[RELAYED]._replace(cause="")}),
+            f"{RELAYED} names no cause instead of turn.relay_ports_closed",
+        ),
+        (
+            CLOSED,
+            Seen(
+                ("turn.relay_ports_closed",),
+                checks={RELAYED: RED[RELAYED]._replace(cause="turn.secret_differs")},
+            ),
+            f"{RELAYED} names turn.secret_differs instead of turn.relay_ports_closed",
+        ),
+        (SILENT, Seen(("turn.not_answering", "turn.udp_filtered"), checks=waited("")), None),
+        (SILENT, Seen(("turn.not_answering",), checks=waited("turn.udp_filtered")), None),
+        (SILENT, Seen(("turn.not_answering",), checks=waited("")), "names no cause instead of"),
+        (
+            SILENT,
+            Seen(("turn.not_answering", "turn.udp_filtered"), checks=waited("turn.secret_differs")),
+            "names turn.secret_differs instead of turn.not_answering or turn.udp_filtered",
         ),
         (CLOSED, Seen(missing="capability coturn"), None),
         (CLOSED, Seen(error="no space left"), "was not looked at: no space left"),
@@ -55,7 +85,7 @@ RED = {
         (HEALTHY, Seen(unknown=("TURN was too slow",)), "cannot tell, and nothing is wrong"),
         (
             HEALTHY,
-            Seen(checks={"turn.turn_is_offered": ("failed", "none")}),
+            Seen(checks={"turn.turn_is_offered": Checked("failed", "none")}),
             "turn.turn_is_offered is failed",
         ),
     ],

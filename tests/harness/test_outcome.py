@@ -245,3 +245,47 @@ def test_a_check_between_networks_looks_at_the_pairs_that_were_chosen(chosen, lo
     stage = stage_with(TARGET, tmp_path)
     looks(replace(stage, session=replace(stage.session, choice=Choice(pairs=chosen))))
     assert tuple(seen) == looked_at
+
+
+def named_causes(stage, *causes):
+    """A check for each name of a cause, which fails by it; the records that come of them, one after the other."""
+    records: list[Record] = []
+    with recording(lambda record, _files: records.append(record), run="run", door="test"):
+        for number, cause in enumerate(causes):
+
+            def fails(stage: Stage, outcome: Outcome, cause: str = cause) -> None:
+                """Fails."""
+                outcome.expect(False, "no mail", cause=cause)
+
+            fails.__name__ = f"number_{number}"
+            check()(fails)(stage)
+    return records
+
+
+def test_what_a_cause_explains_is_red_once(stage):
+    first, *others = named_causes(stage, *["name.dns_silent"] * 3)
+    assert first.verdict is Verdict.FAILED
+    for each in others:
+        assert (each.verdict, each.because_of, each.cause) == (Verdict.NOT_REACHED, first.check, first.cause)
+        assert each.reason == f"{first.check} failed before, for the same cause: no mail"
+
+
+@pytest.mark.parametrize(
+    "causes",
+    [
+        ("name.dns_silent", "name.does_not_resolve"),
+        ("name.address_dead", "name.address_dead"),  # which does not explain such a check
+        ("", ""),
+    ],
+)
+def test_what_a_cause_does_not_explain_is_a_failure_of_its_own(causes, stage):
+    assert [each.verdict for each in named_causes(stage, *causes)] == [Verdict.FAILED] * 2
+
+
+def test_a_check_that_is_run_again_is_not_explained_by_itself(stage):
+    @check()
+    def imap_answers(stage: Stage, outcome: Outcome) -> None:
+        """Fails."""
+        outcome.expect(False, "no mail", cause="name.dns_silent")
+
+    assert [imap_answers(stage).verdict for _ in range(2)] == [Verdict.FAILED] * 2

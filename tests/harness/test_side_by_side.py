@@ -125,6 +125,18 @@ def test_one_head_stands_for_all_servers_and_what_was_found_before_is_told(tmp_p
     assert {each.ended for each in crew.workers} == {"dismissed"}
 
 
+def test_one_cause_is_red_once_whichever_worker_met_it(tmp_path):
+    names = ("turn.turn_refuses_wrong_credentials", "turn.turn_enforces_permissions")
+    crew = Crew(tmp_path, names, {})
+    for name in names:
+        crew.script[name] = ended(crew.run, name, Verdict.FAILED, "nothing listens")
+    crew.side_by_side.go()
+    first, second = sorted(crew.results(), key=lambda each: each.verdict is not Verdict.FAILED)
+    assert (first.verdict, second.verdict) == (Verdict.FAILED, Verdict.NOT_REACHED)
+    assert second.because_of == first.check
+    assert second.reason == f"{first.check} failed before, for the same cause: nothing listens"
+
+
 def test_a_worker_that_is_lost_leaves_an_undecided_check_and_the_others_go_on(tmp_path):
     names = ("mail.idle_reports_new_mail", "mail.mailboxes_are_private", "mail.unencrypted_mail_is_refused")
     crew = Crew(tmp_path, names, {names[0]: Lost()}, jobs=1)

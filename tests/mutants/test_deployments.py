@@ -11,7 +11,7 @@ import pytest
 
 from harness.causes.catalogue import CATALOGUE
 from harness.doors.catalogue import all_checks
-from harness.doors.deployments import Deployment, Seen, faults_of, too_slow
+from harness.doors.deployments import Checked, Deployment, Seen, faults_of, too_slow
 from mutants.deployments.declaration import (
     CHATMAIL,
     COTURN,
@@ -78,6 +78,7 @@ def assert_seen_as_it_is(name, layout, tmp_path):
     fault = FAULTS[name]
     found = asdict(look_at(fault, layout, tmp_path))
     del found["fault"], found["layout"]
+    found["checks"] = {each: Checked(*checked) for each, checked in found["checks"].items()}
     seen = Seen(**found)
     if seen.missing:
         pytest.skip(seen.missing)
