@@ -51,6 +51,7 @@ CAUSES = (
             "dns": "Take the address out of the zone, or let the relay listen there too.",
             "iroh-relay": 'http_bind_addr = "[::]:3340" listens on both families.',
         },
+        ("relay.relay_is_reachable",),
     ),
     Cause(
         "relay.address_foreign",

@@ -54,6 +54,7 @@ CAUSES = (
             "coturn": "`listening-ip=` for each address, of IPv6 too.",
             "madmail": "`turn_server` may be the IPv4 address at which TURN listens.",
         },
+        ("turn.turn_grants_an_allocation",),
     ),
     Cause(
         "turn.address_foreign",
@@ -157,6 +158,7 @@ CAUSES = (
             "coturn": "A new `static-auth-secret` (`openssl rand -base64 32`), the same in the mail server.",
             "chatmail relay": "chatmail-turn 0.4 has its secret in its source: update it.",
         },
+        ("turn.turn_refuses_wrong_credentials",),
     ),
     Cause(
         "turn.realm_differs",
@@ -184,7 +186,7 @@ CAUSES = (
             "chatmail relay": "Behind 1:1 NAT chatmail-turn needs its public address: see its `--external-ip`, or "
             "bind the public address to the machine.",
         },
-        (*TURN[1:], *CALLS),
+        DEAD,
     ),
     Cause(
         "turn.relayed_address_foreign",
@@ -196,7 +198,7 @@ CAUSES = (
             "coturn": "`external-ip` or `relay-ip` must be the server's public address.",
             "anywhere": "If that address is yours, say so: --also-ours HOST.",
         },
-        (*TURN[1:], *CALLS),
+        DEAD,
     ),
     Cause(
         "turn.relay_ports_closed",

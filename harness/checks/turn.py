@@ -51,6 +51,7 @@ LATER = 86_400
 """Seconds by which somebody would like to prolong credentials."""
 WELL_KNOWN_SECRETS = ("north", "secret", "static-auth-secret", "")
 """From the source of chatmail-turn, from examples of coturn, and of whoever forgot it: anybody can sign with them."""
+WELL_KNOWN = "the well-known secret"
 CLOCKS_DIFFER = 1.0
 """Seconds after the expiry by our clock, at which it is over by the server's, too."""
 STUN_PORT = 3478
@@ -171,7 +172,8 @@ def turn_refuses_wrong_credentials(stage: Stage, outcome: Outcome) -> None:
             ):  # from another port, as RFC 8656 has it (7.4)
                 refusal = refusal_of(partial(turn.allocate, credentials=wrong))
             if refusal is None:
-                outcome.expect(False, f"{turn.url} accepts credentials with {what}")
+                cause = "turn.secret_well_known" if what.startswith(WELL_KNOWN) else ""
+                outcome.expect(False, f"{turn.url} accepts credentials with {what}", cause=cause)
             elif wrong.realm is None:
                 outcome.expect(refusal.code == 401, f"with {what}: {refusal}, instead of 401")
             elif refusal.code != 401:
@@ -189,7 +191,7 @@ def _wrong_credentials(stage: Stage, right: TurnCredentials) -> dict[str, TurnCr
         "another realm": replace(right, realm="realm-of-nobody.example"),
     }
     for secret in WELL_KNOWN_SECRETS:
-        name = f"the well-known secret {secret!r}"
+        name = f"{WELL_KNOWN} {secret!r}"
         wrong[name] = TurnCredentials.from_secret(secret, right.username)
     if stage.server.turn_secret is None:
         stage.outcome.note(

@@ -28,7 +28,7 @@ from .known_secrets import KNOWN
 from .ports import reach, reached_of
 from .together import side_by_side
 
-__all__ = ["look_at_turn", "look_at_turns", "try_known_secrets"]
+__all__ = ["is_private", "look_at_turn", "look_at_turns", "try_known_secrets"]
 
 WITHIN = 2.1
 """Seconds for one answer, in which a request is sent four times."""
@@ -72,7 +72,7 @@ class _Place:
     def _of(self, address: str) -> Literal["own", "private", "foreign"]:
         if address in self.own:
             return "own"
-        return "private" if _is_private(address) else "foreign"
+        return "private" if is_private(address) else "foreign"
 
 
 def look_at_turn(
@@ -185,7 +185,8 @@ def _refused(look: TurnLook, place: _Place, refusal: TurnRefused) -> TurnLook:
     return replace(look, redirected=answer)
 
 
-def _is_private(address: str) -> bool:
+def is_private(address: str) -> bool:
+    """Nobody outside reaches it."""
     found = ipaddress.ip_address(address)
     return any(found.version == each.version and found in each for each in PRIVATE_NETWORKS)
 
@@ -263,7 +264,7 @@ def _plain_peer(look: TurnLook, host: Host, client: TurnClient, allocation: Allo
     try:
         client.permit(mine)
     except TurnRefused as refusal:
-        if refusal.code == FORBIDDEN and _is_private(mine):
+        if refusal.code == FORBIDDEN and is_private(mine):
             words = (
                 f"TURN relays to no peer at {mine}, and rightly so: look from a machine with a public address"
             )

@@ -20,7 +20,7 @@ class SecondLook:
         """Name of what is wrong with the server and explains this check; empty: nothing does, or two things could."""
         if self._found is None:
             self._found = diagnose(look_at(target, host))
-        for named in self._found.causes:
-            if named.cause.accounts_for(check):
-                return "" if named.rivals else named.cause.name
-        return ""
+        explaining = [each for each in self._found.causes if each.cause.accounts_for(check)]
+        if len(explaining) != 1 or explaining[0].rivals:
+            return ""
+        return explaining[0].cause.name

@@ -14,6 +14,7 @@ from ..clients.turn.client import Allocation, Received, TurnClient, TurnCredenti
 from ..clients.turn.ledger import NOTHING, Count
 from ..clients.turn.messages import Address
 from ..hosts import MissingCapability
+from ..look.turn import is_private
 from ..report.observations import Measured
 from ..stage.offers import belongs_to
 from ..stage.outcome import Outcome, PromiseBroken
@@ -153,9 +154,11 @@ class OwnTurn:
     def _expect_own_address(self, peer: AllocatedClient) -> None:
         target = self.stage.target
         if not belongs_to(target, peer.relayed[0], self.stage.host):
+            place = "private" if is_private(peer.relayed[0]) else "foreign"
             raise PromiseBroken(
                 f"TURN tells clients the relayed transport address {written(peer.relayed)}, "
-                f"which is no address of {target.host} ({target.domain})"
+                f"which is no address of {target.host} ({target.domain})",
+                cause=f"turn.relayed_address_{place}",
             )
 
 

@@ -10,18 +10,24 @@ from harness.checks import turn
 from harness.clients.mail.imap import ImapError
 from harness.clients.relay.client import RelayError
 from harness.clients.turn.client import TurnClosed, TurnError
+from harness.diagnosis.diagnosis import Diagnosis
+from harness.diagnosis.part import Part
 from harness.doors.catalogue import all_checks
 from harness.hosts import LocalHost
+from harness.report.looks import Look
 from harness.report.observations import AccountsLeft
 from harness.report.records import Verdict
 from harness.report.run import Run
 from harness.servers.endpoints import read_endpoints
 from harness.servers.registry import server_of
+from harness.servers.remote import remote_target
 from harness.servers.server import Wants
 from harness.stage.causes import cause_of
 from harness.stage.options import Choice
+from harness.stage.second_look import SecondLook
 from harness.stage.session import loopback_place, open_session
 
+REMOTE = remote_target("mail.example")
 CAUSES = {
     ("irohrelay_dead_port", "relay.relay_is_reachable"): "relay.port_closed",
     ("irohrelay_foreign", "discovery.metadata_offers_a_relay"): "relay.address_foreign",
@@ -94,3 +100,34 @@ def test_an_exception_alone_says_no_more_than_it_shows():
     assert cause_of(raised(ImapError("x"), TimeoutError())) == ""
     assert cause_of(raised(RelayError("x"), None)) == ""
     assert cause_of(ValueError("x")) == ""
+
+
+def seen_again(monkeypatch, *names, rivals=()):
+    """A second look that finds these causes."""
+    part = Part()
+    for name in names:
+        part.found(name, "", "", rivals=rivals)
+    found = Diagnosis(Look("mail.example", 0.0), (), tuple(part.causes), (), ())
+    monkeypatch.setattr("harness.stage.second_look.look_at", lambda *_: found.look)
+    monkeypatch.setattr("harness.stage.second_look.diagnose", lambda _: found)
+    return SecondLook()
+
+
+@pytest.mark.parametrize(
+    ("found", "rivals", "named"),
+    [
+        (["turn.secret_differs"], (), "turn.secret_differs"),
+        (["relay.paths_missing", "turn.secret_differs"], (), "turn.secret_differs"),
+        (["turn.secret_differs"], ("turn.clock_wrong",), ""),
+        (["turn.address_dead", "turn.secret_differs"], (), ""),
+        (["relay.paths_missing"], (), ""),
+    ],
+)
+def test_of_two_causes_a_check_guesses_none(found, rivals, named, monkeypatch):
+    look = seen_again(monkeypatch, *found, rivals=rivals)
+    assert look.cause_of("turn.turn_grants_an_allocation", REMOTE, LocalHost()) == named
+
+
+def test_a_note_explains_a_check_as_well(monkeypatch):
+    look = seen_again(monkeypatch, "relay.paths_missing")
+    assert look.cause_of("relay.relay_answers_http", REMOTE, LocalHost()) == "relay.paths_missing"
