@@ -257,7 +257,7 @@ CAUSES = (
             "anywhere": "Restart iroh-relay, and look at its limits (`limits.client.rx`, `access`). Behind a load "
             "balancer both clients must come to the same relay.",
         },
-        ("relay.relay_forwards_each_frame_once", "relay_v1.relay_v1_forwards_each_datagram_once", *REALTIME),
+        DEAD,
     ),
     Cause(
         "relay.limits_size",
