@@ -25,6 +25,7 @@ from .wire import ProxyWithoutUpgrade
 LARGE = 1000
 """Bytes of a frame that a careless buffer does not hold."""
 PLACES = 2
+FIRST_FRAMES = 6
 RIGHT_SIGNATURES = Ed25519Signatures()
 
 
@@ -64,6 +65,28 @@ class DropForEverySecond:
 )
 def relay_drops_frames_to_second_client(settings: RelaySettings) -> RelayService:
     return RelayService(settings, delivery=DropForEverySecond())
+
+
+class FirstFrames:
+    """Each node is sent so many frames, and none that come later."""
+
+    def __init__(self) -> None:
+        self._sent: dict[bytes, int] = {}
+
+    def __call__(self, _source: bytes, destination: bytes, run: bytes) -> bytes:
+        spans = list(frame_spans(run))
+        left = max(0, FIRST_FRAMES - self._sent.get(destination, 0))
+        self._sent[destination] = self._sent.get(destination, 0) + len(spans)
+        return run[: spans[min(left, len(spans)) - 1][1]] if left else b""
+
+
+@mutant(
+    "iroh_relay",
+    "the first frames to each node are forwarded, and no later ones",
+    kills={"relay.relay_forwards_each_frame_once": "never arrived"},
+)
+def relay_forwards_first_frames(settings: RelaySettings) -> RelayService:
+    return RelayService(settings, delivery=FirstFrames())
 
 
 @mutant(

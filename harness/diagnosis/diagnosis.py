@@ -9,7 +9,7 @@ from ..causes.cause import Weight
 from ..report.looks import Look
 from .mail import judge_delivery, judge_ground, judge_session
 from .part import NamedCause, Part, Step
-from .relay import judge_relay
+from .relay import judge_relay, judge_swarm
 from .turn import judge_call, judge_turn, judge_turns
 
 __all__ = ["Diagnosis", "diagnose"]
@@ -54,6 +54,7 @@ def diagnose(look: Look, must: Collection[str] = ()) -> Diagnosis:
     part.include(judge_turn(look))
     part.include(judge_turns(look.turns, must))
     part.include(judge_call(look.call))
+    part.include(judge_swarm(look.swarm))
     for name in look.too_slow:
         part.cannot_tell(name, f"that did not come to an end in time ({look.seconds:.0f} s)")
     for name in look.cut_short:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..report.looks import HttpLook, Look, RelayLook
+from ..report.looks import HttpLook, Look, RelayLook, SwarmLook
 from ..text import as_sentence
 from .mail import certificate_in_words
 from .part import Part
@@ -18,7 +18,7 @@ from .places import (
     told_with_the_name,
 )
 
-__all__ = ["judge_relay"]
+__all__ = ["judge_relay", "judge_swarm"]
 
 OF_CERTIFICATE = {
     "expired": "expired",
@@ -274,6 +274,31 @@ def _judge_after_101(part: Part, title: str, relay: RelayLook, by: str) -> None:
             "answers 101, and no ping of a node",
             f"The upgrade was answered: 101{by}. {relay.words}.",
         )
+
+
+def judge_swarm(swarm: SwarmLook | None) -> Part:
+    """Nodes that talk through the relay for a while."""
+    part = Part()
+    if swarm is None:
+        return part
+    title = "a swarm through the iroh relay"
+    match swarm.answer:
+        case "heard":
+            part.ok(title, f"each of three nodes hears the others: {swarm.arrived} frames")
+        case "failed":
+            part.found(
+                "relay.does_not_forward",
+                title,
+                f"of {swarm.sent} frames {swarm.sent - swarm.arrived} do not arrive",
+                "Three nodes sent each other frames of 1,100 bytes, a few at a time: of "
+                f"{swarm.sent}, {swarm.arrived} arrived once and unchanged. Then nothing more came, and the relay "
+                "answered pings.",
+            )
+        case "undecided":
+            part.cannot_tell(title, swarm.words)
+        case "not tried":
+            part.unseen(title, swarm.words)
+    return part
 
 
 def _judge_bad_gateway(part: Part, title: str, relay: RelayLook, upgrade: HttpLook, by: str) -> None:

@@ -35,7 +35,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--with-calls",
         action="store_true",
-        help="also let two real clients call each other through TURN (needs the extra `calls`; some thousand packets)",
+        help="also let three nodes talk through the iroh relay, and two real clients call each other through TURN "
+        "(needs the extra `calls`; some thousand packets)",
     )
     add_options(parser.add_argument)
     parser.set_defaults(run=lambda arguments: doctor(parser, arguments))

@@ -18,10 +18,11 @@ from ..diagnosis.diagnosis import Diagnosis, diagnose
 from ..diagnosis.text import changes, render
 from ..hosts import Host, LocalHost, MissingCapability
 from ..look.look import PARTS, look_at
+from ..look.swarm import look_at_swarm
 from ..network.pairs import network_of
 from ..network.probe import NotAsItSays, self_test
 from ..network.profiles import Profile
-from ..report.looks import CallLook
+from ..report.looks import CallLook, SwarmLook
 from ..report.redaction import Redactor
 from ..report.run import Run
 from ..scratch import remove_leftovers, scratch_directory
@@ -121,25 +122,40 @@ class _View:
         found = diagnose(look, must)
         if not with_calls:
             return found
+        return diagnose(replace(look, swarm=self._swarm(found), call=self._call(found)), must)
+
+    def _swarm(self, found: Diagnosis) -> SwarmLook:
+        if found.look.relay is None or not found.look.relay.admits_035:
+            return SwarmLook("not tried", "not tried: no iroh relay was seen that lets nodes in")
+        if why := _why_no_more(found):
+            return SwarmLook("not tried", f"not tried: {why}")
+        return look_at_swarm(self.host, found.look.relay)
+
+    def _call(self, found: Diagnosis) -> CallLook:
         if why := _why_no_call(found):
-            call = CallLook("not tried", f"not tried: {why}")
-        else:
-            target = self.stage.target
-            target.accounts.begin()
-            offering = replace(target, capabilities=target.capabilities | OFFERED)
-            call = call_through_turn(replace(self.stage, target=offering), self.network)
-        return diagnose(replace(look, call=call), must)
+            return CallLook("not tried", f"not tried: {why}")
+        target = self.stage.target
+        target.accounts.begin()
+        offering = replace(target, capabilities=target.capabilities | OFFERED)
+        return call_through_turn(replace(self.stage, target=offering), self.network)
+
+
+def _why_no_more(found: Diagnosis) -> str:
+    """Reason for which nothing is tried that takes longer than a look."""
+    if found.of_weight(Weight.SICK):
+        return "what was found explains what would come of it"
+    return "what could not be told comes first" if found.unknown else ""
 
 
 def _why_no_call(found: Diagnosis) -> str:
     """Reason for which no call is tried, or none could be."""
     if found.of_weight(Weight.SICK):
-        return "what was found explains what would come of it"
+        return _why_no_more(found)
     if found.look.turn is None:
         return "TURN was not seen"
     if found.look.mail is None or "irohrelay" not in found.look.mail.keys:
         return "METADATA has no iroh relay, and real clients would go to one of somebody else"
-    return "what could not be told comes first" if found.unknown else ""
+    return _why_no_more(found)
 
 
 @contextmanager

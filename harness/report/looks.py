@@ -20,6 +20,7 @@ __all__ = [
     "NameLook",
     "PortLook",
     "RelayLook",
+    "SwarmLook",
     "TurnLook",
     "TurnsLook",
 ]
@@ -257,6 +258,19 @@ class CallLook:
 
 
 @dataclass(frozen=True)
+class SwarmLook:
+    """Three nodes that send each other frames through the iroh relay, for longer than a look."""
+
+    answer: Literal["heard", "failed", "not tried", "undecided"]
+    """`failed`: frames were lost, changed or doubled while the relay answered pings."""
+    words: str = ""
+    """Why it was not tried, or what ended it."""
+    sent: int = 0
+    arrived: int = 0
+    """Once, unchanged and from the right key."""
+
+
+@dataclass(frozen=True)
 class Look(Observation):
     """Everything that one host saw of a server in some seconds."""
 
@@ -290,6 +304,7 @@ class Look(Observation):
     turn: TurnLook | None = None
     turns: TurnsLook | None = None
     call: CallLook | None = None
+    swarm: SwarmLook | None = None
     accounts_left: int = 0
     """Accounts that stay on the server, at most."""
     packets: int | None = None

@@ -89,7 +89,9 @@ def _send_one_direction(stage: Stage, sender: RelayClient, receiver: RelayClient
         arrived = receiver.receive_until(END, within=WITHIN)[:-1]
     except WaitTimeout:
         stage.outcome.expect(
-            False, f"of {len(sent)} frames that one node sent to another, the last never arrived"
+            False,
+            f"of {len(sent)} frames that one node sent to another, the last never arrived",
+            cause="relay.does_not_forward",
         )
         return
     stage.outcome.expect(not (fault := _fault(sent, arrived, sender.node_id)), fault)

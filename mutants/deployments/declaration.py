@@ -70,6 +70,8 @@ class Fault:
     """Layouts that it can exist on."""
     must: frozenset[str] = frozenset({"turn", "iroh_relay"})
     """Capabilities that the server is meant to have."""
+    swarm: bool = False
+    """The doctor lets nodes talk through the iroh relay as well, as `--with-calls` does: without, nothing shows it."""
     arrange: Arrange = field(default=_nothing, repr=False)
 
 
@@ -88,13 +90,14 @@ def fault(
     cause: str | tuple[str, ...] = (),
     red: Mapping[str, str] | None = None,
     on: tuple[str, ...],
+    swarm: bool = False,
 ) -> Callable[[Arrange], Arrange]:
     """Declare the function as a fault of its name. The parameters are the fields of `Fault`."""
 
     def declare(arrange: Arrange) -> Arrange:
         causes = (cause,) if isinstance(cause, str) else cause
         name = arrange.__name__
-        _declared[name] = Fault(name, wrong, causes, red or {}, on, arrange=arrange)
+        _declared[name] = Fault(name, wrong, causes, red or {}, on, swarm=swarm, arrange=arrange)
         return arrange
 
     return declare

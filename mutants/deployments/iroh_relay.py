@@ -12,7 +12,7 @@ from harness.target import Service
 
 from . import fronts
 from .certificates import Issued
-from .declaration import CHATMAIL, COTURN, MADMAIL, REFERENCE, fault
+from .declaration import CHATMAIL, COTURN, EVERY_LAYOUT, MADMAIL, REFERENCE, fault
 from .nginx import ELSE_NOT_FOUND, Front
 from .site import NAME, RELAY_PORT, Site
 
@@ -132,6 +132,22 @@ def connections_limited_in_size(site: Site) -> None:
 )
 def frames_not_forwarded(site: Site) -> None:
     site.mutate("relay_drops_frames_to_second_client")
+
+
+@fault(
+    "the relay admits nodes, and forwards no more than the first frames to each",
+    cause="relay.does_not_forward",
+    red={FORWARDS: "never arrived"},
+    on=(REFERENCE,),
+    swarm=True,
+)
+def later_frames_not_forwarded(site: Site) -> None:
+    site.mutate("relay_forwards_first_frames")
+
+
+@fault("nothing is wrong, and nodes talk through the relay for a while", on=EVERY_LAYOUT, swarm=True)
+def nodes_that_talk(_site: Site) -> None:
+    """Leave the site as it is."""
 
 
 @fault(

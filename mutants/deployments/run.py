@@ -16,6 +16,7 @@ from harness.doors.catalogue import all_checks
 from harness.errors import plain
 from harness.hosts import Host, MissingCapability
 from harness.look.look import look_at as look
+from harness.look.swarm import look_at_swarm
 from harness.network import lookup  # noqa: F401 - the name server of a lab has to answer at once, and this is slow to load
 from harness.report.run import Run
 from harness.servers.remote import remote_target
@@ -117,7 +118,12 @@ def _compiled_in(site: Site, target: Target) -> Path:
 
 def _ask_doctor(seen: Seen, target: Target, operator: Host, fault: Fault) -> Seen:
     before = _slowness()
-    diagnosis = diagnose(look(target, operator), fault.must)
+    seen_of_it = look(target, operator)
+    if fault.swarm and seen_of_it.relay is not None:
+        before_it = diagnose(seen_of_it, fault.must).of_weight(Weight.SICK)
+        assert not before_it, "a look shows it without nodes that talk"
+        seen_of_it = replace(seen_of_it, swarm=look_at_swarm(operator, seen_of_it.relay))
+    diagnosis = diagnose(seen_of_it, fault.must)
     sick = diagnosis.of_weight(Weight.SICK)
     rivals = [rival for each in sick for rival in each.rivals]
     return replace(

@@ -33,6 +33,7 @@ ONE_OF_EACH_KIND = [
     ("secrets_differ", COTURN),
     ("clock_of_mail_a_day_behind", COTURN),
     ("relay_dead", REFERENCE),
+    ("later_frames_not_forwarded", REFERENCE),
     ("relay_certificate_untrusted", REFERENCE),
     ("proxy_drops_upgrade", CHATMAIL),
     ("turn_first_address_dead", REFERENCE),

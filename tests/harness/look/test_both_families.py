@@ -16,7 +16,7 @@ from harness.look.look import look_at
 from harness.target import Target
 
 from ..scripted import Tls
-from .test_hostile import (
+from .hostile import (
     CAPABLE,
     RELAY,
     Answer,

@@ -106,7 +106,7 @@ def start(target: Target, place: Path) -> subprocess.Popen[bytes]:
     }
     place.mkdir()
     (place / "endpoints.json").write_text(json.dumps({"endpoints": known | ports}))
-    command = [Path(sys.executable).with_name("dc-harness"), "doctor", "--json"]
+    command = [str(Path(sys.executable).with_name("dc-harness")), "doctor", "--json"]
     with (place / "out").open("wb") as out, (place / "err").open("wb") as err:
         return subprocess.Popen(
             [*command, "--endpoints", str(place / "endpoints.json")], stdout=out, stderr=err

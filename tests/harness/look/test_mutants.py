@@ -42,7 +42,13 @@ NOTES = {
     "turn_key_missing": "metadata.turn_missing",
     "turns_without_tls": "turn.turns_without_tls",
 }
-NOTHING_TO_SEE = ("mail_lost_after_250", "relay_forgets_clients", "turn_expired_accepted", "turn_few_places")
+NOTHING_TO_SEE = (
+    "mail_lost_after_250",
+    "relay_forgets_clients",
+    "relay_forwards_first_frames",
+    "turn_expired_accepted",
+    "turn_few_places",
+)
 """Wrong in a way that one look cannot show: it says nothing, and guesses nothing."""
 CANNOT_TELL = ("relay_never_frees_places",)
 
