@@ -6,13 +6,13 @@
 // less `clock`; those of events are unix.
 (settings) => {
   const RATE = 48000;
-  const NARROW_STEP = 6; // to 8 kHz: the noise has nothing above 4 kHz
   const TICK = 20; // ms from one look at the clock to the next: a page that is late says so
   const WIDTH = 80; // to which pictures are made smaller, at least, before they are kept
   const MOST_PICTURES = 20000;
-  const MOST_SAMPLES = 900 * 8000;
+  const MOST_PACKETS = 900 * 50;
   const NUMBER_EVERY = 10; // ms
   const QUIET = 32 / 32768; // below it, nothing has been heard yet
+  const PATIENCE = 250; // ms for which a question waits for its answer
 
   const events = [];
   let looks = ""; // what a person sees: nothing before the UI has loaded
@@ -39,10 +39,12 @@
   const context = new AudioContext({ sampleRate: RATE });
   const sound = { started: 0, segments: [], gain: null }; // segments: since when the context runs, and its offset to the clock
   const microphone = () => {
-    const samples = Int16Array.from(atob(settings.noise).match(/[^]{2}/g), (two) =>
-      two.charCodeAt(0) | (two.charCodeAt(1) << 8));
+    const bytes = atob(settings.noise);
+    const samples = new Float32Array(bytes.length / 2);
+    for (let at = 0; at < samples.length; at++)
+      samples[at] = (((bytes.charCodeAt(2 * at) | (bytes.charCodeAt(2 * at + 1) << 8)) << 16) >> 16) / 32768;
     const buffer = context.createBuffer(1, samples.length, RATE);
-    buffer.copyToChannel(Float32Array.from(samples, (each) => each / 32768), 0);
+    buffer.copyToChannel(samples, 0);
     const source = context.createBufferSource();
     source.buffer = buffer;
     source.loop = true;
@@ -119,9 +121,24 @@
     return new MediaStream(tracks);
   };
 
-  // What arrives
-  const heard = { blocks: [], samples: 0, parts: [], rate: 0 };
+  // What arrives. Sound is kept as it comes, encoded, by a thread of its own: what a late machine does to the jitter buffer
+  // says nothing about the way there. From the track comes when a person heard something first.
+  const packets = []; // [ms, RTP time stamp, bytes]
   const seen = [];
+  const TAP = `onrtctransform = async ({ transformer: { readable, writable } }) => {
+    const writer = writable.getWriter();
+    for await (const frame of readable) {
+      postMessage([performance.timeOrigin + performance.now(), frame.getMetadata().rtpTimestamp, frame.data.slice(0)]);
+      writer.write(frame);
+    }
+  };`;
+  const tap = new Worker(URL.createObjectURL(new Blob([TAP])));
+  tap.onmessage = ({ data: [time, stamp, data] }) => {
+    if (packets.length < MOST_PACKETS) packets.push([time - settings.clock, stamp, new Uint8Array(data)]);
+  };
+  const keepSound = (receiver) => {
+    if (receiver.track.kind === "audio" && !receiver.transform) receiver.transform = new RTCRtpScriptTransform(tap);
+  };
   const first = new Set();
   const arrive = (kind) => {
     if (!first.has(kind)) {
@@ -130,18 +147,9 @@
     }
   };
   const hear = (data) => {
-    const now = clock();
     const samples = new Float32Array(data.numberOfFrames);
     data.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
-    heard.rate = data.sampleRate;
-    if (!heard.samples && !samples.some((each) => Math.abs(each) > QUIET)) return;
-    arrive("audio");
-    if (heard.samples > MOST_SAMPLES) return;
-    const narrow = new Int16Array(samples.length / NARROW_STEP);
-    for (let at = 0; at < narrow.length; at++) narrow[at] = Math.max(-1, Math.min(1, samples[at * NARROW_STEP])) * 32767;
-    heard.blocks.push([now, narrow.length]);
-    heard.parts.push(narrow);
-    heard.samples += narrow.length;
+    if (samples.some((each) => Math.abs(each) > QUIET)) arrive("audio");
   };
   const see = async (frame) => {
     const now = clock();
@@ -159,7 +167,7 @@
   };
   const listen = async (track) => {
     const reader = new MediaStreamTrackProcessor({ track, maxBufferSize: 100 }).readable.getReader();
-    for (;;) {
+    while (track.kind === "video" || !first.has("audio")) {
       const { done, value } = await reader.read();
       if (done) return;
       try {
@@ -170,6 +178,7 @@
         value.close();
       }
     }
+    await reader.cancel();
   };
 
   // The connection
@@ -182,7 +191,10 @@
     constructor(configuration) {
       super({ ...configuration, iceTransportPolicy: settings.policy });
       connection = this;
-      this.addEventListener("track", ({ track }) => listen(track));
+      this.addEventListener("track", ({ track, receiver }) => {
+        keepSound(receiver);
+        listen(track);
+      });
       this.addEventListener("iceconnectionstatechange", () => emit("ice", { state: this.iceConnectionState }));
       this.addEventListener("connectionstatechange", () => {
         if (this.connectionState === "connected" && pace.since === null) going();
@@ -196,6 +208,11 @@
     }
     setConfiguration(configuration) {
       super.setConfiguration({ ...configuration, iceTransportPolicy: settings.policy });
+    }
+    addTransceiver(...what) {
+      const transceiver = super.addTransceiver(...what);
+      keepSound(transceiver.receiver); // who offers: after the answer it is too late
+      return transceiver;
     }
     createDataChannel(label, options) {
       const channel = super.createDataChannel(label, options);
@@ -244,9 +261,17 @@
     return btoa(text);
   };
   const ENTRIES = ["transport", "candidate-pair", "local-candidate", "remote-candidate", "inbound-rtp", "outbound-rtp"];
+  const soon = async (condition) => {
+    // A page that is asked again and again has less time for its call.
+    const end = performance.now() + PATIENCE;
+    while (!condition() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, TICK));
+    return condition();
+  };
   window.harness = {
+    dbg: () => [packets.length, connection.getReceivers().map((r) => [r.track.kind, String(r.transform)])],
     take: () => events.splice(0),
-    said: () => said,
+    said: (what) => soon(() => said[what]),
+    has: (label) => soon(() => document.querySelector(`[aria-label="${label}"]`) !== null),
     stats: async () => ({
       entries: [...(await connection.getStats()).values()].filter(({ type }) => ENTRIES.includes(type)),
       ice: connection.iceConnectionState,
@@ -258,15 +283,7 @@
       sent: sent.numbers,
       received,
     }),
-    heard: () => {
-      const all = new Int16Array(heard.samples);
-      let at = 0;
-      for (const part of heard.parts) {
-        all.set(part, at);
-        at += part.length;
-      }
-      return { rate: heard.rate, blocks: heard.blocks, samples: base64(new Uint8Array(all.buffer)) };
-    },
+    heard: () => packets.map(([time, stamp, bytes]) => [time, stamp, base64(bytes)]),
     seen: () => seen.map(([now, width, height, luma]) => [now, width, height, base64(luma)]),
     sent: () => ({ shown, started: sound.started, played: context.currentTime * 1000, segments: sound.segments }),
     send: (count) => {

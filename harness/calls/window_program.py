@@ -21,7 +21,6 @@ import shutil
 import sys
 import threading
 import time
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,8 +35,9 @@ from ..errors import plain
 from ..scratch import scratch_directory
 from ..text import clean
 from ..waiting import WaitTimeout, wait_until
-from .media import FRAME_SAMPLES, NARROW_RATE, PERIOD, SAMPLE_RATE, Noise, is_dark, read_cells
+from .media import FRAME_SAMPLES, PERIOD, SAMPLE_RATE, Noise, is_dark, read_cells
 from .quality import AudioRecording, Picture, judge_audio, judge_video
+from .window_sound import decoded
 from .window_stats import plain_stats, rtp_counts
 
 SCRIPT = Path(__file__).with_name("window.js")
@@ -48,16 +48,10 @@ CAMERA = {True: "Stop camera", False: "Start camera"}
 SAID_WITHIN = 25.0
 """Seconds until the UI has an offer or an answer: TURN servers that do not answer cost libwebrtc ten."""
 READY_WITHIN = 10.0
-LOOK_EVERY = 0.1
+LOOK_EVERY = 0.2
 """Seconds from one look at the page to the next."""
-STATS_EVERY = 0.1
+STATS_EVERY = 0.2
 """Seconds: who waits asks all the time, and asking costs the page time that it needs for the call."""
-START_UP = 0.3
-"""Seconds of sound in which libwebrtc's jitter buffer finds its pace: it stretches what it plays."""
-WIND_DOWN = 0.3
-"""Seconds for which it makes up sound when nothing comes any more."""
-SILENT = 32
-"""The largest sample of silence."""
 CLOCK = (time.time() - time.monotonic()) * 1000
 """Milliseconds by which the unix time is ahead of the monotonic clock."""
 CHUNK = 1 << 16
@@ -201,9 +195,12 @@ class CallWindow:
 
     def _wait_for_button(self, label: str) -> None:
         """Raises `BrowserError` for a page that is another than we know."""
-        script = '(label) => document.querySelector(`[aria-label="${label}"]`) !== null'
         try:
-            wait_until(lambda: self._browser.ask(script, label), f"button {label!r}", within=READY_WITHIN)
+            wait_until(
+                lambda: self._browser.ask("(label) => harness.has(label)", label),
+                f"button {label!r}",
+                within=READY_WITHIN,
+            )
         except WaitTimeout:
             raise BrowserError(
                 f"the call UI has no button {label!r} after {READY_WITHIN:g} s: it is another UI, or another version "
@@ -215,7 +212,7 @@ class CallWindow:
 
         def said() -> str | None:
             self.look()
-            found = self._browser.ask("() => harness.said()")[what]
+            found = self._browser.ask("(what) => harness.said(what)", what)
             return None if found is None else str(found)
 
         try:
@@ -232,26 +229,13 @@ class CallWindow:
         return sdp
 
     def _ended(self) -> bool:
-        return bool(self._browser.ask("() => harness.said()")["ended"])
+        return bool(self._browser.ask("(what) => harness.said(what)", "ended"))
 
     def _heard(self) -> AudioRecording:
-        """Sound as it was played to the person: without what the jitter buffer made of its two ends."""
         found = self._browser.ask("() => harness.heard()")
-        samples = array("h", base64.b64decode(found["samples"]))
-        end = len(samples)
-        while end and abs(samples[end - 1]) <= SILENT:
-            end -= 1
-        end -= round(WIND_DOWN * NARROW_RATE)
-        recording, at = AudioRecording(), 0
-        for arrival, count in found["blocks"]:
-            if at >= end:
-                break
-            if at >= START_UP * NARROW_RATE:
-                recording.add(
-                    at * SAMPLE_RATE // NARROW_RATE, arrival / 1000, samples[at : min(at + count, end)]
-                )
-            at += count
-        return recording
+        return decoded(
+            (arrival / 1000, timestamp, base64.b64decode(packet)) for arrival, timestamp, packet in found
+        )
 
     def _seen(self) -> list[Picture]:
         found = []
