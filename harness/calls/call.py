@@ -6,6 +6,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -218,8 +219,10 @@ class Call:
         if side is not self.ringing.caller:
             ours, theirs = theirs, ours
         ours.end()
-        for each in self.sides:
-            each.peer.hang_up()
+        with ThreadPoolExecutor(
+            2
+        ) as pool:  # at once: what one sends when the other is gone is in nobody's count
+            list(pool.map(lambda each: each.peer.hang_up(), self.sides))
         theirs.wait_for_end(within=within)
 
     def _start_talking(self, numbers: int) -> dict[str, Stats]:

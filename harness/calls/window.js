@@ -13,6 +13,7 @@
   const NUMBER_EVERY = 10; // ms
   const QUIET = 32 / 32768; // below it, nothing has been heard yet
   const PATIENCE = 250; // ms for which a question waits for its answer
+  const GOODBYE = 50; // ms from the last words to the end
 
   const events = [];
   let looks = ""; // what a person sees: nothing before the UI has loaded
@@ -184,6 +185,9 @@
   // The connection
   let connection = null;
   let numbers = null;
+  let ending = null;
+  let last = null; // stats of a connection that is closed
+  const channels = [];
   const sent = { numbers: 0 };
   const received = [];
   const Native = window.RTCPeerConnection;
@@ -203,11 +207,22 @@
       this.addEventListener("icecandidateerror", ({ url, errorCode, errorText }) =>
         emit("refused", { url, code: errorCode, text: errorText }));
       numbers = super.createDataChannel("harness", { negotiated: true, id: 5 });
+      channels.push(numbers);
       numbers.addEventListener("open", () => emit("channel", { label: "harness" }));
       numbers.addEventListener("message", ({ data }) => received.push(Number(data)));
     }
     setConfiguration(configuration) {
       super.setConfiguration({ ...configuration, iceTransportPolicy: settings.policy });
+    }
+    close() {
+      // What closing itself sends is in no count of the page: all that can be said before is said, and counted.
+      ending ??= (async () => {
+        for (const each of channels) each.close();
+        for (const each of this.getTransceivers()) each.stop();
+        await new Promise((resolve) => setTimeout(resolve, GOODBYE));
+        last = await stats();
+        super.close();
+      })();
     }
     addTransceiver(...what) {
       const transceiver = super.addTransceiver(...what);
@@ -216,6 +231,7 @@
     }
     createDataChannel(label, options) {
       const channel = super.createDataChannel(label, options);
+      channels.push(channel);
       channel.addEventListener("open", () => emit("channel", { label }));
       channel.addEventListener("message", ({ data }) => {
         const said = JSON.parse(data);
@@ -261,6 +277,17 @@
     return btoa(text);
   };
   const ENTRIES = ["transport", "candidate-pair", "local-candidate", "remote-candidate", "inbound-rtp", "outbound-rtp"];
+  const stats = async () => ({
+    entries: [...(await connection.getStats()).values()].filter(({ type }) => ENTRIES.includes(type)),
+    ice: connection.iceConnectionState,
+    connection: connection.connectionState,
+    seconds: (pace.played + (pace.since === null ? 0 : clock() - pace.since)) / 1000,
+    longest: Math.max(pace.longest, pace.since === null ? 0 : clock() - pace.last) / 1000,
+    still: pace.still / 1000,
+    filmed,
+    sent: sent.numbers,
+    received,
+  });
   const soon = async (condition) => {
     // A page that is asked again and again has less time for its call.
     const end = performance.now() + PATIENCE;
@@ -272,17 +299,12 @@
     take: () => events.splice(0),
     said: (what) => soon(() => said[what]),
     has: (label) => soon(() => document.querySelector(`[aria-label="${label}"]`) !== null),
-    stats: async () => ({
-      entries: [...(await connection.getStats()).values()].filter(({ type }) => ENTRIES.includes(type)),
-      ice: connection.iceConnectionState,
-      connection: connection.connectionState,
-      seconds: (pace.played + (pace.since === null ? 0 : clock() - pace.since)) / 1000,
-      longest: Math.max(pace.longest, pace.since === null ? 0 : clock() - pace.last) / 1000,
-      still: pace.still / 1000,
-      filmed,
-      sent: sent.numbers,
-      received,
-    }),
+    stats: async () => last ?? stats(),
+    ended: async () => {
+      await soon(() => ending);
+      await ending;
+      return last ?? stats();
+    },
     heard: () => packets.map(([time, stamp, bytes]) => [time, stamp, base64(bytes)]),
     seen: () => seen.map(([now, width, height, luma]) => [now, width, height, base64(luma)]),
     sent: () => ({ shown, started: sound.started, played: context.currentTime * 1000, segments: sound.segments }),

@@ -45,8 +45,8 @@ ANSWER, END = "Answer call", "End call"
 MICROPHONE = {True: "Mute microphone", False: "Unmute microphone"}
 """Label of the button by what it is now: on or off."""
 CAMERA = {True: "Stop camera", False: "Start camera"}
-SAID_WITHIN = 25.0
-"""Seconds until the UI has an offer or an answer: TURN servers that do not answer cost libwebrtc ten."""
+SAID_WITHIN = 50.0
+"""Seconds until the UI has an offer or an answer: a TURN server that does not answer costs libwebrtc forty."""
 READY_WITHIN = 10.0
 LOOK_EVERY = 0.2
 """Seconds from one look at the page to the next."""
@@ -103,6 +103,8 @@ class CallWindow:
 
     def pause(self, paused: bool) -> dict[str, Any]:
         self._browser.ask("(paused) => harness.pause(paused)", paused)
+        if paused:
+            self._picture("in call")
         return {}
 
     def send(self, count: int) -> dict[str, Any]:
@@ -145,11 +147,9 @@ class CallWindow:
         if not self._open or self._last is not None:
             return {}
         self._picture("in call")
-        self._last = (
-            self.stats()
-        )  # at the last moment: what is sent while it closes is in no count of the page
         self._browser.press(END)
         wait_until(self._ended, "the call UI to end the call", within=READY_WITHIN)
+        self._last = plain_stats(self._browser.ask("() => harness.ended()"), self._settings)
         _write({"event": "ended", "time": time.time()})
         self._picture("ended")
         return {}

@@ -67,7 +67,7 @@ class Pause:
                 False, f"{listener} did not hear the other side again: {heard:.2f} of {played:.2f} s arrived"
             )
             return
-        # A window plays on when nothing comes, so that a stall is a gap there.
+        # What was lost meanwhile is a gap, what came late a stall.
         silence = max((*audio.stalls, *(gap.length for gap in audio.gaps)), default=0.0)
         outcome.expect(
             self.seconds - EARLY <= silence <= self.seconds + LATE,
