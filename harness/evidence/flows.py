@@ -50,9 +50,9 @@ and take 0.3 s to make in place of 0.02.
 
 ETHERNET, IPV4, IPV6, UDP, CHANNEL = 14, 20, 40, 8, 4
 INDICATION = 36
-"""Bytes in front of the data of an indication: STUN header, XOR-PEER-ADDRESS of IPv4, header of DATA.
+"""Bytes of an indication besides its data: STUN header, XOR-PEER-ADDRESS of IPv4, header of DATA.
 
-Behind the data there are up to three of padding, which are counted with it.
+What else there may be is counted with the data: up to three bytes of padding, and the 24 of coturn's SOFTWARE.
 """
 
 
@@ -225,7 +225,11 @@ NOT_FIRST_FRAGMENT = {"4": "ip frag-off & 0x1fff != 0", "6": "frag frag-off != 0
 INDICATED_CLASSES = tuple(
     f"indicated_{kind}" for kind in (PacketClass.DTLS, PacketClass.RTCP, PacketClass.RTP)
 )
-IS_INDICATION = "@th,64,16 0x16-0x17 @th,224,32 0x00120008 @th,320,16 0x0013"
+INDICATIONS = {
+    "peer_first": ("@th,64,16 0x16-0x17 @th,224,32 0x00120008 @th,320,16 0x0013", 352),
+    "data_first": ("@th,64,16 0x16-0x17 @th,224,16 0x0013", 256),  # coturn's
+}
+"""How to know an indication by the order of its attributes, and the bit at which its data begins."""
 FIRST_BYTES = "0-3 : goto {0}stun, 20-63 : goto {0}dtls, 128-191 : goto {0}media"
 CLASSES = tuple(kind.value for kind in PacketClass)
 CHANNEL_CLASSES = tuple(
@@ -284,24 +288,34 @@ def _dispatch(direction: str, prefix: str, version: str) -> list[str]:
         f"@th,104,8 192-223 goto {prefix}channel_rtcp",
         f"goto {prefix}channel_rtp",
         "}",
-        f"chain {prefix}indicated_media {{",
-        f"@th,360,8 192-223 goto {prefix}indicated_rtcp",
-        f"goto {prefix}indicated_rtp",
-        "}",
+        *_media_of_indications(prefix),
         f"chain {prefix} {{",
         # Behind the first fragment there are no ports, only payload at their place.
         f"{NOT_FIRST_FRAGMENT[version]} counter name {direction}_fragments return",
         f"meta l4proto tcp goto {prefix}tcp",
         f"meta l4proto != udp goto {prefix}rest",
         f"@th,64,48 0x5453f09f92ac goto {prefix}disco",
-        f"{IS_INDICATION} @th,352,8 20-63 goto {prefix}indicated_dtls",
-        f"{IS_INDICATION} @th,352,8 128-191 goto {prefix}indicated_media",
+        *_indications(prefix),
         f"@th,64,8 vmap {{ {FIRST_BYTES.format(prefix)} }}",
         f"@th,64,8 64-79 @th,96,8 vmap {{ {FIRST_BYTES.format(prefix + 'channel_')} }}",
         f"@th,64,8 64-79 goto {prefix}channel_other",
         f"goto {prefix}other",
         "}",
     ]
+
+
+def _indications(prefix: str) -> Iterator[str]:
+    for order, (is_one, data) in INDICATIONS.items():
+        yield f"{is_one} @th,{data},8 20-63 goto {prefix}indicated_dtls"
+        yield f"{is_one} @th,{data},8 128-191 goto {prefix}{order}_media"
+
+
+def _media_of_indications(prefix: str) -> Iterator[str]:
+    for order, (_, data) in INDICATIONS.items():
+        yield f"chain {prefix}{order}_media {{"
+        yield f"@th,{data + 8},8 192-223 goto {prefix}indicated_rtcp"
+        yield f"goto {prefix}indicated_rtp"
+        yield "}"
 
 
 def _table(interface: str) -> str:

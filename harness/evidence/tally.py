@@ -117,14 +117,21 @@ def kind_of(payload: bytes) -> tuple[PacketClass, bool]:
         return PacketClass.DISCO, False
     if payload[:1] and payload[0] in CHANNELS:
         return _media_kind(payload[CHANNEL_HEADER:]), True
-    if is_indication(payload) and (kind := _media_kind(payload[INDICATION:])) in MEDIA:
+    if (data := indicated(payload)) and (kind := _media_kind(data)) in MEDIA:
         return kind, False
     return _media_kind(payload), False
 
 
-def is_indication(payload: bytes) -> bool:
-    """True for a Send or Data indication whose peer has an IPv4 address (RFC 8656, section 11)."""
-    return payload[:2] in INDICATIONS and payload[20:24] == PEER_IPV4 and payload[32:34] == DATA
+def indicated(payload: bytes) -> bytes:
+    """Data of a Send or Data indication whose peer has an IPv4 address (RFC 8656, section 11), and what is behind it.
+
+    The address comes before the data, or after it, as coturn has it. Empty: it is none.
+    """
+    if payload[:2] not in INDICATIONS:
+        return b""
+    if payload[20:22] == DATA:
+        return payload[24:]
+    return payload[INDICATION:] if payload[20:24] == PEER_IPV4 and payload[32:34] == DATA else b""
 
 
 def _media_kind(payload: bytes) -> PacketClass:
@@ -191,5 +198,5 @@ def _headers(key: _Key, packet: _Packet) -> int:
         return 0
     if key.channel:
         return UDP_HEADER + CHANNEL_HEADER
-    indicated = key.kind in MEDIA and is_indication(packet.transport[UDP_HEADER:])
-    return UDP_HEADER + (INDICATION if indicated else 0)
+    framed = key.kind in MEDIA and indicated(packet.transport[UDP_HEADER:])
+    return UDP_HEADER + (INDICATION if framed else 0)

@@ -64,7 +64,7 @@ def test_a_call_from_home_to_a_symmetric_nat_is_relayed_by_all_witnesses(tmp_pat
     assert record.verdict is Verdict.PASSED, record.reason
     [path] = record.seen(PathSeen)
     assert (path.by, path.contradictions) == (("turn",), ())
-    assert "clients" in path.witnesses
+    assert "agents" in path.witnesses
     assert all("Delta Chat's call UI" in each for each in record.clients.values())
     read = {each.name: str(each.value) for each in record.seen(Measured)}
     for name, first in zip(ESSENTIAL.devices, ("Connecting...", "Incoming call"), strict=True):
@@ -98,13 +98,19 @@ def test_a_call_through_coturn(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("mutant", "words"),
+    ("mutant", "check", "words"),
     [
-        ("turn_forwards_one_way", "audio to arrive at the peer"),
-        ("turn_loses_every_fifth", "the account does not balance"),
+        ("turn_forwards_one_way", calls.relayed_call_is_heard_and_seen, "audio to arrive at the peer"),
+        ("turn_loses_every_fifth", calls.relayed_call_is_heard_and_seen, "the account does not balance"),
+        ("turn_relay_ports_closed", calls_paths.one_leg_call_is_relayed, "2 sides use an allocation"),
     ],
 )
-def test_a_server_that_is_wrong_is_seen_by_browsers_too(tmp_path, mutant, words):
+def test_a_server_that_is_wrong_is_seen_by_browsers_too(tmp_path, mutant, check, words):
     kind = Reference([sys.executable, "-m", "mutants", mutant])
-    record, _ = judged(calls.relayed_call_is_heard_and_seen, tmp_path, BOTH, kind)
+    record, _ = judged(check, tmp_path, BOTH, kind)
     assert (record.verdict, words in record.reason) == (Verdict.FAILED, True), record.reason
+
+
+def test_one_leg_is_enough_for_browsers_too(tmp_path):
+    record, _ = judged(calls_paths.one_leg_call_is_relayed, tmp_path, BOTH)
+    assert record.verdict is Verdict.PASSED, record.reason

@@ -39,6 +39,12 @@ def indication(method: int, data: bytes) -> bytes:
     return bytes([0, method]) + len(attributes).to_bytes(2, "big") + bytes(16) + attributes
 
 
+def indication_of_coturn(data: bytes) -> bytes:
+    """A Data indication with the peer's address behind the data; `data` needs no padding."""
+    attributes = b"\0\x13" + len(data).to_bytes(2, "big") + data + b"\0\x12\0\x08" + bytes(8)
+    return b"\0\x17" + len(attributes).to_bytes(2, "big") + bytes(16) + attributes
+
+
 INDICATED = {
     PacketClass.DTLS: indication(0x16, b"\x16" + bytes(31)),
     PacketClass.RTCP: indication(0x17, b"\x80\xc8" + bytes(18)),
@@ -55,13 +61,15 @@ def test_media_in_indications_is_media_without_its_frame(pair, by_nft):
         for payload in INDICATED.values():
             one.sendto(payload, other.getsockname())
         one.sendto(b"\x80\x6f" + bytes(98), other.getsockname())
+        for data in (b"\x16" + bytes(31), b"\x80\xc8" + bytes(18), b"\x90\x6f" + bytes(98)):
+            one.sendto(indication_of_coturn(data), other.getsockname())
         edges.settle(within=10)
         rows = edges.now()["bob"].rx.rows
         ends = Endpoint(*one.getsockname()), Endpoint(*other.getsockname())
     assert {kind: rows[Flow(*ends, kind)] for kind in INDICATED} == {
-        PacketClass.DTLS: Count(1, 32),
-        PacketClass.RTCP: Count(1, 20),
-        PacketClass.RTP: Count(2, 200),
+        PacketClass.DTLS: Count(2, 64),
+        PacketClass.RTCP: Count(2, 40),
+        PacketClass.RTP: Count(3, 300),
         PacketClass.STUN: Count(1, 56),
     }
 
