@@ -121,8 +121,10 @@ class Stats:
     numbers_sent: int
     numbers_received: int
     numbers_in_order: bool
-    pictures_left_out: int = 0
-    """Pictures that the peer's own encoder or decoder left out, as libwebrtc's do that are short of time."""
+    pictures_not_sent: int = 0
+    """Pictures that the peer's own encoder left out, as libwebrtc's does when it is short of time."""
+    pictures_dropped: int = 0
+    """Pictures that arrived and that the peer's own decoder left out."""
     stood_still: float = 0.0
     """Seconds, the longest that the peer's program stood still while the call was set up; 0: it does not say."""
 

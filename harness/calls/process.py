@@ -148,7 +148,8 @@ class PeerProcess(Closing):
             numbers_sent=found["numbers_sent"],
             numbers_received=found["numbers_received"],
             numbers_in_order=found["numbers_in_order"],
-            pictures_left_out=found.get("pictures_left_out", 0),
+            pictures_not_sent=found.get("pictures_not_sent", 0),
+            pictures_dropped=found.get("pictures_dropped", 0),
             stood_still=found.get("stood_still", 0.0),
         )
 

@@ -20,11 +20,17 @@
   const clock = () => performance.timeOrigin + performance.now() - settings.clock;
   const emit = (kind, fields = {}) => events.push({ kind, time: clock() + settings.clock, ...fields });
 
-  // Sound is played by a thread of its own, and pictures are sent by this one: how late it was at worst, since the call
-  // was up, and when it was up.
-  const pace = { longest: 0, last: clock(), since: null, played: 0, still: 0 };
+  // Pictures are sent by this thread: how late it was at worst, since the call was up, and when it was up. Sound is sent
+  // by others: how long there was none.
+  const pace = { longest: 0, last: clock(), since: null, played: 0, still: 0, silent: 0, spoke: 0 };
   const going = () => {
-    pace.last = pace.since = clock();
+    filming = true;
+    pace.last = pace.since = pace.spoke = clock();
+  };
+  const speak = (at) => {
+    if (pace.since === null || at < pace.spoke) return;
+    pace.silent = Math.max(pace.silent, at - pace.spoke);
+    pace.spoke = at;
   };
   setInterval(() => {
     const now = clock();
@@ -65,8 +71,7 @@
 
   // Camera
   const shown = []; // when each picture was handed over
-  let filming = true;
-  let filmed = 0; // since the call was up
+  let filming = false; // until the call is up: so each picture is sent, or was left out
   const crc = (bytes) => {
     let sum = 0xffff;
     for (const byte of bytes) {
@@ -103,7 +108,6 @@
           format: "I420", codedWidth: width, codedHeight: height, timestamp: Math.round(performance.now() * 1000),
         }));
         shown.push(clock());
-        if (pace.since !== null) filmed += 1;
       }
       due += 1;
       setTimeout(film, begun + (due * 1000) / rate - performance.now());
@@ -126,19 +130,24 @@
   // says nothing about the way there. From the track comes when a person heard something first.
   const packets = []; // [ms, RTP time stamp, bytes]
   const seen = [];
-  const TAP = `onrtctransform = async ({ transformer: { readable, writable } }) => {
+  const TAP = `onrtctransform = async ({ transformer: { readable, writable, options } }) => {
     const writer = writable.getWriter();
     for await (const frame of readable) {
-      postMessage([performance.timeOrigin + performance.now(), frame.getMetadata().rtpTimestamp, frame.data.slice(0)]);
+      const time = performance.timeOrigin + performance.now();
+      postMessage(options === "sent" ? [time] : [time, frame.getMetadata().rtpTimestamp, frame.data.slice(0)]);
       writer.write(frame);
     }
   };`;
   const tap = new Worker(URL.createObjectURL(new Blob([TAP])));
   tap.onmessage = ({ data: [time, stamp, data] }) => {
-    if (packets.length < MOST_PACKETS) packets.push([time - settings.clock, stamp, new Uint8Array(data)]);
+    if (!data) speak(time - settings.clock);
+    else if (packets.length < MOST_PACKETS) packets.push([time - settings.clock, stamp, new Uint8Array(data)]);
   };
   const keepSound = (receiver) => {
     if (receiver.track.kind === "audio" && !receiver.transform) receiver.transform = new RTCRtpScriptTransform(tap);
+  };
+  const timeSound = (sender) => {
+    if (!sender.transform) sender.transform = new RTCRtpScriptTransform(tap, "sent");
   };
   const first = new Set();
   const arrive = (kind) => {
@@ -227,7 +236,13 @@
     addTransceiver(...what) {
       const transceiver = super.addTransceiver(...what);
       keepSound(transceiver.receiver); // who offers: after the answer it is too late
+      if (transceiver.receiver.track.kind === "audio") timeSound(transceiver.sender);
       return transceiver;
+    }
+    addTrack(...what) {
+      const sender = super.addTrack(...what);
+      if (sender.track.kind === "audio") timeSound(sender);
+      return sender;
     }
     createDataChannel(label, options) {
       const channel = super.createDataChannel(label, options);
@@ -282,9 +297,10 @@
     ice: connection.iceConnectionState,
     connection: connection.connectionState,
     seconds: (pace.played + (pace.since === null ? 0 : clock() - pace.since)) / 1000,
+    silent: Math.max(pace.silent, pace.since === null ? 0 : clock() - pace.spoke) / 1000,
     longest: Math.max(pace.longest, pace.since === null ? 0 : clock() - pace.last) / 1000,
     still: pace.still / 1000,
-    filmed,
+    filmed: shown.length,
     sent: sent.numbers,
     received,
   });
@@ -325,7 +341,6 @@
       } else {
         await context.resume();
         sound.segments.push({ from: context.currentTime * 1000, offset: Infinity });
-        filming = true;
         going();
       }
     },

@@ -16,9 +16,10 @@ def plain_stats(found: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
     """The answer to `stats` (see `process`) of what the page says."""
     entries = {each["id"]: each for each in found["entries"]}
     transports = [each for each in entries.values() if each["type"] == "transport"]
-    pace = {"audio": _pace(_sent_audio(entries), found, AUDIO_PER_SECOND)}
+    pace = {"audio": _pace(_sent_audio(entries), found["seconds"], AUDIO_PER_SECOND, found["silent"])}
+    sent = _pictures(entries, "outbound-rtp", "framesSent")
     if settings["video"]:
-        pace["video"] = _pace(found["filmed"], found, settings["video"][2])
+        pace["video"] = _pace(sent, found["seconds"], settings["video"][2], found["longest"])
     received = found["received"]
     return {
         "transport": {name: sum(each.get(name, 0) for each in transports) for name in COUNTS},
@@ -28,7 +29,8 @@ def plain_stats(found: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
         "ice": found["ice"],
         "connection": found["connection"],
         "pace": pace,
-        "pictures_left_out": _left_out(entries, found["filmed"]) if settings["video"] else 0,
+        "pictures_not_sent": max(0, found["filmed"] - sent),
+        "pictures_dropped": _pictures(entries, "inbound-rtp", "framesDropped"),
         "stood_still": found["still"],
         "numbers_sent": found["sent"],
         "numbers_received": len(set(received)),
@@ -47,20 +49,13 @@ def rtp_counts(found: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def _pace(sent: int, found: Mapping[str, Any], per_second: float) -> dict[str, Any]:
-    return {
-        "sent": sent,
-        "seconds": found["seconds"],
-        "per_second": per_second,
-        "longest_pause": found["longest"],
-    }
+def _pace(sent: int, seconds: float, per_second: float, longest_pause: float) -> dict[str, Any]:
+    return {"sent": sent, "seconds": seconds, "per_second": per_second, "longest_pause": longest_pause}
 
 
-def _left_out(entries: Mapping[str, Mapping[str, Any]], filmed: int) -> int:
-    video = [each for each in entries.values() if each.get("kind") == "video"]
-    sent: int = sum(each.get("framesSent", 0) for each in video if each["type"] == "outbound-rtp")
-    dropped: int = sum(each.get("framesDropped", 0) for each in video if each["type"] == "inbound-rtp")
-    return max(0, filmed - sent) + dropped
+def _pictures(entries: Mapping[str, Mapping[str, Any]], streams: str, what: str) -> int:
+    video = (each for each in entries.values() if each["type"] == streams and each.get("kind") == "video")
+    return sum(each.get(what, 0) for each in video)
 
 
 def _sent_audio(entries: Mapping[str, Mapping[str, Any]]) -> int:

@@ -42,7 +42,7 @@ def judge_relayed_call(callers: Callers, name: str, *, video: bool = True) -> No
     if video:
         for side, report in talked.reports.items():
             others = (stats for name, stats in talked.stats.items() if name != side)
-            left_out = sum(each.pictures_left_out for each in others)
+            left_out = talked.stats[side].pictures_dropped + sum(each.pictures_not_sent for each in others)
             judge_video(callers.outcome, side, report, left_out)
 
 
@@ -106,7 +106,10 @@ def judge_audio(outcome: Outcome, name: str, report: Report, seconds: float = SE
 
 
 def judge_video(outcome: Outcome, name: str, report: Report, left_out: int = 0) -> None:
-    """One side saw the other, without a fault. `left_out`: pictures that the other side itself says it left out."""
+    """One side saw the other, without a fault.
+
+    `left_out`: pictures that the other side itself says it did not send, and this one that it dropped.
+    """
     video = report.video
     if video is None:
         outcome.expect(False, f"{name} got no video")

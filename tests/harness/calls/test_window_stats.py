@@ -32,7 +32,7 @@ CANDIDATES = [
 ]
 STREAMS = [
     {"id": "O1", "type": "outbound-rtp", "kind": "audio", "packetsSent": 100},
-    {"id": "O2", "type": "outbound-rtp", "kind": "video", "packetsSent": 80},
+    {"id": "O2", "type": "outbound-rtp", "kind": "video", "packetsSent": 80, "framesSent": 29},
     {"id": "I1", "type": "inbound-rtp", "kind": "audio", "packetsReceived": 90, "packetsLost": 3},
     {"id": "I2", "type": "inbound-rtp", "kind": "video", "packetsReceived": 70, "packetsLost": -1},
 ]
@@ -43,7 +43,8 @@ def said(*entries, **fields):
         "ice": "connected",
         "connection": "connected",
         "seconds": 2.0,
-        "longest": 0.02,
+        "longest": 0.3,
+        "silent": 0.04,
         "still": 0.3,
         "filmed": 30,
         "sent": 3,
@@ -72,12 +73,11 @@ def test_bytes_are_those_of_the_transport_and_the_pair_is_the_selected_one():
     assert found["numbers_received"] == 3 and found["numbers_in_order"]
 
 
-def test_pace_is_that_of_sound_packets_and_of_pictures_of_the_camera():
+def test_pace_is_that_of_packets_of_sound_and_of_pictures_that_were_sent():
     pace = plain_stats(said(TRANSPORT, *STREAMS), WITH_VIDEO)["pace"]
-    assert {kind: (each["sent"], each["per_second"]) for kind, each in pace.items()} == {
-        "audio": (100, 50),
-        "video": (30, 15.0),
-    }
+    assert {
+        kind: (each["sent"], each["per_second"], each["longest_pause"]) for kind, each in pace.items()
+    } == {"audio": (100, 50, 0.04), "video": (29, 15.0, 0.3)}
     assert "video" not in plain_stats(said(TRANSPORT, *STREAMS), WITHOUT)["pace"]
 
 
@@ -90,9 +90,10 @@ def test_without_a_connection_there_is_no_pair_and_nothing_was_sent():
 def test_pictures_that_the_encoder_or_the_decoder_left_out_are_told():
     sender = {"id": "O2", "type": "outbound-rtp", "kind": "video", "framesSent": 27}
     receiver = {"id": "I2", "type": "inbound-rtp", "kind": "video", "framesDropped": 2}
-    assert plain_stats(said(sender, receiver, filmed=30), WITH_VIDEO)["pictures_left_out"] == 5
-    assert plain_stats(said(sender, receiver, filmed=26), WITH_VIDEO)["pictures_left_out"] == 2
-    assert plain_stats(said(sender, receiver, filmed=30), WITHOUT)["pictures_left_out"] == 0
+    found = plain_stats(said(sender, receiver, filmed=30), WITH_VIDEO)
+    assert (found["pictures_not_sent"], found["pictures_dropped"]) == (3, 2)
+    assert plain_stats(said(sender, receiver, filmed=26), WITH_VIDEO)["pictures_not_sent"] == 0
+    assert plain_stats(said(filmed=0), WITHOUT)["pictures_not_sent"] == 0
 
 
 def test_packets_that_came_twice_make_none_found_again():
