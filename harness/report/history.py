@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -102,17 +103,22 @@ class History(Closing):
 
     def __init__(self, file: Path) -> None:
         """Makes the file where there is none. Raises `HistoryError`."""
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(file)
-            version = self._connection.execute("pragma user_version").fetchone()[0]
-            if version == 0:
-                with self._connection:
-                    self._connection.executescript(f"begin; {TABLES} pragma user_version = {VERSION}; commit")
-        except (OSError, sqlite3.Error) as error:
-            raise HistoryError(f"{file} is no history of dc-harness: {error}") from error
-        if version not in (0, VERSION):
-            raise HistoryError(f"{file} was written by another version of dc-harness (tables {version})")
+        with ExitStack() as undo:
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                self._connection = sqlite3.connect(file)
+                undo.callback(self._connection.close)
+                version = self._connection.execute("pragma user_version").fetchone()[0]
+                if version == 0:
+                    with self._connection:
+                        self._connection.executescript(
+                            f"begin; {TABLES} pragma user_version = {VERSION}; commit"
+                        )
+            except (OSError, sqlite3.Error) as error:
+                raise HistoryError(f"{file} is no history of dc-harness: {error}") from error
+            if version not in (0, VERSION):
+                raise HistoryError(f"{file} was written by another version of dc-harness (tables {version})")
+            undo.pop_all()
 
     def close(self) -> None:
         self._connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -140,7 +141,8 @@ def test_what_is_no_history_is_said(tmp_path, capsys):
         History(file)
     assert main(["history", "--file", str(file)]) == 2
     newer = tmp_path / "newer.sqlite"
-    sqlite3.connect(newer).execute("pragma user_version = 9")
+    with closing(sqlite3.connect(newer)) as database:
+        database.execute("pragma user_version = 9")
     with pytest.raises(HistoryError, match="another version"):
         History(newer)
     assert "Traceback" not in capsys.readouterr().err
