@@ -97,6 +97,56 @@ def admin_without_token(settings: MailSettings) -> MailService:
     return MailService(settings, strategies=replace(RIGHT, make_admin=OpenAdmin))
 
 
+class FriendlyAdmin(AdminApi):
+    """It says that an account is blocked, and lets it in."""
+
+    def set_blocked(self, address: str, blocked: bool) -> None:
+        """Forgotten."""
+
+
+@mutant(
+    "mail",
+    "an account that was blocked logs in as before",
+    kills={"operation.blocked_accounts_stay_out": "a blocked account logs in over IMAP and SMTP"},
+)
+def blocked_accounts_get_in(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_admin=FriendlyAdmin))
+
+
+class SteadyAdmin(AdminApi):
+    """It says that a service is switched off, and METADATA names it as before."""
+
+    def set_offered(self, service: str, offered: bool) -> None:
+        """Forgotten."""
+
+
+@mutant(
+    "mail",
+    "a service that was switched off is offered as before",
+    kills={
+        "operation.services_that_are_switched_off_are_not_offered": "METADATA names TURN, which is switched off"
+    },
+)
+def services_stay_offered(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_admin=SteadyAdmin))
+
+
+class StubbornAdmin(AdminApi):
+    """What was set once stays so."""
+
+    def reset(self, name: str) -> None:
+        """Nothing is given back."""
+
+
+@mutant(
+    "mail",
+    "a setting that was reset keeps its value",
+    kills={"operation.settings_are_kept_until_they_are_reset": "language is 'de' after it was reset"},
+)
+def settings_stay_set(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_admin=StubbornAdmin))
+
+
 class HidingAdmin(AdminApi):
     """A deleted account is in no list any more, and lives on."""
 

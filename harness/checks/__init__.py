@@ -12,6 +12,7 @@ ROOMS = (
     "durability",
     "accounts",
     "administration",
+    "operation",
     "privacy",
     "chats",
     "federation",

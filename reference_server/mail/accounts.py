@@ -123,6 +123,8 @@ class Accounts:
         """A first log-in makes an account."""
         self.on_request = True
         """The web gives accounts."""
+        self.blocked: set[str] = set()
+        """Canonical addresses whose log-ins are refused, whatever their password."""
         limits = settings.limits
         self._failures = Gcra(
             period=limits.source_login_failure_forgotten, burst=limits.source_login_failures
@@ -184,7 +186,7 @@ class Accounts:
             await self._in_thread(self._hash, password)  # takes the time that a comparison takes
             return None
         right = await self._in_thread(self._verify, account.password_hash, password)
-        return account if right else None
+        return account if right and account.address not in self.blocked else None
 
     async def _create(self, address: str, password: str, source: str, *, by: str) -> bool:
         now = asyncio.get_running_loop().time()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from reference_server.errors import ConfigurationError
 from .accounts import Accounts
 from .delivery import Notifier
 from .mailbox import Purged
+from .offers import Offers
 from .store_thread import StoreThread, StoreUnavailable
 
 __all__ = ["AdminApi", "read_token"]
@@ -26,6 +28,8 @@ __all__ = ["AdminApi", "read_token"]
 PATH = b"/api/admin"
 MIN_TOKEN = 16
 """Characters; a shorter one could be guessed."""
+SETTINGS = {"language": "en"}
+"""Kept for whoever asks, with what they are when nobody sets them: the pages of a test server have one language."""
 Answer = tuple[int, Mapping[str, Any]]
 """A status as of HTTP, and the body."""
 
@@ -50,11 +54,15 @@ def read_token(file: Path) -> str:
 class AdminApi:
     """Answers whoever has the token."""
 
-    def __init__(self, token: str, accounts: Accounts, store: StoreThread, notifier: Notifier) -> None:
+    def __init__(
+        self, token: str, accounts: Accounts, store: StoreThread, notifier: Notifier, offers: Offers
+    ) -> None:
         self._token = token
         self._accounts = accounts
         self._store = store
         self._notifier = notifier
+        self._offers = offers
+        self._set: dict[str, str] = {}
         self._resources: dict[tuple[str, str], Callable[[Mapping[str, Any]], Awaitable[Answer]]] = {
             ("GET", "/admin/status"): self._status,
             ("GET", "/admin/accounts"): self._list_accounts,
@@ -65,7 +73,17 @@ class AdminApi:
             ("GET", "/admin/registration/jit"): self._first_login,
             ("POST", "/admin/registration/jit"): self._set_first_login,
             ("POST", "/admin/reload"): self._reload,
+            ("GET", "/admin/blocklist"): self._list_blocked,
+            ("POST", "/admin/blocklist"): self._block,
+            ("DELETE", "/admin/blocklist"): self._unblock,
+            ("GET", "/admin/settings"): self._all_settings,
         }
+        for service in ("turn", "iroh"):
+            self._resources["GET", f"/admin/services/{service}"] = partial(self._service, service)
+            self._resources["POST", f"/admin/services/{service}"] = partial(self._set_service, service)
+        for name in SETTINGS:
+            self._resources["GET", f"/admin/settings/{name}"] = partial(self._setting, name)
+            self._resources["POST", f"/admin/settings/{name}"] = partial(self._change_setting, name)
 
     async def answer(self, request: bytes) -> Mapping[str, Any]:
         """The envelope for a request, whatever it is."""
@@ -106,6 +124,18 @@ class AdminApi:
     def set_first_login(self, enabled: bool) -> None:
         """Whether a first log-in makes an account."""
         self._accounts.first_login = enabled
+
+    def set_blocked(self, address: str, blocked: bool) -> None:
+        """Let nobody log in with an address, or let them again."""
+        (self._accounts.blocked.add if blocked else self._accounts.blocked.discard)(address)
+
+    def set_offered(self, service: str, offered: bool) -> None:
+        """METADATA names a service, `turn` or `iroh`, or does not."""
+        setattr(self._offers, service, offered)
+
+    def reset(self, name: str) -> None:
+        """Give a setting back the value that it has when nobody sets it."""
+        self._set.pop(name, None)
 
     async def _dispatch(self, method: str, resource: str, asked: Mapping[str, Any]) -> Answer:
         serve = self._resources.get((method, resource))
@@ -153,6 +183,44 @@ class AdminApi:
         enabled = _one_of(body, {"enable": True, "disable": False})
         self.set_first_login(enabled)
         return 200, _switch(enabled)
+
+    async def _list_blocked(self, _body: Mapping[str, Any]) -> Answer:
+        blocked = sorted(self._accounts.blocked)
+        return 200, {"blocked": [{"username": each} for each in blocked], "total": len(blocked)}
+
+    async def _block(self, body: Mapping[str, Any]) -> Answer:
+        address = self._accounts.canonical(_text(body, "username"))
+        self.set_blocked(address, True)
+        return 200, {"blocked": address}
+
+    async def _unblock(self, body: Mapping[str, Any]) -> Answer:
+        address = self._accounts.canonical(_text(body, "username"))
+        self.set_blocked(address, False)
+        return 200, {"unblocked": address}
+
+    async def _service(self, service: str, _body: Mapping[str, Any]) -> Answer:
+        return 200, _switch(getattr(self._offers, service))
+
+    async def _set_service(self, service: str, body: Mapping[str, Any]) -> Answer:
+        offered = _one_of(body, {"enable": True, "disable": False})
+        self.set_offered(service, offered)
+        return 200, _switch(offered)
+
+    async def _all_settings(self, _body: Mapping[str, Any]) -> Answer:
+        return 200, {name: self._stated(name) for name in SETTINGS}
+
+    async def _setting(self, name: str, _body: Mapping[str, Any]) -> Answer:
+        return 200, self._stated(name)
+
+    async def _change_setting(self, name: str, body: Mapping[str, Any]) -> Answer:
+        if _one_of(body, {"set": True, "reset": False}):
+            self._set[name] = _text(body, "value")
+        else:
+            self.reset(name)
+        return 200, self._stated(name)
+
+    def _stated(self, name: str) -> Mapping[str, Any]:
+        return {"key": name, "value": self._set.get(name, SETTINGS[name]), "is_set": name in self._set}
 
     async def _reload(self, _body: Mapping[str, Any]) -> Answer:
         return 200, {"status": "reloaded", "message": "Everything here takes effect at once."}

@@ -27,6 +27,7 @@ from .imap.context import Profile
 from .imap.metadata import server_metadata
 from .listener import Admission, Connection, Listener
 from .memory import return_large_blocks
+from .offers import Offers
 from .policy import PolicyRules
 from .rates import MemoryBudget
 from .settings import MailSettings
@@ -56,6 +57,7 @@ class MailService:
         self._delivery: Delivery | None = None
         self._dict: DictServer | None = None
         self._federation: Federation | None = None
+        self._offers = Offers()
 
     async def start(self) -> Mapping[str, Any]:
         """Open the store and every listener. Raises `ConfigurationError`, or `OSError` that names the port."""
@@ -72,7 +74,16 @@ class MailService:
         self._delivery = delivery = self._make_delivery(store, notifier)
         memory = MemoryBudget(settings.limits.messages_in_memory)
         imap = ImapServices(
-            settings, tls, accounts, store, notifier, self.ledger, self._profile(), memory, turn_secret
+            settings,
+            tls,
+            accounts,
+            store,
+            notifier,
+            self.ledger,
+            self._profile(),
+            memory,
+            turn_secret,
+            self._offers,
         )
         rules = PolicyRules(settings.dialect, settings.passthrough_senders, settings.passthrough_recipients)
         receiving = Receiving(settings.domain, tls, settings.limits, memory)
@@ -201,7 +212,7 @@ class MailService:
         if self.settings.admin_token_file is None:
             return None
         token = read_token(self.settings.admin_token_file)
-        return self._strategies.make_admin(token, accounts, store, notifier)
+        return self._strategies.make_admin(token, accounts, store, notifier, self._offers)
 
     def _make_delivery(self, store: StoreThread, notifier: Notifier) -> Delivery:
         if self.settings.dovecot is not None:
@@ -211,7 +222,8 @@ class MailService:
     async def _serve_dovecot(self, accounts: Accounts, turn_secret: str | None) -> None:
         assert self.settings.dovecot is not None
         self._dict = DictServer(
-            accounts, lambda key: server_metadata(self.settings, turn_secret, [key]).get(key)
+            accounts,
+            lambda key: server_metadata(self._offers.within(self.settings), turn_secret, [key]).get(key),
         )
         await self._dict.start(self.settings.dovecot)
 

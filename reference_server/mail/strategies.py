@@ -14,6 +14,7 @@ from .federation.policy import OutsidePolicy, encrypted_from_outside
 from .federation.signatures import has_signature_of
 from .imap.capabilities import Capabilities, capabilities
 from .imap.states import ALLOWED_COMMANDS, AllowedCommands
+from .offers import Offers
 from .policy import SubmissionPolicy, encrypted_only
 from .store import Store
 from .store_thread import StoreThread
@@ -42,5 +43,5 @@ class Strategies:
     """... and for whom, at port 25."""
     verify_password: PasswordVerifier = verify_password
     may_create: AccountRule = may_create
-    make_admin: Callable[[str, Accounts, StoreThread, Notifier], AdminApi] = AdminApi
+    make_admin: Callable[[str, Accounts, StoreThread, Notifier, Offers], AdminApi] = AdminApi
     """Answers operators who have the token."""

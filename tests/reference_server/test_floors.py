@@ -62,7 +62,7 @@ FLOORS = {
     f"{SERVER}.iroh_relay.v1": ["frames", "handshake", "hub"],
     f"{SERVER}.mail": [
         "fields  mailbox  mime  openpgp  rates  schema  settings  smtp_auth  smtp_data  memory",
-        "keywords  dialects  listener  outgoing  smtp_receiving",
+        "keywords  dialects  listener  offers  outgoing  smtp_receiving",
         "store  policy  alpn",
         "store_thread",
         "accounts  delivery",

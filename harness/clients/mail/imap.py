@@ -130,10 +130,10 @@ class ImapClient(Closing):
     def select(self, mailbox: str = "INBOX") -> int:
         """Open a mailbox and return how many messages it has."""
         with _readable("SELECT failed"):
-            status, [count] = self._session.select(f'"{mailbox}"')
-            number = int(count or 0) if status == "OK" else 0
+            status, counts = self._session.select(f'"{mailbox}"')
+            number = int(counts[-1] or 0) if status == "OK" else 0  # the last one: mail may come meanwhile
         if status != "OK":
-            raise ImapRefused("SELECT", ImapResponse(status, repr(count), ()))
+            raise ImapRefused("SELECT", ImapResponse(status, repr(counts), ()))
         return number
 
     def uid_state(self, mailbox: str = "INBOX") -> tuple[int, int]:

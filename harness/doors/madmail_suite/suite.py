@@ -16,6 +16,7 @@ from ...checks import (
     discovery,
     federation,
     mail,
+    operation,
     privacy,
     realtime,
     realtime_paths,
@@ -76,6 +77,18 @@ def ways_to_an_account(session: Session) -> Parts:
     return [given, switched]
 
 
+def administration_at_work(session: Session) -> Parts:
+    """Test 17: what every admin API has, and then what this one has."""
+    checks = [administration.the_admin_api_needs_its_token, administration.deleted_accounts_are_gone]
+    if "admin" in session.target.capabilities:
+        checks += [
+            operation.blocked_accounts_stay_out,
+            operation.services_that_are_switched_off_are_not_offered,
+            operation.settings_are_kept_until_they_are_reset,
+        ]
+    return [Part(each) for each in checks]
+
+
 def big_file(_session: Session) -> Parts:
     """Test 23: a file of 5 MiB, or as large as the environment says, is the same at the other end."""
     try:
@@ -131,7 +144,7 @@ TESTS: dict[int, Callable[[Session], Parts]] = {
         relay.relay_refuses_bad_signatures,
     ),
     16: webxdc_realtime,
-    17: parts(administration.the_admin_api_needs_its_token, administration.deleted_accounts_are_gone),
+    17: administration_at_work,
     19: parts(accounts.log_ins_are_for_this_server_only),
     22: mail_of_strangers,
     23: big_file,

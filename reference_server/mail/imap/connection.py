@@ -14,6 +14,7 @@ from reference_server.mail.accounts import Accounts
 from reference_server.mail.delivery import Notifier
 from reference_server.mail.listener import TLS_SHUTDOWN
 from reference_server.mail.mailbox import Refused
+from reference_server.mail.offers import Offers
 from reference_server.mail.rates import MemoryBudget
 from reference_server.mail.settings import MailSettings
 from reference_server.mail.store import Account
@@ -45,6 +46,7 @@ class ImapServices:
     profile: Profile
     memory: MemoryBudget
     turn_secret: str | None = field(repr=False)
+    offers: Offers
 
 
 class ImapConnection(asyncio.Protocol):
@@ -204,8 +206,9 @@ class ImapConnection(asyncio.Protocol):
         services, account = self._services, self._account
         if isinstance(event, GetMetadata):
             services.ledger.event("metadata_read", user=self._record.identity, keys=list(event.keys))
+        settings = services.offers.within(services.settings)
         answer = await services.store.run(
-            lambda store: Backend(store, account, services.settings, services.turn_secret).perform(event)
+            lambda store: Backend(store, account, settings, services.turn_secret).perform(event)
         )
         if isinstance(event, FindMailbox) and event.watch:
             self._watch(answer.value)

@@ -177,3 +177,65 @@ def test_a_token_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
         read_token(file)
     with pytest.raises(ConfigurationError, match="--admin-token-file"):
         read_token(tmp_path / "nowhere")
+
+
+def test_a_blocked_account_logs_in_nowhere_until_it_is_unblocked(mail: RunningMail) -> None:
+    for user in (ALICE, BOB):
+        mail.create(user)
+    address = f"{BOB}@chatmail.test" if "@" not in BOB else BOB
+    assert ask(mail, "/admin/blocklist", "POST", username=address.upper())["status"] == 200
+    assert ask(mail, "/admin/blocklist")["body"] == {"blocked": [{"username": address}], "total": 1}
+    with pytest.raises(imaplib.IMAP4.error):
+        mail.imap(BOB)
+    with pytest.raises(smtplib.SMTPAuthenticationError):
+        mail.smtp(BOB)
+    mail.imap(ALICE).logout()
+    assert ask(mail, "/admin/blocklist", "DELETE", username=address)["status"] == 200
+    mail.imap(BOB).logout()
+    assert ask(mail, "/admin/blocklist", "POST")["status"] == 400
+
+
+def test_a_setting_is_kept_until_it_is_reset(mail: RunningMail) -> None:
+    default = {"key": "language", "value": "en", "is_set": False}
+    assert ask(mail, "/admin/settings/language")["body"] == default
+    changed = {"key": "language", "value": "de", "is_set": True}
+    assert ask(mail, "/admin/settings/language", "POST", action="set", value="de")["body"] == changed
+    assert ask(mail, "/admin/settings")["body"] == {"language": changed}
+    assert ask(mail, "/admin/settings/language", "POST", action="set", value="")["status"] == 400
+    assert ask(mail, "/admin/settings/language", "POST", action="reset")["body"] == default
+    assert ask(mail, "/admin/settings/nothing")["status"] == 404
+
+
+def test_metadata_does_not_name_a_service_that_is_switched_off(start_mail: StartMail, tmp_path: Path) -> None:
+    for name, text in (("token", TOKEN), ("secret", "of-turn-1234567890")):
+        (tmp_path / name).write_text(f"{text}\n")
+    mail = start_mail(
+        admin_token_file=tmp_path / "token",
+        turn_address="127.0.0.1:3478",
+        turn_secret_file=tmp_path / "secret",
+        iroh_relay_url="http://127.0.0.1:3340",
+    )
+    mail.create(ALICE)
+
+    def named() -> set[str]:
+        client = mail.imap(ALICE)
+        keys = {name: f"/shared/vendor/deltachat/{name}" for name in ("turn", "irohrelay")}
+        client.send(f'x1 GETMETADATA "" ({" ".join(keys.values())})\r\n'.encode())
+        said = b""
+        while not said.startswith(b"x1 "):
+            said = client.readline()
+            found.append(said)
+        client.shutdown()
+        return {name for name, key in keys.items() if any(f"{key} ".encode() in line for line in found)}
+
+    found: list[bytes] = []
+    assert named() == {"turn", "irohrelay"}
+    for service, other in (("turn", "irohrelay"), ("iroh", "turn")):
+        assert (
+            ask(mail, f"/admin/services/{service}", "POST", action="disable")["body"]["status"] == "disabled"
+        )
+        found.clear()
+        assert named() == {other}
+        assert ask(mail, f"/admin/services/{service}", "POST", action="enable")["body"]["status"] == "enabled"
+    found.clear()
+    assert named() == {"turn", "irohrelay"}

@@ -1,0 +1,120 @@
+"""An operator's switches and settings while the server runs (madmail's admin API): effective, and given back."""
+
+from __future__ import annotations
+
+from ..clients.mail.admin import AdminClient
+from ..servers.server import Unsupported
+from ..stage.check import check
+from ..stage.offers import IROH_RELAY_KEY, TURN_KEY
+from ..stage.outcome import Outcome
+from ..stage.stage import Stage
+from ..steps.administration import administrator, may_log_in, switched
+from ..steps.mail import logged_in
+from ..target import Impact
+
+__all__ = [
+    "blocked_accounts_stay_out",
+    "services_that_are_switched_off_are_not_offered",
+    "settings_are_kept_until_they_are_reset",
+]
+
+BLOCKLIST = "/admin/blocklist"
+SERVICES = {
+    "TURN": ("/admin/services/turn", TURN_KEY),
+    "the iroh relay": ("/admin/services/iroh", IROH_RELAY_KEY),
+}
+SETTINGS = {
+    "language": "de",
+    "smtp_hostname": "check.example",
+    **{"turn_realm": "check.example", "turn_relay_ip": "192.0.2.7", "turn_ttl": "7200", "turn_port": "34780"},
+    **{"iroh_relay_url": "https://relay.example", "iroh_port": "33400"},
+    **{"smtp_port": "2525", "submission_port": "5870", "submission_tls_port": "4650", "sasl_port": "24000"},
+    **{"imap_port": "1430", "imap_tls_port": "9930", "http_port": "8080", "https_port": "8443"},
+}
+"""Settings, and what is written into each for a moment. Nothing is told to take them up meanwhile."""
+
+
+@check("E2E-17", needs=("admin",), impact=Impact.HARMFUL)
+def blocked_accounts_stay_out(stage: Stage, outcome: Outcome) -> None:
+    """A blocked account logs in nowhere, others do; unblocked it gets in again with the same password."""
+    alice, bob = stage.target.new_account(), stage.target.new_account()
+    for each in (alice, bob):
+        may_log_in(stage, each)
+    with administrator(stage) as admin:
+        _require(admin, BLOCKLIST)
+        admin.do(BLOCKLIST, username=bob.address)
+        try:
+            listed = {each.get("username") for each in admin.do(BLOCKLIST, "GET").get("blocked", ())}
+            outcome.expect(bob.address in listed, "a blocked account is not in the list of those")
+            if got_in := may_log_in(stage, bob):
+                outcome.expect(False, f"a blocked account logs in over {' and '.join(got_in)}")
+            outcome.expect(len(may_log_in(stage, alice)) == 2, "another account is blocked as well")
+        finally:
+            admin.do(BLOCKLIST, "DELETE", username=bob.address)
+    outcome.expect(len(may_log_in(stage, bob)) == 2, "an account that is blocked no more cannot log in")
+
+
+@check("E2E-17", needs=("admin", "turn"), impact=Impact.HARMFUL)
+def services_that_are_switched_off_are_not_offered(stage: Stage, outcome: Outcome) -> None:
+    """METADATA lacks a service that is switched off, still names the other, and names it again when it is on."""
+    before = _offered(stage)
+    with administrator(stage) as admin:
+        for resource, _key in SERVICES.values():
+            _require(admin, resource)
+    outcome.expect("TURN" in before, "METADATA does not name TURN, before anything was switched")
+    for name in before:
+        resource, _key = SERVICES[name]
+        with switched(stage, {resource: ("disable", "enable")}):
+            meanwhile = _offered(stage)
+            outcome.expect(name not in meanwhile, f"METADATA names {name}, which is switched off")
+            gone = before - meanwhile - {name}
+            outcome.expect(not gone, f"with {name}, {' and '.join(gone)} went out of METADATA as well")
+        after = _offered(stage)
+        outcome.expect(name in after, f"METADATA does not name {name}, which is switched on again")
+
+
+@check("E2E-17", needs=("admin",), impact=Impact.HARMFUL)
+def settings_are_kept_until_they_are_reset(stage: Stage, outcome: Outcome) -> None:
+    """A value that is set is told by itself and among all, an empty one is refused; a reset takes it back."""
+    with administrator(stage) as admin:
+        _require(admin, "/admin/settings")
+        tried = [name for name in SETTINGS if admin.ask(f"/admin/settings/{name}").status != 404]
+        if not tried:
+            raise Unsupported(f"{stage.target.name} has none of these settings: {', '.join(SETTINGS)}")
+        outcome.note(f"settings that were tried: {', '.join(tried)}")
+        for name in tried:
+            _try_setting(admin, outcome, name, SETTINGS[name])
+
+
+def _try_setting(admin: AdminClient, outcome: Outcome, name: str, value: str) -> None:
+    resource = f"/admin/settings/{name}"
+    before = admin.do(resource, "GET")
+    try:
+        admin.do(resource, action="set", value=value)
+        for told in (admin.do(resource, "GET"), admin.do("/admin/settings", "GET").get(name, {})):
+            is_kept = told.get("value") == value and told.get("is_set")
+            outcome.expect(is_kept, f"{name} was set to {value!r}, and {told.get('value')!r} is told")
+        empty = admin.ask(resource, "POST", action="set", value="")
+        outcome.expect(empty.status == 400, f"{name} was set to nothing, which was answered with {empty}")
+        admin.do(resource, action="reset")
+        after = admin.do(resource, "GET")
+        outcome.expect(
+            not after.get("is_set") and after.get("value") != value,
+            f"{name} is {after.get('value')!r} after it was reset",
+        )
+    finally:
+        if before.get("is_set"):
+            admin.do(resource, action="set", value=before.get("value"))
+
+
+def _require(admin: AdminClient, resource: str) -> None:
+    """Raise `Unsupported` where the API does not have it."""
+    if admin.ask(resource).status == 404:
+        raise Unsupported(f"its admin API has no {resource}")
+
+
+def _offered(stage: Stage) -> set[str]:
+    """Services that METADATA names now."""
+    with logged_in(stage, stage.target.any_account()) as imap:
+        found = imap.get_metadata(TURN_KEY, IROH_RELAY_KEY)
+    return {name for name, (_resource, key) in SERVICES.items() if key in found and found[key].value}
