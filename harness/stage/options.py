@@ -49,6 +49,12 @@ def add_options(add: Callable[..., object], *, domain: str | None = None) -> Non
         help="server to start and test: reference (default), or with services from other programs, as in "
         "reference+coturn+iroh-relay=PATH; FILE.toml is a server of your own",
     )
+    add(
+        "--second-server",
+        metavar="NAME",
+        help="for checks of two servers that mail each other: the other one, as --server has it (default: another "
+        "of the same kind)",
+    )
     add("--endpoints", type=Path, metavar="FILE", help="server under test, by its ready line")
     add(
         "--uplink",
@@ -146,6 +152,8 @@ class Choice:
 
     kind: Server | None = None
     """The server to start; None: the reference server."""
+    second: Server | None = None
+    """The other one where two servers mail each other; None: another of the same kind."""
     domain: str | None = None
     endpoints: Mapping[str, Any] | None = None
     ca_file: Path | None = None
@@ -187,6 +195,7 @@ class Choice:
             raise ValueError(f"--ca-file: there is no file {ca_file}")
         choice = cls(
             kind=server_of(option("server")) if option("server") else None,
+            second=server_of(option("second_server")) if option("second_server") else None,
             domain=domain,
             endpoints=endpoints,
             ca_file=ca_file,
@@ -205,6 +214,8 @@ class Choice:
             raise ValueError(
                 "--networks: from emulated networks, only --uplink real leads to a server elsewhere"
             )
+        if choice.is_remote and choice.second is not None:
+            raise ValueError("--second-server: only a server that we start gets a second one")
         return choice._owned_by_caller(option("i_own_this_server"))
 
     @property

@@ -12,7 +12,7 @@ from ..clients.mail.messages import encrypted_message
 from ..clients.mail.smtp import Reply, ServerClient, SmtpClient
 from ..network.lab import Lab, LabHost
 from ..scratch import scratch_directory
-from ..servers.server import Place, Ports, RunningServer, Unsupported, Wants
+from ..servers.server import Place, Ports, RunningServer, Server, Unsupported, Wants
 from ..stage.lab import LabStage
 from ..stage.outcome import promised
 from ..stage.stage import Stage
@@ -26,6 +26,10 @@ EVERYTHING = Wants()
 MAIL_ONLY = Wants(services=frozenset({Service.MAIL}))
 ARRIVES_WITHIN = 60.0
 """Seconds for a mail from one server to the other; one is usual."""
+UNSIGNED = (
+    "the two servers are of different kinds: they take mail by POST /mxdeliv, too, and without a signature (DKIM), "
+    "which chatmail asks for and madmail does not have"
+)
 LOOK_AGAIN_AFTER = 5.0
 """Seconds in IDLE, should a mail have come between the look and IDLE, and the server say nothing of it."""
 
@@ -68,23 +72,32 @@ def federation(
     wants: Wants = EVERYTHING,
     differing: Mapping[str, Wants] | None = None,
 ) -> Iterator[tuple[LabStage, ...]]:
-    """Servers of the target's kind in one lab, each with a domain of its own (`named`), or with its address for one.
+    """Servers in one lab, each with a domain of its own (`named`), or with its address for one. The first is of the
+    target's kind, the others of the kind that was chosen for that, or of the target's.
 
     Domains begin with an underscore, so that nobody has to vouch for their certificates (as chatmail has it).
     `differing`: properties wanted of one of them, by name.
     """
     of_each = dict.fromkeys(names, wants) | dict(differing or {})
+    own, other = stage.session.kind, stage.session.choice.second or stage.session.kind
+    assert own is not None, "a check with the need `federation` is left out where no server can be started"
+    assert other is not None
+    if len(of_each) > 1 and own.name != other.name:
+        stage.outcome.note(UNSIGNED)
+        of_each = {name: wanted | Wants(mxdeliv=True) for name, wanted in of_each.items()}
     with Lab() as network, ExitStack() as servers:
         yield tuple(
-            servers.enter_context(_server(stage, network, name, named, wanted))
-            for name, wanted in of_each.items()
+            servers.enter_context(
+                _server(stage, other if number else own, network, name, wanted, named=named)
+            )
+            for number, (name, wanted) in enumerate(of_each.items())
         )
 
 
 @contextmanager
-def _server(stage: Stage, network: Lab, name: str, named: bool, wants: Wants) -> Iterator[LabStage]:
-    kind = stage.session.kind
-    assert kind is not None, "a check with the need `federation` is left out where no server can be started"
+def _server(
+    stage: Stage, kind: Server, network: Lab, name: str, wants: Wants, *, named: bool
+) -> Iterator[LabStage]:
     logs = stage.directory(name)
     machine = network.server(name)
     domain = f"_{name}.example" if named else None

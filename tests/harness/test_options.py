@@ -70,6 +70,11 @@ def test_a_ready_line_describes_the_server(tmp_path):
         (["--ca-file", "/nowhere/ca.pem"], "there is no file"),
         (["--core", "old"], "no version of core"),
         (["--pair", "home:hom"], "did you mean home"),
+        (["--second-server", "coturn"], "coturn has no mail: put a server that has before it"),
+        (
+            ["--second-server", "madmail", "--domain", "a.example"],
+            "only a server that we start gets a second one",
+        ),
         (["--networks", "home,mobil"], "did you mean mobile"),
         (["--networks", ""], "there is no network ''; there are 'public', "),
         (["--networks", "home", "--domain", "a.example"], "only --uplink real leads to a server elsewhere"),
@@ -113,6 +118,13 @@ def test_networks_are_every_pair_of_them_beside_the_pairs_that_are_named():
     assert [str(each) for each in choice.pairs] == [
         *("symmetric with home", "mobile with mobile", "mobile with home", "home with home"),
     ]
+
+
+def test_a_second_server_may_be_of_another_kind():
+    assert read().second is None
+    second = read("--server", "reference", "--second-server", "madmail=/opt/madmail").second
+    assert second is not None
+    assert second.name == "madmail"
 
 
 def test_a_remote_server_is_spared():
