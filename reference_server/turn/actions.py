@@ -26,6 +26,8 @@ class ToPeer:
     relay: Address
     peer: Address
     payload: bytes
+    dont_fragment: bool = False
+    """Nobody on the way may fragment it: it is lost where it does not fit (RFC 8656, section 15)."""
 
 
 @dataclass(frozen=True, slots=True)

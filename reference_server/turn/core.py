@@ -370,19 +370,15 @@ class Turn:
         peer = None if value is None else xor_decode(value, message.transaction)
         if allocation is None:
             self.ledger.drop("no_allocation", len(message.raw))
-        elif (
-            peer is None
-            or payload is None
-            or message.unknown()
-            or message.get(Attribute.DONT_FRAGMENT) is not None
-        ):
+        elif peer is None or payload is None or message.unknown():
             allocation.record.drop("malformed", len(message.raw))
         elif peer.family not in allocation.relays or not self.strategies.permissions.permits(
             allocation, peer.host, now
         ):
             allocation.record.drop("no_permission", len(payload))
         else:
-            return self._to_peer(allocation, peer, payload, now)
+            dont_fragment = message.get(Attribute.DONT_FRAGMENT) is not None
+            return self._to_peer(allocation, peer, payload, now, dont_fragment=dont_fragment)
         return []
 
     def _channel_data(self, allocation: Allocation | None, data: bytes, now: float) -> list[Action]:
@@ -398,7 +394,15 @@ class Turn:
             allocation.record.drop("no_channel", length)
         return []
 
-    def _to_peer(self, allocation: Allocation, peer: Address, payload: bytes, now: float) -> list[Action]:
+    def _to_peer(
+        self,
+        allocation: Allocation,
+        peer: Address,
+        payload: bytes,
+        now: float,
+        *,
+        dont_fragment: bool = False,
+    ) -> list[Action]:
         """From a client that has the right to; a peer that is a relay of ours is reached without the network."""
         relay = allocation.relays[peer.family]
         forwarding = self.strategies.forwarding
@@ -411,7 +415,7 @@ class Turn:
             return []
         allocation.record.flow(peer).to_peer.count(payload)
         if other is None:
-            return [ToPeer(relay.address, peer, payload)]
+            return [ToPeer(relay.address, peer, payload, dont_fragment)]
         return self._to_client(other.allocation, relay.address, payload, now)
 
     def _to_client(self, allocation: Allocation, peer: Address, payload: bytes, now: float) -> list[Action]:

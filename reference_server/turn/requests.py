@@ -58,8 +58,6 @@ class AllocateRequest:
             raise Refusal(Error.BAD_REQUEST)
         if transport[0] != UDP:
             raise Refusal(Error.UNSUPPORTED_TRANSPORT)
-        if message.get(Attribute.DONT_FRAGMENT) is not None:
-            raise Refusal(Error.UNKNOWN_ATTRIBUTE, [Attribute.DONT_FRAGMENT])
         token = _sized(message, Attribute.RESERVATION_TOKEN, 8)
         even = _sized(message, Attribute.EVEN_PORT, 1)
         family = _sized(message, Attribute.REQUESTED_ADDRESS_FAMILY, 4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from socket import (
+    IPPROTO_IP,
     IPPROTO_IPV6,
     IPV6_V6ONLY,
     SO_RCVBUF,
@@ -29,6 +30,13 @@ Receive = Callable[[FiveTuple, bytes], None]
 Arrive = Callable[[Address, Address, bytes], None]
 """Takes one datagram at a relay's address, from a peer: relay, peer, payload."""
 
+MTU_DISCOVER = {
+    AddressFamily.IPV4: (IPPROTO_IP, 10, 1),
+    AddressFamily.IPV6: (IPPROTO_IPV6, 23, 1),
+}
+"""Level, number of IP_MTU_DISCOVER (IPV6_MTU_DISCOVER), and its value by default; ip(7), ipv6(7)."""
+PROBE = 3
+"""Value: never fragmented, whatever is known of the path. What does not even fit the link is EMSGSIZE."""
 BUFFER = 1 << 20
 """Of each socket in the kernel; the system's rmem_max may allow less."""
 AT_ONCE = 64
@@ -124,6 +132,15 @@ class RelaySocket:
                 return False
         return True
 
+    def send_whole(self, payload: bytes, peer: Address) -> bool:
+        """Send a datagram that nobody may fragment; False also when it does not fit the link."""
+        level, option, usual = MTU_DISCOVER[peer.family]
+        self.socket.setsockopt(level, option, PROBE)
+        try:
+            return self.send(payload, peer)
+        finally:
+            self.socket.setsockopt(level, option, usual)
+
     def close(self) -> None:
         self._loop.remove(self.socket.fileno())
         self.socket.close()
@@ -171,7 +188,10 @@ class RelayTable:
     def send(self, action: ToPeer) -> bool:
         """Send a datagram; False when the kernel did not take it."""
         sender = self._sockets.get(action.relay)
-        return sender is not None and sender.send(action.payload, action.peer)
+        if sender is None:
+            return False
+        send = sender.send_whole if action.dont_fragment else sender.send
+        return send(action.payload, action.peer)
 
     def bound(self, relay: Address) -> Address:
         """Address to which the sockets of a relay are bound."""

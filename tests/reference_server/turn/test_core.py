@@ -77,7 +77,6 @@ def test_second_allocation_on_one_path_is_437(client):
         ([attribute(Attribute.REQUESTED_TRANSPORT, b"\x11")], 400),
         ([attribute(Attribute.REQUESTED_TRANSPORT, b"\x06\0\0\0")], 442),
         ([attribute(Attribute.REQUESTED_TRANSPORT, b"\x84\0\0\0")], 442),
-        ([UDP_TRANSPORT, attribute(Attribute.DONT_FRAGMENT, b"")], 420),
         ([UDP_TRANSPORT, attribute(Attribute.RESERVATION_TOKEN, bytes(8)), even_port(reserve=False)], 400),
         ([UDP_TRANSPORT, attribute(Attribute.RESERVATION_TOKEN, bytes(8)), family(1)], 400),
         ([UDP_TRANSPORT, attribute(Attribute.RESERVATION_TOKEN, bytes(8)), second_family(2)], 400),
@@ -100,9 +99,13 @@ def test_refused_allocations(world, client, attributes, error):
     assert world.sockets.open_ports == set()
 
 
-def test_dont_fragment_is_named(client):
-    reply = client.allocate(attribute(Attribute.DONT_FRAGMENT, b""))
-    assert reply.get(Attribute.UNKNOWN_ATTRIBUTES) == b"\0\x1a"
+def test_what_may_not_be_fragmented_is_marked_and_nothing_else(client):
+    assert client.allocate(attribute(Attribute.DONT_FRAGMENT, b"")).ok
+    client.permit(PEER)
+    [marked] = client.send(PEER, b"x", attribute(Attribute.DONT_FRAGMENT, b""))
+    [other] = client.send(PEER, b"x")
+    assert (marked.payload, marked.dont_fragment) == (b"x", True)
+    assert (other.payload, other.dont_fragment) == (b"x", False)
 
 
 @pytest.mark.parametrize(
@@ -445,7 +448,6 @@ def test_send_needs_its_attributes(client):
     data = attribute(Attribute.DATA, b"x")
     for attributes in ([peer], [data], [], [peer, data, attribute(0x0035, b"")]):
         assert client.raw(build(Method.SEND, Class.INDICATION, transaction, attributes)) == []
-    assert client.send(PEER, b"x", attribute(Attribute.DONT_FRAGMENT, b"")) == []
     assert to_peers(client.send(PEER, b""))[0][2] == b""
 
 

@@ -1,7 +1,4 @@
-"""coturn's own client, `turnutils_uclient` as Debian has it, in its modes: nothing is lost.
-
-Its mode with DONT-FRAGMENT is refused with 420, as RFC 8656 section 7.2 asks for where that is not served.
-"""
+"""coturn's own client, `turnutils_uclient` as Debian has it, in its modes: nothing is lost."""
 
 from __future__ import annotations
 
@@ -31,6 +28,8 @@ MODES = {
     "pairs of ports over TLS": ("tls", ["-t", "-S"]),
     "padded channel data": ("udp", ["-c", "-D"]),
     "further requests in between": ("udp", ["-c", "-G"]),
+    "Send indications with DONT-FRAGMENT": ("udp", ["-c", "-s", "-g"]),
+    "channels with DONT-FRAGMENT": ("udp", ["-c", "-g"]),
     "1200 bytes each": ("udp", ["-c", "-l", "1200"]),
 }
 
