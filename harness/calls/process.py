@@ -226,9 +226,8 @@ class PeerProcess(Closing):
         what = f"the answer of peer {self.name} to {command}"
         try:
             answer = wait_until(answered, what, within=self.within, woken_by=self._changed)
-        except (
-            WaitTimeout
-        ) as error:  # gathering candidates, the longest that depends on others, ends after 5 s
+        except WaitTimeout as error:
+            # Gathering candidates, the longest that depends on others, ends after 5 s in aiortc and 40 in libwebrtc.
             raise MachineTooSlow(f"machine too slow ({error})") from error
         if not answer["ok"]:
             kind = NoRelayCandidate if answer["kind"] == NoRelayCandidate.__name__ else PeerError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.calls.kinds import CHROMIUM, PeerChoice
-from harness.checks import calls, calls_paths
+from harness.checks import calls, calls_changes, calls_paths
 from harness.hosts import MissingCapability
 from harness.network import profiles
 from harness.network.pairs import Pair
@@ -94,6 +94,19 @@ def test_every_pair_of_networks(tmp_path, pair, peers):
 def test_a_call_through_coturn(tmp_path):
     kind = server_of("reference+coturn")
     record, _ = judged(calls_paths.calls_take_the_expected_path, tmp_path, BOTH, kind, pairs=[ESSENTIAL])
+    assert record.verdict is Verdict.PASSED, record.reason
+
+
+def test_an_outage_is_survived(tmp_path):
+    record, _ = judged(calls_changes.calls_survive_outages, tmp_path, BOTH)
+    assert record.verdict is Verdict.PASSED, record.reason
+
+
+@pytest.mark.parametrize("change", calls_changes.DEADLY)
+def test_a_change_that_ends_a_call_is_noticed(tmp_path, change):
+    """One at a time: two changes at once would be four browsers."""
+    check = calls_changes.dead_calls_are_noticed_and_the_next_one_works
+    record, _ = judged(check, tmp_path, BOTH, changes=[change])
     assert record.verdict is Verdict.PASSED, record.reason
 
 
