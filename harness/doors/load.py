@@ -67,7 +67,13 @@ class LoadOrder:
         options = {name: _plain(getattr(given, name)) for name in option_names()}
         results = str(directory / "load.json")
         plan = LoadPlan(
-            given.users, given.spawn_rate, given.run_time, results, options, own_part=bool(given.worker)
+            given.users,
+            given.spawn_rate,
+            given.run_time,
+            results,
+            options,
+            workers=max(1, given.workers),
+            own_part=bool(given.worker),
         )
         check_descriptors(plan.users, max(1, given.workers))
         require_locust()

@@ -24,6 +24,7 @@ __all__ = ["PLAN", "begin"]
 
 PLAN = LoadPlan.of_environment()
 WRITE_EVERY = 5.0
+TICK = 0.5
 PR_SET_PDEATHSIG = 1
 MASTER_GONE_AFTER = 15
 """Seconds without a word of the master; Locust itself waits for a minute."""
@@ -59,6 +60,7 @@ class Gathered:
             workers_lost=self.lost,
             steps=tuple(_steps(environment)),
             offers=frozenset(each for part in parts for each in part["offers"]),
+            stalled=round(max(part["stalled"] for part in parts), 2),
             complaints=tuple(
                 Complaint(*said, times) for said, times in complaints.most_common(MOST_COMPLAINTS)
             ),
@@ -96,6 +98,15 @@ def _begin(environment: Any, web_ui: Any = None, **_kwargs: Any) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # one that Locust has forked goes with it
     if web_ui is not None:
         web_ui.app.before_request(_only_look)
+    gevent.spawn(_watch_the_clock)
+
+
+def _watch_the_clock() -> None:
+    """Who waits for longer than it asked for has been kept waiting by its own process, or that by the machine."""
+    while True:
+        began = time.monotonic()
+        gevent.sleep(TICK)
+        totals.stalled = max(totals.stalled, time.monotonic() - began - TICK)
 
 
 def _only_look() -> None:

@@ -33,6 +33,10 @@ class Totals:
         self.began = time.monotonic()
         self.messages, self.media, self.frames = Carried(), Carried(), Carried()
         self.offers: set[str] = set()
+        self.clients = 0
+        """That are here now."""
+        self.stalled = 0.0
+        """Longest time, in seconds, for which this process did nothing although it had to."""
         self.complaints: Counter[tuple[str, str]] = Counter()
         self.on_their_way: dict[str, OnItsWay] = {}
         """By their markers."""
@@ -67,6 +71,7 @@ class Totals:
         return {
             **{name: vars(getattr(self, name)) for name in CARRIED},
             "offers": sorted(self.offers),
+            "stalled": self.stalled,
             "complaints": [[*sentence, number] for sentence, number in self.complaints.items()],
         }
 

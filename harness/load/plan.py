@@ -39,6 +39,8 @@ class LoadPlan:
     results: str
     """File that is written as the load runs, and at its end."""
     options: Mapping[str, Any]
+    workers: int = 1
+    """Processes that the clients are in, on all machines."""
     own_part: bool = False
     """The results are those of one worker, which writes them by itself in case its master goes."""
 
@@ -53,6 +55,11 @@ class LoadPlan:
                 f"--run-time is a number of seconds up to {MOST_SECONDS}, and at least {least} for these clients: "
                 f"they need {self.users / self.spawn_rate:.0f} s to come, and {SETTLE} s for what is on its way"
             )
+
+    @property
+    def users_each(self) -> int:
+        """Most clients of one process. Locust gives a worker those of another that it takes for lost."""
+        return -(-self.users // self.workers)
 
     @property
     def sends_for(self) -> float:

@@ -12,6 +12,8 @@ from .results import Carried, LoadResults
 
 __all__ = ["SHARES", "Share", "load_seen", "records_of", "why_a_part"]
 
+TOO_SLOW = 2.0
+"""Seconds for which clients may stand still, and still judge the server."""
 MOST_COMPLAINTS = 3
 """Sentences on failed steps that a reason repeats; `load.json` has more."""
 
@@ -65,6 +67,9 @@ def records_of(
     for share in SHARES:
         carried = share.carried(results)
         verdict, reason = _judged(share, results, part)
+        notes = list(_notes(share, carried, part))
+        if results.stalled >= TOO_SLOW and verdict is Verdict.PASSED:
+            notes.append(f"times are those of the clients as well: {_too_slow(results)}")
         yield Record(
             run,
             share.check,
@@ -74,7 +79,7 @@ def records_of(
             target,
             share.requirements,
             reason,
-            notes=tuple(_notes(share, carried, part)),
+            notes=tuple(notes),
             observations=(*results.of(share.service), _delivery(share, carried)),
             door="dc-harness load",
         )
@@ -94,7 +99,9 @@ def why_a_part(results: LoadResults, plan: LoadPlan, interrupted: str = "") -> s
 
 def _judged(share: Share, results: LoadResults, part: str) -> tuple[Verdict, str]:
     if wrong := list(_wrong(share, results, part)):
-        return Verdict.FAILED, "; ".join(wrong)
+        if results.stalled < TOO_SLOW or share.carried(results).doubled:
+            return Verdict.FAILED, "; ".join(wrong)
+        return Verdict.UNDECIDED, f"{'; '.join(wrong)}; {_too_slow(results)}"
     if share.service not in results.offers and results.offers:
         return Verdict.UNSUPPORTED, f"METADATA gives clients no {share.service}"
     if part:
@@ -102,6 +109,13 @@ def _judged(share: Share, results: LoadResults, part: str) -> tuple[Verdict, str
     if not share.carried(results).arrived:
         return Verdict.UNDECIDED, f"no client came to send {share.unit}: more --users, or a longer --run-time"
     return Verdict.PASSED, ""
+
+
+def _too_slow(results: LoadResults) -> str:
+    return (
+        f"machine too slow: the clients' own processes stood still for {results.stalled:.1f} s, so that it may be "
+        "their fault: fewer --users, more --workers, or more machines"
+    )
 
 
 def _wrong(share: Share, results: LoadResults, part: str) -> Iterator[str]:

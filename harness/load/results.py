@@ -57,6 +57,8 @@ class LoadResults:
     offers: frozenset[str] = frozenset()
     """Services that METADATA gave clients, by the names that they have in steps."""
     complaints: tuple[Complaint, ...] = ()
+    stalled: float = 0.0
+    """Longest time, in seconds, for which a process of the clients did nothing although it had to."""
     server: Mapping[str, float] = field(default_factory=dict)
     """CPU seconds and megabytes of a server that was started for it."""
 

@@ -71,6 +71,7 @@ class ChatClient(User):
 
     wait_time = between(4, 12)
     password = ""
+    counted = False
     account: Credentials
     imap: ImapClient
     smtp: SmtpClient
@@ -103,6 +104,10 @@ class ChatClient(User):
 
     def on_start(self) -> None:
         """Make an account, read METADATA, and wait for mail from now on."""
+        if totals.clients >= PLAN.users_each:
+            raise StopUser
+        totals.clients += 1
+        self.counted = True
         try:
             with self.step("mail", "IMAP log-in"):
                 self.account = TARGET.new_account()
@@ -133,6 +138,9 @@ class ChatClient(User):
 
     def on_stop(self) -> None:
         """Leave as an app does that is closed. What was delivered by now, and not yet told of, has arrived."""
+        if self.counted:
+            self.counted = False
+            totals.clients -= 1
         if hasattr(self, "_idle"):
             self._idle.kill()
             if totals.awaits(self.account.address):

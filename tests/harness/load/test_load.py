@@ -173,6 +173,22 @@ def test_a_part_is_undecided_and_what_is_on_its_way_in_it_is_not_lost(change, wh
     assert found.notes == ("2 of 7 messages had not arrived when it ended",)
 
 
+def test_where_our_own_processes_stood_still_nothing_missing_is_held_against_the_server():
+    found = judged(messages=Carried(7, 6), stalled=4.1)
+    assert found["load.mail"].verdict is Verdict.UNDECIDED
+    assert "machine too slow: the clients' own processes stood still for 4.1 s" in found["load.mail"].reason
+    assert found["load.turn"].verdict is Verdict.PASSED
+    assert "times are those of the clients as well" in found["load.turn"].notes[-1]
+    assert judged(messages=Carried(7, 7, 1), stalled=4.1)["load.mail"].verdict is Verdict.FAILED
+    assert judged(messages=Carried(7, 6), stalled=0.4)["load.mail"].verdict is Verdict.FAILED
+
+
+def test_a_process_has_its_share_of_the_clients_and_no_more():
+    assert LoadPlan(3000, 60.0, 120, "r", {}, workers=2).users_each == 1500
+    assert LoadPlan(7, 7.0, 120, "r", {}, workers=3).users_each == 3
+    assert LoadPlan(7, 7.0, 120, "r", {}).users_each == 7
+
+
 def test_in_a_part_as_well_a_message_that_came_twice_is_a_failure():
     assert judged(messages=Carried(7, 5, 1), complete=False)["load.mail"].verdict is Verdict.FAILED
 
