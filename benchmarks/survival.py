@@ -2,14 +2,15 @@
 
 Senders submit mail, two TURN clients exchange datagrams as in a call, and two nodes exchange packets over the relay.
 Every message answered with 250 must be in the mailbox once, and no exchange may break but that of the service that was
-killed. Afterwards the descriptors of each service are as many as before. Exit code 1 for a fault; the kills follow from
-the seed.
+killed. Afterwards each service has as many descriptors open as before, and not much more memory. Exit code 1 for a
+fault; the kills follow from the seed.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import random
 import sys
 import tempfile
@@ -40,6 +41,8 @@ GOES_ON_AFTER = 10
 WITHIN = 60.0
 ANSWER_WITHIN = 2.0
 """Seconds after which an exchange counts as broken."""
+MORE_MEMORY = 64e6
+"""Bytes by which a service may have grown when everybody is gone: an allocator keeps some, a leak does not end."""
 PAUSE = 0.02
 """Seconds between two packets, as of a call; and between two attempts to begin anew."""
 
@@ -140,43 +143,67 @@ DISTURBS = {"sender": Service.MAIL, "call": Service.TURN, "swarm": Service.IROH_
 def survive(stage: Stage, *, kills: int, seed: int) -> list[str]:
     """Kill services `kills` times. Returns sentences on what went wrong."""
     chance = random.Random(seed)
-    alice, bob = stage.target.new_account(), stage.target.new_account()
-    for each in (alice, bob):
-        with logged_in(stage, each):
-            pass  # the first log-in creates the account
-    senders = [Sender(number, stage, alice, bob.address) for number in range(SENDERS)]
-    loads: list[Load] = [*senders, Call(stage), Swarm(stage)]
-    before = _descriptors(stage)
+    alice, bob = new_accounts(stage)
+    loads = exchanges(stage, alice, bob)
+    before, memory = _descriptors(stage), _memory(stage)
     faults = []
-    with _at_work(loads):
-        _goes_on(loads)
+    with at_work(loads):
+        go_on(loads)
         for number in range(kills):
             victim = chance.choice(list(DISTURBS.values()))
             breaks = {each.name: each.breaks for each in loads}
             stage.server.program(victim).restart(kill=True)
             time.sleep(chance.uniform(0, 0.5))  # the moments are what is tried
-            _goes_on(loads)
+            go_on(loads)
             faults += [
                 f"kill {number + 1}, of {victim.display_name}, broke {each.name}"
                 for each in loads
                 if each.breaks > breaks[each.name] and DISTURBS[each.name.partition("-")[0]] is not victim
             ]
-    with logged_in(stage, bob) as imap:
-        imap.select()
-        arrived = Counter(markers(imap))
-    accepted = [marker for each in senders for marker in each.accepted]
-    faults += [f"{marker} was answered with 250 and is lost" for marker in accepted if not arrived[marker]]
-    faults += [f"{marker} arrived {copies} times" for marker, copies in arrived.items() if copies > 1]
+    accepted, lost = mailbox_faults(stage, loads, bob)
+    faults += lost
     faults += _not_given_back(stage, before)
+    faults += [
+        f"{name} has {size / 1e6:.0f} MB, before {memory[name] / 1e6:.0f}"
+        for name, size in _memory(stage).items()
+        if size > memory[name] + MORE_MEMORY
+    ]
     print(
-        f"seed {seed}: {kills} kills, {len(accepted)} messages answered with 250, {sum(arrived.values())} arrived; "
+        f"seed {seed}: {kills} kills, {accepted} messages answered with 250; "
         f"{loads[-2].done} datagrams, {loads[-1].done} packets; faults: {len(faults)}"
     )
     return faults
 
 
+def new_accounts(stage: Stage) -> tuple[Credentials, Credentials]:
+    """One that sends and one that receives."""
+    accounts = stage.target.new_account(), stage.target.new_account()
+    for each in accounts:
+        with logged_in(stage, each):
+            pass  # the first log-in creates the account
+    return accounts
+
+
+def exchanges(stage: Stage, alice: Credentials, bob: Credentials) -> list[Load]:
+    """Senders of mail from alice to bob, a call and a swarm."""
+    senders = [Sender(number, stage, alice, bob.address) for number in range(SENDERS)]
+    return [*senders, Call(stage), Swarm(stage)]
+
+
+def mailbox_faults(stage: Stage, loads: Sequence[Load], bob: Credentials) -> tuple[int, list[str]]:
+    """How many messages were answered with 250, and sentences on those that bob has not exactly once."""
+    with logged_in(stage, bob) as imap:
+        imap.select()
+        arrived = Counter(markers(imap))
+    accepted = [marker for each in loads if isinstance(each, Sender) for marker in each.accepted]
+    faults = [f"{marker} was answered with 250 and is lost" for marker in accepted if not arrived[marker]]
+    faults += [f"{marker} arrived {copies} times" for marker, copies in arrived.items() if copies > 1]
+    return len(accepted), faults
+
+
 @contextmanager
-def _at_work(loads: Sequence[Load]) -> Iterator[None]:
+def at_work(loads: Sequence[Load]) -> Iterator[None]:
+    """In this block they go on."""
     for each in loads:
         each.start()
     try:
@@ -186,22 +213,38 @@ def _at_work(loads: Sequence[Load]) -> Iterator[None]:
             each.stop()
 
 
-def _goes_on(loads: Sequence[Load]) -> None:
-    """Wait until each has done some more."""
+def go_on(loads: Sequence[Load], *, or_break: bool = False) -> None:
+    """Wait until each has done some more, or with `or_break` one has broken."""
+    breaks = sum(each.breaks for each in loads)
     wanted = {each.name: each.done + GOES_ON_AFTER for each in loads}
     wait_until(
-        lambda: all(each.done >= wanted[each.name] for each in loads),
+        lambda: (
+            (or_break and sum(each.breaks for each in loads) > breaks)
+            or all(each.done >= wanted[each.name] for each in loads)
+        ),
         "everything to go on",
         within=WITHIN,
         seen=lambda: {each.name: (each.done, each.breaks) for each in loads},
     )
 
 
-def _descriptors(stage: Stage) -> dict[str, int]:
-    """Open files of each service of the server."""
+def _processes(stage: Stage) -> dict[str, Path]:
+    """Each service of the server by name, in /proc."""
     assert stage.server.control is not None
-    ids = stage.server.control.processes()
-    return {name: len(list(Path(f"/proc/{pid}/fd").iterdir())) for name, pid in ids.items()}
+    return {name: Path(f"/proc/{pid}") for name, pid in stage.server.control.processes().items()}
+
+
+def _descriptors(stage: Stage) -> dict[str, int]:
+    """Open files of each service."""
+    return {name: len(list((path / "fd").iterdir())) for name, path in _processes(stage).items()}
+
+
+def _memory(stage: Stage) -> dict[str, int]:
+    """Resident bytes of each service."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    return {
+        name: int((path / "statm").read_text().split()[1]) * page for name, path in _processes(stage).items()
+    }
 
 
 def _not_given_back(stage: Stage, before: dict[str, int]) -> list[str]:

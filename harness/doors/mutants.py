@@ -7,7 +7,6 @@ The mutants are programs to the harness, like every server: their names and what
 from __future__ import annotations
 
 import json
-import multiprocessing
 import pickle
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from ..text import clean
 from . import catalogue  # noqa: F401 - it registers the checks
 from .console import say
 from .exit_codes import FAILED, PASSED
+from .forking import fork_context
 from .interrupts import Interrupted, interruptible, undisturbed
 from .workers import end_with_parent
 
@@ -171,7 +171,7 @@ class _Running:
         self.row = row
         self.check = check
         self._began = time.monotonic()
-        context = multiprocessing.get_context("forkserver")
+        context = fork_context()
         context.set_forkserver_preload([__name__])
         self.pipe, theirs = context.Pipe(duplex=False)
         self.process = context.Process(target=_run_cell, args=(theirs, row, check, directory))

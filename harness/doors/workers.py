@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
-import multiprocessing
 import pickle
 import signal
 import threading
@@ -32,6 +31,7 @@ from ..stage.survey import machine_seen, server_seen
 from ..text import clean
 from . import catalogue  # noqa: F401 - it registers the checks
 from .exit_codes import FAILED, NOTHING_RAN
+from .forking import fork_context
 from .interrupts import Interrupted, interruptible
 
 __all__ = [
@@ -131,8 +131,7 @@ class Worker:
     _process: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        # Workers are forked from a process that has loaded everything, and has no threads.
-        context = multiprocessing.get_context("forkserver")
+        context = fork_context()
         context.set_forkserver_preload([__name__])
         self.pipe, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, self.duty))
