@@ -20,8 +20,8 @@ __all__ = ["RUNS", "add_command", "add_run_options"]
 RUNS = Path("reports/runs")
 
 
-def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("check", help="run checks", epilog=EXPLANATION)
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], sentence: str) -> None:
+    parser = commands.add_parser("check", help=sentence, epilog=EXPLANATION)
     add_names(parser)
     parser.add_argument(
         "--failed", type=Path, metavar="RUN", help="only checks that failed in this run, or were not reached"

@@ -11,7 +11,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "parser_of"]
 
-MODULES = {
-    "check": "check",
-    "completion": "completion",
-    "list": "listing",
-    "doctor": "doctor",
-    "serve": "serve",
-    "logs": "logs",
-    "report": "report",
-    "history": "history",
-    "signoff": "signoff",
-    "matrix": "matrix",
-    "load": "load",
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "check": ("check", "run checks"),
+    "completion": ("completion", "print the completion of a shell"),
+    "list": ("listing", "name the checks and what they prove"),
+    "doctor": ("doctor", "name what is wrong with a server, in seconds"),
+    "serve": ("serve", "run a test server for a person's devices until Ctrl-C"),
+    "logs": ("logs", "show the log of one service of a running server"),
+    "report": ("report", "show runs that have ended"),
+    "history": ("history", "changes and numbers over all runs"),
+    "signoff": ("signoff", "run everything that a release needs, and say whether it may go out"),
+    "matrix": ("matrix", "servers and clients of many versions against each other"),
+    "load": ("load", "many clients at once, against a server of ours or one that you own"),
 }
-"""Commands -> modules of this room that have all of them. Only that of the command that is given is loaded."""
+"""Commands -> the module of this room that has all of it, loaded where it is asked for, and what it does."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _mutants(chosen, arguments)
 
 
-def parser_of(command: str) -> argparse.ArgumentParser:
-    """The options of one command, or those of all where the word is none of `MODULES`."""
+def parser_of(command: str | None) -> argparse.ArgumentParser:
+    """The options of one command, and of the others no more than what they do; None: the options of all."""
     parser = argparse.ArgumentParser(
         prog="dc-harness", description="Checks of a chatmail server.", epilog=EXPLANATION
     )
@@ -74,11 +74,12 @@ def parser_of(command: str) -> argparse.ArgumentParser:
         help="show the version and exit",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    if command not in MODULES:
-        _add_mutants(commands)
-    for name, module in MODULES.items():
-        if command == name or command not in MODULES:
-            importlib.import_module(f".{module}", __package__).add_command(commands)
+    _add_mutants(commands)
+    for name, (module, sentence) in COMMANDS.items():
+        if command in (name, None):
+            importlib.import_module(f".{module}", __package__).add_command(commands, sentence)
+        else:
+            commands.add_parser(name, help=sentence)
     return parser
 
 
@@ -99,6 +100,9 @@ def _add_mutants(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_names(mutants)
     mutants.add_argument(
         "--mutant", action="append", metavar="NAME", help="only this one; repeat it for more"
+    )
+    mutants.add_argument(
+        "--declared", action="store_true", help="only the kills that the mutants declare, not the whole table"
     )
     mutants.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="at the same time"
@@ -137,4 +141,5 @@ def _mutants(checks: Sequence[Check], arguments: argparse.Namespace) -> int:
     if not rows:
         say("no mutant has such a name; `python -m mutants` shows them")
         return NOTHING_RAN
-    return run(rows, [check.name for check in checks], directory, arguments.jobs)
+    names = [check.name for check in checks]
+    return run(rows, names, directory, arguments.jobs, declared=arguments.declared)

@@ -16,10 +16,10 @@ HOW = """For bash: dc-harness completion bash > ~/.local/share/bash-completion/c
 For zsh: dc-harness completion zsh > a directory of $fpath, as _dc-harness"""
 
 
-def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], sentence: str) -> None:
     parser = commands.add_parser(
         "completion",
-        help="print the completion of a shell",
+        help=sentence,
         epilog=HOW,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -32,7 +32,7 @@ def completion(arguments: argparse.Namespace) -> int:
 
     from .cli import parser_of  # noqa: PLC0415 - it imports this module
 
-    parser, preamble = parser_of(""), ""
+    parser, preamble = parser_of(None), ""
     for name, words in _words().items():
         preamble += _bash_function(name, words) if arguments.shell == "bash" else ""
         for action in _actions(parser):

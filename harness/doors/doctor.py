@@ -11,10 +11,10 @@ PARTS = ("mail", "turn", "relay")
 CODES = "Exit codes: 0 healthy, 1 sick, 2 usage, 3 it could not be told (the output says what to install or allow)."
 
 
-def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], sentence: str) -> None:
     from ..stage.options import add_options  # noqa: PLC0415 - other commands need not load it
 
-    parser = commands.add_parser("doctor", help="name what is wrong with a server, in seconds", epilog=CODES)
+    parser = commands.add_parser("doctor", help=sentence, epilog=CODES)
     parser.add_argument("host", nargs="?", metavar="HOST", help="the server, as --domain has it")
     parser.add_argument(
         "--only", action="append", dest="parts", choices=PARTS, help="this part alone; repeat it for more"

@@ -15,10 +15,10 @@ REPORTS = Path("reports")
 WIDTH = 80
 
 
-def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], sentence: str) -> None:
     parser = commands.add_parser(
         "history",
-        help="changes and numbers over all runs",
+        help=sentence,
         description="Runs below reports/runs are added to reports/history.sqlite, which keeps them when their "
         "directories are gone.",
     )

@@ -43,8 +43,8 @@ class ListedCheck:
         return self.name.partition(".")[0]
 
 
-def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("list", help="name the checks and what they prove", epilog=EXPLANATION)
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], sentence: str) -> None:
+    parser = commands.add_parser("list", help=sentence, epilog=EXPLANATION)
     add_names(parser)
     parser.add_argument("--json", action="store_true", help="as a JSON list, for programs")
     parser.set_defaults(run=show)

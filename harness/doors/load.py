@@ -85,10 +85,10 @@ class LoadOrder:
         return self.plan.own_part
 
 
-def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], sentence: str) -> None:
     parser = commands.add_parser(
         "load",
-        help="many clients at once, against a server of ours or one that you own",
+        help=sentence,
         epilog=EXPLANATION,
     )
     number = parser.add_argument

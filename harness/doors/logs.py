@@ -24,8 +24,8 @@ MAX_PAST = 256 * 1024
 """Bytes of what was there before that are looked at for the last lines."""
 
 
-def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("logs", help="show the log of one service of a running server")
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], sentence: str) -> None:
+    parser = commands.add_parser("logs", help=sentence)
     parser.add_argument("service", choices=sorted(SERVICES))
     parser.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C or the server's end")
     parser.add_argument(

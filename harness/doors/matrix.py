@@ -29,10 +29,8 @@ EXIT_CODES = {"OK": PASSED, "NOT_OK": FAILED, "NO_VERDICT": UNDECIDED}
 SHARD = re.compile(r"([1-9]\d{0,3})/([1-9]\d{0,3})")
 
 
-def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "matrix", help="servers and clients of many versions against each other", epilog=EXPLANATION
-    )
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], sentence: str) -> None:
+    parser = commands.add_parser("matrix", help=sentence, epilog=EXPLANATION)
     parser.add_argument(
         "file", nargs="?", type=Path, default=FILE, metavar="FILE", help=f"the registry (default: {FILE})"
     )

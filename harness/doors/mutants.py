@@ -104,14 +104,20 @@ def declared_mutants() -> list[Row]:
     return rows
 
 
-def run(rows: Sequence[Row], checks: Sequence[str], directory: Path, jobs: int) -> int:
-    """Run the table and print it. The exit code; whatever ends it, what was found is printed and kept."""
+def run(
+    rows: Sequence[Row], checks: Sequence[str], directory: Path, jobs: int, *, declared: bool = False
+) -> int:
+    """Run the table and print it. The exit code; whatever ends it, what was found is printed and kept.
+
+    `declared`: only those cells in which a mutant must die.
+    """
+    work = [(row, check) for row in rows for check in checks if not declared or check in row.killed_by]
     cells: list[Cell] = []
     ending: Interrupted | None = None
     enter_user_namespace()  # for all cells: one that does it by itself would not hear of our end
     with interruptible():
         try:
-            with closing(run_table(rows, checks, directory, jobs)) as table:
+            with closing(run_table(work, directory, jobs)) as table:
                 for cell in table:
                     cells.append(cell)
                     sys.stderr.write(f"{cell.seconds:7.2f} s  {cell.mutant}  {cell.check}  {cell.verdict}\n")
@@ -125,7 +131,7 @@ def run(rows: Sequence[Row], checks: Sequence[str], directory: Path, jobs: int) 
         say(fault)
     say(f"Results in {directory}")
     if ending is not None:
-        say(f"Interrupted after {len(cells)} of {len(rows) * len(checks)} cells: no verdict ({ending})")
+        say(f"Interrupted after {len(cells)} of {len(work)} cells: no verdict ({ending})")
         return ending.exit_code
     return FAILED if faults else PASSED
 
@@ -138,20 +144,18 @@ def _keep(cells: Sequence[Cell], directory: Path) -> None:
     new.rename(directory / RESULTS)
 
 
-def run_table(
-    rows: Sequence[Row], checks: Sequence[str], directory: Path, jobs: int
-) -> Generator[Cell, None, None]:
-    """Run each check on a fresh server of each row, `jobs` at a time, and give the cells as they come.
+def run_table(work: Sequence[tuple[Row, str]], directory: Path, jobs: int) -> Generator[Cell, None, None]:
+    """Run each check on a fresh server of its row, `jobs` at a time, and give the cells as they come.
 
     Whoever closes the generator ends what runs.
     """
-    waiting = iter([(row, check) for row in rows for check in checks])
+    waiting = iter(work)
     running: dict[Connection, _Running] = {}
     try:
         while True:
-            while len(running) < jobs and (work := next(waiting, None)) is not None:
+            while len(running) < jobs and (cell := next(waiting, None)) is not None:
                 with undisturbed():
-                    started = _Running(*work, directory)
+                    started = _Running(*cell, directory)
                     running[started.pipe] = started
             if not running:
                 return

@@ -29,10 +29,8 @@ FURTHER = (
 )
 
 
-def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "report", help="show runs that have ended", usage=USES, description=FURTHER, epilog=EXPLANATION
-    )
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], sentence: str) -> None:
+    parser = commands.add_parser("report", help=sentence, usage=USES, description=FURTHER, epilog=EXPLANATION)
     parser.add_argument("words", nargs="+", metavar="RUN", help="directory of a run")
     parser.add_argument("--compare", type=Path, metavar="RUN", help="say what changed since this run")
     parser.add_argument(

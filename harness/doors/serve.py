@@ -27,8 +27,8 @@ WHITE_ON_BLACK, PLAIN = "\x1b[97;40m", "\x1b[0m"
 """A QR code has to look the same on dark and on light terminals."""
 
 
-def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("serve", help="run a test server for a person's devices until Ctrl-C")
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], sentence: str) -> None:
+    parser = commands.add_parser("serve", help=sentence)
     parser.add_argument(
         "--host", metavar="ADDRESS", help="where to listen, of this machine (default: 127.0.0.1)"
     )

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["add_command", "needed"]
 
 
-def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], sentence: str) -> None:
     parser = commands.add_parser(
         "signoff",
-        help="run everything that a release needs, and say whether it may go out",
+        help=sentence,
         description="Runs what the must-list needs: that of --must FILE.toml, or every promise that the server can "
         "have. The must-list decides, and nothing else; a must that was not run is no sign-off.",
         epilog=EXPLANATION,

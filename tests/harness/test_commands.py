@@ -45,7 +45,7 @@ def test_programs_read_the_list_as_json(capsys):
 def test_a_shell_completes_commands_checks_and_servers(capsys, shell):
     assert main(["completion", shell]) == 0
     text = capsys.readouterr().out
-    for word in (*cli.MODULES, "--undecided", "mail.idle_reports_new_mail", "reference", "relay_v1"):
+    for word in (*cli.COMMANDS, "--undecided", "mail.idle_reports_new_mail", "reference", "relay_v1"):
         assert word in text
 
 

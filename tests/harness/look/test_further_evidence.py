@@ -57,7 +57,7 @@ def outside(tmp_path_factory):
 
 def arguments(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    add_command(parser.add_subparsers())
+    add_command(parser.add_subparsers(), "")
     return parser.parse_args(["doctor", *words])
 
 
