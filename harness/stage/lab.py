@@ -234,24 +234,14 @@ class LabStage:
         """
         for profile in dict.fromkeys(places.values()):
             self_test(profile)
-        offered = self.offers()
         hosts = {name: self.network.device(name, profile) for name, profile in places.items()}
         only_443 = self._by_443(places)
         capture = self.logs / f"{file_name('-'.join(places))}.pcapng"
-        devices: tuple[Device, ...] = ()
         try:
             with (
                 Edges([*hosts.values(), *([self.server_host] if self.server_host else [])], capture) as edges,
-                devices_online(
-                    list(places),
-                    self.target,
-                    self.logs,
-                    hosts=hosts,
-                    targets=only_443,
-                    cores=self.stage.session.cores,
-                ) as devices,
+                self.online(hosts, only_443) as (offered, devices),
             ):
-                self.outcome.clients |= {each.name: each.description for each in devices}
                 self.outcome.profiles |= {name: profile.name for name, profile in places.items()}
                 progress.info("%d devices are online, each in a network of its own", len(devices))
                 people = People(self, hosts, {each.name: each for each in devices}, offered, edges)
@@ -259,7 +249,31 @@ class LabStage:
                 people.expect_nothing_else_contacted(toward, lookups)
                 people.expect_sessions_as_counted()
         finally:
-            self.outcome.evidence += [capture, *(file for each in devices for file in each.log_files)]
+            self.outcome.evidence.append(capture)
+
+    @contextmanager
+    def online(
+        self, hosts: Mapping[str, LabHost], targets: Mapping[str, Target] | None = None
+    ) -> Iterator[tuple[Offers, tuple[Device, ...]]]:
+        """Devices on these machines, by name, and what the target was found to offer before any core started.
+
+        `targets`: those for whom the target is another, by name.
+        """
+        offered = self.offers()
+        devices: tuple[Device, ...] = ()
+        try:
+            with devices_online(
+                list(hosts),
+                self.target,
+                self.logs,
+                hosts=hosts,
+                targets=targets or {},
+                cores=self.stage.session.cores,
+            ) as devices:
+                self.outcome.clients |= {each.name: each.description for each in devices}
+                yield offered, devices
+        finally:
+            self.outcome.evidence += [file for each in devices for file in each.log_files]
 
     def why_not_reached_from(self, network: Profile) -> str:
         """Reason for which devices in a network of this kind do not find the server's mail; empty: they do."""

@@ -10,7 +10,7 @@ from functools import partial
 from ..calls.peers import IceServer
 from ..calls.servers import judge_ice_servers, servers_of_core
 from ..clients.core.core import CoreError, SendFailed, befriend
-from ..clients.device import Device, devices_online
+from ..clients.device import Device
 from ..network import profiles
 from ..realtime.swarm import Swarm
 from ..servers.server import Wants
@@ -116,26 +116,16 @@ def two_servers(
     stage: Stage, *, first: Wants = EVERYTHING, second: Wants = EVERYTHING
 ) -> Iterator[TwoServers]:
     """Two servers of the target's kind, and people whose profiles have an account on each. All share the outcome."""
-    outcome = stage.outcome
     with federation(stage, "one", "two", named=True, differing={"one": first, "two": second}) as (one, two):
-        for server in (one, two):
-            server.offers()  # raises for what is missing: no core is started then
+        two.offers()  # raises for what is missing: no core is started then
         hosts = {name: one.network.device(name, profiles.PUBLIC) for name in PEOPLE}
-        devices: tuple[Device, ...] = ()
-        try:
-            with devices_online(
-                PEOPLE, one.target, one.logs, hosts=hosts, cores=stage.session.cores
-            ) as devices:
-                alice, bob = devices
-                outcome.clients |= {each.name: each.description for each in devices}
-                what = "alice and bob do not become contacts by secure join"
-                with promised(SendFailed, CoreError, what=what):
-                    for each in devices:
-                        each.account.add_server(two.target, two.target.new_account())
-                    befriend(alice.account, bob.account, within=JOIN_WITHIN)
-                yield TwoServers(one, two, alice, bob)
-        finally:
-            outcome.evidence += [file for each in devices for file in each.log_files]
+        with one.online(hosts) as (_, (alice, bob)):
+            what = "alice and bob do not become contacts by secure join"
+            with promised(SendFailed, CoreError, what=what):
+                for each in (alice, bob):
+                    each.account.add_server(two.target, two.target.new_account())
+                befriend(alice.account, bob.account, within=JOIN_WITHIN)
+            yield TwoServers(one, two, alice, bob)
 
 
 def hears_nothing(swarm: Swarm) -> bool:
