@@ -38,6 +38,11 @@ class Gathered:
         self.most_users = 0
         self.most_workers = 0
         self.lost = 0
+        self._ends = False
+
+    def end(self) -> None:
+        """From now on workers leave because they are told to."""
+        self._ends = True
 
     def write(self, environment: Any, *, complete: bool) -> None:
         runner = environment.runner
@@ -72,6 +77,8 @@ class Gathered:
     def _count_workers(self, runner: MasterRunner) -> None:
         """Workers that leave at the end, when they are told to, are not lost."""
         self.most_workers = max(self.most_workers, runner.worker_count)
+        if self._ends:
+            return
         runs = runner.state in (runners.STATE_SPAWNING, runners.STATE_RUNNING)
         gone = self.most_workers - runner.worker_count if runs else len(runner.clients.missing)
         self.lost = max(self.lost, gone)
@@ -96,6 +103,8 @@ def _begin(environment: Any, web_ui: Any = None, **_kwargs: Any) -> None:
     totals.began = time.monotonic()
     if isinstance(environment.runner, WorkerRunner):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # one that Locust has forked goes with it
+    else:
+        gevent.signal_handler(signal.SIGTERM, gathered.end)  # besides Locust's own: workers get it, too
     if web_ui is not None:
         web_ui.app.before_request(_only_look)
     gevent.spawn(_watch_the_clock)
