@@ -10,7 +10,9 @@ from __future__ import annotations
 import errno
 import ipaddress
 import random
+import secrets
 import socket
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 
 from .errors import ConfigurationError
@@ -34,6 +36,8 @@ __all__ = [
 STUN_PORT = 3478
 """Also the port of TURN over UDP and TCP."""
 TURNS_PORT = 5349
+GIVEN_TO_NOBODY = range(10_000, 32_768)
+"""Ports below those that the kernel gives to whoever asks for any, at one address or at all (ip_local_port_range)."""
 MAPPED = "::ffff:"
 """The prefix of an IPv4 address on a socket of both families (RFC 4291, 2.5.5.2)."""
 
@@ -167,13 +171,22 @@ def claim_any_address() -> tuple[str, Claim]:
 
 
 def free_ports(host: str) -> Ports:
-    """Free TCP ports of an address that the caller has claimed (nobody else takes them meanwhile)."""
+    """Free TCP ports of an address that the caller has claimed: nobody else takes them meanwhile."""
+    with ExitStack() as held:
+        taken = {field.name: held.enter_context(_bind_any(host)) for field in fields(Ports)}
+        return Ports(**{name: listener.getsockname()[1] for name, listener in taken.items()})
+
+
+def _bind_any(host: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sockets = {field.name: socket.socket(family, socket.SOCK_STREAM) for field in fields(Ports)}
-    try:
-        for listener in sockets.values():
-            listener.bind((host, 0))
-        return Ports(**{name: listener.getsockname()[1] for name, listener in sockets.items()})
-    finally:
-        for listener in sockets.values():
+    for _attempt in range(50):
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.bind((host, secrets.choice(GIVEN_TO_NOBODY)))
+        except OSError as error:
             listener.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return listener
+    raise ConfigurationError(f"found no free port of {host} in 50 tries")

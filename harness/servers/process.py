@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -25,6 +26,8 @@ from .server import Program, ServerError
 __all__ = ["Process", "accepts", "free_port", "refuse_taken", "version_of"]
 
 KEEPER = (sys.executable, "-I", "-S", keeper.__file__)
+GIVEN_TO_NOBODY = range(10_000, 32_768)
+"""Ports below those that the kernel gives to whoever asks for any: one that was free a moment ago is free still."""
 STOP_PATIENCE = 10.0
 """Seconds from SIGTERM until it is killed with all that it has started."""
 KILL_PATIENCE = 10.0
@@ -224,16 +227,12 @@ def free_port(host: Host, address: str, *, rather: int | None = None) -> int:
         with contextlib.suppress(ServerError):
             refuse_taken(host, "", address, {"tcp": [rather], "udp": [rather]})
             return rather
-    while True:
-        with (
-            host.socket(socket.AF_INET, socket.SOCK_STREAM) as stream,
-            host.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram,
-        ):
-            stream.bind((address, 0))
-            port = int(stream.getsockname()[1])
-            with contextlib.suppress(OSError):
-                datagram.bind((address, port))
-                return port
+    for _attempt in range(50):
+        port = secrets.choice(GIVEN_TO_NOBODY)
+        with contextlib.suppress(ServerError):
+            refuse_taken(host, "", address, {"tcp": [port], "udp": [port]})
+            return port
+    raise ServerError(f"found no free port of {address} in 50 tries")
 
 
 def refuse_taken(host: Host, name: str, address: str, ports: Mapping[str, Sequence[int]]) -> None:
