@@ -240,12 +240,15 @@ def test_stress_is_a_load_with_madmails_report_files(tmp_path):
         importlib.util.find_spec("locust") is None
     ):  # importing it here would replace what blocks in this process
         pytest.skip("the extra `load` is not installed")
-    words = ["--stress", "--stress-users", "6", "--stress-workers", "1", "--stress-duration", "12"]
+    words = ["--stress", "--stress-users", "6", "--stress-workers", "2", "--stress-duration", "12"]
     result = run_main(*words, "--out", tmp_path / "out", cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     report = json.loads((tmp_path / "out" / "stress_report.json").read_text())
     assert report["complete"]
     assert report["messages_sent"] == report["messages_arrived"] > 0
+    workers = report["workers_results"]
+    assert [each["accounts_created"] for each in workers] == [3, 3]
+    assert sum(each["messages_sent"] for each in workers) == report["messages_sent"]
     assert "## Key Results" in (tmp_path / "out" / "stress_report.md").read_text()
     found = {
         each.check: each.verdict for each in checks(read_results(tmp_path / "out" / "results.jsonl").records)

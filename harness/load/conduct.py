@@ -18,7 +18,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from ..report.client_load import StepTimes
 from .counting import CARRIED, MOST_COMPLAINTS, totals
 from .plan import LoadPlan
-from .results import Carried, Complaint, LoadResults
+from .results import Carried, Complaint, LoadResults, WorkerCounts
 
 __all__ = ["PLAN", "begin"]
 
@@ -63,6 +63,7 @@ class Gathered:
             seconds=round(time.monotonic() - totals.began, 1),
             workers=self.most_workers,
             workers_lost=self.lost,
+            of_workers=tuple(WorkerCounts.of(part["itself"]) for part in parts),
             steps=tuple(_steps(environment)),
             offers=frozenset(each for part in parts for each in part["offers"]),
             stalled=round(max(part["stalled"] for part in parts), 2),

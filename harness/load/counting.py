@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from ..errors import plain
 from ..text import clean
-from .results import Carried
+from .results import Carried, WorkerCounts
 
 __all__ = ["CARRIED", "OnItsWay", "Totals", "totals"]
 
@@ -35,6 +36,11 @@ class Totals:
         self.offers: set[str] = set()
         self.clients = 0
         """That are here now."""
+        self.most_clients = 0
+        self.accounts_by = self.began
+        """Monotonic seconds at which the last account was there; those of the first and the last message follow."""
+        self.sent_from: float | None = None
+        self.sent_until = self.began
         self.stalled = 0.0
         """Longest time, in seconds, for which this process did nothing although it had to."""
         self.complaints: Counter[tuple[str, str]] = Counter()
@@ -42,6 +48,22 @@ class Totals:
         """By their markers."""
         self.arrived: set[str] = set()
         self.addresses: list[str] = []
+
+    def came(self) -> None:
+        """One more client is here."""
+        self.clients += 1
+        self.most_clients = max(self.most_clients, self.clients)
+
+    def has_account(self, address: str) -> None:
+        """A client is logged in everywhere."""
+        self.addresses.append(address)
+        self.accounts_by = time.monotonic()
+
+    def message_sent(self, size: int) -> None:
+        """The server has taken a message."""
+        self.messages.add({"sent": 1, "bytes_sent": size})
+        self.sent_until = time.monotonic()
+        self.sent_from = self.sent_from or self.sent_until
 
     def awaits(self, address: str) -> bool:
         """Somebody has sent a message there that has not arrived."""
@@ -72,8 +94,23 @@ class Totals:
             **{name: vars(getattr(self, name)) for name in CARRIED},
             "offers": sorted(self.offers),
             "stalled": self.stalled,
+            "itself": asdict(self.of_itself()),
             "complaints": [[*sentence, number] for sentence, number in self.complaints.items()],
         }
+
+    def of_itself(self) -> WorkerCounts:
+        """What this process did."""
+        return WorkerCounts(
+            users=self.most_clients,
+            accounts=len(self.addresses),
+            account_seconds=round(max(0.0, self.accounts_by - self.began), 3),
+            messages_sent=self.messages.sent,
+            send_seconds=round(self.sent_until - (self.sent_from or self.sent_until), 3),
+            seconds=round(time.monotonic() - self.began, 3),
+            complaints=tuple(
+                f"{service}: {text} ({times} times)" for (service, text), times in self.complaints.items()
+            ),
+        )
 
 
 totals = Totals()

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from ..report.client_load import StepTimes
 
-__all__ = ["Carried", "Complaint", "LoadResults"]
+__all__ = ["Carried", "Complaint", "LoadResults", "WorkerCounts"]
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class Complaint(NamedTuple):
@@ -39,6 +39,28 @@ class Carried:
 
 
 @dataclass(frozen=True)
+class WorkerCounts:
+    """One process of clients, as it counted itself."""
+
+    users: int
+    """Most clients that it had at the same time."""
+    accounts: int
+    """Clients that have logged in over IMAP and SMTP."""
+    account_seconds: float
+    """From its first client to the last account."""
+    messages_sent: int
+    send_seconds: float
+    """From the first message to the last."""
+    seconds: float
+    complaints: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> WorkerCounts:
+        """As it came from another process, or from a file."""
+        return cls(**{**data, "complaints": tuple(data["complaints"])})
+
+
+@dataclass(frozen=True)
 class LoadResults:
     """`complete` is False while the load runs, and where it was cut short."""
 
@@ -48,6 +70,8 @@ class LoadResults:
     seconds: float
     workers: int = 0
     workers_lost: int = 0
+    of_workers: tuple[WorkerCounts, ...] = ()
+    """Of a worker that was lost, as it said last."""
     steps: tuple[StepTimes, ...] = ()
     messages: Carried = field(default_factory=Carried)
     media: Carried = field(default_factory=Carried)
@@ -78,6 +102,7 @@ class LoadResults:
         return cls(
             **values
             | {
+                "of_workers": tuple(WorkerCounts.of(each) for each in values["of_workers"]),
                 "steps": tuple(StepTimes(**each) for each in values["steps"]),
                 "complaints": tuple(Complaint(*each) for each in values["complaints"]),
                 "offers": frozenset(values["offers"]),

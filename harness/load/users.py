@@ -106,7 +106,7 @@ class ChatClient(User):
         """Make an account, read METADATA, and wait for mail from now on."""
         if totals.clients >= PLAN.users_each:
             raise StopUser
-        totals.clients += 1
+        totals.came()
         self.counted = True
         try:
             with self.step("mail", "IMAP log-in"):
@@ -128,7 +128,7 @@ class ChatClient(User):
             raise StopUser from None
         offered = {"mail": True, "TURN": self.turn, "iroh relay": self.relay}
         totals.offers.update(name for name, there in offered.items() if there)
-        totals.addresses.append(self.account.address)
+        totals.has_account(self.account.address)
         self._idle = gevent.spawn(self._wait_for_mail)
         # Of few clients, too, one calls and one joins a channel: what nobody did is not judged.
         if len(totals.addresses) % EACH == 1:
@@ -205,7 +205,7 @@ class ChatClient(User):
         except StepFailed:
             totals.on_their_way.pop(marker, None)
             return
-        totals.messages.add({"sent": 1, "bytes_sent": len(message)})
+        totals.message_sent(len(message))
 
     @task(1)
     def call(self) -> None:

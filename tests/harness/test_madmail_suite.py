@@ -19,7 +19,7 @@ from harness.doors.madmail_suite.stress import markdown_of, report_of
 from harness.doors.madmail_suite.tests import MISSING as REASONS
 from harness.doors.madmail_suite.tests import NAMES, in_order, select
 from harness.hosts import MissingCapability
-from harness.load.results import Carried, LoadResults
+from harness.load.results import Carried, LoadResults, WorkerCounts
 from harness.report.client_load import StepTimes
 from harness.report.records import Verdict
 
@@ -134,7 +134,13 @@ def test_a_stress_report_has_madmails_keys_and_counts_arrivals():
     asked = parse(["--stress"]).stress
     assert asked is not None
     steps = (StepTimes("mail", "submission", 90, 2, 10.0, 20.0, 30.0),)
-    results = LoadResults(True, 50, 50, 73.0, steps=steps, messages=Carried(90, 89, 0, 9000, 8900))
+    workers = (
+        WorkerCounts(25, 25, 2.5, 50, 58.0, 73.0),
+        WorkerCounts(25, 24, 2.4, 40, 57.5, 73.0, ("mail: NO",)),
+    )
+    results = LoadResults(
+        True, 50, 50, 73.0, of_workers=workers, steps=steps, messages=Carried(90, 89, 0, 9000, 8900)
+    )
     report = report_of(asked, results)
     assert {
         "remote",
@@ -145,6 +151,19 @@ def test_a_stress_report_has_madmails_keys_and_counts_arrivals():
         "workers_results",
     } <= report.keys()
     assert (report["messages_sent"], report["messages_arrived"]) == (90, 89)
+    first, second = report["workers_results"]
+    assert first == {
+        "worker_id": 1,
+        "users": 25,
+        "accounts_created": 25,
+        "account_create_seconds": 2.5,
+        "secure_join_seconds": 0.0,
+        "messages_sent": 50,
+        "send_seconds": 58.0,
+        "errors": [],
+        "worker_seconds": 73.0,
+    }
+    assert (second["worker_id"], second["accounts_created"], second["errors"]) == (2, 24, ["mail: NO"])
     page = markdown_of(json.loads(json.dumps(report)), "stress_report.json")
     assert "- Messages sent: 90\n- Arrived: 89" in page
     assert "mail, submission: p50 10 ms, p95 20 ms, p99 30 ms; 2 of 90 failed" in page

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .console import Console
 
 if TYPE_CHECKING:
-    from ...load.results import LoadResults
+    from ...load.results import LoadResults, WorkerCounts
     from ..load import LoadOrder
 
 __all__ = ["Stress", "add_stress_flags", "read_stress", "stress"]
@@ -113,7 +113,9 @@ def report_of(asked: Stress, results: LoadResults) -> Mapping[str, Any]:
         "duration_seconds": asked.duration,
         "messages_sent": sent,
         "send_rate_mps": round(sent / sending, 3),
-        "workers_results": [],  # one process tells of all; who lost which is in `workers_lost`
+        "workers_results": [
+            _worker_result(number, each) for number, each in enumerate(results.of_workers, start=1)
+        ],
         "complete": results.is_whole,
         "users_reached": results.users_reached,
         "workers_lost": results.workers_lost,
@@ -122,6 +124,21 @@ def report_of(asked: Stress, results: LoadResults) -> Mapping[str, Any]:
         "steps": [each.to_json() for each in results.steps],
         "errors": [f"{each.service}: {each.text} ({each.times} times)" for each in results.complaints],
         "server": dict(results.server),
+    }
+
+
+def _worker_result(number: int, counts: WorkerCounts) -> Mapping[str, Any]:
+    """One worker in madmail's keys. Clients without a core make no secure join, so these take no time."""
+    return {
+        "worker_id": number,
+        "users": counts.users,
+        "accounts_created": counts.accounts,
+        "account_create_seconds": counts.account_seconds,
+        "secure_join_seconds": 0.0,
+        "messages_sent": counts.messages_sent,
+        "send_seconds": counts.send_seconds,
+        "errors": list(counts.complaints),
+        "worker_seconds": counts.seconds,
     }
 
 

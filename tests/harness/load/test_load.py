@@ -22,7 +22,7 @@ from harness.hosts import LocalHost
 from harness.load.counting import OnItsWay, Totals
 from harness.load.plan import PLAN, LoadPlan, PlanError, check_descriptors
 from harness.load.records import load_seen, records_of
-from harness.load.results import Carried, Complaint, LoadResults
+from harness.load.results import Carried, Complaint, LoadResults, WorkerCounts
 from harness.report.client_load import ClientLoad, StepTimes
 from harness.report.compare import compare
 from harness.report.reading import read_run
@@ -45,6 +45,7 @@ FINE = LoadResults(
     messages=Carried(7, 7, 0, 700, 700),
     media=Carried(100, 98, 0, 16_000, 15_680),
     frames=Carried(5, 5, 0, 500, 500),
+    of_workers=(WorkerCounts(2, 2, 0.5, 7, 20.0, 30.0, ("mail: NO (1 times)",)),),
 )
 
 
@@ -227,6 +228,19 @@ def test_a_message_is_awaited_until_it_arrives_and_a_second_arrival_is_counted()
     assert (totals.messages.arrived, totals.messages.doubled) == (1, 1)
     assert totals.message_arrived("load-of-somebody-else") is None
     assert totals.messages.arrived == 1
+
+
+def test_each_process_counts_what_it_did():
+    totals = Totals()
+    totals.came()
+    totals.came()
+    totals.clients -= 1
+    totals.has_account("a@b")
+    totals.message_sent(700)
+    totals.message_sent(900)
+    itself = WorkerCounts.of(json.loads(json.dumps(totals.as_data()))["itself"])
+    assert (itself.users, itself.accounts, itself.messages_sent) == (2, 1, 2)
+    assert 0 <= itself.send_seconds <= itself.seconds
 
 
 def test_a_password_that_a_server_repeats_is_in_no_complaint():
