@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,13 +12,15 @@ from reference_server.mail.delivery import DurableDelivery
 from reference_server.mail.policy import PolicyRules, Refuse, Submission, Verdict, encrypted_only
 from reference_server.mail.service import MailService
 from reference_server.mail.settings import MailSettings
+from reference_server.mail.smtp import SmtpConnection
 from reference_server.mail.store import Account
 from reference_server.mail.strategies import Strategies
 
 from .declaration import mutant
 
 SMALL = 600_000
-"""Bytes: a mail that this server still takes."""
+"""Bytes: a mail that this server still takes, or says so."""
+SIZE = re.compile(r"SIZE [0-9]+")
 ALLOWANCE = 3
 """Mails that a user may send: enough for a secure join, and for one text."""
 
@@ -59,6 +62,22 @@ def limit_smaller_than_it_says(settings: MailSettings) -> MailService:
         return encrypted_only(submission, rules)
 
     return MailService(settings, strategies=replace(RIGHT, submission_policy=refuse_files))
+
+
+class SmallOnPaper(SmtpConnection):
+    """EHLO announces a SIZE that nothing is held to."""
+
+    async def push(self, status: str | bytes) -> None:
+        await super().push(SIZE.sub(f"SIZE {SMALL}", status) if isinstance(status, str) else status)
+
+
+@mutant(
+    "mail",
+    "mails larger than SIZE are taken",
+    kills={"chats.files_arrive_up_to_the_limit": "was taken, and its mail is larger than the limit of SMTP"},
+)
+def limit_not_enforced(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, submission=SmallOnPaper))
 
 
 @mutant(

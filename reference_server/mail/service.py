@@ -31,7 +31,7 @@ from .offers import Offers
 from .policy import PolicyRules
 from .rates import MemoryBudget
 from .settings import MailSettings
-from .smtp import SmtpConnection, SmtpServices, sending_rate
+from .smtp import SmtpServices, sending_rate
 from .smtp_receiving import Receiving
 from .store_thread import StoreThread
 from .strategies import Strategies
@@ -122,11 +122,11 @@ class MailService:
             self._listeners.append(listener)
             web.ports[name] = listener.open(settings.host, port)
 
-        own_imap = settings.dovecot is None
+        own_imap, submission = settings.dovecot is None, self._strategies.submission
 
         def by_alpn(record: ConnectionRecord) -> Connection:
             choices: dict[str, Callable[[], Connection]] = {
-                "smtp": lambda: SmtpConnection(smtp, record, tls=True),
+                "smtp": lambda: submission(smtp, record, tls=True),
                 HTTP: lambda: WebConnection(web, record),
             }
             if own_imap:
@@ -139,8 +139,8 @@ class MailService:
         else:
             web.ports.update(imaps=settings.imaps_port, imap=settings.imap_port)
             await self._serve_dovecot(accounts, turn_secret)
-        listen("submissions", settings.submissions_port, lambda r: SmtpConnection(smtp, r, tls=True), tls)
-        listen("submission", settings.submission_port, lambda r: SmtpConnection(smtp, r, tls=False))
+        listen("submissions", settings.submissions_port, lambda r: submission(smtp, r, tls=True), tls)
+        listen("submission", settings.submission_port, lambda r: submission(smtp, r, tls=False))
         names = (HTTP, *(["imap"] if own_imap else []), "smtp")
         listen("https", settings.https_port, by_alpn, _tls_context(settings, alpn=names))
         if federation is not None:

@@ -16,6 +16,7 @@ from .imap.capabilities import Capabilities, capabilities
 from .imap.states import ALLOWED_COMMANDS, AllowedCommands
 from .offers import Offers
 from .policy import SubmissionPolicy, encrypted_only
+from .smtp import SmtpConnection
 from .store import Store
 from .store_thread import StoreThread
 
@@ -34,6 +35,8 @@ class Strategies:
     """Wakes the sessions that are in IDLE."""
     make_delivery: Callable[[StoreThread, Notifier], Delivery] = DurableDelivery
     """Decides when a message may be answered with 250."""
+    submission: type[SmtpConnection] = SmtpConnection
+    """Speaks with those who submit mail."""
     submission_policy: SubmissionPolicy = encrypted_only
     outside_policy: OutsidePolicy = encrypted_from_outside
     """Mail of other servers that is accepted, ..."""
