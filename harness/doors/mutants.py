@@ -30,9 +30,8 @@ from ..text import clean
 from . import catalogue  # noqa: F401 - it registers the checks
 from .console import say
 from .exit_codes import FAILED, PASSED
-from .forking import fork_context
+from .forking import end_with_parent, fork_context
 from .interrupts import Interrupted, interruptible, undisturbed
-from .workers import end_with_parent
 
 __all__ = ["Cell", "Row", "as_json", "declared_mutants", "judge", "render", "run", "run_table"]
 

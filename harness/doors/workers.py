@@ -7,7 +7,6 @@ tells what it is at. Secrets are sent as they become known: whatever becomes of 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import pickle
 import signal
@@ -31,7 +30,7 @@ from ..stage.survey import machine_seen, server_seen
 from ..text import clean
 from . import catalogue  # noqa: F401 - it registers the checks
 from .exit_codes import FAILED, NOTHING_RAN
-from .forking import fork_context
+from .forking import end_with_parent, fork_context
 from .interrupts import Interrupted, interruptible
 
 __all__ = [
@@ -44,10 +43,8 @@ __all__ = [
     "Secret",
     "Step",
     "Worker",
-    "end_with_parent",
 ]
 
-PR_SET_PDEATHSIG = 1
 LONGEST_STEP = 200
 END_WITHIN = 60.0
 """Seconds in which a worker closes its server and its clients; then it is killed."""
@@ -211,18 +208,12 @@ class _Steps(logging.Handler):
         self._home.send(Step(clean(record.getMessage(), LONGEST_STEP)))
 
 
-def end_with_parent() -> None:
-    """Let the kernel send this process a SIGTERM when the one that forked it has ended, however that was."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def _work(pipe: Connection, duty: Duty) -> None:
     """Everything that a worker does."""
     home = _Home(pipe)
     # Ctrl-C reaches every process of a terminal: the one that started us decides, and says SIGTERM.
     with interruptible(signal.SIGTERM):
         try:
-            end_with_parent()
             progress = logging.getLogger("harness.progress")
             progress.setLevel(logging.INFO)
             progress.addHandler(_Steps(home))
@@ -249,6 +240,7 @@ def _serve(home: _Home, duty: Duty, run: Run) -> None:
         home.send(Ended(complete, told))
 
     machine = machine_seen()  # before a server is started: a process with threads can enter no user namespace
+    end_with_parent()
     with (
         open_session(run, choice, logs=duty.logs) as session,
         recording(send, run=run.name, door=duty.door),

@@ -36,6 +36,8 @@ MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
 # The kernel sends this signal when the thread that started the program ends; ours lives as long as its namespace.
 WITH_ITS_THREAD = ("--pdeathsig", signal.SIGKILL.name.removeprefix("SIG"), "--")
+KILL_PATIENCE = 10.0
+"""Seconds that the kernel, and a `keeper`, get to end what was killed."""
 
 PACKAGES = {
     "dovecot": "dovecot-imapd dovecot-lmtpd",
@@ -166,7 +168,7 @@ class Namespace(Closing):
             self._work.put(None)
         self._thread.join()
         for program in self._programs:
-            end_process(program, patience=0)
+            end_process(program, patience=KILL_PATIENCE)  # a keeper kills first what is its own
         os.close(self.fd)
 
     def _run_nft(self, *arguments: str, stdin: str = "") -> str:

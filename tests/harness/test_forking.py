@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.endings import marked
 from harness.scratch import PREFIX, remove_leftovers
 
 FORKS = """
@@ -23,6 +24,20 @@ if __name__ == "__main__":
     process.join()
     if sys.argv[1:]:
         os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+ENDS_WITH_ITS_PARENT = """
+import os, signal, sys, time
+from harness.doors.forking import end_with_parent, fork_context
+def work():
+    if sys.argv[1:]:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    end_with_parent()
+    print("working", flush=True)
+    time.sleep(600)
+if __name__ == "__main__":
+    fork_context().Process(target=work).start()
+    time.sleep(600)
 """
 
 
@@ -47,6 +62,17 @@ def test_what_a_killed_one_leaves_goes_at_the_next_start(
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     remove_leftovers()
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [(), ("does not hear",)])
+def test_it_does_not_outlive_a_parent_that_is_killed(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    program = tmp_path / "parent.py"  # a file: the fork server loads it for the function
+    program.write_text(ENDS_WITH_ITS_PARENT)
+    with marked([sys.executable, program, *arguments], directory=Path(__file__).parents[2]) as running:
+        assert running.process.stdout is not None
+        assert running.process.stdout.readline() == b"working\n"
+        running.process.kill()
+        running.expect_to_be_gone(within=60)
 
 
 def _run(temporary: Path, *arguments: str) -> str:

@@ -4,75 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
-from harness.waiting import wait_until
+from benchmarks.endings import Marked
 
 COMMAND = [sys.executable, "-m", "reference_server", "--ephemeral-ports"]
-GONE_WITHIN = 5.0
 IN_ORDER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class Server:
-    """Its processes are known by a mark in their environment, its files by a directory for temporary ones."""
+class Server(Marked):
+    """A server of ours."""
 
-    def __init__(self, *arguments: str, ignored: signal.Signals | None = None) -> None:
-        self.temporary = Path(tempfile.mkdtemp(prefix="dc-tests-"))  # short: paths of sockets are
-        self._mark = uuid4().hex
-        command = [*COMMAND, *arguments]
-        if ignored is not None:
-            command = ["nohup", *command]
-        self.process = self.start(command)
-
-    def start(self, command: list[str]) -> subprocess.Popen[bytes]:
-        environment = os.environ | {"TMPDIR": str(self.temporary), "DC_TEST_MARK": self._mark}
-        return subprocess.Popen(
-            command,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL,
-        )
+    def __init__(self, *, ignored: signal.Signals | None = None) -> None:
+        super().__init__(COMMAND if ignored is None else ["nohup", *COMMAND])
 
     def ready(self) -> None:
         assert self.process.stdout is not None
         assert json.loads(self.process.stdout.readline())["ready"]
-
-    def processes(self) -> dict[int, bytes]:
-        """Living ones, by ID, with their command lines."""
-        found = {}
-        for each in Path("/proc").glob("[0-9]*"):
-            try:
-                state = (each / "stat").read_bytes().rpartition(b")")[2].split()[0]
-                if state != b"Z" and self._mark.encode() in (each / "environ").read_bytes():
-                    found[int(each.name)] = (each / "cmdline").read_bytes()
-            except OSError:
-                continue  # it has ended meanwhile, or is somebody else's
-        return found
-
-    def expect_to_be_gone(self) -> None:
-        wait_until(
-            lambda: not self.processes(), "every process to end", within=GONE_WITHIN, seen=self.processes
-        )
-
-    def left(self) -> list[str]:
-        return sorted(str(each.relative_to(self.temporary)) for each in self.temporary.rglob("*"))
-
-    def close(self) -> None:
-        for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
-        self.process.communicate()
-        shutil.rmtree(self.temporary)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.hosts import LocalHost, MissingCapability
+from harness.network.lab import Lab
 from harness.network.preflight import preflight
 from harness.servers.listening import listeners
 from harness.servers.notify import NotifySocket
@@ -35,7 +36,7 @@ def program(tmp_path):
         command = options.pop("command", [sys.executable, script])
         process: Process = Process(
             "server",
-            LocalHost(),
+            options.pop("host", LocalHost()),
             command,
             log=tmp_path / "logs" / "server.log",
             ready=options.pop("ready", lambda: "ready\n" in process.output()),
@@ -109,6 +110,20 @@ def test_a_kill_takes_what_it_started_with_it(program):
     assert not alive(pid, *children)
     process.start()
     assert process.pid != pid
+
+
+def test_what_it_started_ends_with_its_network(program):
+    """Nobody has stopped it before: the run was interrupted, for example."""
+    try:
+        preflight().require("netns")
+    except MissingCapability as missing:
+        pytest.skip(str(missing))
+    with Lab() as lab:
+        process = program(WITH_CHILDREN, host=lab.device("server"))
+        process.start()
+        children = numbers_in(process, "child")
+        assert len(alive(process.pid, *children)) == 3
+    assert not alive(*children)
 
 
 def test_children_that_outlive_it_are_not_left_behind(program):
