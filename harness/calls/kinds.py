@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..clients.core.versions import person_of
 from ..hosts import Host, MissingCapability
 from .agent import Agent, require_agents
 from .process import PeerProcess
@@ -68,9 +69,12 @@ class PeerChoice:
         return cls(every, by_device)
 
     def for_device(self, name: str) -> PeerKind:
-        """What is chosen for alice holds for her devices in every network, such as `alice in home`."""
-        person = name.partition(" in ")[0]
-        return self.by_device.get(name, self.by_device.get(person, self.every))
+        """What is chosen for alice holds for all of her devices, see `person_of`."""
+        return self.by_device.get(name, self.by_device.get(person_of(name), self.every))
+
+    def at_once(self, most: int) -> int:
+        """Calls that may be made at the same time: two browsers are what a small machine bears."""
+        return 1 if CHROMIUM in self.kinds else most
 
     @property
     def kinds(self) -> tuple[PeerKind, ...]:

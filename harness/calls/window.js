@@ -311,7 +311,6 @@
     return condition();
   };
   window.harness = {
-    dbg: () => [packets.length, connection.getReceivers().map((r) => [r.track.kind, String(r.transform)])],
     take: () => events.splice(0),
     said: (what) => soon(() => said[what]),
     has: (label) => soon(() => document.querySelector(`[aria-label="${label}"]`) !== null),

@@ -167,6 +167,8 @@ class CallWindow:
                 _write({"event": kind, "time": at, **event})
             if kind == "shown":
                 shown = " ".join(event["status"])
+            elif kind == "connection" and event["state"] == "failed":
+                self._picture("connection failed")
         if shown and "P2P" not in shown:
             self._picture(shown)
 

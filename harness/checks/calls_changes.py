@@ -157,12 +157,12 @@ def dead_calls_are_noticed_and_the_next_one_works(
     stage: Stage, outcome: Outcome, changes: Sequence[str] = tuple(DEADLY)
 ) -> None:
     """A NAT forgets its mappings, or a phone leaves its wifi: both sides notice in 45 s, and the next call works."""
-    places = {f"{name}, {ALICE}": DEADLY[name].caller for name in changes}
-    places |= {f"{name}, {BOB}": profiles.HOME for name in changes}
+    places = {f"{ALICE} ({name})": DEADLY[name].caller for name in changes}
+    places |= {f"{BOB} ({name})": profiles.HOME for name in changes}
     with (
         stage.lab() as lab,
         lab_callers(lab, places) as callers,
-        ThreadPoolExecutor(len(changes)) as pool,
+        ThreadPoolExecutor(stage.session.choice.peers.at_once(len(changes))) as pool,
     ):
         for found in pool.map(lambda name: _survive(callers.apart(), name, DEADLY[name].change), changes):
             outcome.include(found)
@@ -170,7 +170,7 @@ def dead_calls_are_noticed_and_the_next_one_works(
 
 def _survive(callers: LabCallers, name: str, change: Change) -> Outcome:
     outcome, media = callers.outcome, Media(policy="relay")
-    caller, callee = (f"{name}, {who}" for who in (ALICE, BOB))
+    caller, callee = (f"{who} ({name})" for who in (ALICE, BOB))
     with outcome.expect_to_arrive(*FAILURES, what=name):
         callers.befriend(caller, callee)
         with callers.with_peers(name, caller, callee) as both:

@@ -54,7 +54,8 @@ def calls_take_the_expected_path(stage: Stage, outcome: Outcome, pairs: Sequence
     with stage.lab() as lab:
         if reached := reaching(lab, pairs):
             with lab_callers(lab, places_of(reached)) as callers:
-                for _pair, judged in side_by_side(reached, partial(_attempt, callers), at_once=AT_ONCE):
+                at_once = stage.session.choice.peers.at_once(AT_ONCE)
+                for _pair, judged in side_by_side(reached, partial(_attempt, callers), at_once=at_once):
                     outcome.include(judged)
     expect_tried(outcome)
 

@@ -27,7 +27,7 @@ EARLY, LATE = 0.5, 1.0
 """Seconds by which the silence may differ from the pause; media was back 0.05 s after it."""
 CONSENT_ENDS = 45.0
 """Seconds: aioice gives up after six checks that are 4 to 6 s apart (RFC 7675), and then says good-bye to TURN, which
-takes 6.4 s more where that does not answer."""
+takes 6.4 s more where that does not answer. libwebrtc calls a connection failed after 16 s, measured."""
 
 
 @dataclass(frozen=True)
@@ -117,18 +117,20 @@ def wait_until_closed(outcome: Outcome, name: str, call: Call, since: float) -> 
     for side in call.sides:
         try:
             closed = wait_until(
-                partial(_end_of_ice, side.peer), "the end of ICE", within=deadline.remaining()
+                partial(_end_of_media, side.peer), "its peer to give up", within=deadline.remaining()
             )
         except WaitTimeout as error:
-            raise PeerError(f"an agent did not notice that its media had died: {error}") from error
+            raise PeerError(f"{side.name} did not notice that its media had died: {error}") from error
         noticed.append(round(closed.time - since, 1))
         progress.info("%s noticed after %g s that the call is dead", side.name, noticed[-1])
     outcome.observe(Timing("until each side noticed", tuple(noticed), CONSENT_ENDS, subject=name))
 
 
-def _end_of_ice(peer: Peer) -> PeerEvent | None:
-    """What aiortc and libwebrtc say when nobody answers any more."""
-    return next((each for each in peer.events("ice") if each.fields["state"] in ("closed", "failed")), None)
+def _end_of_media(peer: Peer) -> PeerEvent | None:
+    """The word of a peer that nobody answers any more: of aiortc that ICE is closed, of libwebrtc that the connection
+    has failed, while its ICE stays `disconnected`."""
+    said = (*peer.events("ice"), *peer.events("connection"))
+    return next((each for each in said if each.fields["state"] in ("closed", "failed")), None)
 
 
 def _counted(call: Call) -> dict[str, Stats]:

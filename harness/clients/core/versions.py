@@ -34,6 +34,7 @@ __all__ = [
     "cache_directory",
     "core_binary",
     "newest_version",
+    "person_of",
 ]
 
 PACKAGE = "deltachat-rpc-server"
@@ -118,12 +119,16 @@ class CoreChoice:
     def for_device(self, name: str) -> CoreBinary:
         """The core of one device; another version is downloaded at its first use. Errors as in `core_binary`.
 
-        What is chosen for alice holds for her devices in every network, such as `alice in home`.
+        What is chosen for alice holds for all of her devices, see `person_of`.
         """
-        person = name.partition(" in ")[0]
-        if version := self.by_device.get(name, self.by_device.get(person, self.version)):
+        if version := self.by_device.get(name, self.by_device.get(person_of(name), self.version)):
             return core_binary(version)
         return CoreBinary(self.binary or bundled_binary())
+
+
+def person_of(device: str) -> str:
+    """Whose a device is, by its name: alice's are `alice`, `alice in home` and `alice (wifi to mobile)`."""
+    return device.partition(" ")[0]
 
 
 def cache_directory() -> Path:

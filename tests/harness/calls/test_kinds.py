@@ -19,8 +19,14 @@ from harness.hosts import MissingCapability
 )
 def test_a_kind_is_for_one_device_or_for_all(texts, alice, bob):
     choice = PeerChoice.parse(texts)
-    assert choice.for_device("alice") is choice.for_device("alice in home") is alice
+    for device in ("alice", "alice in home", "alice (wifi to mobile)"):
+        assert choice.for_device(device) is alice
     assert choice.for_device("bob") is bob
+
+
+@pytest.mark.parametrize(("texts", "calls"), [([], 3), (["chromium"], 1), (["bob=chromium"], 1)])
+def test_calls_of_browsers_are_made_one_at_a_time(texts, calls):
+    assert PeerChoice.parse(texts).at_once(3) == calls
 
 
 @pytest.mark.parametrize("text", ["firefox", "alice=", "=chromium", "", "alice=chrome"])
