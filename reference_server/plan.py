@@ -205,13 +205,14 @@ def _ports(settings: ServerSettings, host: str, maddy: MaddyConfig | None) -> Po
         ports = STANDARD_PORTS if settings.standard_ports else DEFAULT_PORTS
     if maddy is None:
         return ports
-    imap, submission, web = maddy.imap, maddy.submission, maddy.web
+    imap, submission, smtp, web = maddy.imap, maddy.submission, maddy.smtp, maddy.web
     url = urlsplit(imap.iroh_relay_url or "") if imap else None
     stated = {
         "imaps": imap and imap.port("tls"),
         "imap": imap and imap.port("tcp"),
         "submissions": submission and submission.port("tls"),
         "submission": submission and submission.port("tcp"),
+        "smtp": smtp and next((each.port for each in smtp.listeners), None),
         "https": web and web.port("tls"),
         "iroh_relay": url and url.hostname == host and (url.port or 80),
     }
@@ -253,7 +254,7 @@ def _turn_service(sources: _Sources) -> TurnSettings | None:
 
 def _turn_of_maddy(sources: _Sources) -> TurnSettings | None:
     maddy = sources.maddy
-    if maddy is None or maddy.turn is None:
+    if maddy is None or maddy.turn is None or maddy.turn_secret is None:
         return None
     stated = maddy.turn
     hosts = [sources.host if is_unspecified(each.host) else each.host for each in stated.listeners]
@@ -287,7 +288,7 @@ def _turn_offer(sources: _Sources, turn: TurnSettings | None) -> _TurnOffer | No
             return None
         known: tuple[str, str | None] = (f"{sources.host}:{STUN_PORT}", f"{sources.host}:{TURNS_PORT}")
     else:
-        if maddy is None or maddy.imap is None or not maddy.imap.turn.enabled:
+        if maddy is None or maddy.imap is None or not maddy.offers_turn:
             return None
         stated = maddy.imap.turn
         port, tls_port = stated.ports(maddy.turn)
@@ -381,6 +382,8 @@ def _mail_service(sources: _Sources, offer: _TurnOffer | None) -> MailSettings:
         "password_hash_cost", PasswordHashCost.NORMAL if sources.settings.public else PasswordHashCost.LOW
     )
     stated["domain"] = sources.domain.lower()
+    if sources.maddy is not None and sources.maddy.smtp is not None and "dovecot" not in stated:
+        stated["federation"] = True
     if offer is not None:
         stated |= {
             "turn_address": offer.turn,

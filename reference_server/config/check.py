@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from ..addresses import is_unspecified
+from .directives import Listener
 from .findings import Finding, Place, error, warning
-from .maddy import Imap, MaddyConfig, Turn, TurnOffer
+from .maddy import DEFAULT_RELAY_PORTS, Endpoint, Imap, MaddyConfig, Turn, TurnOffer
 from .relay import RelayFile
 
 __all__ = ["consistency"]
@@ -51,12 +52,19 @@ def _mail(maddy: MaddyConfig) -> Iterator[Finding]:
         yield from _missing(each.place, each.certificate, each.key)
     if len({(each.certificate, each.key) for each in files}) > 1:
         yield warning(files[0].place, "mail has several certificates; this one is used for all of it")
-    for endpoint in (maddy.imap, maddy.submission, maddy.web):
-        for listener in endpoint.listeners if endpoint else ():
-            if not is_unspecified(listener.host) and listener.host != maddy.public_ip:
-                yield warning(
-                    listener.place, f"{listener}: the server listens on {maddy.public_ip} (--host) instead"
-                )
+    for endpoint in (maddy.imap, maddy.submission, maddy.smtp, maddy.web):
+        listeners = endpoint.listeners if endpoint else ()
+        for listener in listeners:
+            first = next(each for each in listeners if each.scheme == listener.scheme)
+            yield from _mail_listener(listener, first, maddy.public_ip)
+
+
+def _mail_listener(listener: Listener, first: Listener, public_ip: str) -> Iterator[Finding]:
+    """Mail has one address, and one port for each way in; so has madmail, with the first that is named."""
+    if listener is not first:
+        yield warning(listener.place, f"{listener} is passed over: {first} is there already")
+    elif not is_unspecified(listener.host) and listener.host != public_ip:
+        yield warning(listener.place, f"{listener}: the server listens on {public_ip} (--host) instead")
 
 
 def _missing(place: Place, *paths: Path) -> Iterator[Finding]:
@@ -109,18 +117,22 @@ def _relay_certificate(relay: RelayFile) -> Iterator[Finding]:
 
 
 def _turn(maddy: MaddyConfig) -> Iterator[Finding]:
-    is_offered = maddy.imap is not None and maddy.imap.turn.enabled
+    is_wanted = maddy.imap is not None and maddy.imap.turn.enabled
+    if maddy.turn_secret is None:
+        if maddy.turn is not None:
+            yield warning(maddy.turn.place, "turn has no secret: there is no TURN")
+        if maddy.imap is not None and is_wanted:
+            yield warning(maddy.imap.where("turn_enable"), "turn_enable needs turn_secret: there is no TURN")
+        return
     if maddy.turn is not None:
         yield from _turn_server(maddy.turn, maddy)
-        if not is_offered:
+        if not is_wanted:
             yield warning(maddy.turn.place, "turn is served and not advertised: imap has no turn_enable yes")
-    if maddy.imap is not None and is_offered:
+    if maddy.imap is not None and is_wanted:
         yield from _turn_offer(maddy.imap, maddy.imap.turn, maddy)
 
 
 def _turn_server(turn: Turn, maddy: MaddyConfig) -> Iterator[Finding]:
-    if maddy.turn_secret is None:
-        yield error(turn.place, "turn has no secret")
     if turn.realm is None:
         yield warning(turn.place, f"turn has no realm: it is {maddy.turn_realm}")
     if turn.relay_ports is not None and turn.relay_ports[0] > turn.relay_ports[1]:
@@ -136,7 +148,7 @@ def _turn_server(turn: Turn, maddy: MaddyConfig) -> Iterator[Finding]:
     if turn.asks_for_tls and not listens_with_tls:
         yield error(turn.where("tls"), "turn has tls, and no address tls://...: nothing answers there")
     if listens_with_tls and not turn.asks_for_tls:
-        yield error(turn.place, "turn has an address tls://... and no certificate: add tls")
+        yield warning(turn.place, "turn has an address tls://... and no tls: it has the certificate of mail")
     if turn.tls is not None:
         yield from _missing(turn.tls.place, turn.tls.certificate, turn.tls.key)
 
@@ -153,8 +165,11 @@ def _turn_offer(imap: Imap, offer: TurnOffer, maddy: MaddyConfig) -> Iterator[Fi
     if offer.enabled_by_secret and "turn_enable" in imap.places:
         sentence = "turn_enable says no, and madmail offers TURN all the same: turn has a secret below"
         yield warning(imap.where("turn_enable"), sentence)
-    if maddy.turn_secret is None:
-        yield error(imap.place, "turn_enable needs turn_secret")
+    first, last = (maddy.turn and maddy.turn.relay_ports) or DEFAULT_RELAY_PORTS
+    port = offer.stated_port(maddy.turn)
+    if first <= port <= last:
+        sentence = f"turn_port {port} is one of the ports of relayed addresses, {first} to {last}"
+        yield error(imap.where("turn_port"), sentence)
     if offer.server is None:
         yield warning(imap.place, f"there is no turn_server: METADATA names {maddy.turn_server}")
     if offer.server is not None and ":" in offer.server:
@@ -164,7 +179,7 @@ def _turn_offer(imap: Imap, offer: TurnOffer, maddy: MaddyConfig) -> Iterator[Fi
         yield error(imap.where("turn_server"), sentence)
     turn = maddy.turn
     if turn is None:
-        sentence = f"TURN is offered at {maddy.turn_server}:{offer.port}, and there is no turn endpoint here"
+        sentence = f"TURN is offered at {maddy.turn_server}:{port}, and there is no turn endpoint here"
         yield warning(imap.where("turn_enable"), sentence)
         return
     if offer.secret and turn.secret and offer.secret != turn.secret:
@@ -176,9 +191,10 @@ def _turn_offer(imap: Imap, offer: TurnOffer, maddy: MaddyConfig) -> Iterator[Fi
 def _turn_ports(imap: Imap, offer: TurnOffer, turn: Turn) -> Iterator[Finding]:
     """Delta Chat core speaks TURN over UDP only; `turn_prefer_tls` advertises the port of a TLS listener."""
     scheme = "tls" if offer.prefer_tls else "udp"
-    if not any((each.scheme, each.port) == (scheme, offer.port) for each in turn.listeners):
+    port = offer.stated_port(turn)
+    if not any((each.scheme, each.port) == (scheme, port) for each in turn.listeners):
         wish = " (turn_prefer_tls)" if offer.prefer_tls else ""
-        sentence = f"turn_port {offer.port} is advertised{wish}, and turn has no {scheme}:// listener there"
+        sentence = f"turn_port {port} is advertised{wish}, and turn has no {scheme}:// listener there"
         yield error(imap.where("turn_port"), sentence)
     if offer.prefer_tls and turn.port("udp") is None:
         yield error(turn.place, "turn has no udp:// listener: Delta Chat asks TURN servers over UDP only")
@@ -199,7 +215,13 @@ def _collisions(maddy: MaddyConfig | None, relay: RelayFile | None) -> Iterator[
 def _bound_by_maddy(maddy: MaddyConfig | None) -> Iterator[_Bound]:
     if maddy is None:
         return
-    endpoints = {"imap": maddy.imap, "submission": maddy.submission, "web": maddy.web, "turn": maddy.turn}
+    endpoints: dict[str, Endpoint | None] = {
+        "imap": maddy.imap,
+        "submission": maddy.submission,
+        "smtp": maddy.smtp,
+        "web": maddy.web,
+        "turn": maddy.turn,
+    }
     for name, endpoint in endpoints.items():
         for listener in endpoint.listeners if endpoint else ():
             transport = "UDP" if listener.scheme == "udp" else "TCP"

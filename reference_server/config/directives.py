@@ -1,9 +1,12 @@
-"""Reading one block: each directive is taken once, by name; what is left is known and not served, or unknown."""
+"""Reading one block: each directive is taken once, by name; what is left is known and not served, or unknown.
+
+madmail starts with whatever it does not know or cannot read, and so does this server, with a warning for each.
+"""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -29,7 +32,6 @@ __all__ = [
 ]
 
 Scheme = Literal["tls", "tcp", "udp"]
-SCHEMES = ("tls", "tcp", "udp")
 YES = frozenset({"1", "true", "yes", "y", "on", "enable", "enabled", "t"})
 NO = frozenset({"0", "false", "no", "n", "off", "disable", "disabled", "f"})
 NEVER_SHOWN = ("secret", "turn_secret")
@@ -81,13 +83,12 @@ class Block:
         return found
 
     def one(self, *names: str) -> Directive | None:
-        """The directive of these names; a second one is an error."""
+        """The directive of these names; of several the last one counts, as in madmail."""
         found = self.all(*names)
-        for other in found[1:]:
-            self._findings.append(
-                error(other.place, f"a second {other.name}; the first is in line {found[0].place.line}")
-            )
-        return found[0] if found else None
+        for other in found[:-1]:
+            sentence = f"{other.name} stands in line {found[-1].place.line} once more: that one counts"
+            self._findings.append(warning(other.place, sentence))
+        return found[-1] if found else None
 
     def merged(self, *names: str) -> Directive | None:
         """One endpoint of all the blocks of these names, as maddy has it: with the addresses of each."""
@@ -101,7 +102,7 @@ class Block:
         return replace(found[0], arguments=arguments, block=tuple(inner.values()))
 
     def value(self, name: str, parse: Parse[T], default: T) -> T:
-        """The parsed arguments of a directive without a block."""
+        """The parsed arguments of a directive without a block. madmail passes over what it cannot read."""
         directive = self.one(name)
         if directive is None or directive.arguments == ("",):
             return default  # a value that is empty is none, as of a variable of the environment
@@ -111,25 +112,20 @@ class Block:
             return parse(directive.arguments)
         except Unexpected as expected:
             found = "" if name in NEVER_SHOWN else f", found {' '.join(directive.arguments)!r}"
-            self._findings.append(error(directive.place, f"{name}: expected {expected}{found}"))
+            sentence = f"{name}: expected {expected}{found}; passed over"
+            self._findings.append(warning(directive.place, sentence))
             return default
 
     def finish(self, not_served: Collection[str] = (), families: tuple[str, ...] = ()) -> None:
         """Say what is left. `not_served` are directives of madmail that change nothing here, by name; `families`
         are beginnings of such names."""
+        known = ", ".join(sorted(self._taken))
         for directive in self._left:
             if directive.name in not_served or directive.name.startswith(families):
-                self._findings.append(
-                    warning(directive.place, f"{directive.name} is not served by this test server")
-                )
+                sentence = f"{directive.name} is not served by this test server"
             else:
-                known = ", ".join(sorted(self._taken))
-                self._findings.append(
-                    error(
-                        directive.place,
-                        f"{directive.name} is unknown in {self._where}; served here are {known}",
-                    )
-                )
+                sentence = f"{directive.name!r} is unknown in {self._where}, and passed over; served here are {known}"
+            self._findings.append(warning(directive.place, sentence))
 
 
 def text(arguments: Sequence[str]) -> str:
@@ -139,10 +135,11 @@ def text(arguments: Sequence[str]) -> str:
 
 
 def secret(arguments: Sequence[str]) -> str:
-    """Any characters: a secret is its UTF-8 bytes, and some scripts need characters that do not print."""
-    if len(arguments) != 1 or not arguments[0]:
-        raise Unexpected("one value")
-    return arguments[0]
+    """Any characters: a secret is its UTF-8 bytes, and some scripts need characters that do not print. Several words
+    are one secret with spaces."""
+    if not any(arguments):
+        raise Unexpected("a value")
+    return " ".join(arguments)
 
 
 def path(arguments: Sequence[str]) -> Path:
@@ -196,32 +193,46 @@ def ip_address(arguments: Sequence[str]) -> str:
 
 
 def listeners(
-    directive: Directive, schemes: Collection[str], findings: list[Finding]
+    directive: Directive, standard: Mapping[Scheme, int | None], findings: list[Finding]
 ) -> tuple[Listener, ...]:
-    """The addresses among the arguments of an endpoint. An argument without `://` is a name of the block."""
+    """The addresses among the arguments of an endpoint. An argument without `://` is a name of the block.
+
+    `standard` has the schemes that are served, each with its port for an address that has none; None where madmail
+    does not start without one.
+    """
     found = []
     for argument in directive.arguments:
-        if "://" not in argument:
-            continue
-        try:
-            found.append(_listener(argument, schemes, directive.place))
-        except ValueError:
-            wanted = " or ".join(f"{scheme}://ADDRESS:PORT" for scheme in sorted(schemes))
-            findings.append(error(directive.place, f"expected an address {wanted}, found {argument!r}"))
+        scheme, separator, address = argument.partition("://")
+        if separator and scheme in standard:
+            found += _listener(cast(Scheme, scheme), address, standard, directive.place, findings)
+        elif separator:
+            wanted = " or ".join(f"{each}://ADDRESS:PORT" for each in sorted(standard))
+            sentence = f"expected an address {wanted}, found {argument!r}; passed over"
+            findings.append(warning(directive.place, sentence))
     return tuple(found)
 
 
-def _listener(argument: str, schemes: Collection[str], place: Place) -> Listener:
-    parts = urlsplit(argument)
-    if (
-        parts.scheme not in schemes
-        or not parts.port
-        or parts.path
-        or parts.query
-        or parts.username is not None
-    ):
-        raise ValueError
-    return Listener(cast(Scheme, parts.scheme), parts.hostname or "", parts.port, place)
+def _listener(
+    scheme: Scheme,
+    address: str,
+    standard: Mapping[Scheme, int | None],
+    place: Place,
+    findings: list[Finding],
+) -> list[Listener]:
+    """As madmail reads one: the port is what stands behind the last colon, if these are digits."""
+    host, _, word = address.rpartition(":")
+    is_port = word.isascii() and word.isdecimal() and len(word) <= 10
+    if is_port and int(word) > 65535:
+        findings.append(error(place, f"{scheme}://{address}: a port is a number up to 65535"))
+        return []
+    if is_port and int(word):
+        return [Listener(scheme, host.strip("[]"), int(word), place)]
+    port = standard[scheme]
+    if port is None:
+        findings.append(error(place, f"{scheme}://{address}: there is no port"))
+        return []
+    findings.append(warning(place, f"{scheme}://{address}: there is no port, so it is {port}"))
+    return [Listener(scheme, (host if word != address else word).strip("[]"), port, place)]
 
 
 def certificate_files(directive: Directive | None, findings: list[Finding]) -> CertificateFiles | None:
@@ -235,8 +246,12 @@ def certificate_files(directive: Directive | None, findings: list[Finding]) -> C
     if kind == "file" and len(words) == 2:
         Block(directive.block or (), findings, "tls").finish(not_served=TLS_NOT_SERVED)
         return CertificateFiles(Path(words[0]), Path(words[1]), directive.place)
-    if directive.block is None or directive.arguments:
+    if kind == "file":
         findings.append(error(directive.place, "tls: expected 'file CERT KEY', or a block with cert and key"))
+        return None
+    if directive.block is None or directive.arguments:
+        sentence = f"tls {kind!r} is unknown, and passed over: the server makes a certificate"
+        findings.append(warning(directive.place, sentence))
         return None
     return _certificate_block(directive, directive.block, findings)
 
@@ -250,5 +265,6 @@ def _certificate_block(
     certificate, key = block.value("cert", path, None), block.value("key", path, None)
     block.finish(not_served=TLS_NOT_SERVED)
     if (certificate is None) != (key is None):
-        findings.append(error(directive.place, "tls: cert and key belong together"))
+        sentence = "tls: cert and key belong together; passed over, and the server makes a certificate"
+        findings.append(warning(directive.place, sentence))
     return CertificateFiles(certificate, key, directive.place) if certificate and key else None

@@ -1,7 +1,7 @@
 """maddy.conf: what the directives of madmail mean to this server.
 
-Served are discovery (`iroh_relay_url`), the addresses of IMAP, submission and HTTPS, their certificate and the mail
-domain, and TURN. Other directives of madmail are warnings, unknown ones errors.
+Served are discovery (`iroh_relay_url`), the addresses of IMAP, submission, SMTP and HTTPS, their certificate and the
+mail domain, and TURN. All others are warnings.
 """
 
 from __future__ import annotations
@@ -13,16 +13,24 @@ from pathlib import Path
 from ..errors import ConfigurationError
 from . import directives as read_as
 from . import not_served
-from .directives import Block, CertificateFiles, Listener, certificate_files, listeners
+from .directives import Block, CertificateFiles, Listener, Scheme, certificate_files, listeners
 from .findings import Finding, Place, error, warning
+from .imports import with_imports
 from .maddy_syntax import Directive, expand, parse
 
-__all__ = ["Endpoint", "Imap", "MaddyConfig", "Turn", "TurnOffer", "load", "read"]
+__all__ = ["DEFAULT_RELAY_PORTS", "Endpoint", "Imap", "MaddyConfig", "Turn", "TurnOffer", "load", "read"]
 
 DEFAULT_PUBLIC_IP = "127.0.0.1"
-FIRST_RELAY_PORT, LAST_RELAY_PORT = 49152, 65535
+DEFAULT_RELAY_PORTS = (49152, 65535)
 TURN_PORT = 3478
 """Of the offer and of the endpoint, where they say no other (RFC 8656 section 3)."""
+IMAP_PORTS: Mapping[Scheme, int | None] = {"tls": 993, "tcp": 143}
+SUBMISSION_PORTS: Mapping[Scheme, int | None] = {"tls": 465, "tcp": 587}
+SMTP_PORTS: Mapping[Scheme, int | None] = {"tls": 25, "tcp": 25}
+"""Both begin without TLS, as in madmail: there is no port for SMTP in TLS (RFC 8314 section 3.3)."""
+WEB_PORTS: Mapping[Scheme, int | None] = {"tls": 443, "tcp": 80}
+METRICS_PORTS: Mapping[Scheme, int | None] = {"tcp": None}
+TURN_PORTS: Mapping[Scheme, int | None] = {"udp": TURN_PORT, "tcp": None, "tls": 5349}
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,8 @@ class TurnOffer:
     enabled_by_secret: bool = False
     """No `turn_enable` says so."""
     server: str | None = None
-    port: int = TURN_PORT
+    port: int | None = None
+    """None: that of the endpoint's first listener."""
     secret: str | None = field(default=None, repr=False)
     ttl: int | None = None
     prefer_tls: bool = False
@@ -47,7 +56,14 @@ class TurnOffer:
         With `prefer_tls` the stated port is that of TLS, otherwise that of UDP; the other one is the listener's.
         """
         udp, tls = (endpoint.port("udp"), endpoint.port("tls")) if endpoint else (None, None)
-        return (udp or TURN_PORT, self.port) if self.prefer_tls else (self.port, tls)
+        if self.prefer_tls:
+            return udp or TURN_PORT, self.port or tls or TURN_PORT
+        return self.port or udp or TURN_PORT, tls
+
+    def stated_port(self, endpoint: Turn | None) -> int:
+        """That of the two which `turn_port` says."""
+        udp, tls = self.ports(endpoint)
+        return (tls if self.prefer_tls else udp) or TURN_PORT
 
 
 @dataclass(frozen=True)
@@ -100,6 +116,8 @@ class MaddyConfig:
     tls: CertificateFiles | None = None
     imap: Imap | None = None
     submission: Endpoint | None = None
+    smtp: Endpoint | None = None
+    """Mail from and to other servers."""
     web: Endpoint | None = None
     """The endpoint `chatmail`: HTTPS."""
     turn: Turn | None = None
@@ -122,9 +140,14 @@ class MaddyConfig:
         return next((place.secret for place in places if place and place.secret), None)
 
     @property
+    def offers_turn(self) -> bool:
+        """METADATA names a TURN server: it is switched on, and there is a secret for its credentials."""
+        return self.imap is not None and self.imap.turn.enabled and self.turn_secret is not None
+
+    @property
     def mail_certificates(self) -> tuple[CertificateFiles, ...]:
         """The mail service has one certificate, the first of these."""
-        endpoints = (self.imap, self.submission, self.web)
+        endpoints = (self.imap, self.submission, self.smtp, self.web)
         stated = [endpoint.tls for endpoint in endpoints if endpoint is not None]
         return tuple(tls for tls in (*stated, self.tls) if tls is not None)
 
@@ -147,7 +170,7 @@ def read(source: str, file: str, *, public_ip: str | None = None) -> MaddyConfig
     """
     findings: list[Finding] = []
     given = {} if public_ip is None else {"public_ip": public_ip}
-    parsed = parse(source, file)
+    parsed = with_imports(parse(source, file, findings), findings)
     if public_ip is None and not any(directive.name == "$(public_ip)" for directive in parsed):
         given = {"public_ip": DEFAULT_PUBLIC_IP}
     expanded, macros = expand(parsed, given, findings)
@@ -156,6 +179,9 @@ def read(source: str, file: str, *, public_ip: str | None = None) -> MaddyConfig
     web, mail_domain = _web(top.all("chatmail", "endpoint.chatmail", "http", "endpoint.http"), findings)
     turn = _turn(top.merged("turn", "endpoint.turn"), findings)
     imap = _imap(top.merged("imap", "endpoint.imap"), findings)
+    for metrics in top.all("openmetrics", "endpoint.openmetrics"):
+        listeners(metrics, METRICS_PORTS, findings)
+        findings.append(warning(metrics.place, f"{metrics.name} is not served by this test server"))
     config = MaddyConfig(
         file,
         public_ip=macros["public_ip"][0],
@@ -163,7 +189,8 @@ def read(source: str, file: str, *, public_ip: str | None = None) -> MaddyConfig
         tls=certificate_files(top.one("tls"), findings),
         hostname=_first(top.value("hostname", read_as.text, None), macros.get("hostname")),
         imap=_offering(imap, turn),
-        submission=_submission(top.merged("submission", "endpoint.submission"), findings),
+        submission=_sending(top.merged("submission", "endpoint.submission"), SUBMISSION_PORTS, findings),
+        smtp=_sending(top.merged("smtp", "endpoint.smtp"), SMTP_PORTS, findings),
         web=web,
         turn=turn,
     )
@@ -179,13 +206,13 @@ def _imap(directive: Directive | None, findings: list[Finding]) -> Imap | None:
     offer = TurnOffer(
         enabled=block.value("turn_enable", read_as.yes_or_no, False),
         server=block.value("turn_server", read_as.text, None),
-        port=block.value("turn_port", read_as.number(1, 65535), TurnOffer.port),
+        port=block.value("turn_port", read_as.number(1, 65535), None),
         secret=block.value("turn_secret", read_as.secret, None),
         ttl=block.value("turn_ttl", read_as.number(1, 2**31 - 1), None),
         prefer_tls=block.value("turn_prefer_tls", read_as.yes_or_no, False),
     )
     imap = Imap(
-        listeners(directive, ("tls", "tcp"), findings),
+        listeners(directive, IMAP_PORTS, findings),
         certificate_files(block.one("tls"), findings),
         directive.place,
         _places(directive),
@@ -220,13 +247,16 @@ def _places(directive: Directive) -> Mapping[str, Place]:
     return {inner.name: inner.place for inner in directive.block or ()}
 
 
-def _submission(directive: Directive | None, findings: list[Finding]) -> Endpoint | None:
+def _sending(
+    directive: Directive | None, standard: Mapping[Scheme, int | None], findings: list[Finding]
+) -> Endpoint | None:
+    """The endpoint `submission` or `smtp`, which know the same words."""
     if directive is None:
         return None
     block = Block(directive.block or (), findings, directive.name)
     tls = certificate_files(block.one("tls"), findings)
-    block.finish(not_served.SUBMISSION)
-    return Endpoint(listeners(directive, ("tls", "tcp"), findings), tls, directive.place)
+    block.finish(not_served.SENDING)
+    return Endpoint(listeners(directive, standard, findings), tls, directive.place)
 
 
 def _web(directives: list[Directive], findings: list[Finding]) -> tuple[Endpoint | None, str | None]:
@@ -237,7 +267,7 @@ def _web(directives: list[Directive], findings: list[Finding]) -> tuple[Endpoint
         tls = certificate_files(block.one("tls"), findings)
         domain = block.value("mail_domain", read_as.text, None) or domain
         block.finish(not_served.WEB)
-        found = listeners(directive, ("tls", "tcp"), findings)
+        found = listeners(directive, WEB_PORTS, findings)
         secure = tuple(each for each in found if each.scheme == "tls")
         findings += [
             warning(each.place, f"{each}: plain HTTP is not served") for each in found if each not in secure
@@ -245,9 +275,11 @@ def _web(directives: list[Directive], findings: list[Finding]) -> tuple[Endpoint
         if found and not secure:
             continue
         if web is not None:
-            findings.append(
-                error(directive.place, f"a second {directive.name} with TLS; this server has one")
+            sentence = (
+                f"a second {directive.name} with TLS is passed over; the first is in line {web.place.line}"
             )
+            findings.append(warning(directive.place, sentence))
+            continue
         web = Endpoint(secure, tls, directive.place)
     return web, domain
 
@@ -257,9 +289,10 @@ def _turn(directive: Directive | None, findings: list[Finding]) -> Turn | None:
         return None
     block = Block(directive.block or (), findings, directive.name)
     tls = block.one("tls")
-    standard = tuple(Listener(scheme, "", TURN_PORT, directive.place) for scheme in ("udp", "tcp"))
+    schemes: tuple[Scheme, Scheme] = ("udp", "tcp")
+    standard = tuple(Listener(scheme, "", TURN_PORT, directive.place) for scheme in schemes)
     turn = Turn(
-        listeners(directive, ("tls", "tcp", "udp"), findings) or standard,
+        listeners(directive, TURN_PORTS, findings) or standard,
         certificate_files(tls, findings),
         directive.place,
         _places(directive),
@@ -277,4 +310,8 @@ def _relay_ports(block: Block) -> tuple[int, int] | None:
     """`relay_port_min` and `relay_port_max`, of which one may be left out; None without both."""
     port = read_as.number(1024, 65535)
     first, last = block.value("relay_port_min", port, None), block.value("relay_port_max", port, None)
-    return None if first is None and last is None else (first or FIRST_RELAY_PORT, last or LAST_RELAY_PORT)
+    return (
+        None
+        if first is None and last is None
+        else (first or DEFAULT_RELAY_PORTS[0], last or DEFAULT_RELAY_PORTS[1])
+    )

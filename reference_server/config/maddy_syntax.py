@@ -9,9 +9,9 @@
             syslog  # a comment
     }
 
-As in maddy, quotes only keep spaces together, and macros are expanded inside them, too. Unlike in maddy a quoted
-string ends on its line and an undefined macro is an error; snippets and `import` are not read. `{env:NAME}` is a
-variable of the environment, and nothing where there is none.
+As in maddy, quotes only keep spaces together, and macros are expanded inside them, too. What madmail 2 takes without a
+word is a warning: a quoted string over several lines or without an end, a block without one, a macro that is not
+defined. `{env:NAME}` is a variable of the environment, and nothing where there is none.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from functools import cache
 from typing import Any, cast
 
 from lark import Lark, Token, Transformer
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.exceptions import UnexpectedInput, UnexpectedToken
 
 from ..errors import ConfigurationError
 from .findings import Finding, Place, error, warning
 
-__all__ = ["Directive", "expand", "parse"]
+__all__ = ["MAX_FILE", "Directive", "expand", "failure", "is_snippet", "parse"]
 
 GRAMMAR = r"""
-start: _NEWLINE? (directive _NEWLINE)*
+start: _NEWLINE? (directive _NEWLINE)* directive?
 directive: WORD (WORD | STRING)* block?
 block: "{" _NEWLINE? (directive _NEWLINE)* directive? "}"
 
-STRING: /"(?:[^"\\\n]|[\\]["]|[\\](?!["]))*"/
+STRING: /"(?:[^"\\]|\\[\s\S])*(?:"|\\?\Z)/
 WORD: /(?![{}](?:\s|$))[^\s"#][^\s#]*/
 _NEWLINE.2: /(?:(?:#[^\n]*)?\n[^\S\n]*)+/
 CONTINUATION.3: /\\[^\S\n]*(?:#[^\n]*)?\n/
@@ -52,13 +52,16 @@ EXPECTED = {
     "RBRACE": "'}'",
     "$END": "the end of the file",
 }
-NAME = re.compile(r"[^\W\d][\w.-]*")
+NAME = re.compile(r"[^0-9][A-Za-z0-9._-]*")
+SNIPPET = re.compile(r"\([^()\s]*\)")
+ESCAPED = re.compile(r"\\([\s\S])")
 MACRO = re.compile(r"\$\(([^()\s]*)\)")
 VARIABLE = re.compile(r"\{env:([^{}\s]*)\}")
 
 MAX_FILE = 256 * 1024
 """Characters of a file."""
-MAX_NESTING = 32
+MAX_NESTING = 256
+"""As in madmail."""
 MAX_ARGUMENTS = 1000
 MAX_ARGUMENT = 8192
 """Words of a directive and characters of a word, after the expansion of macros."""
@@ -74,20 +77,35 @@ class Directive:
     place: Place
 
 
-def parse(text: str, file: str) -> tuple[Directive, ...]:
+def parse(text: str, file: str, findings: list[Finding]) -> tuple[Directive, ...]:
     """The directives of a file, macros as they stand.
 
     Raises `ConfigurationError` with file, line and what is expected.
     """
     if len(text) > MAX_FILE:
-        raise _failure(file, 1, f"the file has more than {MAX_FILE} characters")
+        raise failure(Place(file, 1), f"the file has more than {MAX_FILE} characters")
     # The last line may lack its end. Only \n ends a line, so that line numbers are those of an editor.
     text = text.removeprefix("\ufeff").replace("\r\n", "\n") + "\n"
+
+    def close_block(unexpected: UnexpectedInput) -> bool:
+        """At the end of the file every block is closed, as in madmail."""
+        if not isinstance(unexpected, UnexpectedToken) or unexpected.token.type != "$END":
+            return False
+        parser = cast(Any, unexpected.interactive_parser)
+        opened = [
+            token for token in parser.parser_state.value_stack if getattr(token, "type", "") == "LBRACE"
+        ]
+        for token in opened:
+            parser.feed_token(Token("RBRACE", "}"))
+            sentence = "this block has no '}': it goes on to the end of the file"
+            findings.append(warning(Place(file, token.line), sentence))
+        return bool(opened)
+
     try:
-        parsed = cast(list[Any], _parser().parse(text))  # lark returns what our own builder makes
+        parsed = cast(list[Any], _parser().parse(text, on_error=close_block))  # what our own builder makes
     except UnexpectedInput as unexpected:
-        raise _failure(file, *_explain(unexpected, text)) from None
-    return tuple(_directives(parsed, file, 0))
+        raise failure(Place(file, _line(unexpected, text)), _explain(unexpected)) from None
+    return tuple(_directives(parsed, file, 0, findings))
 
 
 def expand(
@@ -110,6 +128,11 @@ def expand(
     return tuple(kept), macros
 
 
+def is_snippet(directive: Directive) -> bool:
+    """`(name) { ... }`: directives that `import name` brings elsewhere."""
+    return SNIPPET.fullmatch(directive.name) is not None
+
+
 @cache
 def _parser() -> Lark:
     return Lark(GRAMMAR, parser="lalr", transformer=_Builder())
@@ -127,53 +150,66 @@ class _Builder(Transformer[Token, Any]):
         return tuple(children)
 
 
-def _directives(parsed: Sequence[list[Any]], file: str, depth: int) -> Iterator[Directive]:
+def _directives(
+    parsed: Sequence[list[Any]], file: str, depth: int, findings: list[Finding]
+) -> Iterator[Directive]:
     for name, *rest in parsed:
         place = Place(file, name.line)
         if depth > MAX_NESTING:
-            raise _failure(file, name.line, f"blocks are nested more than {MAX_NESTING} deep")
-        if not name.startswith("$(") and not NAME.fullmatch(name):
-            raise _failure(
-                file, name.line, "expected the name of a directive: letters, digits, '.', '-' and '_'"
-            )
+            raise failure(place, f"blocks are nested more than {MAX_NESTING} deep")
+        if not (name.startswith("$(") or SNIPPET.fullmatch(name) or NAME.fullmatch(name)):
+            raise failure(place, "expected the name of a directive: letters, digits, '.', '-' and '_'")
         block = rest.pop() if rest and isinstance(rest[-1], tuple) else None
         yield Directive(
             str(name),
-            tuple(_text(token) for token in rest),
-            None if block is None else tuple(_directives(block, file, depth + 1)),
+            tuple(_text(token, file, findings) for token in rest),
+            None if block is None else tuple(_directives(block, file, depth + 1, findings)),
             place,
         )
 
 
-def _text(token: Token) -> str:
-    return token[1:-1].replace('\\"', '"') if token.type == "STRING" else str(token)
+def _text(token: Token, file: str, findings: list[Finding]) -> str:
+    if token.type != "STRING":
+        return str(token)
+    place, inner = Place(file, token.line or 1), ESCAPED.sub("", token[1:])
+    if not inner.endswith('"'):
+        sentence = "the quoted string does not end: all that follows in the file is in it"
+        findings.append(warning(place, sentence))
+        return _unescaped(token[1:].removesuffix("\n"))
+    if "\n" in token:
+        sentence = f"the quoted string ends in line {place.line + token.count(chr(10))}"
+        findings.append(warning(place, sentence))
+    return _unescaped(token[1:-1])
 
 
-def _explain(unexpected: UnexpectedInput, text: str) -> tuple[int, str]:
-    """Line, and a sentence that quotes nothing: the line may hold a secret."""
-    if isinstance(unexpected, UnexpectedCharacters):
-        # Every character starts a token, except the quote of a string without an end.
-        return unexpected.line, "the quoted string does not end on its line; expected '\"'"
-    assert isinstance(unexpected, UnexpectedToken)
+def _unescaped(text: str) -> str:
+    """Of all that a backslash may stand before, only the quote loses it."""
+    return ESCAPED.sub(lambda found: '"' if found[1] == '"' else found[0], text)
+
+
+def _explain(unexpected: UnexpectedInput) -> str:
+    """A sentence that quotes nothing: the line may hold a secret."""
+    assert isinstance(unexpected, UnexpectedToken)  # every character starts a token
     found = EXPECTED.get(unexpected.token.type, "something else")
     wanted = " or ".join(sorted(EXPECTED[name] for name in unexpected.accepts or unexpected.expected))
-    line = text.rstrip().count("\n") + 1 if unexpected.token.type == "$END" else unexpected.line
-    return line, f"expected {wanted}, found {found}"
+    return f"expected {wanted}, found {found}"
 
 
-def _failure(file: str, line: int, sentence: str) -> ConfigurationError:
-    return ConfigurationError(str(error(Place(file, line), sentence)))
+def _line(unexpected: UnexpectedInput, text: str) -> int:
+    at_end = isinstance(unexpected, UnexpectedToken) and unexpected.token.type == "$END"
+    return text.rstrip().count("\n") + 1 if at_end else unexpected.line
+
+
+def failure(place: Place, sentence: str) -> ConfigurationError:
+    """What ends the reading."""
+    return ConfigurationError(str(error(place, sentence)))
 
 
 def _definition(directive: Directive) -> tuple[str, tuple[str, ...]]:
     name = MACRO.fullmatch(directive.name)
     equals, *values = directive.arguments or ("",)
     if name is None or equals != "=" or not values or directive.block is not None:
-        raise _failure(
-            directive.place.file,
-            directive.place.line,
-            "expected the definition of a macro: $(name) = one or more words",
-        )
+        raise failure(directive.place, "expected the definition of a macro: $(name) = one or more words")
     return name[1], tuple(values)
 
 
@@ -181,8 +217,7 @@ def _expand(
     directive: Directive, macros: Mapping[str, tuple[str, ...]], findings: list[Finding]
 ) -> Directive:
     if directive.name.startswith("$("):
-        place = directive.place
-        raise _failure(place.file, place.line, "macros are defined outside of every block only")
+        raise failure(directive.place, "macros are defined outside of every block only")
     return Directive(
         directive.name,
         _arguments(directive.arguments, directive.place, macros, findings),
@@ -196,16 +231,20 @@ def _expand(
 def _arguments(
     words: Sequence[str], place: Place, macros: Mapping[str, tuple[str, ...]], findings: list[Finding]
 ) -> tuple[str, ...]:
-    """A word that is nothing but a macro becomes all its values; inside a word it has to have one."""
+    """A word that is nothing but a macro becomes all its values, and goes where it is not defined; inside a word it
+    has to have one value, and stays as it stands where it has none."""
     result: list[str] = []
     for word in words:
         whole = MACRO.fullmatch(word)
-        if whole and whole[1] in macros:
-            result += macros[whole[1]]
+        if whole:
+            result += macros.get(whole[1], ())
+            if whole[1] not in macros:
+                sentence = f"the macro $({whole[1]}) is not defined: it stands for nothing here"
+                findings.append(warning(place, sentence))
         else:
             result.append(_word(word, place, macros, findings))
         if len(result) > MAX_ARGUMENTS:
-            raise _failure(place.file, place.line, f"more than {MAX_ARGUMENTS} arguments")
+            raise failure(place, f"more than {MAX_ARGUMENTS} arguments")
     return tuple(result)
 
 
@@ -214,19 +253,19 @@ def _word(word: str, place: Place, macros: Mapping[str, tuple[str, ...]], findin
     for use in MACRO.finditer(word):
         values = macros.get(use[1])
         if values is None:
-            findings.append(error(place, f"the macro $({use[1]}) is not defined"))
+            findings.append(warning(place, f"the macro $({use[1]}) is not defined: the word stays as it is"))
         elif len(values) > 1:
             findings.append(
                 error(place, f"the macro $({use[1]}) has {len(values)} values; one word takes one")
             )
-        value = values[0] if values else ""
+        value = use[0] if values is None else "".join(values[:1])
         parts += [word[end : use.start()], value]
         end = use.end()
         size += len(value)
         if size > MAX_ARGUMENT:
             break
     if size > MAX_ARGUMENT:
-        raise _failure(place.file, place.line, f"a word has more than {MAX_ARGUMENT} characters")
+        raise failure(place, f"a word has more than {MAX_ARGUMENT} characters")
     return VARIABLE.sub(lambda found: _variable(found[1], place, findings), "".join(parts) + word[end:])
 
 

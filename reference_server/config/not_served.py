@@ -1,11 +1,11 @@
-"""Directives of madmail that change nothing here: a warning, where an unknown one is an error.
+"""Directives of madmail that change nothing here: a warning that they are not served, where others are unknown.
 
 Read in madmail's configuration reference, its parser (2.23) and its endpoints, and in maddy's reference.
 """
 
 from __future__ import annotations
 
-__all__ = ["FAMILIES", "IMAP", "SUBMISSION", "TOP", "TURN", "WEB"]
+__all__ = ["FAMILIES", "IMAP", "SENDING", "TOP", "TURN", "WEB"]
 
 FAMILIES = ("auth.", "check.", "modify.", "storage.", "table.", "target.")
 """Beginnings of the names of blocks at the top of the file."""
@@ -20,14 +20,10 @@ TOP = frozenset(
         "debug",
         "dovecot_sasld",
         "endpoint.dovecot_sasld",
-        "endpoint.openmetrics",
-        "endpoint.smtp",
         "log",
         "max_federation_size",
         "msgpipeline",
-        "openmetrics",
         "runtime_dir",
-        "smtp",
         "state_dir",
         "tls_client",
         "tls_mode",
@@ -51,7 +47,7 @@ IMAP = frozenset(
         "xchatmail",
     }
 )
-SUBMISSION = frozenset(
+SENDING = frozenset(
     {
         "auth",
         "auth_map",

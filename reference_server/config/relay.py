@@ -67,12 +67,14 @@ def load(path: Path) -> RelayFile:
     """Raises `ConfigurationError` with `file:line`, and `OSError` when there is nothing to read."""
     raw = path.read_bytes()
     text = raw.decode(errors="replace")
-    try:
-        with _warnings() as warned:
+    with _warnings() as warned:
+        try:
             config = load_relay(path)
-    except ConfigurationError as wrong:
-        problems = [error(*_located(each, path, text)) for each in str(wrong).split("\n")]
-        raise ConfigurationError("\n".join(map(str, sorted(problems, key=lambda each: each.place)))) from None
+        except ConfigurationError as wrong:
+            problems = [error(*_located(each, path, text)) for each in str(wrong).split("\n")]
+            problems += [warning(*_located(each, path, text)) for each in warned]
+            lines = map(str, sorted(problems, key=lambda each: each.place))
+            raise ConfigurationError("\n".join(lines)) from None
     return RelayFile(str(path), text, config, tuple(warning(*_located(each, path, text)) for each in warned))
 
 

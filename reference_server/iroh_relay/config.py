@@ -1,8 +1,9 @@
 """iroh-relay.toml: the file of iroh-relay, 0.35 to 1.x, read into frozen settings.
 
-Unlike upstream, an unknown key or a value of the wrong kind is an error. Of upstream's settings two are not served:
-a certificate from Let's Encrypt (an error: nothing would work without it), and QUIC address discovery and limits on
-accepting (a warning: everything else works). The table `[reference_server]` is our own; upstream ignores it.
+As with upstream, a value of the wrong kind is an error, and an unknown key is passed over; here with a warning, for it
+may be a known one with a mistake. Of upstream's settings two are not served: a certificate from Let's Encrypt (an
+error: nothing would work without it), and QUIC address discovery and limits on accepting (a warning). The table
+`[reference_server]` is our own, where unknown keys are errors; upstream ignores it.
 """
 
 from __future__ import annotations
@@ -138,13 +139,14 @@ class _Table:
     def has(self, key: str) -> bool:
         return key in self._values
 
-    def table(self, key: str, scalar: str | None = None) -> _Table:
-        """A table inside this one, empty if it is absent; `scalar` is a string that may stand for an empty one."""
+    def table(self, key: str, *, scalar: str | None = None, may_be_empty: bool = True) -> _Table:
+        """A table inside this one, empty if it is absent; `scalar` is a string, or a table of that name alone, that may
+        stand for an empty one."""
 
         def parse(value: Any) -> Mapping[str, Any]:
-            if value == scalar and scalar is not None:
+            if scalar is not None and value in (scalar, {scalar: {}}):
                 return {}
-            if not isinstance(value, dict) or not value:
+            if not isinstance(value, dict) or not (value or may_be_empty):
                 raise _Unexpected("a table" if scalar is None else f"{scalar!r} or a table")
             return value
 
@@ -154,18 +156,21 @@ class _Table:
         self._known.append(key)
         self._values.pop(key, None)
 
-    def warn(self, key: str) -> None:
+    def warn(self, key: str, parse: Callable[[Any], object]) -> None:
         """A key of upstream that changes nothing here."""
-        self._known.append(key)
-        if self._values.pop(key, False) is not False:
+        if self.has(key):
+            self.take(key, parse, None)
             log.warning("%s: %s%s is not served by this test server", self.source, self._name, key)
 
-    def finish(self) -> None:
-        """Say what is left."""
+    def finish(self, *, strict: bool = False) -> None:
+        """Say what is left; `strict` where upstream refuses it, too."""
         known = ", ".join(sorted(self._known))
-        self._problems += [
-            str(self.error(key, f"unknown key; known here are {known}")) for key in self._values
-        ]
+        for key in self._values:
+            if strict:
+                self._problems.append(str(self.error(key, f"unknown key; known here are {known}")))
+            else:
+                sentence = f"unknown key, passed over; known here are {known}"
+                log.warning("%s", self.error(key, sentence))
 
 
 def _relay(top: _Table, dev: bool, environ: Mapping[str, str]) -> RelayConfig:
@@ -174,7 +179,7 @@ def _relay(top: _Table, dev: bool, environ: Mapping[str, str]) -> RelayConfig:
     own = top.table("reference_server")
     send_node_gone = own.take("send_node_gone", _flag, False)
     limits = _limits(own)
-    own.finish()
+    own.finish(strict=True)
     config = RelayConfig(
         http_bind_addr=http,
         enable_relay=top.take("enable_relay", _flag, True),
@@ -185,7 +190,7 @@ def _relay(top: _Table, dev: bool, environ: Mapping[str, str]) -> RelayConfig:
         access=_access(top, limits.access_timeout, environ),
         rate_limit=_rate_limit(top.table("limits")),
         tls=_tls(top, http.host, dev),
-        key_cache_capacity=top.take("key_cache_capacity", _positive, KEY_CACHE),
+        key_cache_capacity=top.take("key_cache_capacity", _count, KEY_CACHE),
         send_node_gone=send_node_gone,
         limits=limits,
     )
@@ -205,10 +210,10 @@ def _quic(top: _Table, dev: bool) -> None:
 
 
 def _access(top: _Table, timeout: float, environ: Mapping[str, str]) -> Access:
-    rules = top.table("access", scalar="everyone")
+    rules = top.table("access", scalar="everyone", may_be_empty=False)
     keys = {kind: rules.take(kind, _node_ids, None) for kind in ("allowlist", "denylist")}
     asks_service = rules.has("http")
-    service = rules.table("http")
+    service = rules.table("http", may_be_empty=False)
     has_url = service.has("url")
     url = service.take("url", _url, None)
     token = service.take("bearer_token", _text, None)
@@ -217,8 +222,13 @@ def _access(top: _Table, timeout: float, environ: Mapping[str, str]) -> Access:
         raise service.error("url", "is missing")
     token = environ.get(TOKEN_VARIABLE) or token
     shared = rules.take("shared_token", _tokens, None)
-    rules.finish()
-    chosen: list[Access] = [HttpAccess(url, token, timeout)] if url else []
+    rules.finish(strict=True)
+    chosen: list[Access] = []
+    if url and urlsplit(url).scheme in ("http", "https"):
+        chosen.append(HttpAccess(url, token, timeout))
+    elif url:
+        log.warning("%s", service.error("url", "is not of HTTP, so that nobody may use the relay"))
+        chosen.append(Allowlist(frozenset()))
     chosen += [Allowlist(keys["allowlist"])] if keys["allowlist"] is not None else []
     chosen += [Denylist(keys["denylist"])] if keys["denylist"] is not None else []
     if shared is not None:
@@ -230,8 +240,8 @@ def _access(top: _Table, timeout: float, environ: Mapping[str, str]) -> Access:
 
 
 def _rate_limit(limits: _Table) -> RateLimit | None:
-    limits.warn("accept_conn_limit")
-    limits.warn("accept_conn_burst")
+    limits.warn("accept_conn_limit", _rate)
+    limits.warn("accept_conn_burst", _count)
     client = limits.table("client")
     rx = client.table("rx")
     rate = rx.take("bytes_per_second", _positive, None)
@@ -259,7 +269,7 @@ def _tls(top: _Table, host: str, dev: bool) -> TlsConfig | None:
     http_only = table.take("dangerous_http_only", _flag, False)
     for key in ("hostname", "contact", "prod_tls", "quic_bind_addr"):
         table.ignore(key)  # they matter to Let's Encrypt and QUIC only
-    table.finish()
+    table.finish(strict=True)
     if dev or http_only:
         return None
     if mode not in CERT_MODES:
@@ -302,6 +312,18 @@ def _positive(value: Any) -> int:
     return value
 
 
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**32:
+        raise _Unexpected(f"a whole number from 0 to {2**32 - 1}")
+    return value
+
+
+def _rate(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise _Unexpected("a number")
+    return float(value)
+
+
 def _seconds(value: Any) -> float:
     if type(value) not in (int, float) or not 0 < value < float("inf"):
         raise _Unexpected("a time in seconds, more than 0")
@@ -312,7 +334,8 @@ def _address(value: Any) -> SocketAddress:
     try:
         host, _, port = _text(value).rpartition(":")
         address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-        if (address.version == 6) != host.startswith("[") or not 0 <= int(port) < 65_536:
+        is_port = port.isascii() and port.isdecimal() and int(port) < 65_536
+        if (address.version == 6) != host.startswith("[") or not is_port:
             raise ValueError
     except (ValueError, _Unexpected):
         raise _Unexpected('an IP address and a port like "127.0.0.1:3340" or "[::1]:3340"') from None
@@ -320,8 +343,12 @@ def _address(value: Any) -> SocketAddress:
 
 
 def _url(value: Any) -> str:
-    url = urlsplit(_text(value))
-    if url.scheme not in ("http", "https") or not url.hostname:
+    try:
+        url = urlsplit(_text(value))
+        is_url = url.scheme and (url.scheme not in ("http", "https") or url.hostname) and url.port != -1
+    except ValueError:  # a port above 65535, or a bracket too many
+        is_url = False
+    if not is_url:
         raise _Unexpected("an http or https URL")
     return url.geturl()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import smtplib
 import socket
 import urllib.request
 from pathlib import Path
@@ -78,6 +79,28 @@ def test_ports_certificate_and_domain_come_from_maddy_conf(tmp_path, host):
         assert relays(endpoints["iroh_relay"])
 
 
+def test_smtp_in_maddy_conf_exchanges_mail_with_other_servers(tmp_path, host):
+    """... on the port that it names; the accounts of a snippet, and a word that madmail does not know, are no error."""
+    ports = free_ports(host)
+    conf = written(
+        tmp_path,
+        "maddy.conf",
+        "$(primary_domain) = mail.example\n"
+        "(of_smtp) {\n  limits {\n  }\n}\n"
+        f"imap tls://{host}:{ports.imaps} {{\n  frobnicate yes\n}}\n"
+        f"smtp tcp://{host}:{ports.smtp} {{\n  import of_smtp\n}}\n",
+    )
+    with running(tmp_path, "--host", host, "--ephemeral-ports", "--config", conf) as endpoints:
+        assert (endpoints["smtp"], endpoints["imaps"]) == (ports.smtp, ports.imaps)
+        with smtplib.SMTP(host, ports.smtp, timeout=DEADLINE) as stranger:
+            stranger.ehlo("other.example")
+            assert stranger.mail("someone@other.example")[0] == 250
+            assert stranger.rcpt("nobody12@mail.example")[0] == 550
+            assert stranger.rcpt("alice@third.example")[0] == 554
+    log = (tmp_path / "stderr").read_text()
+    assert f"{conf}:7: warning: 'frobnicate' is unknown in imap, and passed over" in log
+
+
 def test_a_relay_file_alone_is_advertised_as_it_listens(tmp_path, host):
     port = free_ports(host).iroh_relay
     toml = written(tmp_path, "relay.toml", f'http_bind_addr = "{host}:{port}"\nenable_metrics = false\n')
@@ -137,8 +160,8 @@ def test_stun_on_another_port_leaves_3478_alone(tmp_path, host):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("maddy.conf", "imap {\n", ":1: error: expected '}'"),
-        ("maddy.conf", "nonsense here\n", ":1: error: nonsense is unknown"),
+        ("maddy.conf", "imap }\n", ":1: error: expected"),
+        ("maddy.conf", "imap tls://:70000 { }\n", ":1: error: tls://:70000: a port is a number up to 65535"),
         ("maddy.conf", "tls file gone.pem gone.key\n", ":1: error: there is no file gone.pem"),
         ("relay.toml", "\nenable_stun = 1\n", ":2: error: enable_stun: expected true or false"),
         ("relay.toml", 'http_bind_addr = "127.0.0.1:0"\nenable_stun = false', "cannot be advertised"),

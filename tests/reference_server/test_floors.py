@@ -92,7 +92,7 @@ FLOORS = {
     f"{SERVER}.config": [
         "findings  not_served",
         "maddy_syntax",
-        "directives",
+        "directives  imports",
         "maddy  relay",
         "check",
         "files",

@@ -100,7 +100,8 @@ def test_tls_with_a_certificate_of_ones_own(read):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("enable_rely = true", "enable_rely: unknown key; known here are access, enable_metrics"),
+        ("reference_server.ping = 1", "reference_server.ping: unknown key; known here are access_timeout"),
+        ('tls = { mode = "Manual" }', "tls.mode: unknown key; known here are cert_dir, cert_mode"),
         ('enable_stun = "no"', "enable_stun: expected true or false, found 'no'"),
         ("enable_stun = 0", "enable_stun: expected true or false, found 0"),
         (
@@ -114,7 +115,11 @@ def test_tls_with_a_certificate_of_ones_own(read):
         ('access.allowlist = ["00"]', "access.allowlist: expected a list of node IDs"),
         ("access.friends = []", "access.friends: unknown key"),
         ("access = { allowlist = [], denylist = [] }", "access: choose one of"),
-        ('access.http = { url = "ftp://x" }', "access.http.url: expected an http or https URL"),
+        ('access.http = { url = "http://" }', "access.http.url: expected an http or https URL"),
+        ('access.http = { url = "http://x:99999" }', "access.http.url: expected an http or https URL"),
+        ('limits.accept_conn_limit = "many"', "limits.accept_conn_limit: expected a number"),
+        ("limits.accept_conn_burst = 1.5", "limits.accept_conn_burst: expected a whole number from 0"),
+        ('http_bind_addr = "127.0.0.1:+1"', "http_bind_addr: expected an IP address"),
         ('access.http = { bearer_token = "t" }', "access.http.url: is missing"),
         (
             "limits.client.rx.bytes_per_second = 0",
@@ -134,6 +139,25 @@ def test_tls_with_a_certificate_of_ones_own(read):
 def test_error_names_file_key_and_what_is_expected(read, tmp_path, text, says):
     with pytest.raises(ConfigurationError, match=re.escape(f"{tmp_path / 'iroh-relay.toml'}: {says}")):
         read(text)
+
+
+def test_unknown_keys_are_passed_over_with_a_warning(read, caplog):
+    text = "enable_rely = true\n[mainline]\nenabled = true\n[limits.client.rx]\nburst = 2\n"
+    assert read(text) == read("")
+    assert [each.getMessage().partition(": ")[2].partition(";")[0] for each in caplog.records] == [
+        "limits.client.rx.burst: unknown key, passed over",
+        "enable_rely: unknown key, passed over",
+        "mainline: unknown key, passed over",
+    ]
+
+
+def test_an_access_service_without_http_lets_nobody_in(read):
+    assert read('access.http.url = "file:///etc/passwd"').access == Allowlist(frozenset())
+
+
+@pytest.mark.parametrize("text", ["[limits]", "[limits.client]", "[limits.client.rx]", "[access.everyone]"])
+def test_tables_that_may_be_empty(read, text):
+    assert read(text) == read("")
 
 
 def test_missing_file_is_an_error(tmp_path):
