@@ -186,8 +186,9 @@ def _refuse_contradictions(sources: _Sources) -> None:
     if relay is not None:
         if not settings.starts("iroh_relay"):
             raise ConfigurationError(f"{relay.file} is for an iroh relay, and none is to be started")
-        if settings.relay_ping_interval is not None:
-            raise ConfigurationError(f"--relay-ping-interval: set ping_interval in {relay.file} instead")
+        for option, key, value in _relay_limits(settings):
+            if value is not None:
+                raise ConfigurationError(f"{option}: set {key} in {relay.file} instead")
         if not settings.stun:
             raise ConfigurationError(f"--no-stun: set enable_stun = false in {relay.file} instead")
     if settings.offers_turn_of_another and settings.turn_secret_file is None:
@@ -344,14 +345,28 @@ def _relay_config(sources: _Sources, stun: bool) -> str:
         f'stun_bind_addr = "{host}:{STUN_PORT}"\n'
         "enable_metrics = false\n"
         'access = "everyone"\n'
-    ) + _ping_interval(sources.settings.relay_ping_interval)
+    ) + _own_table(sources.settings)
 
 
-def _ping_interval(seconds: float | None) -> str:
-    """The relay's table of our own, if there is something to set; the jitter stays a third of the interval."""
-    if seconds is None:
-        return ""
-    return f"[reference_server]\nping_interval = {seconds!r}\nping_jitter = {seconds / 3!r}\n"
+def _relay_limits(settings: ServerSettings) -> list[tuple[str, str, float | None]]:
+    """Option, key in the relay's table of our own, and value where there is one."""
+    return [
+        ("--relay-ping-interval", "ping_interval", settings.relay_ping_interval),
+        ("--relay-connections", "max_connections", settings.relay_connections),
+        (
+            "--relay-connections-per-source",
+            "max_connections_per_address",
+            settings.relay_connections_per_source,
+        ),
+    ]
+
+
+def _own_table(settings: ServerSettings) -> str:
+    """The relay's table of our own; the jitter stays a third of the interval."""
+    values = {key: value for _, key, value in _relay_limits(settings) if value is not None}
+    if settings.relay_ping_interval is not None:
+        values["ping_jitter"] = settings.relay_ping_interval / 3
+    return "".join(["[reference_server]\n", *(f"{key} = {value!r}\n" for key, value in values.items())])
 
 
 def _relay_url(sources: _Sources) -> str | None:

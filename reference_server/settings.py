@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .errors import ConfigurationError
 from .mail.settings import host_and_port
-from .options import option, positive_seconds
+from .options import option, positive_number, positive_seconds
 
 __all__ = ["SERVICES", "ServerSettings"]
 
@@ -79,6 +79,18 @@ class ServerSettings:
         default=None,
         metavar="SECONDS",
         read=positive_seconds,
+    )
+    relay_connections: int | None = option(
+        "connections of the relay at the same time (default: 4096)",
+        default=None,
+        metavar="NUMBER",
+        read=positive_number,
+    )
+    relay_connections_per_source: int | None = option(
+        "connections of the relay with one source (default: 1024)",
+        default=None,
+        metavar="NUMBER",
+        read=positive_number,
     )
     ledger: bool = option("remember who connected and what was carried", default=False)
     public: bool = option("allow an address that others can reach", default=False)

@@ -236,6 +236,7 @@ def _for_many(scratch: Path) -> list[str]:
         *("--new-accounts-per-minute", "0"),
         *("--turn-allocations", str(MANY), "--turn-allocations-per-source", str(MANY)),
         *("--turn-allocations-per-username", str(MANY)),
+        *("--relay-connections", str(MANY), "--relay-connections-per-source", str(MANY)),
     ]
 
 

@@ -146,6 +146,13 @@ def test_the_relay_is_told_how_often_to_ping(start):
     assert (limits.ping_interval, round(limits.ping_jitter, 2), limits.pong_timeout) == (2.0, 0.67, 5.0)
 
 
+def test_the_relay_is_told_how_many_may_come(start):
+    words = ("--relay-connections", "7000", "--relay-connections-per-source", "5000")
+    endpoints = start("--ephemeral-ports", "--ledger", *words).ready()
+    limits = load(Path(started(endpoints, "iroh_relay")["settings"]["config_path"])).limits
+    assert (limits.max_connections, limits.max_connections_per_address) == (7000, 5000)
+
+
 @pytest.mark.parametrize("interval", ["0", "-1", "inf", "nan", "often"])
 def test_a_ping_interval_that_is_none_is_refused(start, interval):
     server = start("--ephemeral-ports", "--relay-ping-interval", interval)
