@@ -55,6 +55,7 @@ class Command:
 
 STARTS = (Moment("", 0.3), Moment("", 1.5))
 SERVED = Moment("reference_server", 2)
+WITH_CORES = Moment("deltachat-rpc-server", 2)
 IN_A_CALL = (Moment("agent_program", 1), Moment("agent_program", 5))
 CALL = "calls.relayed_call_is_heard_and_seen"
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
@@ -63,8 +64,8 @@ LOAD = (*DC_HARNESS, "load", "--users", "20", "--workers", "2", "--run-time", "3
 COMMANDS: Mapping[str, Command] = {
     "check": Command((*DC_HARNESS, "check", CALL), (*STARTS, *IN_A_CALL)),
     "pytest": Command((*PYTEST, "scenarios/test_calls.py", "-k", "heard_and_seen"), (*STARTS, *IN_A_CALL), False),
-    "signoff": Command((*DC_HARNESS, "signoff"), (*STARTS, SERVED, IN_A_CALL[0])),
-    "matrix": Command((*DC_HARNESS, "matrix"), (*STARTS, SERVED, IN_A_CALL[0])),
+    "signoff": Command((*DC_HARNESS, "signoff"), (*STARTS, SERVED, WITH_CORES)),
+    "matrix": Command((*DC_HARNESS, "matrix"), (*STARTS, SERVED, WITH_CORES)),
     "mutants": Command((*MUTANTS, "--declared"), (*STARTS, Moment("mutants", 3), Moment("mutants", 8))),
     "deployments": Command((*MUTANTS, "--deployments"), (*STARTS, Moment("mutants", 4), Moment("mutants", 9))),
     "doctor": Command((*DC_HARNESS, "doctor"), (*STARTS, SERVED), False),

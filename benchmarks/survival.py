@@ -26,13 +26,14 @@ from harness.clients.mail.messages import encrypted_message
 from harness.clients.mail.smtp import SmtpClient, SmtpError
 from harness.clients.relay.client import RelayError
 from harness.clients.turn.client import TurnError
+from harness.hosts import Host
 from harness.report.run import Run
 from harness.stage.session import open_session
 from harness.stage.stage import Stage
 from harness.steps.mail import logged_in, markers
 from harness.steps.relay_exchange import OwnRelay
 from harness.steps.turn_exchange import OwnTurn
-from harness.target import Service
+from harness.target import Service, Target
 from harness.waiting import WaitTimeout, wait_until
 
 SENDERS = 3
@@ -81,14 +82,14 @@ class Load(threading.Thread):
 class Sender(Load):
     """Submits one message after the other."""
 
-    def __init__(self, number: int, stage: Stage, sender: Credentials, recipient: str) -> None:
-        super().__init__(f"sender-{number}")
-        self._stage, self._sender, self._recipient = stage, sender, recipient
+    def __init__(self, name: str, host: Host, target: Target, sender: Credentials, recipient: str) -> None:
+        super().__init__(name)
+        self._host, self._target, self._sender, self._recipient = host, target, sender, recipient
         self._count = itertools.count()
         self.accepted: list[str] = []
 
     def steps(self) -> Iterator[None]:
-        with SmtpClient(self._stage.host, self._stage.target, within=WITHIN) as smtp:
+        with SmtpClient(self._host, self._target, within=WITHIN) as smtp:
             smtp.login(self._sender)
             while True:
                 marker = f"{self.name}-{next(self._count)}"
@@ -186,7 +187,9 @@ def new_accounts(stage: Stage) -> tuple[Credentials, Credentials]:
 
 def exchanges(stage: Stage, alice: Credentials, bob: Credentials) -> list[Load]:
     """Senders of mail from alice to bob, a call and a swarm."""
-    senders = [Sender(number, stage, alice, bob.address) for number in range(SENDERS)]
+    senders = [
+        Sender(f"sender-{number}", stage.host, stage.target, alice, bob.address) for number in range(SENDERS)
+    ]
     return [*senders, Call(stage), Swarm(stage)]
 
 
@@ -194,11 +197,21 @@ def mailbox_faults(stage: Stage, loads: Sequence[Load], bob: Credentials) -> tup
     """How many messages were answered with 250, and sentences on those that bob has not exactly once."""
     with logged_in(stage, bob) as imap:
         imap.select()
-        arrived = Counter(markers(imap))
-    accepted = [marker for each in loads if isinstance(each, Sender) for marker in each.accepted]
-    faults = [f"{marker} was answered with 250 and is lost" for marker in accepted if not arrived[marker]]
-    faults += [f"{marker} arrived {copies} times" for marker, copies in arrived.items() if copies > 1]
-    return len(accepted), faults
+        arrived = markers(imap)
+    accepted = accepted_by(loads)
+    return len(accepted), mail_faults(accepted, arrived)
+
+
+def accepted_by(loads: Sequence[Load]) -> list[str]:
+    """Markers of the messages that were answered with 250."""
+    return [marker for each in loads if isinstance(each, Sender) for marker in each.accepted]
+
+
+def mail_faults(accepted: Sequence[str], arrived: Sequence[str]) -> list[str]:
+    """Sentences on messages that were answered with 250 and are not there exactly once."""
+    copies = Counter(arrived)
+    faults = [f"{marker} was answered with 250 and is lost" for marker in accepted if not copies[marker]]
+    return faults + [f"{marker} arrived {times} times" for marker, times in copies.items() if times > 1]
 
 
 @contextmanager

@@ -362,8 +362,10 @@ def _relay_limits(settings: ServerSettings) -> list[tuple[str, str, float | None
 
 
 def _own_table(settings: ServerSettings) -> str:
-    """The relay's table of our own; the jitter stays a third of the interval."""
+    """The relay's table of our own, if there is something to set; the jitter stays a third of the interval."""
     values = {key: value for _, key, value in _relay_limits(settings) if value is not None}
+    if not values:
+        return ""
     if settings.relay_ping_interval is not None:
         values["ping_jitter"] = settings.relay_ping_interval / 3
     return "".join(["[reference_server]\n", *(f"{key} = {value!r}\n" for key, value in values.items())])

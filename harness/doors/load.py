@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..hosts import Host, LocalHost, MissingCapability
-from ..load.plan import LoadPlan, PlanError, check_descriptors
+from ..load.plan import PAUSE, LoadPlan, PlanError, check_descriptors
 from ..load.records import SHARES, load_seen, records_of
 from ..load.results import LoadResults
 from ..load.run import COME_WITHIN, cost_of, read_results, require_locust, run_load
@@ -73,6 +73,7 @@ class LoadOrder:
             results,
             options,
             workers=max(1, given.workers),
+            pause=given.pause,
             own_part=bool(given.worker),
         )
         check_descriptors(plan.users, max(1, given.workers))
@@ -95,6 +96,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], s
     number("--users", type=int, default=100, metavar="N", help="clients at the same time (default: 100)")
     number("--spawn-rate", type=float, default=10.0, metavar="N", help="that come in a second (default: 10)")
     number("--run-time", type=int, default=60, metavar="SECONDS", help="until all leave (default: 60)")
+    number(
+        "--pause",
+        type=float,
+        default=PAUSE,
+        metavar="SECONDS",
+        help="between two things that one client does, on average (default: 8)",
+    )
     number(
         "--workers", type=int, default=0, metavar="N", help="processes for the clients (default: one for all)"
     )

@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PLAN", "LoadPlan", "PlanError", "check_descriptors"]
+__all__ = ["PAUSE", "PLAN", "LoadPlan", "PlanError", "check_descriptors"]
 
 PLAN = "DC_HARNESS_LOAD_PLAN"
 """Environment variable with the path of the plan, for the processes of Locust."""
 MOST_USERS, MOST_PER_SECOND, MOST_SECONDS = 20_000, 500.0, 3600
+LEAST_PAUSE, PAUSE = 0.5, 8.0
+"""Seconds between two things that one client does, on average."""
 LEAST_SECONDS = 20
 PATHS = frozenset({"endpoints", "ca_file", "rpc_server"})
 """Options that are files; a plan has their names."""
@@ -41,6 +43,8 @@ class LoadPlan:
     options: Mapping[str, Any]
     workers: int = 1
     """Processes that the clients are in, on all machines."""
+    pause: float = PAUSE
+    """Seconds between two things that one client does, on average: by chance half as many, up to half as many more."""
     own_part: bool = False
     """The results are those of one worker, which writes them by itself in case its master goes."""
 
@@ -49,6 +53,8 @@ class LoadPlan:
             raise PlanError(f"--users is a number from 1 to {MOST_USERS}")
         if not 0 < self.spawn_rate <= MOST_PER_SECOND:
             raise PlanError(f"--spawn-rate is a number of clients per second, up to {MOST_PER_SECOND:g}")
+        if not LEAST_PAUSE <= self.pause <= MOST_SECONDS:
+            raise PlanError(f"--pause is a number of seconds from {LEAST_PAUSE:g} to {MOST_SECONDS}")
         least = LEAST_SECONDS + round(self.users / self.spawn_rate)
         if not least <= self.run_time <= MOST_SECONDS:
             raise PlanError(

@@ -52,8 +52,8 @@ SWARM_SIZES = (120, 300, 1200)
 """Bytes of what gossip and QUIC make of a realtime channel."""
 EACH = 12
 """Clients of which one begins with a call, and one with a channel, as often as they have these by chance later."""
-LOOK_EVERY = 20.0
-"""Seconds in IDLE before it is entered anew."""
+LOOK_EVERY = 300.0
+"""Seconds in IDLE before it is entered anew, as apps do."""
 WITHIN = 30.0
 MARKER = re.compile(rb"^message-id: *<(load-[0-9a-f]+)@", re.IGNORECASE | re.MULTILINE)
 
@@ -69,7 +69,7 @@ class StepFailed(Exception):
 class ChatClient(User):
     """One person's device."""
 
-    wait_time = between(4, 12)
+    wait_time = between(PLAN.pause / 2, PLAN.pause * 1.5)
     password = ""
     counted = False
     account: Credentials

@@ -23,7 +23,7 @@ class Certificate:
     ca: Path
 
 
-def issue(directory: Path, names: Sequence[str]) -> Certificate:
+def issue(directory: Path, names: Sequence[str], *, valid_for: datetime.timedelta = VALID_FOR) -> Certificate:
     """Write a new CA and a certificate that is valid for these names and addresses into `directory`."""
     from cryptography import x509  # noqa: PLC0415 - slow to load, and most runs need no certificate
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
@@ -44,7 +44,7 @@ def issue(directory: Path, names: Sequence[str]) -> Certificate:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - CLOCKS_DIFFER)
-            .not_valid_after(now + VALID_FOR)
+            .not_valid_after(now + valid_for)
             .add_extension(x509.BasicConstraints(ca=is_ca, path_length=0 if is_ca else None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(

@@ -58,7 +58,7 @@ def add_stress_flags(parser: argparse.ArgumentParser) -> None:
 
 def read_stress(given: argparse.Namespace) -> Stress:
     """Make sense of a command line. Raises `ValueError` with a sentence, and `MissingCapability` without Locust."""
-    from ...load.plan import LEAST_SECONDS, SETTLE, PlanError  # noqa: PLC0415
+    from ...load.plan import LEAST_SECONDS, PAUSE, SETTLE, PlanError  # noqa: PLC0415
     from ..load import LoadOrder  # noqa: PLC0415 - a run of tests need not load it
 
     for flag in ("users", "workers", "duration"):
@@ -73,6 +73,7 @@ def read_stress(given: argparse.Namespace) -> Stress:
             spawn_rate=SPAWN_RATE,
             run_time=ramp + max(given.stress_duration + SETTLE, LEAST_SECONDS),
             workers=workers,
+            pause=PAUSE,
             **{"master": None, "worker": None, "web": None, "master_port": 0},
         )
     except PlanError as error:
