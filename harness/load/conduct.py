@@ -26,8 +26,8 @@ PLAN = LoadPlan.of_environment()
 WRITE_EVERY = 5.0
 TICK = 0.5
 PR_SET_PDEATHSIG = 1
-MASTER_GONE_AFTER = 15
-"""Seconds without a word of the master; Locust itself waits for a minute."""
+GONE_AFTER = 15
+"""Seconds without a word of the master or of a worker; Locust itself waits a minute, and three seconds."""
 
 
 class Gathered:
@@ -90,7 +90,7 @@ gathered = Gathered()
 
 def begin() -> None:
     """Let Locust tell us of everything that happens in its processes."""
-    runners.MASTER_HEARTBEAT_TIMEOUT = MASTER_GONE_AFTER
+    runners.MASTER_HEARTBEAT_TIMEOUT = runners.HEARTBEAT_LIVENESS = GONE_AFTER
     events.init.add_listener(_begin)
     events.test_start.add_listener(_clients_come)
     events.test_stopping.add_listener(_clients_go)

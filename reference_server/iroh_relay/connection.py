@@ -167,7 +167,13 @@ class Connection(asyncio.BufferedProtocol):
 
     def _take(self, data: bytearray, end: int) -> None:
         assert self.client is not None
-        taken, actions = self.hub.receive(self.client, data, end, self._shell.now())
+        now = self._shell.now()
+        forwarded = self.hub.forward_few(self.client, data, end, now)
+        if forwarded is not None:
+            self._rest = b""
+            self._shell.write(*forwarded)
+            return
+        taken, actions = self.hub.receive(self.client, data, end, now)
         self._rest = bytes(memoryview(data)[taken:end]) if taken < end else b""
         self._shell.perform(actions)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Protocol
@@ -73,6 +74,7 @@ class Shell:
         self._per_address: Counter[str] = Counter()
         self._asking: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf
 
     def accept(self, connection: Connection) -> bool:
         """Count one more connection; False when there is no room for it."""
@@ -120,6 +122,12 @@ class Shell:
         while not connection.unsent() and (data := connection.hub.drain(connection.client)):
             connection.write(data)
 
+    def write(self, client: Client, data: bytes) -> None:
+        """Send frames to a client, unless it was lost in the meantime."""
+        connection = self._of_client.get(client)
+        if connection is not None:
+            connection.write(data)
+
     def perform(self, actions: Iterable[Action]) -> None:
         for action in actions:
             connection = self._of_client.get(action.client)
@@ -157,15 +165,15 @@ class Shell:
         self.perform(connection.hub.decide(client, allowed, self.now()))
 
     def _set_timer(self) -> None:
-        deadlines = [when for hub in self._hubs if (when := hub.next_deadline()) is not None]
-        deadline = min(deadlines, default=None)
+        deadline = min([hub.next_deadline() for hub in self._hubs])
+        if deadline == self._due:
+            return
         if self._timer is not None:
-            if self._timer.when() == deadline:
-                return
             self._timer.cancel()
-        self._timer = None if deadline is None else self.loop.call_at(deadline, self._expire)
+        self._due = deadline
+        self._timer = None if deadline == math.inf else self.loop.call_at(deadline, self._expire)
 
     def _expire(self) -> None:
-        self._timer = None
+        self._timer, self._due = None, math.inf
         for hub in self._hubs:
             self.perform(hub.expire(self.now(), lambda client: self._of_client[client].unsent()))

@@ -29,6 +29,12 @@ class Relay:
 
     def feed(self, client, data, now=0.0, *, allowed=True):
         buffer = bytearray(self.rest[client] + data)
+        forwarded = self.hub.forward_few(client, buffer, len(buffer), now)
+        if forwarded is not None:
+            destination, frames = forwarded
+            self.rest[client] = b""
+            self.sent[destination] += frames
+            return
         taken, actions = self.hub.receive(client, buffer, len(buffer), now)
         self.rest[client] = bytes(buffer[taken:])
         self.perform(actions, now, allowed=allowed)

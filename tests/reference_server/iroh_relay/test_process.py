@@ -101,7 +101,7 @@ def test_port_in_use(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("enable_rely = true", "enable_rely: unknown key"),
+        ("enable_relay = 1", "enable_relay: expected true or false, found 1"),
         ('http_bind_addr = "[::]:0"\n' + QUIET, "unless you start it with --public"),
         ("enable_relay = false\n" + QUIET, "there is nothing to serve"),
         (
