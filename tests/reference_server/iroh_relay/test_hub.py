@@ -67,6 +67,46 @@ def test_packets_in_turn_leave_in_one_write_for_each_receiver():
     assert [len(frames_of(action.data)) for action in actions] == [50, 50]
 
 
+def test_few_packets_take_the_short_way_and_are_the_same_on_it():
+    relay = Relay()
+    alice, bob = relay.log_in(ALICE), relay.log_in(BOB)
+    relay.log_in(CAROL)
+    relay.feed(alice, packet(BOB.key, b"the first makes them meet"))
+    few = packet(BOB.key, b"one more") + packet(BOB.key, b"and another")
+    forwarded = relay.hub.forward_few(alice, bytearray(few), len(few), 7.0)
+    assert forwarded is not None
+    assert forwarded[0] is bob
+    assert [body for _, body in frames_of(forwarded[1])] == [
+        ALICE.key + b"one more",
+        ALICE.key + b"and another",
+    ]
+    assert alice.last_received == 7.0
+    assert relay.ledger.pair(ALICE.key.hex(), BOB.key.hex()).frames == 3
+    assert (alice.record.frames_in, bob.record.frames_out) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        packet(BOB.key, b"to Bob") + packet(CAROL.key, b"to Carol"),
+        packet(BOB.key, b"to Bob") + packet(BOB.key, b"cut off")[:-1],
+        packet(BOB.key, b"to Bob") + frame(12, b"12345678"),
+        packet(BOB.key, DISCO + b"is a lane of its own"),
+        packet(bytes(32), b"to nobody"),
+        packet(BOB.key, b"too many") * 200,
+    ],
+)
+def test_all_else_is_left_as_it_came(stream):
+    relay = Relay()
+    alice = relay.log_in(ALICE)
+    relay.log_in(BOB)
+    relay.log_in(CAROL)
+    relay.feed(alice, packet(BOB.key, b"the first makes them meet"))
+    data = bytearray(stream)
+    assert relay.hub.forward_few(alice, data, len(data), 7.0) is None
+    assert data == stream
+
+
 def test_packet_for_nobody_is_dropped_and_counted():
     relay = Relay()
     alice = relay.log_in(ALICE)
