@@ -13,9 +13,9 @@ __all__ = ["Address", "addresses", "normal_form"]
 
 MAX_ADDRESS_FIELD = 64 * 1024
 
-Address = tuple[str | None, str | None, str | None]
-"""Display name, mailbox and host. A group begins with its name as mailbox and no host, and ends with only None."""
-GROUP_END: Address = (None, None, None)
+Address = tuple[str | None, str | None, str | None, str | None]
+"""Display name, route, mailbox and host. A group begins with its name as mailbox and no host; its end has only None."""
+GROUP_END: Address = (None, None, None, None)
 
 _TOKEN = re.compile(
     r"(?P<space>[ \t\r\n]+)"
@@ -52,7 +52,7 @@ def addresses(value: bytes) -> list[Address]:
 def normal_form(found: Sequence[Address]) -> str:
     """The list as most people would write it, to search in."""
     words = []
-    for name, mailbox, host in found:
+    for name, _route, mailbox, host in found:
         if host is None:
             words.append(f"{mailbox}:" if mailbox is not None else ";")
         else:
@@ -116,7 +116,7 @@ class _Reader:
         elif mark == ";":
             self.end()
         elif mark == ":" and not self._in_group and "@" not in _specials(self._words):
-            self.found.append((None, _phrase(self._words), None))
+            self.found.append((None, None, _phrase(self._words), None))
             self._words, self._in_group = [], True
             self.comments.clear()
         else:
@@ -130,14 +130,13 @@ class _Reader:
         self._in_group = False
 
     def _end_mailbox(self) -> None:
-        name = None
+        name, route, spec = None, None, self._words
         if self._angle is not None:
-            name, spec = _phrase(self._words) or None, _without_route(self._angle)
-        else:
-            spec = self._words
+            name = _phrase(self._words) or None
+            route, spec = _routed(self._angle)
         if spec:
             name = name or (self.comments[-1] if self._angle is None and self.comments else None)
-            self.found.append((name, *_spec(spec)))
+            self.found.append((name, route, *_spec(spec)))
         self._words, self._angle, self._in_angle = [], None, False
         self.comments.clear()
 
@@ -150,10 +149,12 @@ def _phrase(tokens: Sequence[_Token]) -> str:
     return "".join(" " * token.spaced + token.text for token in tokens).strip()
 
 
-def _without_route(tokens: list[_Token]) -> list[_Token]:
-    """`<@one,@two:user@host>` (RFC 5322 section 4.4)."""
+def _routed(tokens: list[_Token]) -> tuple[str | None, list[_Token]]:
+    """Route and address of `<@one,@two:user@host>` (RFC 5322 section 4.4)."""
     colons = [at for at, token in enumerate(tokens) if token.special and token.text == ":"]
-    return tokens[colons[-1] + 1 :] if colons else tokens
+    if not colons:
+        return None, tokens
+    return "".join(token.text for token in tokens[: colons[-1]]) or None, tokens[colons[-1] + 1 :]
 
 
 def _spec(tokens: Sequence[_Token]) -> tuple[str, str]:

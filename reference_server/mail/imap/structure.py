@@ -49,9 +49,7 @@ def envelope(header: bytes) -> bytes:
 
 
 def _address_list(found: Iterable[Address]) -> bytes:
-    entries = [
-        b"(%b NIL %b %b)" % (nstring(name), nstring(mailbox), nstring(host)) for name, mailbox, host in found
-    ]
+    entries = [b"(%b)" % b" ".join(map(nstring, address)) for address in found]
     return b"(" + b"".join(entries) + b")" if entries else b"NIL"
 
 

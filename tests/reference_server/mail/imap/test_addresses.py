@@ -14,43 +14,46 @@ from reference_server.mail.imap.entities import read_entity
 from reference_server.mail.imap.structure import body_structure, envelope
 from tests.reference_server.mail.imap.dialogue import World, selected
 
-END: Address = (None, None, None)
-X: Address = (None, "x", "y.z")
+END: Address = (None, None, None, None)
+X: Address = (None, None, "x", "y.z")
 
 
 def group(name: str, *members: Address) -> list[Address]:
-    return [(None, name, None), *members, END]
+    return [(None, None, name, None), *members, END]
 
 
 @pytest.mark.parametrize(
     ("written", "found"),
     [
-        ("a@b.c", [(None, "a", "b.c")]),
-        ("g: a@b.c;, h: d@e.f;", [*group("g", (None, "a", "b.c")), *group("h", (None, "d", "e.f"))]),
-        ("a:;, b:;", [(None, "a", None), END, (None, "b", None), END]),
-        ("hidden-recipients: ;", [(None, "hidden-recipients", None), END]),
+        ("a@b.c", [(None, None, "a", "b.c")]),
+        ("g: a@b.c;, h: d@e.f;", [*group("g", (None, None, "a", "b.c")), *group("h", (None, None, "d", "e.f"))]),
+        ("a:;, b:;", [(None, None, "a", None), END, (None, None, "b", None), END]),
+        ("hidden-recipients: ;", [(None, None, "hidden-recipients", None), END]),
         (
             "x@y.z, g: a@b.c, Name <d@e.f>; , z@y.x",
-            [X, *group("g", (None, "a", "b.c"), ("Name", "d", "e.f")), (None, "z", "y.x")],
+            [X, *group("g", (None, None, "a", "b.c"), ("Name", None, "d", "e.f")), (None, None, "z", "y.x")],
         ),
-        ('"a: b" : a@b.c;', [(None, "a: b", None), (None, "a", "b.c"), END]),
-        ("g: a@b.c", [(None, "g", None), (None, "a", "b.c"), END]),
-        ("<u (c)@ (c) d.org>", [(None, "u", "d.org")]),
-        ("u (c) @ (c (d)) d . org", [("c (d)", "u", "d.org")]),
-        ("(before) <u@d.org> (after)", [(None, "u", "d.org")]),
-        ("u@d.org (Some Body), v@d.org", [("Some Body", "u", "d.org"), (None, "v", "d.org")]),
-        ('"Body, Some" <u@d.org>', [("Body, Some", "u", "d.org")]),
-        (r'"A \"B\" \\C" <u@d.org>', [('A "B" \\C', "u", "d.org")]),
-        ("John Q. Public <u@d.org>", [("John Q. Public", "u", "d.org")]),
-        ("Jörg <u@d.org>", [("Jörg", "u", "d.org")]),
-        ("=?utf-8?q?J=C3=B6rg?= <u@d.org>", [("=?utf-8?q?J=C3=B6rg?=", "u", "d.org")]),
-        ('"odd one"@d.org', [(None, "odd one", "d.org")]),
-        ("u@[192.0.2.1], v@[IPv6:2001:db8::1]", [(None, "u", "[192.0.2.1]"), (None, "v", "[IPv6:2001:db8::1]")]),
-        ("<@one,@two:u@d.org>", [(None, "u", "d.org")]),
-        (", ,u@d.org,,", [(None, "u", "d.org")]),
-        ("root", [(None, "root", "")]),
-        ("Name <root>", [("Name", "root", "")]),
-        ("Name <u@d.org", [("Name", "u", "d.org")]),
+        ('"a: b" : a@b.c;', [(None, None, "a: b", None), (None, None, "a", "b.c"), END]),
+        ("g: a@b.c", [(None, None, "g", None), (None, None, "a", "b.c"), END]),
+        ("<u (c)@ (c) d.org>", [(None, None, "u", "d.org")]),
+        ("u (c) @ (c (d)) d . org", [("c (d)", None, "u", "d.org")]),
+        ("(before) <u@d.org> (after)", [(None, None, "u", "d.org")]),
+        ("u@d.org (Some Body), v@d.org", [("Some Body", None, "u", "d.org"), (None, None, "v", "d.org")]),
+        ('"Body, Some" <u@d.org>', [("Body, Some", None, "u", "d.org")]),
+        (r'"A \"B\" \\C" <u@d.org>', [('A "B" \\C', None, "u", "d.org")]),
+        ("John Q. Public <u@d.org>", [("John Q. Public", None, "u", "d.org")]),
+        ("Jörg <u@d.org>", [("Jörg", None, "u", "d.org")]),
+        ("=?utf-8?q?J=C3=B6rg?= <u@d.org>", [("=?utf-8?q?J=C3=B6rg?=", None, "u", "d.org")]),
+        ('"odd one"@d.org', [(None, None, "odd one", "d.org")]),
+        ("u@[192.0.2.1], v@[IPv6:2001:db8::1]",
+         [(None, None, "u", "[192.0.2.1]"), (None, None, "v", "[IPv6:2001:db8::1]")]),
+        ("<@one,@two:u@d.org>", [(None, "@one,@two", "u", "d.org")]),
+        ("A <@one (c) , @two :u@d.org>, v@d.org", [("A", "@one,@two", "u", "d.org"), (None, None, "v", "d.org")]),
+        ("<:u@d.org>", [(None, None, "u", "d.org")]),
+        (", ,u@d.org,,", [(None, None, "u", "d.org")]),
+        ("root", [(None, None, "root", "")]),
+        ("Name <root>", [("Name", None, "root", "")]),
+        ("Name <u@d.org", [("Name", None, "u", "d.org")]),
         ("", []),
         ("<>", []),
         ("(" * 100, []),
@@ -58,6 +61,16 @@ def group(name: str, *members: Address) -> list[Address]:
 )  # fmt: skip
 def test_address_lists(written: str, found: list[Address]) -> None:
     assert addresses(written.encode()) == found
+
+
+def test_the_envelope_keeps_routes(world: World) -> None:
+    world.deliver(b"From: <@one,@two:u@d.org>\r\nTo: A <@one:u@d.org>\r\n\r\n")
+    sender = '((NIL "@one,@two" "u" "d.org"))'
+    selected(world).run(f"""
+        C: a FETCH 1 ENVELOPE
+        S: * 1 FETCH (ENVELOPE (NIL NIL {sender} {sender} {sender} (("A" "@one" "u" "d.org")) NIL NIL NIL NIL))
+        S: a OK ...
+    """)
 
 
 def test_the_envelope_keeps_groups(world: World) -> None:
@@ -130,7 +143,7 @@ def test_any_address_field_is_read_and_written(text: str) -> None:
     found = addresses(text.encode())
     normal_form(found)
     inside = False
-    for _name, mailbox, host in found:
+    for _name, _route, mailbox, host in found:
         if host is None:
             assert inside is (mailbox is None), "a group begins before it ends"
             inside = mailbox is not None
