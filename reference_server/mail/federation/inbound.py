@@ -25,6 +25,7 @@ from ..store import Account
 from ..store_thread import StoreThread, StoreUnavailable
 from .policy import NO_SENDER, FromOutside, OutsidePolicy, domain_of_author
 from .routes import Lookup, LookupFailed
+from .signatures import has_any_signature
 
 __all__ = ["FederationConnection", "Inbound", "Intake", "SignatureCheck"]
 
@@ -98,7 +99,10 @@ class Inbound:
                 return None
         except LookupFailed as error:
             return Refuse(451, f"4.7.5 The key of {domain} is not found: {error}")
-        return Refuse(554, f"5.7.1 No valid DKIM signature found of {domain}")
+        missing = f"valid DKIM signature found of {domain}"
+        return Refuse(
+            554, f"5.7.1 No {missing if has_any_signature(mail.content) else 'DKIM signature found'}"
+        )
 
 
 class FederationConnection(ReceivingSmtp):

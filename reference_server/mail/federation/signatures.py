@@ -11,7 +11,7 @@ from pathlib import Path
 from ..mime import parse_header
 from .routes import Lookup, NameNotFound
 
-__all__ = ["Signer", "has_signature_of", "load_signer"]
+__all__ = ["Signer", "has_any_signature", "has_signature_of", "load_signer"]
 
 SELECTOR = "opendkim"
 """As chatmail servers have it."""
@@ -72,6 +72,12 @@ def load_signer(domain: str, directory: Path) -> Signer:
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return Signer(domain, private_key, public_key)
+
+
+def has_any_signature(content: bytes) -> bool:
+    """True when a mail has a signature, of whomever and right or not."""
+    parsed = parse_header(content)
+    return parsed is not None and "DKIM-Signature" in parsed[0]
 
 
 async def has_signature_of(domain: str, content: bytes, lookup: Lookup) -> bool:

@@ -97,7 +97,7 @@ BOUNCE = (
         (signed(encrypted_message(EVE)), "other@peer.test", "500 Invalid FROM"),
         (signed(encrypted_message("a@_two.test")), "a@_two.test", "550 5.7.1"),
         (signed(encrypted_message("a@[203.0.113.9]")), "a@[203.0.113.9]", "550 5.7.1"),
-        (encrypted_message(EVE), EVE, "554 5.7.1 No valid DKIM signature"),
+        (encrypted_message(EVE), EVE, "554 5.7.1 No DKIM signature found"),
         (signed(encrypted_message(EVE)) + b"more\r\n", EVE, "554 5.7.1 No valid DKIM signature"),
         (signed(encrypted_message(EVE), "other.test"), EVE, "554 5.7.1 No valid DKIM signature"),
         (signed(encrypted_message("eve@other.test"), "other.test"), "eve@other.test", "554 5.7.1"),  # no key
