@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 
 
 class EpollLoop:
-    """`now` is the monotonic time of the current turn; `deadline` is asked when to wake up at the latest."""
+    """`now` is the monotonic time of the current turn."""
 
-    def __init__(self, *, deadline: Callable[[], float | None], after: Callable[[], None]) -> None:
-        """`after` is called at the end of each turn, also of one in which only time has passed."""
+    def __init__(self, *, after: Callable[[], float | None]) -> None:
+        """`after` is called at the end of each turn, also of one in which only time has passed, and says when to wake
+        up at the latest."""
         self.now = time.monotonic()
-        self._deadline = deadline
         self._after = after
         self._poll = select.epoll()
         self._handlers: dict[int, Handler] = {}
@@ -103,15 +103,15 @@ class EpollLoop:
 
     def _run(self) -> None:
         try:
+            deadline = self._after()
             while self._running:
-                self._turn()
+                deadline = self._turn(deadline)
         except BaseException:
             # A process that still answers its control socket but relays nothing would hide the fault.
             log.exception("the TURN loop has failed")
             os._exit(1)
 
-    def _turn(self) -> None:
-        deadline = self._deadline()
+    def _turn(self, deadline: float | None) -> float | None:
         patience = None if deadline is None else max(0.0, deadline - time.monotonic())
         ready = self._poll.poll(patience)
         self.now = time.monotonic()
@@ -120,4 +120,4 @@ class EpollLoop:
             handler = handlers.get(descriptor)
             if handler is not None:  # else: another handler of this turn has closed it
                 handler(events)
-        self._after()
+        return self._after()

@@ -39,7 +39,7 @@ class Shell:
         tls: ssl.SSLContext | None,
     ) -> None:
         """`listeners` are bound sockets, `relay_hosts` where relays of each address family are bound."""
-        self.loop = EpollLoop(deadline=self._deadline, after=self._after_turn)
+        self.loop = EpollLoop(after=self._after_turn)
         self._relays = RelayTable(self.loop, settings, relay_hosts, self._arrive)
         self._turn = Turn(settings, strategies, self._relays, ledger)
         self._fast_path = FastPath(self.loop, self._turn)
@@ -180,18 +180,15 @@ class Shell:
 
     # Time
 
-    def _deadline(self) -> float | None:
-        known = self._turn.next_deadline()
-        sweep = self._streams.next_deadline()
-        if known is None or sweep is None:
-            return sweep if known is None else known
-        return min(known, sweep)
-
-    def _after_turn(self) -> None:
+    def _after_turn(self) -> float | None:
         while self._strays:
             self._strays.popleft()()
-        deadline = self._turn.next_deadline()
-        if deadline is not None and deadline <= self.loop.now:
-            self._perform(self._turn.expire(self.loop.now))
-        self._streams.sweep(self._turn.allocations.by_five_tuple)
-        self._streams.flush()
+        turn, now = self._turn, self.loop.now
+        deadline = turn.next_deadline()
+        if deadline is not None and deadline <= now:
+            self._perform(turn.expire(now))
+            deadline = turn.next_deadline()
+        sweep = self._streams.after_turn(turn.allocations.by_five_tuple)
+        if deadline is None or sweep is None:
+            return sweep if deadline is None else deadline
+        return min(deadline, sweep)

@@ -94,11 +94,6 @@ class Streams:
         """At the end of this turn of the loop."""
         self._unflushed[client] = None
 
-    def flush(self) -> None:
-        unflushed, self._unflushed = self._unflushed, {}
-        for client in unflushed:
-            client.flush()
-
     def forget(self, client: StreamClient) -> None:
         self._open.pop(client.five_tuple, None)
         self._unflushed.pop(client, None)
@@ -107,15 +102,22 @@ class Streams:
         if not self._of_source[source]:
             del self._of_source[source]
 
-    def next_deadline(self) -> float | None:
-        """Time at which `sweep` wants to be called; None while there is nobody to be slow."""
-        return self._next_sweep if self._open else None
+    def after_turn(self, allocated: Container[FiveTuple]) -> float | None:
+        """Send what was queued in this turn, and close connections that have been without an allocation for too long.
 
-    def sweep(self, allocated: Container[FiveTuple]) -> None:
-        """Close connections that have been without an allocation for too long, if it is time to look for them."""
+        Time at which it wants to be called again; None while there is nobody to be slow.
+        """
+        if not self._open:
+            return None
+        if self._next_sweep <= self.loop.now:
+            self._sweep(allocated)
+        unflushed, self._unflushed = self._unflushed, {}
+        for client in unflushed:
+            client.flush()
+        return self._next_sweep
+
+    def _sweep(self, allocated: Container[FiveTuple]) -> None:
         now = self.loop.now
-        if self._next_sweep > now:
-            return
         self._next_sweep = now + SWEEP
         for five_tuple, client in list(self._open.items()):
             if now - client.idle_since > self.limits.half_open and five_tuple not in allocated:

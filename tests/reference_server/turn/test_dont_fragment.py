@@ -18,7 +18,7 @@ from reference_server.turn.sockets.epoll import EpollLoop
 from reference_server.turn.sockets.udp import RelaySocket, address_of
 from reference_server.turn.stun import Address
 
-loop = EpollLoop(deadline=lambda: None, after=lambda: None)
+loop = EpollLoop(after=lambda: None)
 found = []
 for host in ("127.0.0.1", "::1"):
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
