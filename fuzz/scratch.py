@@ -1,13 +1,15 @@
-"""A directory of this process for files that targets read; it is gone at its end."""
+"""A directory of this process for files that targets read; it is gone at its end, or when the next run starts."""
 
 from __future__ import annotations
 
 import atexit
-import shutil
-import tempfile
-from pathlib import Path
+from contextlib import ExitStack
+
+from harness.scratch import remove_leftovers, scratch_directory
 
 __all__ = ["DIRECTORY"]
 
-DIRECTORY = Path(tempfile.mkdtemp(prefix="dc-fuzz-"))
-atexit.register(shutil.rmtree, DIRECTORY, ignore_errors=True)
+remove_leftovers()  # atheris ends a process without a word to anybody
+_until_the_end = ExitStack()
+DIRECTORY = _until_the_end.enter_context(scratch_directory("fuzz"))
+atexit.register(_until_the_end.close)

@@ -24,6 +24,7 @@ Events: `ready`, `ice`, `connection` (`state`), `channel` (`label`), `first` (`m
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -194,11 +195,10 @@ class PeerProcess(Closing):
     def close(self) -> None:
         """Close the call, end the process and reap it. A second call does nothing."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        try:
-            self._process.stdin.close()  # the program closes its call, and with it the allocations, before it ends
-            self._process.wait(CLOSE_PATIENCE)
-        except (OSError, subprocess.TimeoutExpired):
-            pass  # it is ended below
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # it is ended below
+            self._process.stdin.close()
+            if self.events("ready"):  # it closes its call, and with it the allocations, before it ends
+                self._process.wait(CLOSE_PATIENCE)
         end_process(self._process, patience=CLOSE_PATIENCE)
         self._reader.join()
         self._process.stdout.close()

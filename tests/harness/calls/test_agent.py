@@ -305,6 +305,13 @@ def test_an_agent_ends_by_itself_when_nobody_drives_it_any_more(tmp_path):
     agent.close()
 
 
+def test_one_that_is_not_ready_yet_is_not_waited_for(tmp_path):
+    """It loads for seconds on a busy machine, and hears of the end of its stdin only afterwards."""
+    agent = Agent(tmp_path, "alice")
+    agent.close()
+    assert agent._process.returncode == -signal.SIGTERM
+
+
 WITHOUT_AIORTC = """
 import sys
 from pathlib import Path
