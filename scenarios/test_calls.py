@@ -8,6 +8,7 @@ test_relayed_call_is_heard_and_seen = scenario(calls.relayed_call_is_heard_and_s
 test_direct_call_leaves_the_relay_alone = scenario(calls.direct_call_leaves_the_relay_alone)
 test_calls_ring_and_end = scenario(calls.calls_ring_and_end)
 test_second_device_is_told_of_the_answer = scenario(calls.second_device_is_told_of_the_answer)
+test_second_device_closes_its_window = scenario(calls.second_device_closes_its_window)
 test_relayed_call_over_tcp_and_tls = scenario(calls.relayed_call_over_tcp_and_tls)
 
 test_relayed_call_outlives_credentials = scenario(calls_lifetimes.relayed_call_outlives_credentials)

@@ -241,7 +241,7 @@ mkdir -p "$3/node_modules"
 @pytest.fixture
 def with_npm(machine):
     machine.has_programs()
-    for name in ("chromium", "chromedriver"):
+    for name in ("chromium", "chromedriver", "certutil"):
         machine.add(name, "#!/bin/sh\n")
     machine.add("npm", NPM)
     shutil.copytree(ROOT / "harness/clients/browser/ui", machine.checkout / "harness/clients/browser/ui")
@@ -356,4 +356,4 @@ def test_the_commands_of_the_readme_and_ci_begin_with_it():
     commands = re.findall(r"<!-- command: \w+ -->\n```sh\n(.*)\n", (ROOT / "README.md").read_text())
     assert len(commands) == 2
     assert all(each.startswith("./setup && ") for each in commands)
-    assert "\n./setup --servers\n" in (ROOT / ".ci/run").read_text()
+    assert "\n./setup --servers --browser\n" in (ROOT / ".ci/run").read_text()

@@ -24,6 +24,8 @@ class PeerKind:
     """Raises `MissingCapability`, with the command that heals it, where it cannot run."""
     start: Callable[[Path, str, Host, Path | None], PeerProcess]
     """Start one: directory of its logs, name of its device, host, and the CA that signed the certificates of TURN."""
+    moves: bool = False
+    """Its ICE moves a call to the best way, as libwebrtc's does; aioice stays with the first that answers."""
 
 
 def _start_agent(logs: Path, name: str, host: Host, ca_file: Path | None) -> PeerProcess:
@@ -40,7 +42,7 @@ def _require_window() -> None:
 
 
 AIORTC = PeerKind("aiortc", require_agents, _start_agent)
-CHROMIUM = PeerKind("chromium", _require_window, _start_window)
+CHROMIUM = PeerKind("chromium", _require_window, _start_window, moves=True)
 KINDS: Mapping[str, PeerKind] = {each.name: each for each in (AIORTC, CHROMIUM)}
 
 
@@ -85,6 +87,15 @@ class PeerChoice:
         """Raise `MissingCapability` where a device has a peer of another kind."""
         if others := [each.name for each in self.kinds if each is not kind]:
             raise MissingCapability(kind.name, f"not with {others[0]}: {why}", heal=f"--peer {kind.name}")
+
+    def require_window(self, person: str) -> None:
+        """Raise `MissingCapability` where the devices of a person have another peer than a call window."""
+        if self.for_device(person) is not CHROMIUM:
+            raise MissingCapability(
+                CHROMIUM.name,
+                f"{person}'s devices have no call window",
+                heal=f"--peer {person}={CHROMIUM.name}",
+            )
 
     def require(self) -> None:
         """Raises `MissingCapability` for the first that cannot run here."""

@@ -54,6 +54,8 @@ from .quality import AudioFindings, Gap, Jump, MachineTooSlow, Pace, VideoFindin
 
 __all__ = ["PeerProcess"]
 
+ERRORS: Mapping[str, type[Exception]] = {each.__name__: each for each in (NoRelayCandidate, MachineTooSlow)}
+"""Kinds of errors that are told apart; all others are `PeerError`."""
 CLOSE_PATIENCE = 5.0
 TAIL_LINES = 10
 
@@ -230,8 +232,7 @@ class PeerProcess(Closing):
             # Gathering candidates, the longest that depends on others, ends after 5 s in aiortc and 40 in libwebrtc.
             raise MachineTooSlow(f"machine too slow ({error})") from error
         if not answer["ok"]:
-            kind = NoRelayCandidate if answer["kind"] == NoRelayCandidate.__name__ else PeerError
-            raise kind(f"{self.name}: {answer['error']}")
+            raise ERRORS.get(answer["kind"], PeerError)(f"{self.name}: {answer['error']}")
         result: Mapping[str, Any] = answer["result"]
         return result
 

@@ -10,6 +10,7 @@ from .. import keeper
 from ..clients.browser.call_ui import find_call_ui
 from ..clients.browser.chromium import require_chromium
 from ..hosts import Host, LocalHost
+from .peers import Settings
 from .process import PeerProcess
 
 __all__ = ["Window", "require_windows"]
@@ -43,6 +44,14 @@ class Window(PeerProcess):
                 within=within,
             )
         self.description = f"Delta Chat's call UI {find_call_ui().version} in Chromium"
+
+    def ring(self, settings: Settings, offer: str) -> None:
+        """Show a call that comes in; `answer` takes it. No packet leaves before that."""
+        self._ask("ring", settings=self._plain(settings), sdp=offer)
+
+    def dismiss(self) -> None:
+        """Close the window of a call that another device took or declined, as a messenger does."""
+        self._ask("dismiss")
 
 
 def require_windows() -> None:

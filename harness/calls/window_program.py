@@ -5,13 +5,14 @@ there. It is the messenger around the UI as well, by the interface that the UI's
 send comes out as offer and answer, what the other side sent goes in by the hash of the URL, and buttons are pressed as
 a person would. `window.js` gives it microphone and camera, and counts.
 
-One more event than those of all peers: `shown` (`status`, `buttons`), whenever what a person can read has changed.
+Two more commands than those of all peers: `ring` (`settings`, `sdp`) opens the window of a call that comes in, and
+`dismiss` closes it unanswered. And two more events: `shown` (`status`, `buttons`), whenever what a person can read has
+changed, and `dismissed`.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import logging
 import os
@@ -26,9 +27,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509 import load_pem_x509_certificates
-
 from ..clients.browser.call_ui import find_call_ui
 from ..clients.browser.chromium import BrowserError, Chromium
 from ..errors import plain
@@ -36,7 +34,7 @@ from ..scratch import scratch_directory
 from ..text import clean
 from ..waiting import WaitTimeout, wait_until
 from .media import FRAME_SAMPLES, PERIOD, SAMPLE_RATE, Noise, is_dark, read_cells
-from .quality import AudioRecording, Picture, judge_audio, judge_video
+from .quality import AudioRecording, MachineTooSlow, Picture, judge_audio, judge_video
 from .window_sound import decoded
 from .window_stats import plain_stats, rtp_counts
 
@@ -48,6 +46,8 @@ CAMERA = {True: "Stop camera", False: "Start camera"}
 SAID_WITHIN = 50.0
 """Seconds until the UI has an offer or an answer: a TURN server that does not answer costs libwebrtc forty."""
 READY_WITHIN = 10.0
+FEW_ANSWERS = 20
+"""Answers of a page in that time; one that is asked for what it does not have gives four in a second."""
 LOOK_EVERY = 0.2
 """Seconds from one look at the page to the next."""
 STATS_EVERY = 0.2
@@ -81,10 +81,16 @@ class CallWindow:
         self._load(settings, "startCall")
         return {"sdp": self._said("offer")}
 
-    def answer(self, settings: Mapping[str, Any], sdp: str) -> dict[str, Any]:
+    def ring(self, settings: Mapping[str, Any], sdp: str) -> dict[str, Any]:
+        """The window of a call that comes in; nobody has answered yet."""
         self._load(settings, f"offerIncomingCall={_encoded(sdp)}")
         self._wait_for_button(ANSWER)
         self._picture("Incoming call")
+        return {}
+
+    def answer(self, settings: Mapping[str, Any], sdp: str) -> dict[str, Any]:
+        if not self._open:
+            self.ring(settings, sdp)
         self._browser.press(ANSWER)
         return {"sdp": self._said("answer")}
 
@@ -154,6 +160,14 @@ class CallWindow:
         self._picture("ended")
         return {}
 
+    def dismiss(self) -> dict[str, Any]:
+        """Close the window, as a messenger does when the call was taken or declined on another device."""
+        self.look()
+        self._browser.open("about:blank")
+        self._open = False
+        _write({"event": "dismissed", "time": time.time()})
+        return {}
+
     def look(self) -> None:
         """Tell what has happened in the page since the last look."""
         if not self._open or self._last is not None:
@@ -196,14 +210,22 @@ class CallWindow:
         self._wait_for_button(END)
 
     def _wait_for_button(self, label: str) -> None:
-        """Raises `BrowserError` for a page that is another than we know."""
+        """Raises `BrowserError` for a page that is another than we know, `MachineTooSlow` for one that hardly ran."""
+        answers = 0
+
+        def is_there() -> bool:
+            nonlocal answers
+            found = bool(self._browser.ask("(label) => harness.has(label)", label))
+            answers += 1
+            return found
+
         try:
-            wait_until(
-                lambda: self._browser.ask("(label) => harness.has(label)", label),
-                f"button {label!r}",
-                within=READY_WITHIN,
-            )
+            wait_until(is_there, f"button {label!r}", within=READY_WITHIN)
         except WaitTimeout:
+            if answers < FEW_ANSWERS:
+                raise MachineTooSlow(
+                    f"machine too slow (the page answered {answers} times in {READY_WITHIN:g} s)"
+                ) from None
             raise BrowserError(
                 f"the call UI has no button {label!r} after {READY_WITHIN:g} s: it is another UI, or another version "
                 "of it, than this harness knows"
@@ -225,10 +247,16 @@ class CallWindow:
         urls = [
             url for each in self._settings["ice_servers"] for url in each["urls"] if url.startswith("turn")
         ]
-        if urls and " typ relay" not in sdp:
-            reasons = sorted(set(self._refused)) or ["it did not answer"]
+        if urls and " typ relay" not in sdp and not self._is_connected():
+            reasons = sorted(set(self._refused)) or [
+                "it refused, or did not answer; the browser does not say"
+            ]
             raise NoRelayCandidate(f"no relay candidate from {', '.join(urls)}: {'; '.join(reasons)}")
         return sdp
+
+    def _is_connected(self) -> bool:
+        """True where the way is there before the answer is: libwebrtc looks for no more candidates then."""
+        return self._browser.ask("() => harness.stats()")["ice"] in ("connected", "completed")
 
     def _ended(self) -> bool:
         return bool(self._browser.ask("(what) => harness.said(what)", "ended"))
@@ -287,17 +315,6 @@ def _write(message: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _trusting(ca_file: str) -> list[str]:
-    """Flags with which Chromium trusts whoever a CA signed: it has an option for keys, and none for CAs."""
-    if not ca_file:
-        return []
-    hashes = []
-    for each in load_pem_x509_certificates(Path(ca_file).read_bytes()):
-        key = each.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        hashes.append(base64.b64encode(hashlib.sha256(key).digest()).decode())
-    return [f"--ignore-certificate-errors-spki-list={','.join(hashes)}"]
-
-
 def _commands() -> Iterator[Mapping[str, Any] | None]:
     """What is asked, until stdin ends; None where there was nothing for a while."""
     waiting = b""
@@ -334,7 +351,7 @@ def main(log_directory: str, name: str, ca_file: str = "") -> int:
             page = directory / "index.html"
             shutil.copyfile(find_call_ui().page, page)
             log = logs / f"{name}.chromedriver.log"
-            with Chromium(directory, log, *_trusting(ca_file)) as browser:
+            with Chromium(directory, log, trusted=Path(ca_file) if ca_file else None) as browser:
                 window = CallWindow(browser, page, logs / f"{name}.window")
                 _write({"event": "ready", "time": time.time(), "version": browser.version})
                 for request in _commands():

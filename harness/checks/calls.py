@@ -17,7 +17,8 @@ from ..servers.server import Unsupported
 from ..stage.check import check
 from ..stage.outcome import Outcome, promised
 from ..stage.stage import Stage
-from ..steps.call_judges import judge_balance, judge_relayed_call, observe_path
+from ..steps.call_judges import judge_audio, judge_balance, judge_relayed_call, observe_path
+from ..steps.call_windows import further_window
 from ..steps.calls import CALL_WITHIN, NEEDS, TURN_WORKS, account_now, friends, talk
 from ..steps.observed import call_seen
 
@@ -27,6 +28,7 @@ __all__ = [
     "direct_call_leaves_the_relay_alone",
     "relayed_call_is_heard_and_seen",
     "relayed_call_over_tcp_and_tls",
+    "second_device_closes_its_window",
     "second_device_is_told_of_the_answer",
 ]
 
@@ -121,6 +123,30 @@ def second_device_is_told_of_the_answer(stage: Stage, outcome: Outcome) -> None:
             calling.end()
 
 
+@check("MAIL-2", "TURN-10", needs=NEEDS, after=TURN_WORKS)
+def second_device_closes_its_window(stage: Stage, outcome: Outcome) -> None:
+    """Delta Chat's call window rings on both of bob's devices: he takes the call on one, and the other's closes."""
+    stage.session.choice.peers.require_window("bob")
+    name = "taken on one of two devices"
+    with friends(stage) as callers, ExitStack() as closed, callers.with_peers(name) as both:
+        second = callers.devices["bob"].second_device("bob2")
+        closed.callback(lambda: outcome.evidence.extend(second.log_files))
+        closed.callback(second.close)
+        with further_window(outcome, name, second, callers.logs_of(name)) as window:
+            ringing = place(*both, Media(), within=CALL_WITHIN)
+            other = _ringing(second, ringing.offer)
+            window.ring(ringing.callee.settings(ringing.media, ringing.caller), ringing.offer)
+            call = ringing.accept(within=CALL_WITHIN)
+            second.account.wait_for(
+                "IncomingCallAccepted", OTHER_KNOWS, within=CALL_WITHIN, msg_id=other.msg_id
+            )
+            window.dismiss()
+            talked = talk(call)
+            call.hang_up(within=CALL_WITHIN)
+    for side, report in talked.reports.items():
+        judge_audio(outcome, side, report)
+
+
 def _taken(ringing: Ringing) -> None:
     ringing.accept(within=CALL_WITHIN).hang_up(ringing.callee, within=CALL_WITHIN)
 
@@ -133,6 +159,7 @@ ENDS: Mapping[str, tuple[Callable[[Ringing], None], str, str]] = {
 """Ways to end a call, and the state that the user of the caller and of the callee sees then."""
 
 
+OTHER_KNOWS = "bob's other device to be told that he took the call"
 ON_ONE_DEVICE: Mapping[str, tuple[Callable[[CallMessage], None], str]] = {
     "taken": (lambda call: call.accept("answer"), "IncomingCallAccepted"),
     "declined": (CallMessage.end, "CallEnded"),

@@ -62,7 +62,7 @@ def calls_survive_outages(
 def _outage(callers: LabCallers, callee: str, seconds: float) -> None:
     outcome, lost = callers.outcome, Counter[str]()
     name = f"{seconds:g} s of outage, {ALICE} and {callee}"
-    wanted = expected.of_call(OUTAGES[ALICE], OUTAGES[callee]).verdict
+    wanted = expected.of_call(OUTAGES[ALICE], OUTAGES[callee], moves=callers.moves(ALICE, callee))
     hosts = [callers.people.hosts[each] for each in (ALICE, callee)]
     with callers.watched(name, Media(), ALICE, callee, wanted=wanted, lost=lost) as call:
         pause, talked = talk_across(

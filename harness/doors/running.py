@@ -97,8 +97,10 @@ def run_checks(chosen: Sequence[Check], order: Order) -> int:
 
 
 def _jobs_for(choice: Choice, chosen: Sequence[Check], processors: int) -> int:
-    """The default of `--jobs`. Given accounts, and a server that keeps a ledger, are not shared."""
+    """The default of `--jobs`. Given accounts, and a server that keeps a ledger, are not shared, nor are browsers."""
     if choice.given is not None or choice.endpoints is not None:
         return 1
     most = default_jobs(chosen, processors)
+    if any("calls" in each.needs for each in chosen):
+        most = choice.peers.at_once(most)
     return min(MOST_ON_ANOTHERS, most) if choice.is_remote else most

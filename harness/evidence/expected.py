@@ -6,14 +6,13 @@ compared with this.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..network.profiles import Profile
 from ..network.punching import can_go_direct
 from .verdicts import PathVerdict
 
-__all__ = ["AIOICE_LIMITS", "Expected", "of_call", "of_realtime"]
+__all__ = ["BY_POLICY", "Expected", "of_call", "of_realtime"]
 
 
 @dataclass(frozen=True)
@@ -22,26 +21,30 @@ class Expected:
 
     verdict: PathVerdict
     why: str
+    begins_relayed: bool = False
+    """A direct call may begin through TURN, and move when the direct way has answered."""
 
 
-AIOICE_LIMITS: Mapping[frozenset[str], Expected] = {}
-"""By the names of both networks: where agents of aioice find another way than libwebrtc would."""
+BY_POLICY = Expected(PathVerdict.RELAYED, "its ICE policy allows nothing but relayed candidates")
 
 NO_UDP = "no UDP comes through at {}, and Delta Chat has no TURN over TCP"
 NO_IPV4 = "{} has no IPv4 address, and the server no other"
 
 
-def of_call(one: Profile, other: Profile) -> Expected:
-    """As Delta Chat calls: TURN over UDP on IPv4, and whatever address each side learns of itself."""
+def of_call(one: Profile, other: Profile, *, moves: bool = False) -> Expected:
+    """As Delta Chat calls: TURN over UDP on IPv4, and whatever address each side learns of itself.
+
+    `moves`: libwebrtc chooses the way. It uses the first pair of candidates that answers, which is often a relayed one,
+    and moves the call to the best; aioice stays with the first, and our agents let it try direct ones before.
+    """
     for each in (one, other):
         if each.ipv4 is None:
             return Expected(PathVerdict.NONE, NO_IPV4.format(each.name))
         if each.ipv4.mapping is None:
             return Expected(PathVerdict.NONE, NO_UDP.format(each.name))
-    if limit := AIOICE_LIMITS.get(frozenset({one.name, other.name})):
-        return limit
     if can_go_direct(one, other):
-        return Expected(PathVerdict.DIRECT, "one can reach the other where TURN sees it (RFC 4787)")
+        why = "one can reach the other where TURN sees it (RFC 4787)"
+        return Expected(PathVerdict.DIRECT, why, begins_relayed=moves)
     return Expected(PathVerdict.RELAYED, "neither can reach the other where TURN sees it (RFC 4787)")
 
 

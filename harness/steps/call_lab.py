@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from ..calls.balance import path_of
 from ..calls.call import Call, Media, TalkResult, place
 from ..calls.peers import NoRelayCandidate
 from ..evidence import paths
 from ..evidence.egress import DirectTraffic, Egress
+from ..evidence.expected import BY_POLICY, Expected
 from ..evidence.verdicts import ObservedPath, PathVerdict
 from ..network.profiles import Profile
 from ..report.artefacts import keep
@@ -40,6 +42,11 @@ class CallAttempt:
     refused: str
     """Reason for which there was no call; empty if there was one."""
     talked: TalkResult | None
+
+    @property
+    def in_the_end(self) -> str:
+        """Path by the pairs of candidates that the peers used at last."""
+        return "none" if self.talked is None else self.talked.path
 
     @property
     def legs(self) -> int:
@@ -92,7 +99,12 @@ class LabCallers(Callers):
                     call.hang_up(within=CALL_WITHIN)
                     agents = _counts(call)
             path = self._kept(seen, name, agents)
-        return CallAttempt(path, seen.egress(_direct_traffic(path)), refused, talked)
+        in_the_end = "none" if talked is None else talked.path
+        return CallAttempt(path, seen.egress(_direct_traffic(path, in_the_end)), refused, talked)
+
+    def moves(self, *names: str) -> bool:
+        """True if the peer of one of these devices moves a call to the best way that it finds."""
+        return any(self.stage.session.choice.peers.for_device(name).moves for name in names)
 
     @contextmanager
     def watched(
@@ -102,7 +114,7 @@ class LabCallers(Callers):
         caller: str,
         callee: str,
         *,
-        wanted: PathVerdict = PathVerdict.RELAYED,
+        wanted: Expected = BY_POLICY,
         lost: Mapping[str, int] | None = None,
     ) -> Iterator[Call]:
         """As `calling`; and at the end the media must have taken the way that is wanted, by all witnesses.
@@ -116,11 +128,13 @@ class LabCallers(Callers):
                 yield call
                 call.hang_up(within=CALL_WITHIN)
                 agents = _counts(call)
+                in_the_end = path_of(side.peer.stats().pair for side in call.sides)
             path = self._kept(seen, name, agents, lost)
         self.outcome.expect(
-            takes_path(path, wanted), f"{name}: the call should be {wanted}, it is {path.sentence}"
+            takes_path(path, wanted, in_the_end),
+            f"{name}: the call should be {wanted.verdict}, it is {path.sentence}",
         )
-        went = seen.egress(_direct_traffic(path))
+        went = seen.egress(_direct_traffic(path, in_the_end))
         self.outcome.expect(went, f"{name}: a device went elsewhere: {went}")
 
     def _watch(self, *names: str) -> Watch:
@@ -152,15 +166,21 @@ def lab_callers(lab: LabStage, places: Mapping[str, Profile]) -> Iterator[LabCal
         yield LabCallers(lab, people.devices, servers, people)
 
 
-def takes_path(path: ObservedPath, wanted: PathVerdict) -> bool:
-    """A call that must be relayed is relayed by TURN, and nothing of it arrived directly."""
-    if wanted is PathVerdict.RELAYED:
+def takes_path(path: ObservedPath, wanted: Expected, in_the_end: str) -> bool:
+    """A call that must be relayed is relayed by TURN, and nothing of it arrived directly.
+
+    `in_the_end`: path by the pairs of candidates that the peers used at last.
+    """
+    if wanted.verdict is PathVerdict.RELAYED:
         return path.is_relayed_by(Service.TURN) and path.delivered_directly == 0
-    return path.verdict is wanted
+    if wanted.begins_relayed and path.verdict is PathVerdict.MIXED:
+        return path.by == (Service.TURN,) and in_the_end == PathVerdict.DIRECT
+    return path.verdict is wanted.verdict
 
 
-def _direct_traffic(path: ObservedPath) -> DirectTraffic:
-    return DirectTraffic.ALL if path.is_direct else DirectTraffic.CONNECTIVITY_CHECKS
+def _direct_traffic(path: ObservedPath, in_the_end: str) -> DirectTraffic:
+    moved = path.verdict is PathVerdict.MIXED and in_the_end == PathVerdict.DIRECT
+    return DirectTraffic.ALL if path.is_direct or moved else DirectTraffic.CONNECTIVITY_CHECKS
 
 
 def _counts(call: Call) -> dict[str, paths.ClientCounts]:

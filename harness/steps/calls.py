@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Self
 
 from ..calls.balance import CallAccount, account, carried_by_sender
@@ -87,6 +88,10 @@ class Callers:
         """They can call each other then."""
         befriend(self.devices[one].account, self.devices[other].account)
 
+    def logs_of(self, name: str) -> Path:
+        """Directory of everything that is written in the call of this name, and that is evidence when it has ended."""
+        return self.stage.logs / f"call {name.replace('/', ' per ')}"
+
     @contextmanager
     def with_peers(
         self,
@@ -101,7 +106,7 @@ class Callers:
 
         `servers`: others than those that the cores gave; `streams`: see `parties`.
         """
-        logs = self.stage.logs / f"call {name.replace('/', ' per ')}"
+        logs = self.logs_of(name)
         target = self.stage.target
         try:
             with parties(
@@ -117,7 +122,7 @@ class Callers:
                 try:
                     yield both
                 finally:
-                    observe_windows(self.outcome, name, both)
+                    observe_windows(self.outcome, name, [each.peer for each in both])
         finally:
             self.outcome.evidence += sorted(logs.iterdir())
 

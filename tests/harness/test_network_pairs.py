@@ -9,9 +9,10 @@ import pytest
 
 from harness.checks import calls_paths, realtime_paths
 from harness.evidence import expected
-from harness.evidence.verdicts import PathVerdict
+from harness.evidence.verdicts import ObservedPath, PathVerdict
 from harness.network import profiles
 from harness.network.pairs import Pair, every_pair, pair_of
+from harness.steps.call_lab import takes_path
 from harness.steps.pairs import places_of, rounds, side_by_side
 
 CHATMAIL = frozenset({"home", "symmetric", "mobile", "carrier"})
@@ -26,6 +27,34 @@ def test_calls_go_direct_where_holes_can_be_punched():
     direct = {pair for pair, verdict in found.items() if verdict is PathVerdict.DIRECT}
     assert direct == {frozenset({"home"}), frozenset({"home", "carrier"}), frozenset({"carrier"})}
     assert set(found.values()) == {PathVerdict.DIRECT, PathVerdict.RELAYED}
+
+
+def test_libwebrtc_may_begin_a_direct_call_through_turn_and_nothing_else_differs():
+    for pair in calls_paths.EVERY:
+        stays, moves = (expected.of_call(pair.first, pair.second, moves=each) for each in (False, True))
+        assert moves.verdict is stays.verdict and not stays.begins_relayed
+        assert moves.begins_relayed is (moves.verdict is PathVerdict.DIRECT)
+
+
+STAYS = expected.of_call(profiles.HOME, profiles.HOME)
+MOVES = expected.of_call(profiles.HOME, profiles.HOME, moves=True)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "by", "wanted", "in_the_end", "takes"),
+    [
+        (PathVerdict.MIXED, ("turn",), MOVES, "direct", True),
+        (PathVerdict.MIXED, ("turn",), MOVES, "relayed", False),
+        (PathVerdict.MIXED, ("5.9.9.9",), MOVES, "direct", False),
+        (PathVerdict.MIXED, ("turn",), STAYS, "direct", False),
+        (PathVerdict.MIXED, ("turn",), expected.BY_POLICY, "direct", False),
+        (PathVerdict.RELAYED, ("turn",), MOVES, "relayed", False),
+    ],
+)
+def test_a_call_that_moved_is_as_expected_only_where_it_may_and_ends_direct(
+    verdict, by, wanted, in_the_end, takes
+):
+    assert takes_path(ObservedPath("media", verdict, by), wanted, in_the_end) is takes
 
 
 @pytest.mark.parametrize("blocked", [profiles.UDP_BLOCKED, profiles.ONLY_443, profiles.ONLY_443_REFUSED])

@@ -7,9 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from harness.calls.kinds import PeerChoice
 from harness.doors.catalogue import all_checks
+from harness.doors.running import _jobs_for
 from harness.doors.schedule import COSTS, Schedule, cost_of, default_jobs
 from harness.stage.check import CHECKS, Check
+from harness.stage.options import Choice
 from harness.target import Impact, Service
 
 LONG, SHORT = "calls_many.calls_at_once", "mail.idle_reports_new_mail"
@@ -78,6 +81,16 @@ def test_on_one_server_for_all_a_check_that_disturbs_it_runs_alone(check):
 def test_a_further_server_is_started_where_it_has_enough_to_do():
     assert default_jobs([CHECKS[SHORT]] * 5, processors=2) == 1
     assert default_jobs(all_checks(), processors=2) == 4
+
+
+def test_checks_that_call_with_browsers_run_one_at_a_time():
+    with_browser, calls, mails = (
+        Choice(peers=PeerChoice.parse(["alice=chromium"])),
+        [each for each in all_checks() if each.room == "calls"],
+        [each for each in all_checks() if each.room == "mail"],
+    )
+    assert _jobs_for(with_browser, [*calls, *mails], 8) == 1 < _jobs_for(Choice(), [*calls, *mails], 8)
+    assert _jobs_for(with_browser, mails, 8) == _jobs_for(Choice(), mails, 8)
 
 
 def test_costs_are_those_of_checks_that_there_are():

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...closing import Closing
+from ...errors import plain
 from ...hosts import WITH_ITS_PARENT, MissingCapability
 from ...text import clean
+from .trust import trust
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -27,12 +29,16 @@ __all__ = ["SETUP", "BrowserError", "Chromium", "require_chromium"]
 
 SETUP = "./setup --browser"
 """The command that brings everything that is missing."""
-PROGRAMS = {"chromium": "Chromium", "chromedriver": "chromedriver"}
+PROGRAMS = {"chromium": "Chromium", "chromedriver": "chromedriver", "certutil": "certutil"}
+OWN = ("profile", "home", "temporary")
 FIRST_USER, USERS = 61184, 4336
 """Users of nobody, which systemd gives to services as well (DynamicUser)."""
 LOAD_WITHIN = 20.0
 SCRIPT_WITHIN = 20.0
 LONGEST_REASON = 300
+NO_NAMES = ("MAP * ~NOTFOUND", *(f"EXCLUDE *{digit}" for digit in range(10)))
+"""Rules by which no name has an address. IPv4 addresses, which end with a digit, are what they are: TURN over TCP goes
+through the resolver as well."""
 FLAGS = (
     "--headless=new",
     "--no-sandbox",  # it needs namespaces of users, which containers refuse; the user of its own takes its place
@@ -58,7 +64,7 @@ FLAGS = (
     "--disable-features=MediaRouter,DialMediaRouteProvider,OptimizationHints,Translate,CertificateTransparencyComponentUpdater,"
     "AudioServiceOutOfProcess",  # one process less, as the next one
     "--in-process-gpu",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
+    f"--host-resolver-rules={','.join(NO_NAMES)}",
     # A page that nobody looks at is as fast as any other
     "--disable-background-timer-throttling",
     "--disable-backgrounding-occluded-windows",
@@ -82,9 +88,9 @@ class BrowserError(Exception):
 class Chromium(Closing):
     """A browser with one page."""
 
-    def __init__(self, directory: Path, log: Path, *flags: str) -> None:
-        """`directory`: for everything that it writes; it must be empty, and is the caller's to remove. Raises
-        `BrowserError` if it does not start."""
+    def __init__(self, directory: Path, log: Path, *, trusted: Path | None = None) -> None:
+        """`directory`: for everything that it writes; it must be empty, and is the caller's to remove. `trusted`: file
+        with certificates that it trusts besides the system's. Raises `BrowserError` if it does not start."""
         from selenium.common.exceptions import WebDriverException  # noqa: PLC0415 - optional, and slow to load
         from selenium.webdriver import Chrome, ChromeOptions  # noqa: PLC0415
         from selenium.webdriver.chrome.service import Service  # noqa: PLC0415
@@ -92,6 +98,7 @@ class Chromium(Closing):
         self.directory = directory
         options = ChromeOptions()
         options.binary_location = _path("chromium")
+        flags = _own_directories(directory, trusted)
         for flag in (*FLAGS, *flags, f"--user-data-dir={directory / 'profile'}"):
             options.add_argument(flag)
         with log.open("wb") as output:  # by its name, it would have to be a file of chromedriver's own user
@@ -157,15 +164,25 @@ def _path(name: str) -> str:
     return found
 
 
+def _own_directories(directory: Path, trusted: Path | None) -> list[str]:
+    """Make everything that the browser writes to. Returns the flags with which it trusts these certificates."""
+    for name in OWN:
+        (directory / name).mkdir(mode=0o700)
+    if trusted is None:
+        return []
+    try:
+        return trust(directory / "home", trusted, _path("certutil"))
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise BrowserError(f"certutil cannot make a browser trust {trusted}: {plain(error)}") from error
+
+
 def _launcher(directory: Path) -> Path:
     """A program that becomes chromedriver, as a user of its own if we may, and ends with us."""
     user = FIRST_USER + os.getpid() % USERS
     become: tuple[str, ...] = ()
-    for name in ("profile", "home", "temporary"):
-        (directory / name).mkdir(mode=0o700)
     try:
-        for name in ("profile", "home", "temporary"):
-            os.chown(directory / name, user, user)
+        for each in (path for name in OWN for path in (directory / name, *(directory / name).rglob("*"))):
+            os.chown(each, user, user)
         directory.chmod(0o711)
         become = (f"--reuid={user}", f"--regid={user}", "--clear-groups")
     except OSError:

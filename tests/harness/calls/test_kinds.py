@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.calls.kinds import AIORTC, CHROMIUM, PeerChoice
+from harness.clients.browser.chromium import PROGRAMS
 from harness.hosts import MissingCapability
 
 
@@ -48,7 +49,7 @@ def test_a_browser_that_is_missing_is_told_with_the_command_that_brings_it(monke
 
 
 def test_a_call_ui_that_was_not_fetched_is_told_likewise(monkeypatch, tmp_path):
-    for name in ("chromium", "chromedriver"):
+    for name in PROGRAMS:
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
     pytest.importorskip("selenium")

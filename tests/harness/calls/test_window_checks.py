@@ -25,8 +25,6 @@ from harness.stage.session import open_session
 BOTH, FIRST, SECOND = ["chromium"], ["alice=chromium"], ["bob=chromium"]
 ESSENTIAL = Pair(profiles.HOME, profiles.SYMMETRIC)
 
-pytestmark = pytest.mark.nightly
-
 
 @pytest.fixture(autouse=True)
 def _needs_chromium() -> None:
@@ -59,31 +57,45 @@ def judged(
     return record, files
 
 
-def test_a_call_from_home_to_a_symmetric_nat_is_relayed_by_all_witnesses(tmp_path):
-    record, files = judged(calls_paths.calls_take_the_expected_path, tmp_path, BOTH, pairs=[ESSENTIAL])
+@pytest.mark.parametrize("peers", [FIRST, pytest.param(BOTH, marks=pytest.mark.nightly)])
+def test_a_call_from_home_to_a_symmetric_nat_is_relayed_by_all_witnesses(tmp_path, peers):
+    record, files = judged(calls_paths.calls_take_the_expected_path, tmp_path, peers, pairs=[ESSENTIAL])
     assert record.verdict is Verdict.PASSED, record.reason
     [path] = record.seen(PathSeen)
     assert (path.by, path.contradictions) == (("turn",), ())
     assert "agents" in path.witnesses
-    assert all("Delta Chat's call UI" in each for each in record.clients.values())
     read = {each.name: str(each.value) for each in record.seen(Measured)}
-    for name, first in zip(ESSENTIAL.devices, ("Connecting...", "Incoming call"), strict=True):
+    windows = dict(zip(ESSENTIAL.devices, ("Connecting...", "Incoming call"), strict=True))
+    if peers is FIRST:
+        windows.popitem()
+    for name, first in windows.items():
+        assert "Delta Chat's call UI" in record.clients[name]
         states = read[f"read in the call window of {name}"]
-        assert (
-            first in states
-            and "in call" in states
-            and states.rstrip(")").rpartition(", ")[2].startswith("ended")
-        )
-    pictures = {each.name.partition(".window.")[2] for each in files if each.suffix == ".png"}
-    assert any("incoming-call" in each for each in pictures) and any("ended" in each for each in pictures)
+        assert first in states and "in call" in states
+        assert states.rstrip(")").rpartition(", ")[2].startswith("ended")
+    pictures = [each.name.partition(".window.")[2] for each in files if each.suffix == ".png"]
+    assert sum("ended" in each for each in pictures) == len(windows)
 
 
+@pytest.mark.nightly
+def test_the_window_of_a_second_device_closes_when_the_first_takes_the_call(tmp_path):
+    record, files = judged(calls.second_device_closes_its_window, tmp_path, SECOND)
+    assert record.verdict is Verdict.PASSED, record.reason
+    read = {each.name: str(each.value) for each in record.seen(Measured)}
+    assert "Incoming call" in read["read in the call window of bob2"]
+    assert ", closed unanswered (" in read["read in the call window of bob2"]
+    assert "in call" in read["read in the call window of bob"]
+    assert any(each.name.startswith("bob2.window.") and each.suffix == ".png" for each in files)
+
+
+@pytest.mark.nightly
 @pytest.mark.parametrize("peers", [BOTH, FIRST, SECOND])
 def test_a_relayed_call_is_heard_seen_and_accounted_for(tmp_path, peers):
     record, _ = judged(calls.relayed_call_is_heard_and_seen, tmp_path, peers)
     assert record.verdict is Verdict.PASSED, record.reason
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("peers", [BOTH, FIRST])
 @pytest.mark.parametrize("pair", calls_paths.EVERY, ids=str)
 def test_every_pair_of_networks(tmp_path, pair, peers):
@@ -91,17 +103,20 @@ def test_every_pair_of_networks(tmp_path, pair, peers):
     assert record.verdict is Verdict.PASSED, record.reason
 
 
+@pytest.mark.nightly
 def test_a_call_through_coturn(tmp_path):
     kind = server_of("reference+coturn")
     record, _ = judged(calls_paths.calls_take_the_expected_path, tmp_path, BOTH, kind, pairs=[ESSENTIAL])
     assert record.verdict is Verdict.PASSED, record.reason
 
 
+@pytest.mark.nightly
 def test_an_outage_is_survived(tmp_path):
     record, _ = judged(calls_changes.calls_survive_outages, tmp_path, BOTH)
     assert record.verdict is Verdict.PASSED, record.reason
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("change", calls_changes.DEADLY)
 def test_a_change_that_ends_a_call_is_noticed(tmp_path, change):
     """One at a time: two changes at once would be four browsers."""
@@ -110,6 +125,7 @@ def test_a_change_that_ends_a_call_is_noticed(tmp_path, change):
     assert record.verdict is Verdict.PASSED, record.reason
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("mutant", "check", "words"),
     [
@@ -124,6 +140,7 @@ def test_a_server_that_is_wrong_is_seen_by_browsers_too(tmp_path, mutant, check,
     assert (record.verdict, words in record.reason) == (Verdict.FAILED, True), record.reason
 
 
+@pytest.mark.nightly
 def test_one_leg_is_enough_for_browsers_too(tmp_path):
     record, _ = judged(calls_paths.one_leg_call_is_relayed, tmp_path, BOTH)
     assert record.verdict is Verdict.PASSED, record.reason
