@@ -195,7 +195,7 @@ INBOUND = Inbound(
     memory=MemoryBudget(1 << 24),
 )
 PORTS = dict.fromkeys(("imaps", "imap", "submissions", "submission"), 1)
-WEB = WebServices(SETTINGS, cast(Any, _Accounts()), MemoryBudget(1 << 24), INBOUND, ports=PORTS)
+WEB = WebServices(SETTINGS, cast(Any, _Accounts()), MemoryBudget(1 << 24), PORTS, INBOUND)
 
 
 def smtp(data: bytes) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from reference_server.mail.admin import AdminApi
 from reference_server.mail.delivery import DurableDelivery
+from reference_server.mail.federation.overrides import Override
 from reference_server.mail.mailbox import Purged
 from reference_server.mail.outgoing import OutgoingMail
 from reference_server.mail.service import MailService
@@ -124,7 +125,8 @@ class SteadyAdmin(AdminApi):
     "mail",
     "a service that was switched off is offered as before",
     kills={
-        "operation.services_that_are_switched_off_are_not_offered": "METADATA names TURN, which is switched off"
+        "operation.services_that_are_switched_off_are_not_offered": "METADATA names TURN, which is switched off",
+        "operation.switches_tell_how_they_are": "TURN is 'enabled' after it was told to disable",
     },
 )
 def services_stay_offered(settings: MailSettings) -> MailService:
@@ -145,6 +147,73 @@ class StubbornAdmin(AdminApi):
 )
 def settings_stay_set(settings: MailSettings) -> MailService:
     return MailService(settings, strategies=replace(RIGHT, make_admin=StubbornAdmin))
+
+
+class GenerousAdmin(AdminApi):
+    """It says that a quota was set, and the account has room as before."""
+
+    def set_quota(self, address: str, most: int | None) -> None:
+        """Forgotten."""
+
+
+@mutant(
+    "mail",
+    "an account gets mail beyond the quota that the operator has set",
+    kills={"operation.quotas_are_told_and_kept": "mail over the quota is accepted"},
+)
+def quota_of_operator_ignored(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_admin=GenerousAdmin))
+
+
+class SettledAdmin(AdminApi):
+    """A reload moves nothing."""
+
+    async def move_listener(self, name: str, port: int) -> None:
+        """It stays."""
+
+
+@mutant(
+    "mail",
+    "after a reload listeners are where they were, whatever port was set",
+    kills={"operation.listeners_move_with_a_reload": "submission does not listen at port"},
+)
+def listeners_stay(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_admin=SettledAdmin))
+
+
+class MutteringAdmin(AdminApi):
+    """The password that it tells of an account is not the account's."""
+
+    async def make_account(self) -> tuple[str, str] | None:
+        made = await super().make_account()
+        return made and (made[0], f"{made[1]}x")
+
+
+@mutant(
+    "mail",
+    "an account that the operator makes has another password than the operator is told",
+    kills={"administration.accounts_made_by_an_operator_work": "logs in over nothing"},
+)
+def operator_told_another_password(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_admin=MutteringAdmin))
+
+
+class ForgetfulAdmin(AdminApi):
+    """It lists an override that nobody asks."""
+
+    def override(self, key: str, target: str, comment: str) -> Override:
+        made = super().override(key, target, comment)
+        self._overrides.delete(key)
+        return made
+
+
+@mutant(
+    "mail",
+    "mail goes to a domain's own servers, although the operator has named an exchanger for it",
+    kills={"federation.mail_goes_by_an_exchanger": "passed 0 times by the exchanger (https)"},
+)
+def exchanger_ignored(settings: MailSettings) -> MailService:
+    return MailService(settings, strategies=replace(RIGHT, make_admin=ForgetfulAdmin))
 
 
 class HidingAdmin(AdminApi):

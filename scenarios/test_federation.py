@@ -8,6 +8,7 @@ test_groups_and_files_cross_a_slow_link = scenario(federation.groups_and_files_c
 test_mail_survives_a_kill_and_a_server_that_is_down = scenario(
     federation.mail_survives_a_kill_and_a_server_that_is_down
 )
+test_mail_goes_by_an_exchanger = scenario(federation.mail_goes_by_an_exchanger)
 test_strangers_bring_mail_for_people_here_only = scenario(
     federation.strangers_bring_mail_for_people_here_only
 )

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from ..accounts import Credentials
 from ..clients.mail.admin import AdminClient
-from ..clients.mail.messages import encrypted_message
-from ..clients.mail.smtp import SmtpClient
 from ..clients.mail.web import WebAccounts, WebRefused
 from ..stage.check import check
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
 from ..steps.administration import administrator, may_log_in, switched
 from ..steps.files import files_with
-from ..steps.mail import logged_in, mail_oneself, markers
+from ..steps.mail import logged_in, mail_oneself, markers, takes_mail
 from ..target import Impact
 
 __all__ = [
+    "accounts_made_by_an_operator_work",
     "deleted_accounts_are_gone",
     "first_logins_can_be_switched_off",
     "purged_mail_is_gone",
@@ -27,6 +26,8 @@ WEB = "/admin/registration"
 ACCOUNTS = "/admin/accounts"
 QUEUE = "/admin/queue"
 REFUSED = (401, 403)
+UNKNOWN = (("/admin/nothing", "GET", 404), ("/admin/status", "DELETE", 405), (QUEUE, "GET", 405))
+"""Questions that no API of this kind knows, and the status of each answer."""
 
 
 @check("E2E-17", needs=("admin",), impact=Impact.LEAVES_TRACES)
@@ -43,13 +44,14 @@ def the_admin_api_needs_its_token(stage: Stage, outcome: Outcome) -> None:
                     f"{method} {resource} was answered with {reply.status} to somebody without the token",
                 )
             admin.do("/admin/status", "GET")  # it forgives wrong ones: nobody else is to be locked out
-        for resource, method, status in (("/admin/nothing", "GET", 404), ("/admin/status", "DELETE", 405)):
+        for resource, method, status in UNKNOWN:
             found = admin.ask(resource, method)
             outcome.expect(
                 found.status == status, f"{method} {resource} was answered with {found}, not {status}"
             )
-        found = admin.ask(WEB, "POST", action="enlarge")
-        outcome.expect(found.status == 400, f"an action that does not exist was answered with {found}")
+        for resource in (WEB, QUEUE):
+            found = admin.ask(resource, "POST", action="enlarge")
+            outcome.expect(found.status == 400, f"an action that does not exist was answered with {found}")
 
 
 @check("E2E-11", needs=("admin",), impact=Impact.HARMFUL)
@@ -116,15 +118,36 @@ def deleted_accounts_are_gone(stage: Stage, outcome: Outcome) -> None:
         listed = _listed(admin)
     outcome.expect(bob.address not in listed, "a deleted account is in the list of accounts")
     outcome.expect(alice.address in listed, "another account went with the deleted one")
-    if _takes_mail(stage, alice, f"nobody{bob.address}"):
+    if takes_mail(stage, alice, f"nobody{bob.address}"):
         outcome.note("mail to an address that nobody has is accepted, and its sender is not told")
     else:
-        outcome.expect(not _takes_mail(stage, alice, bob.address), "mail to a deleted account is accepted")
+        outcome.expect(not takes_mail(stage, alice, bob.address), "mail to a deleted account is accepted")
     if may_log_in(stage, bob):
         outcome.note("the name of a deleted account is free again, for whoever logs in first")
         outcome.expect(
             not _in_mailbox(stage, bob), "whoever takes the name of a deleted account finds its mail"
         )
+
+
+@check("E2E-17", needs=("admin",), impact=Impact.HARMFUL)
+def accounts_made_by_an_operator_work(stage: Stage, outcome: Outcome) -> None:
+    """An account that the operator makes is in the list, logs in over IMAP and SMTP, and is deleted again."""
+    with administrator(stage) as admin:
+        made = admin.do(ACCOUNTS)
+        account = Credentials(str(made.get("email")), str(made.get("password")))
+        stage.target.on_secret(account.password)
+        try:
+            outcome.expect(
+                account.address in _listed(admin), "an account that the operator made is in no list"
+            )
+            let_in = may_log_in(stage, account)
+            outcome.expect(
+                len(let_in) == 2,
+                f"an account that the operator made logs in over {' and '.join(let_in) or 'nothing'}",
+            )
+        finally:
+            admin.do(ACCOUNTS, "DELETE", username=account.address)
+        outcome.expect(account.address not in _listed(admin), "a deleted account is in the list of accounts")
 
 
 def _given(stage: Stage) -> Credentials | None:
@@ -141,13 +164,6 @@ def _in_mailbox(stage: Stage, account: Credentials) -> list[str]:
     with logged_in(stage, account) as imap:
         imap.select()
         return markers(imap)
-
-
-def _takes_mail(stage: Stage, sender: Credentials, recipient: str) -> bool:
-    with SmtpClient(stage.host, stage.target) as smtp:
-        smtp.login(sender)
-        message = encrypted_message(sender.address, recipient, marker="to-nobody")
-        return smtp.submit(sender.address, [recipient], message).accepted
 
 
 def _listed(admin: AdminClient) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 from contextlib import ExitStack
+from dataclasses import replace
 
 from ..clients.core.core import CoreError, SendFailed, befriend
 from ..clients.mail.messages import encrypted_message, plain_message
@@ -16,13 +17,15 @@ from ..stage.lab import LabStage
 from ..stage.outcome import Outcome, promised
 from ..stage.stage import Stage
 from ..steps.chats import JOIN_WITHIN, MIB, send_file, text_in_group
-from ..steps.federation import MAIL_ONLY, Mailbox, bring, federation, mailbox, send
+from ..steps.exchanger import Carried, Exchanger
+from ..steps.federation import MAIL_ONLY, Mailbox, bring, federation, mailbox, override, send
 from ..steps.mail import logged_in, markers
 from ..target import Service
 
 __all__ = [
     "groups_and_files_cross_a_slow_link",
     "mail_goes_both_ways_once",
+    "mail_goes_by_an_exchanger",
     "mail_survives_a_kill_and_a_server_that_is_down",
     "posted_mail_reaches_known_people_only",
     "strangers_bring_mail_for_people_here_only",
@@ -33,6 +36,7 @@ WAYS = {"by name": True, "by address": False}
 SLOW = Conditions(rate_kbit=2000)
 """Of the second server: a file of a megabyte takes six seconds."""
 GROUP = "two servers"
+MAIL_AND_MXDELIV = MAIL_ONLY | Wants(mxdeliv=True)
 MAILS = 5
 ELSEWHERE = "somebody@[203.0.113.99]"
 PEER = "_peer.example"
@@ -73,7 +77,7 @@ def _expect_once(outcome: Outcome, way: str, who: Mailbox, wanted: list[str]) ->
     with outcome.expect_to_arrive(what=f"{way}: a mail of the other server does not arrive"):
         found = sorted(who.wait_for(len(wanted)))
         outcome.expect(
-            found == wanted,
+            found == sorted(wanted),
             f"{way}: {len(wanted)} mails were sent to somebody of the other server, and {len(found)} arrived",
         )
 
@@ -125,6 +129,48 @@ def mail_survives_a_kill_and_a_server_that_is_down(stage: Stage, outcome: Outcom
                 outcome.expect(
                     found == wanted, f"of {MAILS} mails that were sent these arrived: {', '.join(found)}"
                 )
+
+
+@check(
+    "E2E-20",
+    needs=("lab", "federation", "admin"),
+    wants=Wants(mxdeliv=True),
+    after=("federation.mail_goes_both_ways_once",),
+)
+def mail_goes_by_an_exchanger(
+    stage: Stage, outcome: Outcome, *, schemes: tuple[str, ...] = ("https", "http")
+) -> None:
+    """An exchanger that operators name for a domain (DNS overrides) carries each mail once, as long as it is named."""
+    with (
+        federation(stage, "one", "two", named=True, wants=MAIL_AND_MXDELIV) as (one, two),
+        Exchanger(one.network.server("exchanger"), stage.directory("exchanger")) as exchanger,
+        mailbox(one) as alice,
+        mailbox(two) as bob,
+    ):
+        wanted: list[str] = []
+        for scheme in schemes:
+            for lab, other in ((one, bob), (two, alice)):
+                override(lab, other, exchanger.url(scheme))
+            wanted.append(f"by-{scheme}")
+            for lab, sender, receiver in ((one, alice, bob), (two, bob, alice)):
+                _expect_accepted(outcome, lab, sender, [receiver.address], wanted[-1])
+                if not outcome:
+                    return
+                _expect_once(outcome, f"by an exchanger ({scheme})", receiver, wanted)
+                _expect_carried(outcome, exchanger, Carried(scheme, sender.address, receiver.address, 200))
+        before = len(exchanger.carried)
+        override(one, bob, None)
+        _expect_accepted(outcome, one, alice, [bob.address], "without")
+        _expect_once(outcome, "without an exchanger", bob, [*wanted, "without"])
+        outcome.expect(len(exchanger.carried) == before, "an exchanger that was deleted still gets mail")
+
+
+def _expect_carried(outcome: Outcome, exchanger: Exchanger, mail: Carried) -> None:
+    times = sum(replace(each, status=mail.status) == mail for each in exchanger.carried)
+    outcome.expect(
+        times == 1,
+        f"a mail for another server passed {times} times by the exchanger ({mail.scheme}) that the operator has named",
+    )
 
 
 @check("FED-3", "MAIL-1", needs=("lab", "federation"))

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from ..accounts import Credentials
 from ..clients.mail.admin import AdminClient
+from ..clients.mail.smtp import SmtpClient
 from ..servers.server import Unsupported
 from ..stage.check import check
 from ..stage.offers import IROH_RELAY_KEY, TURN_KEY
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
-from ..steps.administration import administrator, may_log_in, switched
-from ..steps.mail import logged_in
+from ..steps.administration import (
+    administrator,
+    listens,
+    may_log_in,
+    port_where_nobody_listens,
+    reload,
+    switched,
+)
+from ..steps.mail import logged_in, mail_oneself, takes_mail
 from ..target import Impact
+from ..waiting import wait_until
 
 __all__ = [
     "blocked_accounts_stay_out",
+    "listeners_move_with_a_reload",
+    "quotas_are_told_and_kept",
     "services_that_are_switched_off_are_not_offered",
     "settings_are_kept_until_they_are_reset",
+    "switches_tell_how_they_are",
 ]
 
 BLOCKLIST = "/admin/blocklist"
@@ -23,6 +38,14 @@ SERVICES = {
     "TURN": ("/admin/services/turn", TURN_KEY),
     "the iroh relay": ("/admin/services/iroh", IROH_RELAY_KEY),
 }
+SWITCHES = {
+    "creation at first log-in": "/admin/registration/jit",
+    **{name: resource for name, (resource, _key) in SERVICES.items()},
+    "shadowsocks": "/admin/services/shadowsocks",
+}
+QUOTA = "/admin/quota"
+SUBMISSION_PORT = "/admin/settings/submission_port"
+MOVES_WITHIN = 15.0
 SETTINGS = {
     "language": "de",
     "smtp_hostname": "check.example",
@@ -84,6 +107,100 @@ def settings_are_kept_until_they_are_reset(stage: Stage, outcome: Outcome) -> No
         outcome.note(f"settings that were tried: {', '.join(tried)}")
         for name in tried:
             _try_setting(admin, outcome, name, SETTINGS[name])
+
+
+@check("E2E-17", needs=("admin",), impact=Impact.HARMFUL)
+def switches_tell_how_they_are(stage: Stage, outcome: Outcome) -> None:
+    """Each switch of the admin API is told as it was switched, off and on; what is no switching is refused."""
+    with administrator(stage) as admin:
+        tried = [name for name in SWITCHES if admin.ask(SWITCHES[name]).status != 404]
+        outcome.note(f"switches that were tried: {', '.join(tried)}")
+        for name in tried:
+            _try_switch(admin, outcome, name, SWITCHES[name])
+
+
+def _try_switch(admin: AdminClient, outcome: Outcome, name: str, resource: str) -> None:
+    before = admin.do(resource, "GET").get("status")
+    try:
+        for action, wanted in (("disable", "disabled"), ("enable", "enabled")):
+            for told in (admin.do(resource, action=action), admin.do(resource, "GET")):
+                found = told.get("status")
+                outcome.expect(found == wanted, f"{name} is {found!r} after it was told to {action}")
+        for method, action, status in (("POST", "enlarge", 400), ("DELETE", "disable", 405)):
+            answer = admin.ask(resource, method, action=action)
+            outcome.expect(
+                answer.status == status, f"{method} {resource} with {action!r} was answered with {answer}"
+            )
+    finally:
+        admin.do(resource, action="disable" if before == "disabled" else "enable")
+
+
+@check("E2E-17", needs=("admin",), impact=Impact.HARMFUL)
+def quotas_are_told_and_kept(stage: Stage, outcome: Outcome) -> None:
+    """An account whose quota is smaller than its mail gets no more, others do; after a reset it gets mail again."""
+    alice, bob = stage.target.new_account(), stage.target.new_account()
+    for each in (alice, bob):
+        with logged_in(stage, each):
+            mail_oneself(stage, each, "before")
+    with administrator(stage) as admin:
+        _require(admin, QUOTA)
+        about_all = admin.do(QUOTA, "GET")
+        for name, least in (("total_storage_bytes", 1), ("accounts_count", 2), ("default_quota_bytes", 1)):
+            found = about_all.get(name)
+            outcome.expect(isinstance(found, int) and found >= least, f"{name} of all accounts is {found!r}")
+        admin.do(QUOTA, "PUT", username=bob.address, max_bytes=1)
+        try:
+            told = admin.do(QUOTA, "GET", username=bob.address)
+            found = told.get("max_bytes"), told.get("used_bytes", 0) > 0
+            outcome.expect(found == (1, True), f"a quota of 1 byte was set, and is told as {dict(told)}")
+            outcome.expect(not takes_mail(stage, alice, bob.address), "mail over the quota is accepted")
+            outcome.expect(
+                takes_mail(stage, bob, alice.address), "mail to another account is refused as well"
+            )
+        finally:
+            admin.do(QUOTA, "DELETE", username=bob.address)
+    outcome.expect(takes_mail(stage, alice, bob.address), "mail is refused although the quota was reset")
+
+
+@check("E2E-17", needs=("admin",), impact=Impact.HARMFUL)
+def listeners_move_with_a_reload(stage: Stage, outcome: Outcome) -> None:
+    """Behind a reload submission listens at the port that was set, and not at the old one; a reset takes it back."""
+    account, port = stage.target.new_account(), port_where_nobody_listens(stage)
+    may_log_in(stage, account)
+    with administrator(stage) as admin:
+        _require(admin, SUBMISSION_PORT)
+        before = admin.do(SUBMISSION_PORT, "GET")
+        refused = admin.ask("/admin/reload", "GET")
+        outcome.expect(refused.status == 405, f"GET /admin/reload was answered with {refused}, not 405")
+        for each in (before, admin.do(SUBMISSION_PORT, action="set", value=str(port))):
+            needed, wanted = each.get("restart_required") is True, each is not before
+            outcome.expect(
+                needed == wanted, f"restart_required is {needed} where the port is told as {dict(each)}"
+            )
+        try:
+            reload(stage, admin)
+            _expect_moved(stage, outcome, account, stage.target.submission, port)
+        finally:
+            if before.get("is_set"):
+                admin.do(SUBMISSION_PORT, action="set", value=before.get("value"))
+            else:
+                admin.do(SUBMISSION_PORT, action="reset")
+            reload(stage, admin)
+    _expect_moved(stage, outcome, account, port, stage.target.submission)
+
+
+def _expect_moved(stage: Stage, outcome: Outcome, account: Credentials, old: int, new: int) -> None:
+    if new != stage.target.submission and not stage.target.is_ours:
+        outcome.note(
+            "the new port was not asked: a firewall in front of the server may know only the old one"
+        )
+    else:
+        with outcome.expect_to_arrive(what=f"submission does not listen at port {new} after a reload"):
+            wait_until(lambda: listens(stage, new), f"port {new} to accept", within=MOVES_WITHIN)
+        moved = replace(stage.target, submission=new)
+        with SmtpClient(stage.host, moved, starttls=True) as smtp:
+            smtp.login(account)
+    outcome.expect(not listens(stage, old), f"submission still listens at port {old} after a reload")
 
 
 def _try_setting(admin: AdminClient, outcome: Outcome, name: str, value: str) -> None:

@@ -240,6 +240,12 @@ PROMISES: Mapping[str, Promise] = {
         " and what it reports as done has been done.",
         ours=True,
     ),
+    "E2E-20": Promise(
+        "Tests 20 and 21 of madmail's suite: an exchanger carries mail between servers.",
+        "Servers that do not reach each other name somebody in between who takes the mail and brings it. Each mail"
+        " must go that way, and arrive once.",
+        ours=True,
+    ),
     "E2E-15": Promise(
         "Test 15 of madmail's suite: iroh discovery.",
         "madmail's own suite asks whether clients discover the relay. The same is asked here, with "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -18,12 +19,14 @@ from ..stage.outcome import promised
 from ..stage.stage import Stage
 from ..target import Service
 from ..waiting import Deadline, WaitTimeout
+from .administration import administrator
 from .mail import markers
 
-__all__ = ["ARRIVES_WITHIN", "MAIL_ONLY", "Mailbox", "bring", "federation", "mailbox", "send"]
+__all__ = ["ARRIVES_WITHIN", "MAIL_ONLY", "Mailbox", "bring", "federation", "mailbox", "override", "send"]
 
 EVERYTHING = Wants()
 MAIL_ONLY = Wants(services=frozenset({Service.MAIL}))
+OVERRIDES = "/admin/dns"
 ARRIVES_WITHIN = 60.0
 """Seconds for a mail from one server to the other; one is usual."""
 UNSIGNED = (
@@ -137,6 +140,18 @@ def send(lab: LabStage, sender: Mailbox, recipients: Sequence[str], marker: str)
         smtp.login(sender.account)
         message = encrypted_message(sender.address, recipients[0], marker=marker)
         return smtp.submit(sender.address, recipients, message)
+
+
+def override(lab: LabStage, somebody: Mailbox, target: str | None) -> None:
+    """Let a server send mail for somebody's domain to `target`, a host or the URL of an exchanger; None: as ever."""
+    domain = somebody.address.partition("@")[2]
+    with administrator(lab) as admin:
+        if target is None:
+            admin.do(OVERRIDES, "DELETE", lookup_key=domain)
+        elif admin.ask(OVERRIDES).status == http.HTTPStatus.NOT_FOUND:
+            raise Unsupported(f"the admin API of {lab.target.name} has no {OVERRIDES}")
+        else:
+            admin.do(OVERRIDES, lookup_key=domain, target_host=target, comment="a check")
 
 
 def bring(host: LabHost, lab: LabStage, sender: str, recipient: str, message: bytes) -> Reply:

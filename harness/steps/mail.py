@@ -12,7 +12,7 @@ from ..clients.mail.messages import encrypted_message
 from ..clients.mail.smtp import SmtpClient
 from ..stage.stage import Stage
 
-__all__ = ["logged_in", "mail_oneself", "markers", "submit_to_oneself"]
+__all__ = ["logged_in", "mail_oneself", "markers", "submit_to_oneself", "takes_mail"]
 
 
 @contextmanager
@@ -41,3 +41,11 @@ def mail_oneself(stage: Stage, account: Credentials, marker: str) -> None:
     with SmtpClient(stage.host, stage.target) as smtp:
         smtp.login(account)
         submit_to_oneself(stage, smtp, account, marker)
+
+
+def takes_mail(stage: Stage, sender: Credentials, recipient: str) -> bool:
+    """The server takes an encrypted mail of one account to an address."""
+    with SmtpClient(stage.host, stage.target) as smtp:
+        smtp.login(sender)
+        message = encrypted_message(sender.address, recipient, marker="may-i")
+        return smtp.submit(sender.address, [recipient], message).accepted

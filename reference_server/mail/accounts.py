@@ -125,6 +125,8 @@ class Accounts:
         """The web gives accounts."""
         self.blocked: set[str] = set()
         """Canonical addresses whose log-ins are refused, whatever their password."""
+        self.quotas: dict[str, int] = {}
+        """Bytes of mail, by canonical addresses, of those that have not as many as all others."""
         limits = settings.limits
         self._failures = Gcra(
             period=limits.source_login_failure_forgotten, burst=limits.source_login_failures
@@ -139,6 +141,10 @@ class Accounts:
     def canonical(self, address: str) -> str:
         """The one spelling by which an address is known here."""
         return DIALECTS[self._settings.dialect].canonical(address)
+
+    def quota_of(self, address: str) -> int:
+        """Bytes of mail that a canonical address may have."""
+        return self.quotas.get(address, self._settings.limits.quota)
 
     async def find(self, address: str) -> Account | None:
         return await self._store.run(lambda store: store.account(self.canonical(address)))
@@ -166,13 +172,18 @@ class Accounts:
 
         Raises `TooManyNewAccounts`.
         """
-        if not self.on_request:
-            return None
+        return await self._make_random(source, by="web") if self.on_request else None
+
+    async def create_for_operator(self) -> tuple[str, str] | None:
+        """The same for whoever administers the server, whether others get one or not."""
+        return await self._make_random(None, by="operator")
+
+    async def _make_random(self, source: str | None, *, by: str) -> tuple[str, str] | None:
         size = _lengths(self._settings).start
         for _attempt in range(RANDOM_ATTEMPTS):
             address = f"{_random(size)}@{_domain(self._settings)}"
             password = _random(max(22, _password_min(self._settings)))
-            if await self._create(address, password, source, by="web"):
+            if await self._create(address, password, source, by=by):
                 return address, password
         return None
 
@@ -188,9 +199,10 @@ class Accounts:
         right = await self._in_thread(self._verify, account.password_hash, password)
         return account if right and account.address not in self.blocked else None
 
-    async def _create(self, address: str, password: str, source: str, *, by: str) -> bool:
+    async def _create(self, address: str, password: str, source: str | None, *, by: str) -> bool:
+        """`source`: None for an operator, who is not limited."""
         now = asyncio.get_running_loop().time()
-        if self._creations is not None and not self._creations.take(source, now):
+        if source is not None and self._creations is not None and not self._creations.take(source, now):
             raise TooManyNewAccounts
         password_hash = await self._in_thread(self._hash, password)
         limit = self._settings.limits.accounts

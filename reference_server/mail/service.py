@@ -14,18 +14,20 @@ from reference_server.ledger import ConnectionRecord, Ledger
 from reference_server.turn_secret import read_secrets
 
 from .accounts import Accounts
-from .admin import AdminApi, read_token
+from .admin import AdminApi, Administered, read_token
 from .alpn import HTTP, AlpnConnection
 from .delivery import Delivery, Notifier
 from .dialects import DIALECTS
 from .dovecot import DictServer, LmtpDelivery
 from .federation.federation import Federation
 from .federation.inbound import FederationConnection, Inbound
+from .federation.overrides import Overrides
 from .federation.resolver import Dns
 from .imap.connection import ImapConnection, ImapServices
 from .imap.context import Profile
 from .imap.metadata import server_metadata
-from .listener import Admission, Connection, Listener
+from .listener import Connection
+from .listeners import Listeners
 from .memory import return_large_blocks
 from .offers import Offers
 from .policy import PolicyRules
@@ -51,7 +53,7 @@ class MailService:
         self.settings = settings
         self.ledger = ledger or Ledger("mail", enabled=settings.ledger)
         self._strategies = strategies or Strategies()
-        self._listeners: list[Listener] = []
+        self._listeners: Listeners | None = None
         self._store: StoreThread | None = None
         self._accounts: Accounts | None = None
         self._delivery: Delivery | None = None
@@ -87,9 +89,10 @@ class MailService:
         )
         rules = PolicyRules(settings.dialect, settings.passthrough_senders, settings.passthrough_recipients)
         receiving = Receiving(settings.domain, tls, settings.limits, memory)
+        overrides = Overrides()
         if settings.federation:
             inbound = self._inbound(accounts, store, delivery, rules, memory)
-            self._federation = Federation(inbound, notifier)
+            self._federation = Federation(inbound, notifier, overrides)
         federation = self._federation
         smtp = SmtpServices(
             settings=settings,
@@ -103,25 +106,17 @@ class MailService:
             rate=sending_rate(settings),
             federation=federation,
         )
-        admin = self._make_admin(accounts, store, notifier)
+        listeners = self._listeners = Listeners(settings.host, settings.limits, self.ledger)
+        admin = self._make_admin(Administered(accounts, store, notifier, self._offers, overrides, listeners))
         posted = federation is not None and DIALECTS[settings.dialect].has_mxdeliv
         web = WebServices(
-            settings, accounts, memory, federation.inbound if federation and posted else None, admin
+            settings,
+            accounts,
+            memory,
+            listeners.ports,
+            federation.inbound if federation and posted else None,
+            admin,
         )
-        admission = Admission(settings.limits)
-
-        def listen(
-            name: str,
-            port: int,
-            make: Callable[[ConnectionRecord], Connection],
-            tls: ssl.SSLContext | None = None,
-        ) -> None:
-            listener = Listener(
-                name, make, tls=tls, admission=admission, limits=settings.limits, ledger=self.ledger
-            )
-            self._listeners.append(listener)
-            web.ports[name] = listener.open(settings.host, port)
-
         own_imap, submission = settings.dovecot is None, self._strategies.submission
 
         def by_alpn(record: ConnectionRecord) -> Connection:
@@ -134,27 +129,29 @@ class MailService:
             return AlpnConnection(choices)
 
         if own_imap:
-            listen("imaps", settings.imaps_port, lambda r: ImapConnection(imap, r, tls=True), tls)
-            listen("imap", settings.imap_port, lambda r: ImapConnection(imap, r, tls=False))
+            listeners.open("imaps", settings.imaps_port, lambda r: ImapConnection(imap, r, tls=True), tls)
+            listeners.open("imap", settings.imap_port, lambda r: ImapConnection(imap, r, tls=False))
         else:
-            web.ports.update(imaps=settings.imaps_port, imap=settings.imap_port)
+            listeners.ports.update(imaps=settings.imaps_port, imap=settings.imap_port)
             await self._serve_dovecot(accounts, turn_secret)
-        listen("submissions", settings.submissions_port, lambda r: submission(smtp, r, tls=True), tls)
-        listen("submission", settings.submission_port, lambda r: submission(smtp, r, tls=False))
+        listeners.open("submissions", settings.submissions_port, lambda r: submission(smtp, r, tls=True), tls)
+        listeners.open("submission", settings.submission_port, lambda r: submission(smtp, r, tls=False))
         names = (HTTP, *(["imap"] if own_imap else []), "smtp")
-        listen("https", settings.https_port, by_alpn, _tls_context(settings, alpn=names))
+        listeners.open("https", settings.https_port, by_alpn, _tls_context(settings, alpn=names))
         if federation is not None:
             intake, into = self._strategies.intake, federation.inbound
-            listen("smtp", settings.smtp_port, lambda r: FederationConnection(into, intake, receiving, r))
+            listeners.open(
+                "smtp", settings.smtp_port, lambda r: FederationConnection(into, intake, receiving, r)
+            )
             federation.start()
-        endpoints = self._endpoints(web.ports)
+        endpoints = self._endpoints(listeners.ports)
         log.info("a test server: it creates accounts for everybody; listening on %s", endpoints)
         return endpoints
 
     async def close(self) -> None:
         """Cut the connections, then finish what is on its way to the disk."""
-        for listener in self._listeners:
-            await listener.close()
+        if self._listeners is not None:
+            await self._listeners.close()
         if self._dict is not None:
             await self._dict.close()
         if self._federation is not None:
@@ -208,11 +205,10 @@ class MailService:
         except sqlite3.Error as error:
             raise ConfigurationError(f"cannot keep mail in {database}: {error}") from error
 
-    def _make_admin(self, accounts: Accounts, store: StoreThread, notifier: Notifier) -> AdminApi | None:
+    def _make_admin(self, administered: Administered) -> AdminApi | None:
         if self.settings.admin_token_file is None:
             return None
-        token = read_token(self.settings.admin_token_file)
-        return self._strategies.make_admin(token, accounts, store, notifier, self._offers)
+        return self._strategies.make_admin(read_token(self.settings.admin_token_file), administered)
 
     def _make_delivery(self, store: StoreThread, notifier: Notifier) -> Delivery:
         if self.settings.dovecot is not None:

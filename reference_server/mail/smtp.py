@@ -158,7 +158,7 @@ class _Handler:
             account = await self._services.accounts.find(address)
             if account is None:
                 return f"550 5.1.1 <{address}>: Recipient address rejected: User unknown on this server"
-            if await self._used_bytes(account) >= self._services.settings.limits.quota:
+            if await self._used_bytes(account) >= self._services.accounts.quota_of(account.address):
                 return f"552 5.2.2 <{address}>: The mailbox is full"
         except StoreUnavailable:
             return TRY_LATER

@@ -6,15 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .accounts import AccountRule, Accounts, PasswordVerifier, may_create, verify_password
-from .admin import AdminApi
+from .accounts import AccountRule, PasswordVerifier, may_create, verify_password
+from .admin import AdminApi, Administered
 from .delivery import Delivery, DurableDelivery, Notifier
 from .federation.inbound import Intake, SignatureCheck
 from .federation.policy import OutsidePolicy, encrypted_from_outside
 from .federation.signatures import has_signature_of
 from .imap.capabilities import Capabilities, capabilities
 from .imap.states import ALLOWED_COMMANDS, AllowedCommands
-from .offers import Offers
 from .policy import SubmissionPolicy, encrypted_only
 from .smtp import SmtpConnection
 from .store import Store
@@ -46,5 +45,5 @@ class Strategies:
     """... and for whom, at port 25."""
     verify_password: PasswordVerifier = verify_password
     may_create: AccountRule = may_create
-    make_admin: Callable[[str, Accounts, StoreThread, Notifier, Offers], AdminApi] = AdminApi
+    make_admin: Callable[[str, Administered], AdminApi] = AdminApi
     """Answers operators who have the token."""

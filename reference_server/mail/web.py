@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -49,12 +49,12 @@ class WebServices:
     settings: MailSettings
     accounts: Accounts
     memory: MemoryBudget
+    ports: Mapping[str, int]
+    """By the names of the listeners, as they are now."""
     inbound: Inbound | None = None
     """Takes mail of other servers by `POST /mxdeliv`; None: there is no such path."""
     admin: AdminApi | None = None
     """None: nobody has a token for it."""
-    ports: dict[str, int] = field(default_factory=dict)
-    """By the names of the listeners, filled while they open."""
 
     @property
     def is_self_signed(self) -> bool:

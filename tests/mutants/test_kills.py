@@ -106,7 +106,7 @@ def test_every_named_check_exists():
 def test_each_promise_is_proven_by_a_check_and_there_is_no_other():
     proven = {promise for check in all_checks() for promise in check.requirements}
     assert proven == set(PROMISES)
-    assert len(PROMISES) == 44
+    assert len(PROMISES) == 45
 
 
 def test_what_a_check_comes_after_is_a_check():

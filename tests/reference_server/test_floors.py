@@ -63,10 +63,11 @@ FLOORS = {
     f"{SERVER}.mail": [
         "fields  mailbox  mime  openpgp  rates  schema  settings  smtp_auth  smtp_data  memory",
         "keywords  dialects  listener  offers  outgoing  smtp_receiving",
-        "store  policy  alpn",
+        "store  policy  alpn  listeners",
         "store_thread",
         "accounts  delivery",
-        "federation  admin",
+        "federation",
+        "admin",
         "smtp  web  imap",
         "strategies  dovecot",
         "service",
@@ -75,8 +76,10 @@ FLOORS = {
     f"{SERVER}.mail.federation": [
         "replies  routes  bounces",
         "conversation  policy  resolver  signatures",
-        "client  inbound",
-        "courier  mxdeliv",
+        "client  inbound  posting",
+        "mxdeliv",
+        "overrides",
+        "courier",
         "federation",
     ],
     f"{SERVER}.mail.imap": [

@@ -82,9 +82,13 @@ def administration_at_work(session: Session) -> Parts:
     checks = [administration.the_admin_api_needs_its_token, administration.deleted_accounts_are_gone]
     if "admin" in session.target.capabilities:
         checks += [
+            administration.accounts_made_by_an_operator_work,
+            operation.switches_tell_how_they_are,
+            operation.quotas_are_told_and_kept,
             operation.blocked_accounts_stay_out,
             operation.services_that_are_switched_off_are_not_offered,
             operation.settings_are_kept_until_they_are_reset,
+            operation.listeners_move_with_a_reload,
         ]
     return [Part(each) for each in checks]
 
@@ -105,6 +109,11 @@ def mail_of_strangers(session: Session) -> Parts:
         Part(federation.posted_mail_reaches_known_people_only),
         *([Part(federation.strangers_bring_mail_for_people_here_only)] if by_smtp else []),
     ]
+
+
+def by_an_exchanger(scheme: str) -> Callable[[Session], Parts]:
+    """Tests 20 and 21: an exchanger with TLS, as madexchanger is, and one without, as its PHP version is set up."""
+    return lambda _session: [Part(federation.mail_goes_by_an_exchanger, {"schemes": (scheme,)})]
 
 
 def _has_lab(session: Session) -> bool:
@@ -146,6 +155,8 @@ TESTS: dict[int, Callable[[Session], Parts]] = {
     16: webxdc_realtime,
     17: administration_at_work,
     19: parts(accounts.log_ins_are_for_this_server_only),
+    20: by_an_exchanger("https"),
+    21: by_an_exchanger("http"),
     22: mail_of_strangers,
     23: big_file,
 }

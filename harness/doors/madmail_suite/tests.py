@@ -35,8 +35,6 @@ NAMES = {
 MISSING = {
     10: "it tests the upgrade command of madmail's own binary",
     18: "it tests other file names of madmail's own binary",
-    20: "it needs an exchanger between two servers",
-    21: "it needs an exchanger between two servers",
 }
 """Tests that this version does not have, and the reason of each."""
 AVAILABLE = frozenset(NAMES) - frozenset(MISSING)

@@ -75,7 +75,7 @@ class Client:
         connection = _Connection(reader, writer, self.limits)
         try:
             return await connection.hold(
-                converse(envelope, self.own_name, tls), envelope, self._context(tls), host
+                converse(envelope, self.own_name, tls), envelope, self.context(tls), host
             )
         finally:
             writer.transport.abort()
@@ -85,7 +85,8 @@ class Client:
         same_family = own.version == ipaddress.ip_address(address).version
         return (self.own_address, 0) if same_family and not own.is_unspecified else None
 
-    def _context(self, tls: OutgoingTls) -> ssl.SSLContext:
+    def context(self, tls: OutgoingTls) -> ssl.SSLContext:
+        """Of a connection under this rule."""
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if tls is not OutgoingTls.VERIFY:

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import SplitResult
 
 from reference_server.ledger import Ledger
 
@@ -20,7 +21,9 @@ from ..store_thread import StoreThread, StoreUnavailable
 from .bounces import delivery_report
 from .client import Client
 from .conversation import Answer, Answers, Envelope, Fate
-from .routes import Lookup, NoRoute, OwnPlace, address_in, find_routes
+from .overrides import Overrides
+from .posting import Poster
+from .routes import Lookup, LookupFailed, NameNotFound, NoRoute, OwnPlace, address_in, find_routes
 
 __all__ = ["Courier", "retry_delay", "tls_rule"]
 
@@ -49,6 +52,7 @@ class Courier:
         client: Client,
         tls_with: Callable[[str], OutgoingTls],
         own: OwnPlace,
+        overrides: Overrides,
         ledger: Ledger,
     ) -> None:
         self._settings = settings
@@ -58,6 +62,7 @@ class Courier:
         self._client = client
         self._tls_with = tls_with
         self._own = own
+        self._overrides = overrides
         self._ledger = ledger
         self._wake = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -135,13 +140,28 @@ class Courier:
             )
 
     async def _deliver(self, errand: AtOneServer, content: bytes) -> Answers:
+        envelope = Envelope(errand.sender, errand.recipients, content)
+        override = self._overrides.find(errand.domain)
+        if override is not None and override.exchanger is not None:
+            return await self._post(override.exchanger, envelope)
+        domain = errand.domain if override is None else override.domain
         try:
-            routes = await find_routes(errand.domain, self._lookup, self._own)
+            routes = await find_routes(domain, self._lookup, self._own)
         except NoRoute as error:
             fate = Fate.NEVER if error.is_final else Fate.LATER
             return dict.fromkeys(errand.recipients, Answer(fate, str(error)))
-        envelope = Envelope(errand.sender, errand.recipients, content)
-        return await self._client.deliver(routes, envelope, self._tls_with(errand.domain))
+        return await self._client.deliver(routes, envelope, self._tls_with(domain))
+
+    async def _post(self, url: SplitResult, envelope: Envelope) -> Answers:
+        host = url.hostname or ""
+        is_address = address_in(f"[{host}]") is not None
+        try:
+            addresses = [host] if is_address else await self._lookup.addresses(host)
+        except (NameNotFound, LookupFailed) as error:
+            return dict.fromkeys(envelope.recipients, Answer(Fate.LATER, str(error)))
+        rule = self._tls_with(f"[{host}]" if is_address else host)
+        tls = self._client.context(rule) if url.scheme == "https" else None
+        return await Poster(url, addresses, tls, self._settings.limits).deliver(envelope)
 
     async def _settle(self, errand: AtOneServer, content: bytes, answers: Answers) -> None:
         now = time.time()

@@ -13,6 +13,7 @@ from ..settings import MailSettings
 from .client import Client
 from .courier import Courier, tls_rule
 from .inbound import Inbound
+from .overrides import Overrides
 from .routes import OwnPlace, address_in, is_domain
 from .signatures import load_signer
 
@@ -25,7 +26,7 @@ _LOCAL_PART = re.compile(r"[^\x00-\x20\x7f\"(),:;<>@\[\\\]]{1,64}")
 class Federation:
     """Runs from `start` to `close`."""
 
-    def __init__(self, inbound: Inbound, notifier: Notifier) -> None:
+    def __init__(self, inbound: Inbound, notifier: Notifier, overrides: Overrides) -> None:
         settings = inbound.settings
         self.inbound = inbound
         self._limit = settings.limits.queue
@@ -43,6 +44,7 @@ class Federation:
             client=client,
             tls_with=tls_rule(settings, DIALECTS[settings.dialect].outgoing_tls),
             own=own,
+            overrides=overrides,
             ledger=inbound.ledger,
         )
 

@@ -64,7 +64,7 @@ class Inbound:
     async def has_room(self, account: Account) -> bool:
         """Raises `StoreUnavailable`."""
         used = await self.store.run(lambda store: store.used_bytes(account.id))
-        return used < self.settings.limits.quota
+        return used < self.accounts.quota_of(account.address)
 
     async def take(self, mail: FromOutside, accounts: Sequence[Account]) -> Refuse | None:
         """Judge a mail, and put it into the inbox of each; None: it is there, and on the disk."""

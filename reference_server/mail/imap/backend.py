@@ -29,12 +29,19 @@ class Backend:
     """For one session. There is no account before login, when only the server's own metadata can be asked for."""
 
     def __init__(
-        self, store: Store, account: Account | None, settings: MailSettings, turn_secret: str | None
+        self,
+        store: Store,
+        account: Account | None,
+        settings: MailSettings,
+        turn_secret: str | None,
+        quota: int | None = None,
     ) -> None:
+        """`quota`: bytes of mail of this account; None: as many as all have."""
         self._store = store
         self._account = account
         self._settings = settings
         self._turn_secret = turn_secret
+        self._quota = settings.limits.quota if quota is None else quota
 
     @property
     def _user(self) -> Account:
@@ -88,8 +95,8 @@ class Backend:
         return Answer(self._store.status(event.mailbox))
 
     @perform.register
-    def _quota(self, _event: events.GetQuota) -> Answer:
-        return Answer((self._store.used_bytes(self._user.id), self._settings.limits.quota))
+    def _get_quota(self, _event: events.GetQuota) -> Answer:
+        return Answer((self._store.used_bytes(self._user.id), self._quota))
 
     # Messages
 
@@ -110,14 +117,12 @@ class Backend:
     @perform.register
     def _append(self, event: events.Append) -> Answer:
         received = int(time.time()) if event.received is None else event.received
-        quota = self._settings.limits.quota
-        added = self._store.append(event.mailbox, event.content, event.flags, received, quota=quota)
+        added = self._store.append(event.mailbox, event.content, event.flags, received, quota=self._quota)
         return Answer(added, (event.mailbox,))
 
     @perform.register
     def _copy(self, event: events.Copy) -> Answer:
-        quota = self._settings.limits.quota
-        copied = self._store.copy(event.mailbox, event.uids, event.target, quota=quota)
+        copied = self._store.copy(event.mailbox, event.uids, event.target, quota=self._quota)
         return Answer(copied, (event.target,))
 
     @perform.register

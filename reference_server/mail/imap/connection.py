@@ -207,8 +207,9 @@ class ImapConnection(asyncio.Protocol):
         if isinstance(event, GetMetadata):
             services.ledger.event("metadata_read", user=self._record.identity, keys=list(event.keys))
         settings = services.offers.within(services.settings)
+        quota = services.accounts.quota_of(account.address) if account else None
         answer = await services.store.run(
-            lambda store: Backend(store, account, settings, services.turn_secret).perform(event)
+            lambda store: Backend(store, account, settings, services.turn_secret, quota).perform(event)
         )
         if isinstance(event, FindMailbox) and event.watch:
             self._watch(answer.value)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import imaplib
 import json
 import smtplib
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.hosts import LocalHost
+from harness.servers.process import free_port
 from reference_server.errors import ConfigurationError
 from reference_server.mail.admin import read_token
 from tests.reference_server.mail.conftest import StartMail
@@ -37,7 +41,7 @@ def post(mail: RunningMail, path: str, body: bytes, method: str = "POST") -> tup
         client.close()
 
 
-def ask(mail: RunningMail, resource: str, method: str = "GET", *, headers: Any = RIGHT, **body: str) -> Any:
+def ask(mail: RunningMail, resource: str, method: str = "GET", *, headers: Any = RIGHT, **body: Any) -> Any:
     asked = {"method": method, "resource": resource, "headers": headers, "body": body}
     status, answer = post(mail, "/api/admin", json.dumps(asked).encode())
     assert status == 200
@@ -196,14 +200,117 @@ def test_a_blocked_account_logs_in_nowhere_until_it_is_unblocked(mail: RunningMa
 
 
 def test_a_setting_is_kept_until_it_is_reset(mail: RunningMail) -> None:
-    default = {"key": "language", "value": "en", "is_set": False}
+    default = {"key": "__LANGUAGE__", "value": "en", "is_set": False}
     assert ask(mail, "/admin/settings/language")["body"] == default
-    changed = {"key": "language", "value": "de", "is_set": True}
-    assert ask(mail, "/admin/settings/language", "POST", action="set", value="de")["body"] == changed
-    assert ask(mail, "/admin/settings")["body"] == {"language": changed}
+    changed = {"key": "__LANGUAGE__", "value": "de", "is_set": True}
+    at_once = {"restart_required": False}
+    set_to = ask(mail, "/admin/settings/language", "POST", action="set", value="de")["body"]
+    assert set_to == {**changed, **at_once}
+    assert ask(mail, "/admin/settings")["body"]["language"] == changed
     assert ask(mail, "/admin/settings/language", "POST", action="set", value="")["status"] == 400
-    assert ask(mail, "/admin/settings/language", "POST", action="reset")["body"] == default
+    assert ask(mail, "/admin/settings/language", "POST", action="reset")["body"] == {**default, **at_once}
     assert ask(mail, "/admin/settings/nothing")["status"] == 404
+
+
+def listens(mail: RunningMail, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((mail.host, port), timeout=DEADLINE):
+        return True
+    return False
+
+
+def test_a_reload_moves_a_listener_and_a_reset_takes_it_back(mail: RunningMail) -> None:
+    mail.create(ALICE)
+    old, new = mail.ports["submission"], free_port(LocalHost(), mail.host)
+    setting = "/admin/settings/submission_port"
+    assert ask(mail, setting)["body"] == {"key": "__SUBMISSION_PORT__", "value": str(old), "is_set": False}
+    assert ask(mail, setting, "POST", action="set", value=str(new))["body"]["restart_required"]
+    assert listens(mail, old)
+    assert not listens(mail, new)  # not before the reload
+    assert ask(mail, "/admin/reload", "POST")["status"] == 200
+    assert listens(mail, new)
+    assert not listens(mail, old)
+    ask(mail, setting, "POST", action="reset")
+    ask(mail, "/admin/reload", "POST")
+    assert listens(mail, old)
+    assert not listens(mail, new)
+
+
+def test_a_port_that_is_taken_leaves_the_listener_where_it_is(mail: RunningMail) -> None:
+    taken, old = mail.ports["imap"], mail.ports["submission"]
+    ask(mail, "/admin/settings/submission_port", "POST", action="set", value=str(taken))
+    answer = ask(mail, "/admin/reload", "POST")
+    assert (answer["status"], answer["error"]) == (
+        500,
+        f"submission_port: Address already in use (submission, {mail.host} port {taken})",
+    )
+    assert listens(mail, old)
+
+
+@pytest.mark.parametrize("value", ["0", "65536", "-1", "587x", "٥٨٧", "1" * 5000])
+def test_what_is_no_port_is_refused(mail: RunningMail, value: str) -> None:
+    assert ask(mail, "/admin/settings/imap_port", "POST", action="set", value=value)["status"] == 400
+
+
+def test_a_quota_holds_for_one_account_until_it_is_reset(mail: RunningMail) -> None:
+    mail.create(ALICE, BOB)
+    mail.send(BOB, sender=ALICE)
+    about_all = ask(mail, "/admin/quota")["body"]
+    assert about_all["accounts_count"] == 2
+    assert about_all["total_storage_bytes"] > 0
+    assert ask(mail, "/admin/quota", "PUT", username=BOB, max_bytes=1)["status"] == 200
+    told = ask(mail, "/admin/quota", username=BOB)["body"]
+    assert told == {
+        "username": BOB,
+        "used_bytes": about_all["total_storage_bytes"],
+        "max_bytes": 1,
+        "is_default": False,
+    }
+    with mail.smtp(ALICE) as client:
+        client.mail(ALICE)
+        assert client.rcpt(BOB) == (552, f"5.2.2 <{BOB}>: The mailbox is full".encode())
+        assert client.rcpt(ALICE)[0] == 250
+    reader = mail.imap(BOB)
+    assert reader.getquota('"User quota"')[1] == [b'"User quota" (STORAGE 1 0)']
+    assert reader.append("INBOX", None, None, b"From: a@b\r\n\r\nx")[0] == "NO"
+    reader.logout()
+    ask(mail, "/admin/quota", "DELETE", username=BOB)
+    assert ask(mail, "/admin/quota", username=BOB)["body"]["is_default"]
+    mail.send(BOB, sender=ALICE)
+
+
+@pytest.mark.parametrize("most", [-1, "1", None, 1.5, True, 1 << 70])
+def test_what_is_no_quota_is_refused(mail: RunningMail, most: Any) -> None:
+    mail.create(BOB)
+    assert ask(mail, "/admin/quota", "PUT", username=BOB, max_bytes=most)["status"] == 400
+    assert ask(mail, "/admin/quota", "PUT", username="nobody@chatmail.test", max_bytes=1)["status"] == 404
+
+
+def test_an_operator_makes_accounts_while_nobody_else_gets_one(mail: RunningMail) -> None:
+    ask(mail, "/admin/registration", "POST", action="close")
+    ask(mail, "/admin/registration/jit", "POST", action="disable")
+    made = ask(mail, "/admin/accounts", "POST")
+    assert made["status"] == 201
+    mail.imap(made["body"]["email"], made["body"]["password"]).logout()
+    assert ask(mail, "/admin/accounts")["body"]["accounts"] == [{"username": made["body"]["email"]}]
+
+
+def test_overrides_are_listed_until_they_are_deleted(mail: RunningMail) -> None:
+    for key, target in (
+        ("Other.Example", "https://relay.example:8443/post"),
+        ("[203.0.113.5]", "mx.example"),
+    ):
+        assert ask(mail, "/admin/dns", "POST", lookup_key=key, target_host=target)["status"] == 201
+    listed = ask(mail, "/admin/dns")["body"]["overrides"]
+    assert [(each["lookup_key"], each["target_host"]) for each in listed] == [
+        ("203.0.113.5", "mx.example"),
+        ("other.example", "https://relay.example:8443/post"),
+    ]
+    assert ask(mail, "/admin/dns", "DELETE", lookup_key="nowhere.example")["body"] == {
+        "deleted": "nowhere.example"
+    }
+    ask(mail, "/admin/dns", "DELETE", lookup_key="OTHER.example")
+    ask(mail, "/admin/dns", "DELETE", lookup_key="203.0.113.5")
+    assert ask(mail, "/admin/dns")["body"] == {"overrides": [], "total": 0}
 
 
 def test_metadata_does_not_name_a_service_that_is_switched_off(start_mail: StartMail, tmp_path: Path) -> None:
