@@ -7,12 +7,13 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import gevent
 from flask import abort, request
-from locust import events, runners
+from locust import argument_parser, events, runners
 from locust.runners import MasterRunner, WorkerRunner
 
 from ..report.client_load import StepTimes
@@ -26,8 +27,8 @@ PLAN = LoadPlan.of_environment()
 WRITE_EVERY = 5.0
 TICK = 0.5
 PR_SET_PDEATHSIG = 1
-GONE_AFTER = 15
-"""Seconds without a word of the master or of a worker; Locust itself waits a minute, and three seconds."""
+MASTER_GONE_AFTER, WORKER_GONE_AFTER = 15, 10
+"""Seconds without a word of them. Locust itself waits a minute, and three seconds: a busy worker is silent for more."""
 
 
 class Gathered:
@@ -90,7 +91,9 @@ gathered = Gathered()
 
 def begin() -> None:
     """Let Locust tell us of everything that happens in its processes."""
-    runners.MASTER_HEARTBEAT_TIMEOUT = runners.HEARTBEAT_LIVENESS = GONE_AFTER
+    # A worker asks for these again for each option, in each second in which clients come: half of what it does then.
+    argument_parser.default_args_dict = cache(argument_parser.default_args_dict)
+    runners.MASTER_HEARTBEAT_TIMEOUT, runners.HEARTBEAT_LIVENESS = MASTER_GONE_AFTER, WORKER_GONE_AFTER
     events.init.add_listener(_begin)
     events.test_start.add_listener(_clients_come)
     events.test_stopping.add_listener(_clients_go)
