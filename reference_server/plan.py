@@ -388,6 +388,16 @@ def _relay_url(sources: _Sources) -> str | None:
     return url
 
 
+def _relay_behind_https(sources: _Sources) -> tuple[str, int] | None:
+    """Address of our own relay, where it speaks without TLS and its port is known."""
+    if not sources.settings.starts("iroh_relay"):
+        return None
+    if sources.relay is None:
+        return sources.host, sources.ports.iroh_relay
+    url = urlsplit(sources.relay.url(sources.host) or "")
+    return (url.hostname, url.port) if url.scheme == "http" and url.hostname and url.port else None
+
+
 # Mail
 
 
@@ -409,6 +419,8 @@ def _mail_service(sources: _Sources, offer: _TurnOffer | None) -> MailSettings:
         }
         if offer.ttl is not None:
             stated["turn_ttl"] = offer.ttl
+    if stated["dialect"] is Dialect.CHATMAIL:
+        stated["relay_address"] = _relay_behind_https(sources)
     ports = sources.ports
     return MailSettings(
         **sources.of_service("mail"),

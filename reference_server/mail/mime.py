@@ -30,12 +30,15 @@ _DELIMITER_END = re.compile(rb"[ \t]*\r\n")
 
 
 def parse_header(content: bytes) -> tuple[Message, bytes] | None:
-    """The header and the body after it; None if it is larger than `MAX_HEADER` bytes or has no end."""
+    """The header and the body after it; None if the header is larger than `MAX_HEADER` bytes.
+
+    A mail may be nothing but a header (RFC 5322 section 3.5).
+    """
     if content.startswith(b"\r\n"):
         return Message(), content[2:]
     end = content.find(b"\r\n\r\n", 0, MAX_HEADER)
     if end < 0:
-        return None
+        return (read_fields(content), b"") if len(content) <= MAX_HEADER else None
     return read_fields(content[: end + 2]), content[end + 4 :]
 
 

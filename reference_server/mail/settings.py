@@ -148,6 +148,17 @@ def host_and_port(text: str) -> str:
     return text
 
 
+def _read_address(text: str) -> tuple[str, int]:
+    """`ADDRESS:PORT`, one of IPv6 in brackets. Raises `ValueError` with what is expected."""
+    host, _, port = text.rpartition(":")
+    try:
+        if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+            raise ValueError
+        return str(ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))), int(port)
+    except ValueError:
+        raise ValueError("an IP address and a port") from None
+
+
 def read_name_server(text: str) -> tuple[str, int]:
     """An address and the port of DNS there. Raises `ValueError` with what is expected."""
     address, port = text, "53"
@@ -221,6 +232,13 @@ class MailSettings(ServiceSettings):
         server="--password-hash-cost",
     )
     iroh_relay_url: str | None = option("advertised in METADATA", default=None, metavar="URL")
+    relay_address: tuple[str, int] | None = option(
+        "of the iroh relay that HTTPS passes /relay, /ping and /generate_204 on to, as chatmail's nginx does "
+        "(default: there is no such path)",
+        default=None,
+        metavar="ADDRESS:PORT",
+        read=_read_address,
+    )
     turn_address: str | None = option(
         "TURN server, advertised in METADATA", default=None, metavar="HOST:PORT"
     )

@@ -1,4 +1,4 @@
-"""The HTTPS side: an account for whoever asks (`POST /new`), and how to configure a mail client (autoconfig)."""
+"""The HTTPS side: an account for whoever asks (`POST /new`), autoconfig for mail clients, a way to the iroh relay."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from .federation.inbound import Inbound
 from .federation.mxdeliv import PATH as MXDELIV
 from .federation.mxdeliv import take_posted
 from .rates import MemoryBudget
+from .relay_passage import PATHS as RELAY
+from .relay_passage import RelayPassage
 from .settings import MailSettings
 from .store_thread import StoreUnavailable
 
@@ -101,7 +103,10 @@ class WebConnection(asyncio.Protocol):
         self._record = record
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.http_head)
         self._request: h11.Request | None = None
+        self._head = bytearray()
+        """As it came, for the relay."""
         self._body = bytearray()
+        self._passage: RelayPassage | None = None
         self._answer: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
 
@@ -112,8 +117,13 @@ class WebConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._record.bytes_in += len(data)
+        if self._passage is not None:
+            self._passage.send(data)
+            return
         if self._answer is not None or self._transport.is_closing():
             return  # a second request: this connection serves one
+        if self._request is None:
+            self._head += data
         try:
             self._http.receive_data(data)
             self._read_events()
@@ -125,7 +135,17 @@ class WebConnection(asyncio.Protocol):
         self._services.memory.give_back(len(self._body))
         if self._answer is not None:
             self._answer.cancel()
+        if self._passage is not None:
+            self._passage.close()
         self._closed.set()
+
+    def pause_writing(self) -> None:
+        if self._passage is not None:
+            self._passage.pause()
+
+    def resume_writing(self) -> None:
+        if self._passage is not None:
+            self._passage.resume()
 
     async def wait_closed(self) -> None:
         await self._closed.wait()
@@ -135,6 +155,11 @@ class WebConnection(asyncio.Protocol):
             event = self._http.next_event()
             if isinstance(event, h11.Request):
                 self._request = event
+                relay = self._services.settings.relay_address
+                if relay is not None and _path(event) in RELAY:
+                    self._transport.pause_reading()
+                    self._answer = asyncio.create_task(self._pass_on(relay))
+                    return
                 if self._is_mail(event):  # which may take as long as one that comes by SMTP
                     self._deadline.cancel()
                     loop = asyncio.get_running_loop()
@@ -185,6 +210,17 @@ class WebConnection(asyncio.Protocol):
             self._respond(301, {"reason": "Open this in Delta Chat"}, {b"Location": url.encode()})
         else:
             self._respond(405, {"reason": "Use POST"}, {b"Allow": b"POST"})
+
+    async def _pass_on(self, relay: tuple[str, int]) -> None:
+        passage = RelayPassage(self._transport, self._record)
+        try:
+            await passage.open(relay, bytes(self._head))
+        except OSError:  # and asyncio's TimeoutError
+            self._respond(502, {"reason": "The iroh relay does not answer"})
+            return
+        self._deadline.cancel()  # the relay has its own
+        self._passage = passage
+        self._transport.resume_reading()
 
     async def _take_mail(self, request: h11.Request) -> None:
         if request.method != b"POST":

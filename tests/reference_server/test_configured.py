@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import smtplib
 import socket
+import ssl
 import urllib.request
 from pathlib import Path
 
@@ -30,6 +31,14 @@ def relays(url):
         two.ping()
         one.send(two.node_id, b"hello")
         return two.receive(within=DEADLINE).payload == b"hello"
+
+
+def pinged_by_https(endpoints):
+    """The relay answers at the port of the web, as behind chatmail's nginx."""
+    tls = ssl.create_default_context(cafile=endpoints["ca_file"])
+    url = f"https://{endpoints['host']}:{endpoints['https']}/ping"
+    with urllib.request.urlopen(url, context=tls, timeout=DEADLINE) as answer:
+        return answer.status == 200
 
 
 def udp_3478_is_free(host):
@@ -109,6 +118,7 @@ def test_a_relay_file_alone_is_advertised_as_it_listens(tmp_path, host):
         assert endpoints["dialect"] == "chatmail"
         assert f"http://{host}:{port}" in metadata(endpoints, IROH)
         assert probe(LocalHost(), host)[0] == "127.0.0.1"
+        assert pinged_by_https(endpoints)
     assert toml.read_text().startswith("http_bind_addr"), "the operator's file is not written to"
 
 

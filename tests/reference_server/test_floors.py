@@ -61,7 +61,7 @@ FLOORS = {
     f"{SERVER}.iroh_relay.v035": ["frames", "handshake", "hub"],
     f"{SERVER}.iroh_relay.v1": ["frames", "handshake", "hub"],
     f"{SERVER}.mail": [
-        "fields  mailbox  mime  openpgp  rates  schema  settings  smtp_auth  smtp_data  memory",
+        "fields  mailbox  mime  openpgp  rates  relay_passage  schema  settings  smtp_auth  smtp_data  memory",
         "keywords  dialects  listener  offers  outgoing  smtp_receiving",
         "store  policy  alpn  listeners",
         "store_thread",

@@ -45,8 +45,8 @@ NO_APP_VERSIONS = json.dumps(
 """In the form that cores read, and newer than no app."""
 DEPTHS = {"0": 0, "1": 1, "INFINITY": None}
 
-_ENTRY = re.compile(r"(?:/[!-$&-)+-.0-~]+)+")
-"""A name (RFC 5464 section 3.2): no `*`, no `%`, and nothing empty between slashes."""
+_ENTRY = re.compile(r"(?:/[ -$&-)+-.0-~]+)+")
+"""A name (RFC 5464 section 3.2): no `*`, no `%`, nothing empty between slashes. Spaces are characters like others."""
 
 Entries = Mapping[str, str | None]
 """From key to value; None is written as NIL."""

@@ -45,6 +45,13 @@ SETUP = (
 ).encode()
 
 
+def test_a_mail_may_be_nothing_but_a_header() -> None:
+    """RFC 5322 section 3.5; as readable as any other."""
+    assert code(f"From: {ALICE}\r\nSubject: x\r\n".encode()) == 523
+    assert code(f"From: {ALICE}\r\nX: {'x' * 300_000}\r\n".encode()) == 552
+    assert code(b"") == 500
+
+
 @pytest.mark.parametrize(
     ("parameter", "boundary"),
     [

@@ -9,7 +9,9 @@ import re
 import smtplib
 import socket
 import ssl
+import threading
 import urllib.parse
+from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 
@@ -18,7 +20,7 @@ import pytest
 from reference_server.certificates import DevelopmentCertificate
 from reference_server.mail import accounts
 from tests.reference_server.mail.conftest import StartMail
-from tests.reference_server.mail.running import ALICE, DEADLINE, PASSWORD, RunningMail, read_all
+from tests.reference_server.mail.running import ALICE, DEADLINE, PASSWORD, RunningMail, read_all, read_until
 
 AUTOCONFIG = "/.well-known/autoconfig/mail/config-v1.1.xml"
 
@@ -156,3 +158,60 @@ def test_every_request_has_an_answer_and_head_no_body(mail: RunningMail, method:
         head, _, body = read_all(sock).partition(b"\r\n\r\n")
     assert re.match(rb"HTTP/1.1 [234]\d\d ", head)
     assert (body == b"") is (method == "HEAD")
+
+
+@pytest.fixture
+def relay() -> Iterator[socket.socket]:
+    """What listens where the iroh relay would."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(DEADLINE)
+        yield listening
+
+
+def taken(relay: socket.socket) -> socket.socket:
+    sock, _ = relay.accept()
+    sock.settimeout(DEADLINE)
+    return sock
+
+
+def test_the_way_to_the_iroh_relay(start_mail: StartMail, relay: socket.socket) -> None:
+    """Both ways, byte for byte, in pieces, and to the end of either."""
+    mail = start_mail(relay_address=relay.getsockname())
+    request = b"GET /relay?x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nmore"
+    with mail.socket("https", tls=True) as client:
+        client.sendall(request[:30])
+        client.sendall(request[30:])
+        with taken(relay) as sock:
+            assert read_until(sock, b"more") == request
+            sock.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\nhello")
+            assert read_until(client, b"hello").startswith(b"HTTP/1.1 101 ")
+            payload = bytes(range(256)) * 4096 + b"end"
+            sender = threading.Thread(target=client.sendall, args=(payload,))
+            sender.start()
+            assert read_until(sock, b"end") == payload
+            sender.join()
+        assert read_all(client) == b""
+    with mail.socket("https", tls=True) as client:
+        client.sendall(b"HEAD /ping HTTP/1.0\r\n\r\n")
+        with taken(relay) as sock:
+            assert read_until(sock, b"\r\n\r\n") == b"HEAD /ping HTTP/1.0\r\n\r\n"
+            client.close()
+            assert read_all(sock) == b""
+
+
+def test_a_relay_that_does_not_answer_is_a_bad_gateway(start_mail: StartMail) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen
+        response, body = request(start_mail(relay_address=bound.getsockname()), "GET", "/generate_204")
+    assert (response.status, json.loads(body)) == (502, {"reason": "The iroh relay does not answer"})
+
+
+@pytest.mark.parametrize("path", ["/relay", "/ping", "/generate_204"])
+def test_without_a_relay_there_is_no_way_to_one(mail: RunningMail, path: str) -> None:
+    assert request(mail, "GET", path)[0].status == 404
+
+
+def test_no_other_path_leads_to_the_relay(start_mail: StartMail, relay: socket.socket) -> None:
+    mail = start_mail(relay_address=relay.getsockname())
+    for path in ("/relays", "/ping/", "/Ping", "/generate_204/x", "/new/../ping"):
+        assert request(mail, "GET", path)[0].status == 404
