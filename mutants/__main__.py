@@ -15,8 +15,9 @@ from reference_server.programs import Program, standard_program
 from .declaration import all_mutants, find
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes are those of the server; 2 without the name of a mutant."""
+    argv = sys.argv[1:] if argv is None else argv
     if list(argv) == ["--list-json"]:
         declared = [
             {
@@ -46,4 +47,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

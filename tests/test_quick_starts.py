@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import signal
@@ -11,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.preloaded import CLIENT, ForkServer
 from harness.waiting import wait_until
 
-from .quick_starts import ForkServer, quick_command
+from .quick_starts import quick_command
 
 
 def results_of(command, **options):
@@ -26,9 +29,9 @@ def results_of(command, **options):
 @pytest.mark.parametrize(
     "words",
     [
-        ("reference_server", "--host", "nonsense"),
-        ("mutants", "no_such_mutant"),
-        ("reference_server", "check-config", "no-such-file"),
+        ("reference_server.__main__", "--host", "nonsense"),
+        ("mutants.__main__", "no_such_mutant"),
+        ("reference_server.__main__", "check-config", "no-such-file"),
     ],
 )
 def test_output_and_exit_code_are_those_of_a_start(words, tmp_path):
@@ -39,7 +42,7 @@ def test_output_and_exit_code_are_those_of_a_start(words, tmp_path):
 def serving(directory, command=quick_command, **options):
     arguments = ("--state", str(directory / "state"), "--ephemeral-ports", "--no-turn", "--no-relay")
     return subprocess.Popen(
-        command("reference_server", "--host", "127.44.3.2", *arguments),
+        command("reference_server.__main__", "--host", "127.44.3.2", *arguments),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -69,6 +72,26 @@ def test_a_signal_ends_the_server_in_peace(number, tmp_path):
     assert not serves(tmp_path)
 
 
+def test_a_signal_while_it_starts_ends_it_and_nothing_else(tmp_path):
+    with ForkServer("reference_server.__main__") as servers:
+
+        def command(*words):
+            return (*CLIENT, str(servers.socket), *words)
+
+        for number, delay in itertools.product((signal.SIGTERM, signal.SIGKILL), (0, 0.02, 0.05, 0.1, 0.2)):
+            with serving(tmp_path, command) as process:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(delay)
+                process.send_signal(number)
+                assert process.wait(20) in (0, -number)
+        servers.load()  # a client that asks for nothing
+        with serving(tmp_path, command) as process:
+            assert json.loads(process.stdout.readline())["ready"] is True
+            process.terminate()
+            assert process.wait(20) == 0
+    assert not serves(tmp_path)
+
+
 def test_killing_the_client_kills_the_server(tmp_path):
     with serving(tmp_path) as process:
         assert json.loads(process.stdout.readline())["ready"] is True
@@ -88,7 +111,7 @@ def test_the_end_of_the_lifeline_ends_the_server(tmp_path):
 
 def test_nothing_survives_the_fork_server(tmp_path):
     with ForkServer("reference_server.mail.service") as servers:
-        process = serving(tmp_path, servers.command)
+        process = serving(tmp_path, lambda *words: (*CLIENT, str(servers.socket), *words))
         assert json.loads(process.stdout.readline())["ready"] is True
     with process:
         assert process.wait(20) == 1

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from pathlib import Path
 
 from ..hosts import Host, LocalHost, MissingCapability
+from ..preloaded import preloaded
 from .peers import PeerError
 from .process import PeerProcess
 
-__all__ = ["Agent", "calls_are_possible", "require_agents"]
+__all__ = ["PROGRAM", "Agent", "calls_are_possible", "require_agents"]
 
-AGENT_COMMAND = (sys.executable, "-P", "-m", "harness.calls.agent_program")
+PROGRAM = "harness.calls.agent_program"
+"""Loading aiortc takes longer than most calls: agents are forked from a process that has done it."""
 
 
 class Agent(PeerProcess):
@@ -31,7 +32,7 @@ class Agent(PeerProcess):
         if not calls_are_possible():
             raise PeerError("calls need aiortc: pip install 'dc-harness[calls]'")
         super().__init__(
-            AGENT_COMMAND,
+            preloaded(PROGRAM, loads=(PROGRAM,)),
             logs / f"{name}.agent.log",
             name,
             host=host or LocalHost(),

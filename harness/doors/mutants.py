@@ -20,6 +20,7 @@ from signal import SIGTERM
 
 from ..hosts import LocalHost
 from ..network.preflight import enter_user_namespace
+from ..preloaded import Modules, adopt
 from ..report.records import Verdict
 from ..report.run import Run
 from ..servers.reference import COMMAND, Reference, require_installed
@@ -32,6 +33,7 @@ from .console import say
 from .exit_codes import FAILED, PASSED
 from .forking import end_with_parent, fork_context
 from .interrupts import Interrupted, interruptible, undisturbed
+from .workers import shared_forks
 
 __all__ = ["Cell", "Row", "as_json", "declared_mutants", "judge", "render", "run", "run_table"]
 
@@ -150,11 +152,12 @@ def run_table(work: Sequence[tuple[Row, str]], directory: Path, jobs: int) -> Ge
     """
     waiting = iter(work)
     running: dict[Connection, _Running] = {}
+    forks = shared_forks()
     try:
         while True:
             while len(running) < jobs and (cell := next(waiting, None)) is not None:
                 with undisturbed():
-                    started = _Running(*cell, directory)
+                    started = _Running(*cell, directory, forks)
                     running[started.pipe] = started
             if not running:
                 return
@@ -170,14 +173,14 @@ def run_table(work: Sequence[tuple[Row, str]], directory: Path, jobs: int) -> Ge
 class _Running:
     """One cell, in a process of its own."""
 
-    def __init__(self, row: Row, check: str, directory: Path) -> None:
+    def __init__(self, row: Row, check: str, directory: Path, forks: Mapping[Modules, Path]) -> None:
         self.row = row
         self.check = check
         self._began = time.monotonic()
         context = fork_context()
         context.set_forkserver_preload([__name__])
         self.pipe, theirs = context.Pipe(duplex=False)
-        self.process = context.Process(target=_run_cell, args=(theirs, row, check, directory))
+        self.process = context.Process(target=_run_cell, args=(theirs, row, check, directory, forks))
         self.process.start()
         theirs.close()
 
@@ -199,10 +202,11 @@ class _Running:
         self.pipe.close()
 
 
-def _run_cell(pipe: Connection, row: Row, check: str, directory: Path) -> None:
+def _run_cell(pipe: Connection, row: Row, check: str, directory: Path, forks: Mapping[Modules, Path]) -> None:
     """Everything that the process of a cell does. Ctrl-C is for the process that started it, which says SIGTERM."""
     with interruptible(SIGTERM), suppress(Interrupted):
         end_with_parent()
+        adopt(forks)
         run = Run(directory / row.name.replace(" ", "_") / check)
         entry = CHECKS[check]
         try:

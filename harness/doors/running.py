@@ -24,7 +24,7 @@ from .interrupts import Interrupted, interruptible
 from .must_file import capabilities_of, read_must_list
 from .schedule import Schedule, default_jobs
 from .side_by_side import NoServer, SideBySide
-from .workers import Duty, Worker
+from .workers import Duty, Worker, shared_forks
 
 __all__ = ["Order", "run_checks"]
 
@@ -76,9 +76,11 @@ def run_checks(chosen: Sequence[Check], order: Order) -> int:
         run.begin(order.must, target=order.choice.name)
     enter_user_namespace()  # for all workers: one that does it by itself would not hear of our end
 
+    forks = shared_forks()
+
     def start(number: int) -> Worker:
         logs = run.logs if jobs == 1 else run.logs / f"job-{number + 1}"
-        return Worker(Duty(order.options, (number, jobs), order.directory, logs, order.door))
+        return Worker(Duty(order.options, (number, jobs), order.directory, logs, order.door, forks))
 
     schedule = Schedule(chosen, processors=processors, shared_server=order.choice.is_remote)
     code, interrupted = None, ""

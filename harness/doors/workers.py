@@ -17,10 +17,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ..calls import agent
 from ..hosts import MissingCapability
+from ..preloaded import Modules, adopt, fork_servers
 from ..report.records import Record
 from ..report.redaction import Redactor
 from ..report.run import Run
+from ..servers import reference
 from ..servers.server import ServerError, Unsupported
 from ..stage.check import CHECKS, recording
 from ..stage.options import Choice
@@ -43,6 +46,7 @@ __all__ = [
     "Secret",
     "Step",
     "Worker",
+    "shared_forks",
 ]
 
 LONGEST_STEP = 200
@@ -115,6 +119,8 @@ class Duty:
     """Where its programs write."""
     door: str
     """Command that the records name."""
+    forks: Mapping[Modules, Path] = field(default_factory=dict)
+    """Sockets of the fork servers that workers share."""
 
 
 @dataclass
@@ -208,12 +214,18 @@ class _Steps(logging.Handler):
         self._home.send(Step(clean(record.getMessage(), LONGEST_STEP)))
 
 
+def shared_forks() -> dict[Modules, Path]:
+    """Fork servers of this process for all that it starts, so that none of them loads everything again."""
+    return fork_servers(reference.MODULES, (agent.PROGRAM,))
+
+
 def _work(pipe: Connection, duty: Duty) -> None:
     """Everything that a worker does."""
     home = _Home(pipe)
     # Ctrl-C reaches every process of a terminal: the one that started us decides, and says SIGTERM.
     with interruptible(signal.SIGTERM):
         try:
+            adopt(duty.forks)
             progress = logging.getLogger("harness.progress")
             progress.setLevel(logging.INFO)
             progress.addHandler(_Steps(home))

@@ -19,6 +19,7 @@ from ..clients.control import ControlClient, ControlError
 from ..closing import Closing
 from ..errors import plain
 from ..hosts import Host, MissingCapability, end_process
+from ..preloaded import preloaded
 from ..target import AdminAccess, Service
 from ..versions import own_version
 from ..waiting import WaitTimeout, wait_until
@@ -28,6 +29,14 @@ from .server import EVERY_SERVICE, Place, Program, RunningServer, ServerError, W
 __all__ = ["COMMAND", "Reference", "SupervisorProcess", "require_installed", "supervised_programs"]
 
 COMMAND = (sys.executable, "-m", "reference_server")
+MODULES = (
+    "reference_server.__main__",
+    "reference_server.tls",
+    "reference_server.mail.service",
+    "reference_server.turn.service",
+    "reference_server.iroh_relay.service",
+)
+"""All that a server loads when it starts: ours and its mutants are forked from a process that has done it."""
 CAPABILITIES = {
     Service.MAIL: frozenset[str](),
     Service.TURN: frozenset({"turn_peers_by_port"}),  # its listeners say the rest
@@ -86,7 +95,7 @@ class Reference:
         words = _arguments(place, wants)
         words += ["--admin-token-file", str(_private(place, "admin-token", f"{admin.token}\n"))]
         with ExitStack() as stack:
-            process = stack.enter_context(SupervisorProcess(host, self._command, words, place))
+            process = stack.enter_context(SupervisorProcess(host, _quick(self._command), words, place))
             running = _running(self.name, process, host, wants)
             if wants.dovecot is None:  # which has the mail, and knows nothing of this API
                 running.target = administered(running.target, admin)
@@ -101,6 +110,15 @@ def require_installed(command: Sequence[str]) -> None:
     if words[:1] == ["-m"] and importlib.util.find_spec(words[1]) is None:
         heal = "pip install --force-reinstall dc-harness"
         raise MissingCapability(words[1], "this package is not installed", heal=heal)
+
+
+def _quick(command: Sequence[str]) -> Sequence[str]:
+    """What takes the place of this command where it starts one of ours; each other one stays as it is."""
+    require_installed(command)
+    match tuple(command):
+        case (sys.executable, "-m", "reference_server" | "mutants" as package, *arguments):
+            return preloaded(f"{package}.__main__", *arguments, loads=MODULES)
+    return command
 
 
 def _arguments(place: Place, wants: Wants) -> list[str]:

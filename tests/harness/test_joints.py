@@ -12,7 +12,9 @@ import harness
 PACKAGE = Path(harness.__file__).parent
 GROUND = {"network/namespace.py", "network/preflight.py", "network/emulator.py"}
 """What hosts in a lab are made of: it stands where no host is yet."""
-HOSTS = {"hosts.py", *GROUND}
+FORKS = {"fork_server.py", "fork_client.py"}
+"""Two programs that hand over what one of them has: they know of no host."""
+HOSTS = {"hosts.py", *GROUND, *FORKS}
 ONLY_IN = {
     "subprocess.Popen": HOSTS,
     "subprocess.run": HOSTS,

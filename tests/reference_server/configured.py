@@ -18,7 +18,9 @@ DEADLINE = 60
 
 
 def command(tmp_path, *arguments):
-    return quick_command("reference_server", "--state", str(tmp_path / "state"), *map(str, arguments))
+    return quick_command(
+        "reference_server.__main__", "--state", str(tmp_path / "state"), *map(str, arguments)
+    )
 
 
 @contextlib.contextmanager

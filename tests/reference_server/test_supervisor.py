@@ -25,7 +25,7 @@ class Server:
 
     def __init__(self, *arguments, **environment):
         self.process = subprocess.Popen(
-            quick_command("fake_server", *arguments),
+            quick_command("tests.reference_server.fake_server", *arguments),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **environment},

@@ -238,9 +238,9 @@ def test_without_servers_nobody_is_asked(tmp_path):
 
 @pytest.fixture
 def of_our_own(monkeypatch):
-    """Agents are our children, which can be paused; those that the tests usually have are forked by another process."""
+    """Agents are our children, which can be paused; usually they are forked by another process."""
     monkeypatch.setattr(
-        "harness.calls.agent.AGENT_COMMAND", [sys.executable, "-m", "harness.calls.agent_program"]
+        "harness.calls.agent.preloaded", lambda program, **_others: (sys.executable, "-m", program)
     )
 
 

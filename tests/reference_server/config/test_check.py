@@ -316,7 +316,7 @@ def test_findings_name_the_document_s_own_gaps():
 
 def run(*arguments):
     return subprocess.run(
-        quick_command("reference_server", "check-config", *map(str, arguments)),
+        quick_command("reference_server.__main__", "check-config", *map(str, arguments)),
         cwd=EXCERPTS,
         capture_output=True,
         text=True,

@@ -17,13 +17,12 @@ NAMESPACES = ("user", "mnt", "net")
 
 def main() -> None:
     path, program, *arguments = sys.argv[1:]
+    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # until the request is on its way
     files = [number for number in map(int, os.listdir("/proc/self/fd")) if _is_open(number)]  # noqa: PTH208
     namespaces = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY) for name in NAMESPACES]
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     connection.connect(path)
-    for number in FORWARDED:
-        signal.signal(number, lambda received, _frame: connection.send(bytes([received])))
     request = {
         "program": program,
         "arguments": arguments,
@@ -34,6 +33,16 @@ def main() -> None:
     }
     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [*files, *namespaces]))
     connection.sendmsg([json.dumps(request).encode()], [rights])
+
+    def pass_on(number: int, _frame: object) -> None:
+        try:
+            connection.send(bytes([number]))
+        except OSError:  # the process has ended
+            return
+
+    for number in FORWARDED:
+        signal.signal(number, pass_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
     ended = connection.recv(16)
     code = int(ended) if ended else 1  # the fork server has died
     if code < 0:
