@@ -253,7 +253,9 @@ def test_a_sender_that_stands_still_is_no_verdict_about_the_way(tmp_path):
         time.sleep(0.5)  # this is the fault itself, not a wait for something
         os.kill(alice.pid, signal.SIGCONT)
         talk(alice, bob, frames=50)
-        with pytest.raises(MachineTooSlow, match=r"machine too slow \(alice's audio: sent nothing for"):
+        with pytest.raises(
+            MachineTooSlow, match=r"machine too slow \(alice's audio: sent (nothing for|\d+ of)"
+        ):
             alice.stats().check_pace("alice")
 
 
