@@ -35,7 +35,7 @@ def no_core(monkeypatch):
 def test_without_aiortc_every_call_is_skipped_and_says_what_heals_it(tmp_path, monkeypatch, no_core):
     monkeypatch.setattr(agent, "calls_are_possible", lambda: False)
     calling = [each for each in all_checks() if "calls" in each.needs]
-    assert len([each for each in calling if each.room.startswith("calls")]) == 14
+    assert len([each for each in calling if each.room.startswith("calls")]) == 15
     with open_session(Run(tmp_path / "run")) as session:
         for check in calling:
             outcome = check.run(session.stage(check.name))

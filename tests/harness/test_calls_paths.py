@@ -111,7 +111,9 @@ def test_a_pair_whose_agents_are_too_slow_is_undecided_and_says_so():
     def attempt(*_arguments: object, **_options: object) -> None:
         raise MachineTooSlow("machine too slow (alice's audio: sent 31 of 50 per second)")
 
-    callers = SimpleNamespace(outcome=Outcome(), befriend=lambda *_names: None, attempt=attempt)
+    callers = SimpleNamespace(
+        outcome=Outcome(), befriend=lambda *_names: None, attempt=attempt, moves=lambda *_names: False
+    )
     callers.apart = lambda: callers
     outcome = calls_paths._attempt(cast(LabCallers, callers), RELAYED)
     assert outcome.verdict is Verdict.UNDECIDED
