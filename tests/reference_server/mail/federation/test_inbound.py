@@ -66,6 +66,12 @@ def test_only_people_who_live_here_get_mail(two: RunningMail) -> None:
     assert len(stored(two, BOB)) == 1
 
 
+def test_a_report_for_nobody_is_refused_and_makes_no_report(two: RunningMail) -> None:
+    for recipient, answer in {"nobody123@_two.test": "550 5.1.1", ELSEWHERE: "554"}.items():
+        assert deliver(two, signed(BOUNCE), recipient, sender="").startswith(answer)
+    assert stored(two, BOB) == []
+
+
 def test_mail_comes_over_tls_only(two: RunningMail) -> None:
     with connect(two, tls=False) as client:
         client.ehlo(PEER)

@@ -197,6 +197,25 @@ def test_a_mail_that_nobody_takes_is_returned_at_the_end(
     wait_until_queue_is_empty(one)
 
 
+def test_a_report_to_somebody_who_is_gone_ends_there(start_server: StartServer, zone: Zone) -> None:
+    """There is no report of a report, and nobody else gets it."""
+    one = start_server("_one.test")
+    one.create(ALICE, CAROL)
+    zone.failing.add("fake.test")
+    one.send(FAKE, sender=ALICE)
+    wait_for(one, "message_postponed")
+    one.stop()
+    with closing(Store(one.database)) as store:
+        store.delete_account(ALICE)
+    zone.failing.clear()
+    zone.set("fake.test", "MX", "0 .")
+    one = start_server("_one.test")
+    wait_until_queue_is_empty(one)
+    assert one.events("message_sent") == []
+    one.create(ALICE)
+    assert stored(one, ALICE) == stored(one, CAROL) == []
+
+
 def test_a_certificate_that_nobody_vouches_for(start_server: StartServer) -> None:
     """Chatmail verifies, but for names that begin with an underscore."""
     one, two = start_server("_one.test"), start_server("two.test")
