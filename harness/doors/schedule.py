@@ -18,7 +18,8 @@ __all__ = ["COSTS", "Cost", "Schedule", "cost_of", "default_jobs"]
 class Cost:
     """A check on the reference server, on a machine with nothing else to do.
 
-    Processor times were measured; the seconds of some calls and of newer checks are estimates.
+    Processor times were measured, those of `transports` and of a second device together; the seconds of some calls are
+    estimates.
     """
 
     seconds: float
@@ -58,9 +59,10 @@ COSTS: Mapping[str, Cost] = {
     "chats.files_arrive_unchanged": Cost(2, 2),
     "chats.files_arrive_up_to_the_limit": Cost(16, 13),
     "administration.first_logins_can_be_switched_off": Cost(1, 1),
-    "privacy.files_tell_nothing_of_users": Cost(3.7, 2),
+    "privacy.files_tell_nothing_of_users": Cost(1, 1),
     "federation.mail_goes_both_ways_once": Cost(5, 5),
-    "federation.groups_and_files_cross_a_slow_link": Cost(27, 9),
+    "federation.mail_goes_by_an_exchanger": Cost(6, 5),
+    "federation.groups_and_files_cross_a_slow_link": Cost(24, 9),
     "federation.mail_survives_a_kill_and_a_server_that_is_down": Cost(4, 4),
     "federation.strangers_bring_mail_for_people_here_only": Cost(2, 1),
     "federation.unsigned_mail_is_refused": Cost(2, 1),
@@ -73,8 +75,14 @@ COSTS: Mapping[str, Cost] = {
     "calls.relayed_call_over_tcp_and_tls": Cost(10, 10),
     "calls.direct_call_leaves_the_relay_alone": Cost(6, 5),
     "calls.calls_ring_and_end": Cost(12, 17),
+    "calls.second_device_is_told_of_the_answer": Cost(7, 4),
     "calls_lifetimes.relayed_call_outlives_lifetimes": Cost(23, 14),
     "calls_lifetimes.relayed_call_outlives_credentials": Cost(23, 7),
+    "transports.two_servers_serve_one_profile": Cost(9, 4),
+    "transports.mail_leaves_by_the_first_server": Cost(21, 4),
+    "transports.realtime_needs_the_relay_of_the_first_server": Cost(23, 4),
+    "transports.first_server_without_a_relay_leads_to_strangers": Cost(19, 4),
+    "transports.calls_use_turn_of_either_server": Cost(20, 8),
     "calls_many.calls_at_once": Cost(24, 48),
     "calls_interrupted.call_survives_a_pause_of_turn": Cost(9, 7),
     "calls_interrupted.calling_survives_a_restart_of_turn": Cost(45, 16),
