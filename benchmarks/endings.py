@@ -54,9 +54,12 @@ class Command:
 
 
 STARTS = (Moment("", 0.3), Moment("", 1.5))
-SERVED = Moment("reference_server", 2)
+SERVED = Moment("--ledger", 2)
+"""An option of every server."""
 WITH_CORES = Moment("deltachat-rpc-server", 2)
-IN_A_CALL = (Moment("agent_program", 1), Moment("agent_program", 5))
+AGENT = "/socket harness.calls.agent_program"
+"""The client of a fork server: its process is forked, and the fork server itself has the name as well."""
+IN_A_CALL = (Moment(AGENT, 1), Moment(AGENT, 5))
 CALL = "calls.relayed_call_is_heard_and_seen"
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 MUTANTS = (*DC_HARNESS, "mutants", "--jobs", "2")
