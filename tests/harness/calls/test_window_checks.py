@@ -96,6 +96,20 @@ def test_a_relayed_call_is_heard_seen_and_accounted_for(tmp_path, peers):
 
 
 @pytest.mark.nightly
+@pytest.mark.parametrize("peers", [FIRST, SECOND])
+def test_a_browser_trusts_the_ca_of_turn_over_tls(tmp_path, peers):
+    record, _ = judged(calls.relayed_call_over_tcp_and_tls, tmp_path, peers)
+    assert record.verdict is Verdict.PASSED, record.reason
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("peers", [BOTH, FIRST, SECOND])
+def test_a_direct_call_leaves_turn_alone(tmp_path, peers):
+    record, _ = judged(calls.direct_call_leaves_the_relay_alone, tmp_path, peers)
+    assert record.verdict is Verdict.PASSED, record.reason
+
+
+@pytest.mark.nightly
 @pytest.mark.parametrize("peers", [BOTH, FIRST])
 @pytest.mark.parametrize("pair", calls_paths.EVERY, ids=str)
 def test_every_pair_of_networks(tmp_path, pair, peers):
