@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ START_WITHIN = 90
 VIDEO = (320, 240, 15.0)
 SLACK = 3
 """Packets that may be on their way."""
+TOO_SLOW = re.compile(r"machine too slow|within \d+ s")
+"""What is said where a browser gets too little of a busy machine."""
 
 
 @pytest.fixture(autouse=True)
@@ -161,14 +164,17 @@ def test_a_browser_that_dies_in_a_call_is_told_and_nothing_of_it_is_left(started
     window = started(CHROMIUM, "alice")
     try:
         window.offer(Settings((), 1, 2))
-    except MachineTooSlow as slow:
+    except (MachineTooSlow, PeerError) as slow:
+        if not TOO_SLOW.search(str(slow)):
+            raise
         pytest.skip(str(slow))
     assert list(scratch.glob(f"{PREFIX}browser-*"))
     family = offspring(window.pid)
     browser, *_ = [each for each in family if _is_browser(each)]
     os.kill(browser, signal.SIGKILL)
     with pytest.raises(
-        PeerError, match=r"the browser has ended, or does not answer|the peer alice has ended"
+        (PeerError, MachineTooSlow),
+        match=rf"the browser has ended, or does not answer|the peer alice has ended|{TOO_SLOW.pattern}",
     ):
         window.stats()
     window.close()
@@ -182,7 +188,7 @@ def test_another_ui_is_told_as_such(started, tmp_path, monkeypatch):
     monkeypatch.setenv("DC_HARNESS_CALL_UI", str(page))
     with pytest.raises(
         (PeerError, MachineTooSlow),
-        match=r"alice: the call UI has no button 'End call' after 10 s: it is another UI|too slow",
+        match=rf"alice: the call UI has no button 'End call' after 10 s: it is another UI|{TOO_SLOW.pattern}",
     ):
         started(CHROMIUM, "alice").offer(Settings((), 1, 2))
 
