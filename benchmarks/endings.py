@@ -27,7 +27,7 @@ DC_HARNESS = (sys.executable, "-c", "import sys; from harness.doors.cli import m
 NEXT_START = (*DC_HARNESS, "check", "tls.certificates_are_trusted", "--out")
 MARK = "DC_TEST_MARK"
 GONE_WITHIN = 5.0
-WITHIN = 120.0
+WITHIN = 300.0
 """Seconds until a moment comes."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)
 

@@ -21,8 +21,8 @@ LEAVES_A_PROCESS = "import subprocess; print(subprocess.Popen(['sleep', '3'], st
 @pytest.mark.parametrize(
     ("name", "moment", "by"),
     [
-        ("check", IN_A_CALL[0], SIGKILL),
         ("doctor", SERVED, SIGTERM),
+        pytest.param("check", IN_A_CALL[0], SIGKILL, marks=pytest.mark.nightly),
         pytest.param("check", IN_A_CALL[1], SIGTERM, marks=pytest.mark.nightly),
         pytest.param("pytest", IN_A_CALL[0], SIGHUP, marks=pytest.mark.nightly),
         pytest.param("pytest", IN_A_CALL[0], SIGKILL, marks=pytest.mark.nightly),
