@@ -15,6 +15,7 @@ import gc
 import importlib
 import json
 import os
+import select
 import selectors
 import signal
 import socket
@@ -80,6 +81,8 @@ def _remove(path: Path) -> None:
 def load(*modules: str) -> None:
     """A program that needs one which is not there says so itself."""
     for name in modules:
+        if select.select([sys.stdin], [], [], 0)[0]:
+            return  # whoever started us is gone: nothing will need them
         with suppress(ImportError):
             importlib.import_module(name)
     gc.collect()
