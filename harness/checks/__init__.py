@@ -13,6 +13,7 @@ ROOMS = (
     "accounts",
     "administration",
     "operation",
+    "programs",
     "privacy",
     "chats",
     "federation",

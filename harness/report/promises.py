@@ -222,6 +222,12 @@ PROMISES: Mapping[str, Promise] = {
         " With logging off, no file of the server has it, but for mailboxes and the list of accounts.",
         ours=True,
     ),
+    "E2E-10": Promise(
+        "Test 10 of madmail's suite: the program replaces itself by what its makers have signed, and by nothing else.",
+        "Who can put another program in the server's place has everything. So a file without the right signature is"
+        " refused, however it comes, and one that does not run replaces nothing.",
+        ours=True,
+    ),
     "E2E-11": Promise(
         "Test 11 of madmail's suite: whoever logs in first gets an account, until the operator says no.",
         "A server that is full, or private, takes no new users: with creation at first log-in switched off nobody"
@@ -238,6 +244,12 @@ PROMISES: Mapping[str, Promise] = {
         "Test 17 of madmail's suite: the admin API does what it says, for whoever has its token.",
         "It can close the server, and delete accounts with their mail. So without the token nobody gets an answer,"
         " and what it reports as done has been done.",
+        ours=True,
+    ),
+    "E2E-18": Promise(
+        "Test 18 of madmail's suite: under another name nothing tells which program it is.",
+        "Where running such a server is dangerous, its operator renames the program. The list of processes, its paths"
+        " and its greetings must not give it away, and mail must go on.",
         ours=True,
     ),
     "E2E-20": Promise(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -149,6 +150,7 @@ class Madmail:
     translates = frozenset(
         {
             *("turn_ttl", "turn_secret", "advertised_relay", "advertised_turn", "both_families", "no_logs"),
+            "program_name",
             *("federation", "mxdeliv"),  # which it has whether they are wanted or not
         }
     )
@@ -164,6 +166,8 @@ class Madmail:
         version = version_of(host, binary, "version")
         relay = _relay_program(binary)
         directory = place.directory(self.name)
+        if wants.program_name is not None:
+            binary = Path(shutil.copy(binary, directory / wants.program_name))
         names = (place.name, place.address, place.address6, *place.certified)
         certificate = issue(directory, [each for each in names if each])
         listeners = _Listeners.choose(host, place, wants)
@@ -342,7 +346,8 @@ def _target(place: Place, wants: Wants, at: _Listeners, certificate: Certificate
         ca_file=certificate.ca,
         dialect="madmail",
         smtp=at.smtp,
-        capabilities=frozenset(({"turn"} if has_turn else set()) | ({"iroh_relay"} if has_relay else set())),
+        capabilities=frozenset({"own_program"})
+        | frozenset(({"turn"} if has_turn else set()) | ({"iroh_relay"} if has_relay else set())),
         turn=(TurnUrl("udp", place.address, at.ports.turn),) if has_turn else (),
         iroh_relay=RelayUrl(False, place.address, at.ports.iroh_relay) if has_relay else None,
     )
@@ -362,6 +367,7 @@ class _Process(Process):
         relay: Path,
         notified: NotifySocket,
     ) -> None:
+        self.executable = Path(command[0])
         super().__init__(
             Madmail.name,
             host,

@@ -92,6 +92,8 @@ class Wants:
     """The server is found by its name over IPv4 and IPv6."""
     federation: bool | None = None
     """It exchanges mail with other servers, under the name of its place, or under its address where it has no name."""
+    program_name: str | None = None
+    """Name of the file as which the program of mail is started, so that nobody sees which one it is."""
     mxdeliv: bool | None = None
     """Other servers may bring mail by `POST /mxdeliv`, as madmail has it."""
 
@@ -175,6 +177,8 @@ class Program(ABC):
     name: str
     version: str
     """Its name and version, as the program itself says; empty where it says nothing."""
+    executable: Path | None = None
+    """Its file, where that has an operator's commands as well."""
 
     @property
     @abstractmethod

@@ -52,26 +52,20 @@ class Stage:
 
     def explain_missing(self, capability: str) -> str:
         """Reason for which a check that needs this is not run."""
-        if capability == "lab":
-            return (
-                f"{self.target.name} runs elsewhere: only a server that we start can be put into a lab; "
-                "--uplink real lets devices in a lab reach it through this machine's network"
-            )
-        if capability == "files":
-            return f"the files and logs of {self.target.name} are not ours to read"
-        if capability == "admin":
-            return (
-                f"{self.target.name} has no admin API of madmail's kind that we have the token of: "
-                f"{ADMIN_TOKEN}=TOKEN in the environment, where it has one"
-            )
-        if capability == "federation":
-            return (
-                f"two servers that mail each other are needed, and of {self.target.name} none can be started"
-            )
-        if capability == "relay_v1":
-            relay = f"the iroh relay of {self.target.name}"
-            return f"{relay} lets in no nodes of iroh 0.91 and later, which no Delta Chat client is"
-        return f"{self.target.name} has no {capability}"
+        name = self.target.name
+        reasons = {
+            "lab": f"{name} runs elsewhere: only a server that we start can be put into a lab; "
+            "--uplink real lets devices in a lab reach it through this machine's network",
+            "files": f"the files and logs of {name} are not ours to read",
+            "admin": f"{name} has no admin API of madmail's kind that we have the token of: "
+            f"{ADMIN_TOKEN}=TOKEN in the environment, where it has one",
+            "own_program": "it is about the file of madmail's own program (--server madmail=PATH), and "
+            f"{name} is no madmail that we start",
+            "federation": f"two servers that mail each other are needed, and of {name} none can be started",
+            "relay_v1": f"the iroh relay of {name} lets in no nodes of iroh 0.91 and later, "
+            "which no Delta Chat client is",
+        }
+        return reasons.get(capability, f"{name} has no {capability}")
 
     @contextmanager
     def served(self, wants: Wants, outcome: Outcome) -> Iterator[Stage]:

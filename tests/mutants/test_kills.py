@@ -53,6 +53,11 @@ SMALLER: Mapping[str, Mapping[str, float]] = {
 
 On the clean server all of it comes within a tenth, which the nightly control below proves.
 """
+OF_OTHER_PROGRAMS = {
+    "programs.upgrades_need_the_right_signature",
+    "programs.renamed_programs_hide_their_name",
+}
+"""Checks of what the reference server does not have: `tests/harness/test_programs.py` has stand-ins that they kill."""
 ONE_PAIR = (Pair(SYMMETRIC, SYMMETRIC),)
 """Networks between which everything is relayed: checks of many pairs see a fault of a relay there."""
 
@@ -96,7 +101,7 @@ def test_less_patience_is_enough_for_the_clean_server(name, check, tmp_path, mon
 
 def test_every_check_kills_at_least_one_mutant():
     killers = {check for _name, check, _phrase in KILLS}
-    assert {check.name for check in all_checks()} - killers == set()
+    assert {check.name for check in all_checks()} - killers == OF_OTHER_PROGRAMS
 
 
 def test_every_named_check_exists():
@@ -106,7 +111,7 @@ def test_every_named_check_exists():
 def test_each_promise_is_proven_by_a_check_and_there_is_no_other():
     proven = {promise for check in all_checks() for promise in check.requirements}
     assert proven == set(PROMISES)
-    assert len(PROMISES) == 45
+    assert len(PROMISES) == 47
 
 
 def test_what_a_check_comes_after_is_a_check():

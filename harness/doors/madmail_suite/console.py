@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ...report.records import Verdict
-from .tests import MISSING, NAMES
+from .tests import NAMES
 
 __all__ = ["Console", "Result"]
 
@@ -118,8 +118,7 @@ class Console:
 
     def listing(self) -> None:
         for number, name in NAMES.items():
-            reason = f"  (not available: {MISSING[number]})" if number in MISSING else ""
-            self._line(f"--test-{number:<3} {name}{reason}")
+            self._line(f"--test-{number:<3} {name}")
 
     def _paint(self, colour: str, text: str) -> str:
         return f"{colour}{text}{PLAIN}" if self._color else text

@@ -19,7 +19,7 @@ from ...servers.process import Process
 from ...stage.outcome import Outcome
 from .arguments import COPIES, Options
 from .console import Result
-from .tests import MISSING, NAMES
+from .tests import NAMES
 
 __all__ = ["may_start", "results_side_by_side"]
 
@@ -46,10 +46,7 @@ def results_side_by_side(
 
     Whoever stops listening ends all that still run.
     """
-    waiting = [each for each in options.tests if each not in MISSING]
-    yield from (
-        Result(each, Verdict.UNSUPPORTED, MISSING[each], (), 0.0) for each in options.tests if each in MISSING
-    )
+    waiting = list(options.tests)
     with ExitStack() as stack:
         running: list[_Running] = []
         while waiting or running:

@@ -18,18 +18,17 @@ from ...checks import (
     mail,
     operation,
     privacy,
+    programs,
     realtime,
     realtime_paths,
     relay,
 )
 from ...hosts import MissingCapability
 from ...network.lab import require_lab
-from ...report.records import Verdict
 from ...stage.check import entry_of
 from ...stage.outcome import Outcome
 from ...stage.session import Session
 from .console import Result
-from .tests import MISSING
 
 __all__ = ["TESTS", "Part", "run_test"]
 
@@ -141,6 +140,7 @@ TESTS: dict[int, Callable[[Session], Parts]] = {
     ),
     8: parts(privacy.files_tell_nothing_of_users),
     9: parts(chats.files_arrive_up_to_the_limit),
+    10: parts(programs.upgrades_need_the_right_signature),
     11: ways_to_an_account,
     12: parts(mail.each_recipient_is_woken_and_can_fetch, mail.idle_reports_new_mail),
     13: parts(accounts.many_accounts_at_once),
@@ -154,6 +154,7 @@ TESTS: dict[int, Callable[[Session], Parts]] = {
     ),
     16: webxdc_realtime,
     17: administration_at_work,
+    18: parts(programs.renamed_programs_hide_their_name),
     19: parts(accounts.log_ins_are_for_this_server_only),
     20: by_an_exchanger("https"),
     21: by_an_exchanger("http"),
@@ -164,8 +165,6 @@ TESTS: dict[int, Callable[[Session], Parts]] = {
 
 def run_test(number: int, session: Session) -> Result:
     """Run the checks of one test; those behind a failed one would only repeat its reason."""
-    if number in MISSING:
-        return Result(number, Verdict.UNSUPPORTED, MISSING[number], (), 0.0)
     started = time.monotonic()
     found = Outcome()
     for part in TESTS[number](session):

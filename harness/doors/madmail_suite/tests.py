@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
-__all__ = ["AVAILABLE", "MISSING", "NAMES", "in_order", "select"]
+__all__ = ["NAMES", "in_order", "select"]
 
 NAMES = {
     1: "Account Creation",
@@ -32,12 +32,6 @@ NAMES = {
     22: "MxDeliv Security",
     23: "Bigfile Roundtrip",
 }
-MISSING = {
-    10: "it tests the upgrade command of madmail's own binary",
-    18: "it tests other file names of madmail's own binary",
-}
-"""Tests that this version does not have, and the reason of each."""
-AVAILABLE = frozenset(NAMES) - frozenset(MISSING)
 ONLY_WHEN_NAMED = frozenset({20, 21})
 FIRST = (20, 21, 22)
 
