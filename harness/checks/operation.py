@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..accounts import Credentials
-from ..clients.mail.admin import AdminClient
+from ..clients.mail.admin import AdminClient, AdminReply
 from ..clients.mail.smtp import SmtpClient
 from ..servers.server import Unsupported
 from ..stage.check import check
@@ -43,6 +43,7 @@ SWITCHES = {
     **{name: resource for name, (resource, _key) in SERVICES.items()},
     "shadowsocks": "/admin/services/shadowsocks",
 }
+IF_CONFIGURED = ("shadowsocks",)
 QUOTA = "/admin/quota"
 SUBMISSION_PORT = "/admin/settings/submission_port"
 MOVES_WITHIN = 15.0
@@ -114,9 +115,19 @@ def switches_tell_how_they_are(stage: Stage, outcome: Outcome) -> None:
     """Each switch of the admin API is told as it was switched, off and on; what is no switching is refused."""
     with administrator(stage) as admin:
         tried = [name for name in SWITCHES if admin.ask(SWITCHES[name]).status != 404]
-        outcome.note(f"switches that were tried: {', '.join(tried)}")
         for name in tried:
-            _try_switch(admin, outcome, name, SWITCHES[name])
+            if name in IF_CONFIGURED and not (reply := _switched_on_for_a_moment(admin, SWITCHES[name])).ok:
+                outcome.note(f"{name} cannot be switched here: {reply}")
+            else:
+                _try_switch(admin, outcome, name, SWITCHES[name])
+
+
+def _switched_on_for_a_moment(admin: AdminClient, resource: str) -> AdminReply:
+    was_off = admin.do(resource, "GET").get("status") == "disabled"
+    reply = admin.ask(resource, "POST", action="enable")
+    if reply.ok and was_off:
+        admin.do(resource, action="disable")
+    return reply
 
 
 def _try_switch(admin: AdminClient, outcome: Outcome, name: str, resource: str) -> None:

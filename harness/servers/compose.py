@@ -30,6 +30,7 @@ SET_BY = {
     "both_families": set(Service),
     "federation": {Service.MAIL},
     "mxdeliv": {Service.MAIL},
+    "program_name": {Service.MAIL},
 }
 """Services whose programs must translate a want."""
 

@@ -62,7 +62,7 @@ def mail_accepts(server: RunningServer) -> bool:
 def test_its_target_says_what_it_runs(running):
     assert running.target.domain == f"[{running.target.host}]"
     assert [url.transport for url in running.turn] == ["udp"]
-    assert running.target.capabilities == {"admin", "iroh_relay", "turn"}
+    assert running.target.capabilities == {"admin", "own_program", "iroh_relay", "turn"}
     assert running.versions["madmail"] == "madmail 2.0.0-fake"
     assert "listens at 6 ports" in running.program(Service.MAIL).log.read_text()
 
