@@ -59,7 +59,7 @@ OF_OTHER_PROGRAMS = {
 }
 """Checks of what the reference server does not have: `tests/harness/test_programs.py` has stand-ins that they kill."""
 WITH_A_WINDOW = {"calls.second_device_closes_its_window"}
-"""Needs a browser; `calls.second_device_is_told_of_the_answer` is about the same mails without one, and kills for it."""
+"""Needs a browser; `calls.second_device_is_told_of_the_answer` is about the same mails, and kills for it."""
 ONE_PAIR = (Pair(SYMMETRIC, SYMMETRIC),)
 """Networks between which everything is relayed: checks of many pairs see a fault of a relay there."""
 
