@@ -19,7 +19,7 @@ from tests.reference_server.mail.pgp import encrypted_message
 
 ALICE, BOB = "alice_123@chatmail.test", "bob.45678@chatmail.test"
 PASSWORD = "first password"
-DEADLINE = 20.0
+DEADLINE = 60.0
 """Seconds after which a test gives up; none of them should need a tenth of it."""
 
 imaplib.Commands["GETMETADATA"] = ("NONAUTH", "AUTH", "SELECTED")
