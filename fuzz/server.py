@@ -145,6 +145,9 @@ class _Accounts:
     def canonical(self, address: str) -> str:
         return address.lower()
 
+    def quota_of(self, address: str) -> int:
+        return 1 << 20
+
     async def find(self, address: str) -> Account | None:
         return ALICE
 

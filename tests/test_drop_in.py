@@ -262,9 +262,9 @@ def test_numbers_stand_side_by_side_in_one_run(tmp_path):
     assert result.returncode == 1, result.stdout + result.stderr  # 10 was asked for, and cannot run
     assert "✓ TEST #2 PASSED" in result.stdout
     assert "✓ TEST #15 PASSED" in result.stdout
-    assert "- TEST #20 NOT RUN: Exchanger E2E" in result.stdout
+    assert "- TEST #10 NOT RUN: Upgrade Mechanism" in result.stdout
     records = checks(read_results(tmp_path / "out" / "results.jsonl").records)
-    assert {each.door for each in records} == {"main.py --test-2", "main.py --test-15"}
+    assert {each.door for each in records} == {"main.py --test-2", "main.py --test-10", "main.py --test-15"}
     assert {each.run for each in records} == {"out"}
     assert (tmp_path / "copy.jsonl").read_text() == (tmp_path / "out" / "results.jsonl").read_text()
 

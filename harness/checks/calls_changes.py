@@ -111,7 +111,7 @@ def _bad_link(callers: LabCallers, name: str, link: BadLink) -> None:
     with callers.watched(name, media, ALICE, BOB, lost=lost) as call:
         with apply(callers.people.hosts[ALICE].link, up=link.conditions, down=link.conditions) as applied:
             talked = talk(call, SECONDS_ON_BAD_LINKS, numbers=0)
-            lost.update(_taken(applied))
+        lost.update(_taken(applied))  # whatever it took until it was removed
         account_now(callers, name, call, talked)
         expect_active(outcome, name, call.ringing.states)
     outcome.observe(link_seen(name, link.conditions, taken_up=lost[ALICE], taken_down=lost[BOB]))
