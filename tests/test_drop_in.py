@@ -122,6 +122,16 @@ def test_exit_codes_without_a_run(arguments, code, words, tmp_path):
     assert words in result.stdout
 
 
+def test_a_server_that_lacks_a_program_is_no_pass_and_says_which(tmp_path):
+    program = tmp_path / "madmail"
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    result = run_main("--test-1", "--server", f"madmail={program}", cwd=tmp_path, IROH_RELAY_BIN="")
+    assert result.returncode == 5, result.stdout + result.stderr
+    assert f"none beside it: {tmp_path}/iroh-relay, or IROH_RELAY_BIN=PATH" in result.stdout
+    assert not result.stderr
+
+
 def test_a_core_that_does_not_start_is_no_pass(tmp_path):
     broken = tmp_path / "core"
     broken.write_text("#!/bin/sh\necho 'no such core' >&2\nexit 1\n")

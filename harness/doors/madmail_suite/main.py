@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dotenv
 
+from ...hosts import MissingCapability
 from ...report.findings import accounts_left
 from ...report.observations import Measured
 from ...report.run import Run, new_run_directory
@@ -17,7 +18,7 @@ from ...servers.server import ServerError
 from ...stage.check import recording
 from ...stage.session import open_session
 from ...stage.survey import machine_seen
-from ..exit_codes import FAILED, PASSED, exit_code
+from ..exit_codes import FAILED, NOTHING_RAN, PASSED, exit_code
 from ..interrupts import Interrupted, interruptible
 from .arguments import Options, parse
 from .console import Console, Result
@@ -51,10 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             order = [] if options.seed is None else [Measured("order of the tests, --seed", options.seed)]
             run.begin(machine_seen(), *order)
             results = _run(options, run, console, words) if options.tests else []
-        except (ServerError, Interrupted) as error:
+        except (ServerError, MissingCapability, Interrupted) as error:
             interrupted = str(error)
             console.step(interrupted)
-            return error.exit_code if isinstance(error, Interrupted) else FAILED
+            if isinstance(error, Interrupted):
+                return error.exit_code
+            return NOTHING_RAN if isinstance(error, MissingCapability) else FAILED
         finally:
             run.end(interrupted=interrupted, jobs=options.jobs)
             run.finish()
