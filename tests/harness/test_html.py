@@ -238,7 +238,7 @@ def test_a_run_in_which_every_promise_holds_is_ok():
         ("federation", 4, 4),
         ("TURN", 11, 11),
         ("iroh relay", 11, 11),
-        ("suite", 8, 8),
+        ("suite", 10, 10),
     )
 
 
