@@ -47,6 +47,10 @@ MINOR = 0.05
 TLS_FACTOR = 1.3
 """Largest factor by which TLS expands small frames of a relay."""
 TLS_HANDSHAKES = 65536
+GOODBYES = 4
+"""Packets with which a peer ends a call: RTCP BYE, SCTP ABORT, close_notify. Nobody hears them who was faster."""
+GOODBYE = 100
+"""Bytes of one, at most; sound has more."""
 READ_SLACK = 0.01
 ON_ITS_WAY = 4096
 """Bytes of TCP that may pass while two edges are read one after the other."""
@@ -187,7 +191,9 @@ def _differ(reference: Hop, other: Hop, lost: int) -> Iterator[str]:
     fewest = wanted.all_bytes - lost * PACKET - spare - (framing if wanted.stream else 0)
     most = wanted.all_bytes + spare + (framing if seen.stream else 0)
     missing = wanted.packets - seen.packets
-    packets_agree = bool(wanted.stream or seen.stream) or -SLACK <= missing <= lost + SLACK
+    are_goodbyes = wanted.bytes - seen.bytes <= missing * GOODBYE
+    unheard = lost + SLACK + (GOODBYES if are_goodbyes else 0)
+    packets_agree = bool(wanted.stream or seen.stream) or -SLACK <= missing <= unheard
     if not packets_agree or not fewest <= seen.all_bytes <= most:
         yield f"{reference}, but {other}"
 

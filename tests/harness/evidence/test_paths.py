@@ -126,6 +126,18 @@ def test_three_packets_may_be_on_their_way_and_four_may_not():
     assert paths.of_call(RELAYED_BOTH, CALL, sides(504, 400), None).verdict is PathVerdict.DISAGREEMENT
 
 
+def test_who_hangs_up_first_does_not_hear_the_good_byes_of_the_other():
+    up, down = Count(500, 100_000), Count(400, 80_000)
+
+    def verdict(received: Count) -> PathVerdict:
+        said = {"alice": ClientCounts(up, down), "bob": ClientCounts(down, received)}
+        return paths.of_call(RELAYED_BOTH, CALL, said, None).verdict
+
+    assert verdict(Count(500 - 7, 100_000 - 7 * 54)) is PathVerdict.RELAYED
+    assert verdict(Count(500 - 8, 100_000 - 8 * 54)) is PathVerdict.DISAGREEMENT  # more than good-byes
+    assert verdict(Count(500 - 4, 100_000 - 4 * 150)) is PathVerdict.DISAGREEMENT  # sound
+
+
 def test_what_the_lab_took_away_is_no_disagreement():
     edges = RELAYED_BOTH | {"bob": edge({}, rtp(TURN, BOB_INSIDE, 450, channel=True))}
     edges["alice"] = edge(rtp(ALICE_INSIDE, TURN, 500, channel=True), {})
