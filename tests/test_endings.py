@@ -15,13 +15,15 @@ import pytest
 from benchmarks.endings import COMMANDS, IN_A_CALL, SERVED, Command, Moment, end
 
 WITHIN = 60.0
+AS_IT_IS_SERVED = Moment(SERVED.process, 0)
+"""Not later: on a fast machine the doctor has said all within two seconds."""
 LEAVES_A_PROCESS = "import subprocess; print(subprocess.Popen(['sleep', '3'], start_new_session=True).wait())"
 
 
 @pytest.mark.parametrize(
     ("name", "moment", "by"),
     [
-        ("doctor", SERVED, SIGTERM),
+        ("doctor", AS_IT_IS_SERVED, SIGTERM),
         pytest.param("check", IN_A_CALL[0], SIGKILL, marks=pytest.mark.nightly),
         pytest.param("check", IN_A_CALL[1], SIGTERM, marks=pytest.mark.nightly),
         pytest.param("pytest", IN_A_CALL[0], SIGHUP, marks=pytest.mark.nightly),
