@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
 import subprocess
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from socket import SOCK_STREAM, SocketKind
-from typing import Any
+from typing import IO, Any
 
 __all__ = [
     "WITH_ITS_PARENT",
@@ -29,12 +31,15 @@ __all__ = [
     "Socket",
     "end_process",
     "how_to_allow_namespaces",
+    "output_of",
 ]
 
 WITH_ITS_PARENT = ("setpriv", "--pdeathsig", signal.SIGKILL.name.removeprefix("SIG"), "--")
 """The kernel sends this signal when the thread that started the program ends."""
 _STARTER = ThreadPoolExecutor(1, thread_name_prefix="starter")
 """One thread that lives as long as this process, for programs that must not outlive it."""
+MOST_OUTPUT = 1 << 20
+"""Bytes."""
 IP_BIND_ADDRESS_NO_PORT = 24
 """ip(7); `socket` has no name for it before Python 3.12."""
 Socket = socket.socket  # inside a class with a method `socket`, that name means the method
@@ -172,3 +177,42 @@ def end_process(process: subprocess.Popen[bytes], *, patience: float) -> int:
         else:
             process.kill()
     return process.wait()
+
+
+def output_of(host: Host, command: Sequence[str | Path], *, within: float, **more: Any) -> tuple[int, str]:
+    """Exit code of a program that ends by itself, and the first MiB of what it says on both outputs.
+
+    `more` are arguments of `Host.popen`. Raises `TimeoutError` when it has not ended after `within` seconds. It is
+    ended then, with its children.
+    """
+    until = time.monotonic() + within
+    with host.popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        process_group=0,
+        **more,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            said = _read_to_end(process.stdout, until)
+            code = process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(f"it did not end within {within:g} s") from None
+        finally:
+            end_process(process, patience=1.0)
+    return code, said.decode(errors="replace")
+
+
+def _read_to_end(pipe: IO[bytes], until: float) -> bytes:
+    """The first MiB of what comes until then; the rest is read and forgotten."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    kept = bytearray()
+    while (seconds := until - time.monotonic()) > 0 and poll.poll(seconds * 1000):
+        data = os.read(pipe.fileno(), 1 << 16)
+        if not data:
+            break
+        kept += data[: MOST_OUTPUT - len(kept)]
+    return bytes(kept)

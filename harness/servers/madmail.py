@@ -10,13 +10,12 @@ import secrets
 import shlex
 import shutil
 import signal
-import subprocess
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..hosts import Host, MissingCapability, end_process
+from ..hosts import Host, MissingCapability, output_of
 from ..keeper import children_of
 from ..target import AdminAccess, Service, Target
 from ..urls import RelayUrl, TurnUrl
@@ -471,17 +470,10 @@ def _lives(process: int) -> bool:
 
 def _run(host: Host, command: Sequence[str]) -> None:
     """Raise `ServerError` with the words of a command that fails."""
-    process = host.popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, "NO_PROXY": "*"},
-    )
+    environment = {**os.environ, "NO_PROXY": "*"}
     try:
-        output, _ = process.communicate(timeout=COMMAND_WITHIN)
-    except subprocess.TimeoutExpired:
-        end_process(process, patience=0)
-        raise ServerError(f"{shlex.join(command)} did not end within {COMMAND_WITHIN:g} s") from None
-    if process.returncode != 0:
-        raise ServerError(f"{shlex.join(command)} failed: {output.decode(errors='replace').strip()}")
+        code, said = output_of(host, command, within=COMMAND_WITHIN, env=environment)
+    except TimeoutError as error:
+        raise ServerError(f"{shlex.join(command)}: {error}") from None
+    if code != 0:
+        raise ServerError(f"{shlex.join(command)} failed: {said.strip()}")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .. import keeper
 from ..closing import Closing
-from ..hosts import Host, end_process
+from ..hosts import Host, end_process, output_of
 from ..text import clean
 from ..waiting import WaitTimeout, wait_until
 from .executables import why_not_executed
@@ -257,26 +257,16 @@ def version_of(host: Host, program: str | Path, *arguments: str) -> str:
     Raises `ServerError` when it cannot be executed.
     """
     try:
-        process = host.popen(
-            [program, *(arguments or ("--version",))],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            process_group=0,
-        )
+        code, said = output_of(host, [program, *(arguments or ("--version",))], within=VERSION_WITHIN)
+    except TimeoutError:
+        return ""
     except OSError as error:
         raise ServerError(
             f"{Path(program).name} does not start: {why_not_executed(program, error.errno or 0)}"
         ) from error
-    with process:
-        try:
-            output, _ = process.communicate(timeout=VERSION_WITHIN)
-        except subprocess.TimeoutExpired:
-            end_process(process, patience=0)
-            return ""
-    if process.returncode != 0:
+    if code != 0:
         return ""
-    words = reversed(output.decode(errors="replace").split())
+    words = reversed(said.split())
     return next(filter(VERSION.fullmatch, words), "")
 
 

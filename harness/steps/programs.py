@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..hosts import Host, end_process
+from ..hosts import Host, output_of
 from ..stage.outcome import Outcome
 from ..stage.stage import Stage
 from ..text import clean
 
-__all__ = ["default_paths", "expect_another_name", "output_of"]
+__all__ = ["default_paths", "expect_another_name"]
 
 OWN_NAME = re.compile(r"madmail|maddy", re.IGNORECASE)
 PATHS = re.compile(r"/(?:etc|run|var/lib)/[\w./-]+")
 COMM = 15
 """Characters of a process's name that the kernel keeps (proc(5))."""
 ENDS_WITHIN = 30.0
-MOST_OUTPUT = 1 << 20
 
 
 def expect_another_name(stage: Stage, outcome: Outcome, program: Path) -> None:
@@ -44,26 +41,11 @@ def expect_another_name(stage: Stage, outcome: Outcome, program: Path) -> None:
 
 def default_paths(host: Host, program: Path) -> list[str]:
     """Paths that `version` and `--help` tell."""
-    told = "".join(output_of(host, [program, word])[1] for word in ("version", "--help"))
+    told = ""
+    for word in ("version", "--help"):
+        with contextlib.suppress(TimeoutError):  # one that takes it for the start of a server
+            told += output_of(host, [program, word], within=ENDS_WITHIN)[1]
     return sorted({found.rstrip(".") for found in PATHS.findall(told)})
-
-
-def output_of(host: Host, command: list[str | Path], **more: object) -> tuple[int, str]:
-    """Exit code, and both outputs, of a program that ends by itself; -1: it did not."""
-    process = host.popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, "NO_PROXY": "*"},
-        **more,
-    )
-    try:
-        output, _ = process.communicate(timeout=ENDS_WITHIN)
-    except subprocess.TimeoutExpired:
-        end_process(process, patience=0)
-        return -1, ""
-    return process.returncode, output[:MOST_OUTPUT].decode(errors="replace")
 
 
 def _process_names(program: Path) -> Iterator[str]:

@@ -1,10 +1,12 @@
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from harness.hosts import LocalHost, end_process
+from harness.hosts import MOST_OUTPUT, LocalHost, end_process, output_of
+from harness.waiting import wait_until
 
 
 def test_connect_raises_the_refusal_of_the_last_address():
@@ -43,3 +45,37 @@ def test_an_ended_process_is_only_reaped():
     process = LocalHost().popen([sys.executable, "-c", "raise SystemExit(3)"])
     process.wait()
     assert end_process(process, patience=1) == 3
+
+
+def test_what_a_program_says_is_kept_up_to_a_bound():
+    says = f"import sys; sys.stdout.write('ab' * {MOST_OUTPUT}); sys.exit(3)"
+    code, said = output_of(LocalHost(), [sys.executable, "-c", says], within=60)
+    assert (code, len(said), said[:4]) == (3, MOST_OUTPUT, "abab")
+
+
+def test_both_outputs_are_told_in_their_order():
+    says = "import os; os.write(2, b'one '); os.write(1, b'two \\xff')"
+    assert output_of(LocalHost(), [sys.executable, "-c", says], within=60) == (
+        0,
+        "one two \N{REPLACEMENT CHARACTER}",
+    )
+
+
+def test_a_program_that_speaks_for_ever_is_ended_with_its_children(tmp_path):
+    speaks = (
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', 'import sys; sys.stdin.read()'], stdin=subprocess.PIPE)\n"
+        f"open({str(tmp_path / 'child')!r}, 'w').write(str(child.pid))\n"
+        "while True: print('and ' * 1000)\n"
+    )
+    with pytest.raises(TimeoutError, match="within 2 s"):
+        output_of(LocalHost(), [sys.executable, "-c", speaks], within=2)
+    child = int((tmp_path / "child").read_text())
+    wait_until(lambda: not _lives(child), "the child to end", within=30)
+
+
+def _lives(process: int) -> bool:
+    try:
+        return b") Z " not in Path(f"/proc/{process}/stat").read_bytes()
+    except OSError:
+        return False

@@ -15,7 +15,6 @@ import logging
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -23,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...hosts import Host, LocalHost, MissingCapability, end_process
+from ...hosts import Host, LocalHost, MissingCapability, output_of
 from .errors import CoreError
 
 __all__ = [
@@ -190,20 +189,10 @@ def _download(version: str, directory: Path, host: Host) -> Path:
 
 def _ask_pip(host: Host, *words: str) -> tuple[int, str]:
     """Exit code and output."""
-    process = host.popen(
-        [*_pip(), *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        process_group=0,
-    )
     try:
-        output, _ = process.communicate(timeout=DOWNLOAD_WITHIN)
-    except subprocess.TimeoutExpired:
-        return -1, f"no answer within {DOWNLOAD_WITHIN:g} s"
-    finally:
-        end_process(process, patience=1.0)
-    return process.returncode, output.decode("utf-8", "replace")
+        return output_of(host, [*_pip(), *words], within=DOWNLOAD_WITHIN)
+    except TimeoutError as error:
+        return -1, str(error)
 
 
 def _no_index(said: str, version: str) -> MissingCapability:
