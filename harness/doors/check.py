@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .choice import NO_SUCH_CHECK, add_names, choose
-from .console import say
+from .choice import NothingChosen, add_names, choose
+from .console import complain, say
 from .exit_codes import EXPLANATION, NOTHING_RAN
+from .numbers import from_one
 
 if TYPE_CHECKING:
     from ..report.records import Verdict
@@ -43,7 +44,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_options(parser.add_argument)
     parser.add_argument(
         "--jobs",
-        type=_positive,
+        type=from_one,
         metavar="N",
         help="checks at the same time, each with a server of its own where we start it (default: as many as this "
         "machine bears, at most two for each processor; on somebody else's server 2)",
@@ -59,9 +60,10 @@ def check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int
     from .catalogue import all_checks  # noqa: PLC0415 - it loads everything
     from .running import Order, run_checks  # noqa: PLC0415
 
-    chosen = choose(all_checks(), arguments.names, arguments.only)
-    if not chosen:
-        say(NO_SUCH_CHECK)
+    try:
+        chosen = choose(all_checks(), arguments.names, arguments.only)
+    except NothingChosen as error:
+        complain(str(error))
         return NOTHING_RAN
     try:
         again = _to_repeat(arguments.failed, arguments.undecided)
@@ -93,9 +95,3 @@ def _with(run: Path, *verdicts: Verdict) -> Iterator[str]:
     from ..report.reading import read_run  # noqa: PLC0415
 
     return (each.check for each in checks(read_run(run).records) if each.verdict in verdicts)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number of at least 1")
-    return int(text)

@@ -13,18 +13,17 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .check import RUNS
-from .choice import NO_SUCH_CHECK, add_names, choose
+from .choice import NothingChosen, add_names, choose, require_known
 from .console import complain, say
 from .exit_codes import EXPLANATION, NOTHING_RAN
-
-if TYPE_CHECKING:
-    from ..stage.check import Check
+from .numbers import from_one
 
 __all__ = ["main", "parser_of"]
 
+PROCESSORS = os.cpu_count() or 1
+CELLS_PER_PROCESSOR = 3
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "check": ("check", "run checks"),
     "completion": ("completion", "print the completion of a shell"),
@@ -48,17 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     if "run" in arguments:
         return int(arguments.run(arguments))
-    if arguments.deployments:
-        from .deployments import run  # noqa: PLC0415 - other commands need not load it
-
-        return run(arguments)
-    from .catalogue import all_checks  # noqa: PLC0415 - commands without checks need not load them
-
-    chosen = choose(all_checks(), arguments.names, arguments.only)
-    if not chosen:
-        say(NO_SUCH_CHECK)
+    mixed = _mixed(arguments)
+    if mixed:
+        parser.error(mixed)
+    try:
+        return _deployments(arguments) if arguments.deployments else _mutants(arguments)
+    except NothingChosen as error:
+        complain(str(error))
         return NOTHING_RAN
-    return _mutants(chosen, arguments)
 
 
 def parser_of(command: str | None) -> argparse.ArgumentParser:
@@ -105,7 +101,10 @@ def _add_mutants(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--declared", action="store_true", help="only the kills that the mutants declare, not the whole table"
     )
     mutants.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="at the same time"
+        "--jobs",
+        type=from_one,
+        metavar="N",
+        help="at the same time (default: three for each processor, since a cell mostly waits; with --deployments one)",
     )
     mutants.add_argument(
         "--out", type=Path, metavar="DIR", help="directory for results (default: reports/runs/...)"
@@ -126,20 +125,39 @@ def _add_mutants(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
 
 
-def _mutants(checks: Sequence[Check], arguments: argparse.Namespace) -> int:
+def _mixed(arguments: argparse.Namespace) -> str:
+    """A sentence, where words of the two tables of `mutants` are used together: one of them would change nothing."""
+    of_deployments = arguments.fault or arguments.on
+    of_servers = arguments.names or arguments.only or arguments.mutant or arguments.declared
+    if of_deployments and not arguments.deployments:
+        return "--fault and --on choose deployments: they go with --deployments"
+    if of_servers and arguments.deployments:
+        return "--deployments runs what each fault declares: it takes --fault and --on, no names of checks and mutants"
+    return ""
+
+
+def _deployments(arguments: argparse.Namespace) -> int:
+    from .deployments import run  # noqa: PLC0415
+
+    arguments.jobs = arguments.jobs or PROCESSORS
+    return run(arguments)
+
+
+def _mutants(arguments: argparse.Namespace) -> int:
     from ..hosts import MissingCapability  # noqa: PLC0415
     from ..report.run import new_run_directory  # noqa: PLC0415
+    from .catalogue import all_checks  # noqa: PLC0415
     from .mutants import declared_mutants, run  # noqa: PLC0415
 
+    checks = choose(all_checks(), arguments.names, arguments.only)
     directory = arguments.out or new_run_directory(RUNS)
     try:
         declared = declared_mutants()
     except MissingCapability as missing:
         complain(str(missing))
         return NOTHING_RAN
+    require_known("mutant", arguments.mutant, {row.name for row in declared}, "python -m mutants")
     rows = [row for row in declared if not arguments.mutant or row.name in arguments.mutant]
-    if not rows:
-        say("no mutant has such a name; `python -m mutants` shows them")
-        return NOTHING_RAN
     names = [check.name for check in checks]
-    return run(rows, names, directory, arguments.jobs, declared=arguments.declared)
+    jobs = arguments.jobs or CELLS_PER_PROCESSOR * PROCESSORS
+    return run(rows, names, directory, jobs, declared=arguments.declared)

@@ -22,7 +22,8 @@ from ..hosts import LocalHost
 from ..report.records import Verdict
 from ..report.run import new_run_directory
 from .check import RUNS
-from .console import say
+from .choice import require_known
+from .console import complain, say
 from .exit_codes import FAILED, NOTHING_RAN, PASSED, UNDECIDED
 from .interrupts import Interrupted, interruptible
 
@@ -41,6 +42,7 @@ __all__ = [
 TOO_SLOW = 4.0
 """Times. Two busy programs beside it on two cores make 2."""
 COMMAND = (sys.executable, "-m", "mutants.deployments")
+LIST = "python -m mutants.deployments --list-json"
 LIST_WITHIN = 60.0
 
 
@@ -95,14 +97,17 @@ class Seen:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table, and keep it as JSON and as Markdown. Exit code 1 for a wrong or a missing cause."""
+    declared = declared_deployments()
+    require_known("fault", arguments.fault, {each.fault for each in declared}, LIST)
+    require_known("server of deployments", arguments.on, {each.layout for each in declared}, LIST)
     deployments = [
         each
-        for each in declared_deployments()
+        for each in declared
         if (not arguments.fault or each.fault in arguments.fault)
         and (not arguments.on or each.layout in arguments.on)
     ]
     if not deployments:
-        say("no fault has such a name and server; `python -m mutants.deployments --list-json` has all")
+        complain(f"none of these faults is tried on such a server; `{LIST}` shows them")
         return NOTHING_RAN
     directory = arguments.out or new_run_directory(RUNS)
     directory.mkdir(parents=True, exist_ok=True)

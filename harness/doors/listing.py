@@ -19,8 +19,8 @@ from pathlib import Path
 from .. import checks
 from ..checks import ROOMS
 from ..target import Impact
-from .choice import NO_SUCH_CHECK, add_names, choose
-from .console import say
+from .choice import NothingChosen, add_names, choose
+from .console import complain, say
 from .exit_codes import EXPLANATION, NOTHING_RAN, PASSED
 
 __all__ = ["ListedCheck", "add_command", "listed_checks", "render"]
@@ -52,9 +52,10 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], s
 
 def show(arguments: argparse.Namespace) -> int:
     """0, or 5 where no check has such a name and room."""
-    chosen = choose(listed_checks(), arguments.names, arguments.only)
-    if not chosen:
-        say(NO_SUCH_CHECK)
+    try:
+        chosen = choose(listed_checks(), arguments.names, arguments.only)
+    except NothingChosen as error:
+        complain(str(error))
         return NOTHING_RAN
     if arguments.json:
         say(json.dumps([asdict(each) for each in chosen], ensure_ascii=False, indent=1))

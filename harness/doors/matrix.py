@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from .console import complain, say
 from .exit_codes import EXPLANATION, FAILED, NOTHING_RAN, PASSED, UNDECIDED, USAGE
 from .interrupts import Interrupted, interruptible
+from .numbers import from_one
 
 if TYPE_CHECKING:
     from ..matrix.plan import Axes
@@ -53,10 +54,10 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], s
     parser.add_argument("--seed", type=int, metavar="N", help="choose other combinations")
     parser.add_argument("--shard", metavar="I/N", help="one of N parts, for a machine of its own")
     parser.add_argument(
-        "--repeat", type=_positive, default=1, metavar="N", help="tries of each cell; all count"
+        "--repeat", type=from_one, default=1, metavar="N", help="tries of each cell; all count"
     )
     parser.add_argument(
-        "--jobs", type=_positive, metavar="N", help="most cells at a time (default: as many as fit)"
+        "--jobs", type=from_one, metavar="N", help="most cells at a time (default: as many as fit)"
     )
     parser.add_argument("--compare", type=Path, metavar="RUN", help="mark what is different from this matrix")
     parser.add_argument(
@@ -175,9 +176,3 @@ def _run(interop: Interop, settings: Settings, before: Sequence[Record], out: Pa
         f"\n{render_matrix_end(found, interrupted)}\nResults in {run.directory}, the page is {run.directory / PAGE}"
     )
     return EXIT_CODES[found.decision.name] if code is None else code
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
-    return int(text)

@@ -29,8 +29,8 @@ from ..stage.check import CHECKS
 from ..stage.session import open_session
 from ..text import clean
 from . import catalogue  # noqa: F401 - it registers the checks
-from .console import say
-from .exit_codes import FAILED, PASSED
+from .console import complain, say
+from .exit_codes import FAILED, NOTHING_RAN, PASSED
 from .forking import end_with_parent, fork_context
 from .interrupts import Interrupted, interruptible, undisturbed
 from .workers import shared_forks
@@ -113,6 +113,11 @@ def run(
     `declared`: only those cells in which a mutant must die.
     """
     work = [(row, check) for row in rows for check in checks if not declared or check in row.killed_by]
+    if not work:
+        complain(
+            "no mutant that was chosen declares a kill by a check that was chosen; `python -m mutants` shows them"
+        )
+        return NOTHING_RAN
     cells: list[Cell] = []
     ending: Interrupted | None = None
     enter_user_namespace()  # for all cells: one that does it by itself would not hear of our end

@@ -158,8 +158,3 @@ def test_a_program_that_ends_early_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(deployments, "COMMAND", (sys.executable, str(program)))
     assert main(["mutants", "--deployments", "--out", str(tmp_path / "out")]) == 1
     assert "the program that looked ended before" in capsys.readouterr().out
-
-
-def test_a_fault_that_does_not_exist(capsys):
-    assert main(["mutants", "--deployments", "--fault", "no_such_fault"]) == 5
-    assert "no fault has such a name" in capsys.readouterr().out

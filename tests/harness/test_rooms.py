@@ -56,9 +56,26 @@ def test_rooms_add_up_and_patterns_narrow(capsys):
     assert listed(capsys) == [check.name for check in all_checks()]
 
 
-def test_a_room_that_is_not_there_runs_nothing(capsys):
-    assert main(["check", "--only", "nowhere"]) == 5
-    assert "no check has such a name and room" in capsys.readouterr().out
+@pytest.mark.parametrize("command", ["check", "list", "mutants"])
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--only", "nowhere"], "no room is called nowhere; `dc-harness list` shows them"),
+        (
+            ["--only", "tls", "--only", "call"],
+            "no room is called call (calls?); `dc-harness list` shows them",
+        ),
+        (["tls.*", "mail.idle_reports_new_mial"], "(mail.idle_reports_new_mail?)"),
+        (["mail.*", "--only", "tls"], "none of these checks is in such a room"),
+        (["tls.*", "\x1b[31mred"], "no check is called \N{REPLACEMENT CHARACTER}[31mred"),
+    ],
+)
+def test_words_that_name_nothing_are_told_and_nothing_runs(capsys, command, words, sentence):
+    """What is named beside them does not run either: it would look as if all had passed."""
+    assert main([command, *words]) == 5
+    said = capsys.readouterr()
+    assert sentence in said.err
+    assert said.out == ""
 
 
 def test_a_list_fits_a_terminal_of_80_columns(capsys, monkeypatch):

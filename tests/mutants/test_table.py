@@ -67,9 +67,38 @@ def test_a_part_of_the_table_as_a_command(tmp_path, capsys):
     assert (cell["verdict"], cell["declared"]) == ("failed", "METADATA has no value for")
 
 
-@pytest.mark.parametrize("arguments", [["no.such_check"], ["--mutant", "no_such_mutant"]])
-def test_nothing_to_do_is_no_success(arguments):
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--mutant", "turn_other_secret", "--mutant", "turn_othersecret"], "(turn_other_secret?)"),
+        (["--declared", "--mutant", "turn_other_secret", "mail.idle_reports_new_mail"], "declares a kill"),
+        (
+            ["--deployments", "--fault", "relay_ip_v6_dead"],
+            "no fault is called relay_ip_v6_dead (relay_ipv6_dead?)",
+        ),
+        (["--deployments", "--on", "exim"], "no server of deployments is called exim"),
+    ],
+)
+def test_nothing_to_do_is_no_success(arguments, sentence, capsys):
     assert main(["mutants", *arguments]) == 5
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--jobs", "0"], "0 is no number of at least 1"),
+        (["--deployments", "--jobs", "-1"], "-1 is no number of at least 1"),
+        (["--jobs", "9" * 5000], "is no number of at least 1"),
+        (["--fault", "relay_ipv6_dead"], "they go with --deployments"),
+        (["--deployments", "--mutant", "turn_other_secret"], "no names of checks and mutants"),
+    ],
+)
+def test_words_that_make_no_sense_are_refused(arguments, sentence, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["mutants", *arguments])
+    assert ended.value.code == 2
+    assert sentence in capsys.readouterr().err
 
 
 @pytest.mark.nightly

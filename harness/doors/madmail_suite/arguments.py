@@ -13,6 +13,7 @@ from ...hosts import MissingCapability
 from ...stage.options import Choice, add_options
 from ..console import complain
 from ..exit_codes import EXPLANATION, NOTHING_RAN
+from ..numbers import from_one
 from .stress import Stress, add_stress_flags, read_stress
 from .tests import NAMES, select
 
@@ -81,7 +82,7 @@ def parse(argv: Sequence[str] | None) -> Options:
     parser.add_argument("--color", action="store_true", help="colour the pass and fail lines")
     parser.add_argument(
         "--jobs",
-        type=_positive,
+        type=from_one,
         default=1,
         metavar="N",
         help="tests at the same time, each with a server of its own where we start it (default: 1)",
@@ -127,12 +128,6 @@ def parse(argv: Sequence[str] | None) -> Options:
         seed=given.seed,
         stress=asked,
     )
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number of at least 1")
-    return int(text)
 
 
 def _numbers(text: str) -> list[int]:
