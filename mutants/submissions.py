@@ -41,6 +41,7 @@ class LastRecipientDropped(DurableDelivery):
         "mail.each_recipient_is_woken_and_can_fetch": "recipient 3 of 3 is not woken by a mail",
         "chats.group_messages_reach_every_member": "to the group does not reach",
         "calls.second_device_is_told_of_the_answer": "on one device, and the other rings on",
+        "calls.second_device_closes_its_window": "bob's other device to be told that he took the call",
     },
 )
 def one_recipient_dropped(settings: MailSettings) -> MailService:

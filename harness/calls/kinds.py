@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..clients.core.versions import person_of
@@ -78,6 +78,10 @@ class PeerChoice:
         """Calls that may be made at the same time: two browsers are what a small machine bears."""
         return 1 if CHROMIUM in self.kinds else most
 
+    def with_windows(self, people: Iterable[str]) -> PeerChoice:
+        """The same, with call windows on the devices of these people."""
+        return replace(self, by_device={**self.by_device, **dict.fromkeys(people, CHROMIUM)})
+
     @property
     def kinds(self) -> tuple[PeerKind, ...]:
         """All that were chosen."""
@@ -88,14 +92,15 @@ class PeerChoice:
         if others := [each.name for each in self.kinds if each is not kind]:
             raise MissingCapability(kind.name, f"not with {others[0]}: {why}", heal=f"--peer {kind.name}")
 
-    def require_window(self, person: str) -> None:
-        """Raise `MissingCapability` where the devices of a person have another peer than a call window."""
-        if self.for_device(person) is not CHROMIUM:
-            raise MissingCapability(
-                CHROMIUM.name,
-                f"{person}'s devices have no call window",
-                heal=f"--peer {person}={CHROMIUM.name}",
-            )
+    def require_windows(self, people: Iterable[str]) -> None:
+        """Raise `MissingCapability` where devices of one of these people have another peer than a call window."""
+        for person in people:
+            if self.for_device(person) is not CHROMIUM:
+                raise MissingCapability(
+                    CHROMIUM.name,
+                    f"{person}'s devices have no call window",
+                    heal=f"--peer {person}={CHROMIUM.name}",
+                )
 
     def require(self) -> None:
         """Raises `MissingCapability` for the first that cannot run here."""

@@ -123,10 +123,9 @@ def second_device_is_told_of_the_answer(stage: Stage, outcome: Outcome) -> None:
             calling.end()
 
 
-@check("MAIL-2", "TURN-10", needs=NEEDS, after=TURN_WORKS)
+@check("MAIL-2", "TURN-10", needs=NEEDS, after=TURN_WORKS, windows=("bob",))
 def second_device_closes_its_window(stage: Stage, outcome: Outcome) -> None:
     """Delta Chat's call window rings on both of bob's devices: he takes the call on one, and the other's closes."""
-    stage.session.choice.peers.require_window("bob")
     name = "taken on one of two devices"
     with friends(stage) as callers, ExitStack() as closed, callers.with_peers(name) as both:
         second = callers.devices["bob"].second_device("bob2")

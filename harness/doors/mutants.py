@@ -26,6 +26,7 @@ from ..report.run import Run
 from ..servers.reference import COMMAND, Reference, require_installed
 from ..servers.server import Wants
 from ..stage.check import CHECKS
+from ..stage.options import Choice
 from ..stage.session import open_session
 from ..text import clean
 from . import catalogue  # noqa: F401 - it registers the checks
@@ -215,8 +216,10 @@ def _run_cell(pipe: Connection, row: Row, check: str, directory: Path, forks: Ma
         run = Run(directory / row.name.replace(" ", "_") / check)
         entry = CHECKS[check]
         try:
-            wants = Wants(services=entry.services)
-            with open_session(run, kind=Reference(row.command), wants=wants) as session:
+            wants, choice = Wants(services=entry.services), Choice()
+            if check in row.killed_by:  # elsewhere a browser would cost more than it tells
+                choice = Choice(peers=choice.peers.with_windows(entry.windows))
+            with open_session(run, choice, kind=Reference(row.command), wants=wants) as session:
                 outcome = entry.run(session.stage(check))
             run.finish()
             pipe.send((outcome.verdict, outcome.reason))

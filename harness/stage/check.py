@@ -64,6 +64,8 @@ class Check:
     """Checks whose failure explains that of this one: then it is not reached."""
     sentence: str
     run: Callable[..., Outcome]
+    windows: tuple[str, ...] = ()
+    """People whose devices must have call windows."""
     between_networks: bool = False
     """It looks between pairs of networks, and takes them as `pairs`."""
 
@@ -110,6 +112,7 @@ def check(
     impact: Impact = Impact.LIVE_SAFE,
     wants: Wants = NOTHING_WANTED,
     after: tuple[str, ...] = (),
+    windows: tuple[str, ...] = (),
 ) -> Callable[[Callable[Concatenate[Stage, Outcome, P], None]], Callable[Concatenate[Stage, P], Outcome]]:
     """Register a check that proves `requirements`. The parameters are the fields of `Check`.
 
@@ -147,6 +150,7 @@ def check(
             after,
             (function.__doc__ or "").strip().partition("\n")[0],
             run,
+            windows,
             "pairs" in inspect.signature(function).parameters,
         )
         CHECKS[name] = entry
@@ -186,6 +190,7 @@ def _left_out(entry: Check, stage: Stage) -> Outcome | None:
     try:
         for name in sorted(entry.needs & OF_THIS_MACHINE.keys()):
             OF_THIS_MACHINE[name](stage.session.choice)
+        stage.session.choice.peers.require_windows(entry.windows)
     except MissingCapability as missing_here:
         return Outcome(Verdict.SKIPPED, [str(missing_here)])
     return None

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness.calls.kinds import PeerChoice
 from harness.clients.device import Device
 from harness.doors.catalogue import all_checks
 from harness.hosts import LocalHost
@@ -29,6 +30,7 @@ from mutants.declaration import all_mutants
 
 MUTANTS = all_mutants()
 KILLS = [(mutant.name, *kill) for mutant in MUTANTS.values() for kill in mutant.kills.items()]
+IN_BROWSERS = {name for name, each in CHECKS.items() if each.windows}
 
 SMALLER: Mapping[str, Mapping[str, float]] = {
     "accounts_forgotten_at_restart": {"harness.checks.transports.TEXT_WITHIN": 8},
@@ -58,8 +60,6 @@ OF_OTHER_PROGRAMS = {
     "programs.renamed_programs_hide_their_name",
 }
 """Checks of what the reference server does not have: `tests/harness/test_programs.py` has stand-ins that they kill."""
-WITH_A_WINDOW = {"calls.second_device_closes_its_window"}
-"""Needs a browser; `calls.second_device_is_told_of_the_answer` is about the same mails, and kills for it."""
 ONE_PAIR = (Pair(SYMMETRIC, SYMMETRIC),)
 """Networks between which everything is relayed: checks of many pairs see a fault of a relay there."""
 
@@ -69,16 +69,22 @@ def server(*command: str) -> Reference:
 
 
 def outcome_of(directory: Path, check: str, kind: Reference) -> Outcome:
-    wants, choice = Wants(services=CHECKS[check].services), Choice(pairs=ONE_PAIR)
+    entry = CHECKS[check]
+    wants = Wants(services=entry.services)
+    choice = Choice(pairs=ONE_PAIR, peers=PeerChoice().with_windows(entry.windows))
     with open_session(Run(directory / "run"), choice, kind=kind, wants=wants) as session:
-        outcome = CHECKS[check].run(session.stage(check))
+        outcome = entry.run(session.stage(check))
     if outcome.verdict is Verdict.SKIPPED:
         pytest.skip(outcome.reason)
     return outcome
 
 
 @pytest.mark.parametrize(
-    ("name", "check", "phrase"), KILLS, ids=[f"{name}-{check}" for name, check, _ in KILLS]
+    ("name", "check", "phrase"),
+    [
+        pytest.param(*kill, id=f"{kill[0]}-{kill[1]}", marks=[pytest.mark.nightly] * (kill[1] in IN_BROWSERS))
+        for kill in KILLS
+    ],
 )
 def test_the_named_check_kills_the_mutant(name, check, phrase, tmp_path, monkeypatch):
     if "lab" in CHECKS[check].needs and not preflight().has("nft"):
@@ -103,7 +109,7 @@ def test_less_patience_is_enough_for_the_clean_server(name, check, tmp_path, mon
 
 def test_every_check_kills_at_least_one_mutant():
     killers = {check for _name, check, _phrase in KILLS}
-    assert {check.name for check in all_checks()} - killers == OF_OTHER_PROGRAMS | WITH_A_WINDOW
+    assert {check.name for check in all_checks()} - killers == OF_OTHER_PROGRAMS
 
 
 def test_every_named_check_exists():

@@ -30,6 +30,16 @@ def test_calls_of_browsers_are_made_one_at_a_time(texts, calls):
     assert PeerChoice.parse(texts).at_once(3) == calls
 
 
+def test_people_get_call_windows_besides_what_was_chosen():
+    choice = PeerChoice.parse(["alice=chromium"]).with_windows(("bob",))
+    choice.require_windows(("alice", "bob"))
+    assert choice.for_device("bob") is CHROMIUM and choice.for_device("carol") is AIORTC
+    with pytest.raises(
+        MissingCapability, match=r"carol's devices have no call window: --peer carol=chromium"
+    ):
+        choice.require_windows(("bob", "carol"))
+
+
 @pytest.mark.parametrize("text", ["firefox", "alice=", "=chromium", "", "alice=chrome"])
 def test_what_is_no_kind_is_told_with_those_that_there_are(text):
     with pytest.raises(

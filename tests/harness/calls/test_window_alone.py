@@ -47,6 +47,7 @@ def contacted(tmp_path: Path) -> tuple[list[str], list[str]]:
             alone.wait_for("ready", within=90)
             until = time.monotonic() + ALONE
             alone.offer(Settings((), 1, 2))
+            # Nothing is waited for: a span that has to pass, in which nothing may leave.
             time.sleep(max(0.0, until - time.monotonic()))
             sent = {flow.destination.address for flow in edges.now([host.name])[host.name].tx.rows}
         asked = sorted({each.name for each in lab.names.queries})
