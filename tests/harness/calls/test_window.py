@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -30,6 +31,14 @@ SLACK = 3
 """Packets that may be on their way."""
 TOO_SLOW = re.compile(r"machine too slow|within \d+ s")
 """What is said where a browser gets too little of a busy machine."""
+IMPATIENT = """
+import sys
+from harness.calls import window_program
+from harness.clients.browser import chromium
+window_program.READY_WITHIN, window_program.FEW_ANSWERS, chromium.LOAD_WITHIN = 3.0, 6, 5.0
+sys.exit(window_program.main(*sys.argv[1:]))
+"""
+"""The program of a window that waits less for what will never be there."""
 
 
 @pytest.fixture(autouse=True)
@@ -160,6 +169,11 @@ def scratch(monkeypatch) -> Iterator[Path]:
         yield Path(directory)
 
 
+@pytest.fixture
+def impatient(monkeypatch) -> None:
+    monkeypatch.setattr("harness.calls.window.WINDOW_COMMAND", (sys.executable, "-P", "-c", IMPATIENT))
+
+
 def test_a_browser_that_dies_in_a_call_is_told_and_nothing_of_it_is_left(started, scratch):
     window = started(CHROMIUM, "alice")
     try:
@@ -182,23 +196,23 @@ def test_a_browser_that_dies_in_a_call_is_told_and_nothing_of_it_is_left(started
     assert not list(scratch.iterdir())
 
 
-def test_another_ui_is_told_as_such(started, tmp_path, monkeypatch):
+def test_another_ui_is_told_as_such(started, impatient, tmp_path, monkeypatch):
     page = tmp_path / "other.html"
     page.write_text("<p>Hello</p>")
     monkeypatch.setenv("DC_HARNESS_CALL_UI", str(page))
     with pytest.raises(
         (PeerError, MachineTooSlow),
-        match=rf"alice: the call UI has no button 'End call' after 10 s: it is another UI|{TOO_SLOW.pattern}",
+        match=rf"alice: the call UI has no button 'End call' after 3 s: it is another UI|{TOO_SLOW.pattern}",
     ):
         started(CHROMIUM, "alice").offer(Settings((), 1, 2))
 
 
-def test_a_page_that_never_loads_is_told_as_such(started, tmp_path, monkeypatch):
+def test_a_page_that_never_loads_is_told_as_such(started, impatient, tmp_path, monkeypatch):
     page = tmp_path / "endless.html"
     page.write_text("<script>for (;;) ;</script>")
     monkeypatch.setenv("DC_HARNESS_CALL_UI", str(page))
     with pytest.raises(
-        (PeerError, MachineTooSlow), match=r"alice: the page did not load within 20 s|too slow"
+        (PeerError, MachineTooSlow), match=r"alice: the page did not load within 5 s|too slow"
     ):
         started(CHROMIUM, "alice").offer(Settings((), 1, 2))
 
