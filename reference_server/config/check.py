@@ -9,9 +9,10 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from ..addresses import is_unspecified
+from ..certificate_pair import pair_problem
 from .directives import Listener
 from .findings import Finding, Place, error, warning
-from .maddy import DEFAULT_RELAY_PORTS, Endpoint, Imap, MaddyConfig, Turn, TurnOffer
+from .maddy import DEFAULT_RELAY_PORTS, TURN_PORT, Endpoint, Imap, MaddyConfig, Turn, TurnOffer
 from .relay import RelayFile
 
 __all__ = ["consistency"]
@@ -49,7 +50,7 @@ def consistency(maddy: MaddyConfig | None, relay: RelayFile | None) -> list[Find
 def _mail(maddy: MaddyConfig) -> Iterator[Finding]:
     files = maddy.mail_certificates
     for each in files:
-        yield from _missing(each.place, each.certificate, each.key)
+        yield from _unusable(each.place, each.certificate, each.key)
     if len({(each.certificate, each.key) for each in files}) > 1:
         yield warning(files[0].place, "mail has several certificates; this one is used for all of it")
     for endpoint in (maddy.imap, maddy.submission, maddy.smtp, maddy.web):
@@ -67,10 +68,12 @@ def _mail_listener(listener: Listener, first: Listener, public_ip: str) -> Itera
         yield warning(listener.place, f"{listener}: the server listens on {public_ip} (--host) instead")
 
 
-def _missing(place: Place, *paths: Path) -> Iterator[Finding]:
-    for path in paths:
-        if not path.is_file():
-            yield error(place, f"there is no file {path}")
+def _unusable(place: Place, certificate: Path, key: Path) -> Iterator[Finding]:
+    missing = [path for path in (certificate, key) if not path.is_file()]
+    for path in missing:
+        yield error(place, f"there is no file {path}")
+    if not missing and (problem := pair_problem(certificate, key)):
+        yield error(place, f"{certificate} and {key} cannot be used: {problem}")
 
 
 def _relay_url(maddy: MaddyConfig, relay: RelayFile | None) -> Iterator[Finding]:
@@ -111,7 +114,7 @@ def _why_nobody_answers(url: SplitResult, relay: RelayFile | None) -> str | None
 
 def _relay_certificate(relay: RelayFile) -> Iterator[Finding]:
     if relay.config.tls is not None:
-        yield from _missing(
+        yield from _unusable(
             relay.place("manual_cert_path"), relay.config.tls.certificate, relay.config.tls.key
         )
 
@@ -150,7 +153,7 @@ def _turn_server(turn: Turn, maddy: MaddyConfig) -> Iterator[Finding]:
     if listens_with_tls and not turn.asks_for_tls:
         yield warning(turn.place, "turn has an address tls://... and no tls: it has the certificate of mail")
     if turn.tls is not None:
-        yield from _missing(turn.tls.place, turn.tls.certificate, turn.tls.key)
+        yield from _unusable(turn.tls.place, turn.tls.certificate, turn.tls.key)
 
 
 def _is_ip_address(host: str) -> bool:
@@ -167,9 +170,17 @@ def _turn_offer(imap: Imap, offer: TurnOffer, maddy: MaddyConfig) -> Iterator[Fi
         yield warning(imap.where("turn_enable"), sentence)
     first, last = (maddy.turn and maddy.turn.relay_ports) or DEFAULT_RELAY_PORTS
     port = offer.stated_port(maddy.turn)
-    if first <= port <= last:
-        sentence = f"turn_port {port} is one of the ports of relayed addresses, {first} to {last}"
-        yield error(imap.where("turn_port"), sentence)
+    of_relays = f"is one of the ports of relayed addresses, {first} to {last}"
+    control = offer.port or TURN_PORT  # madmail looks at this one alone, wherever turn listens
+    if first <= control <= last:
+        place = (
+            imap.where("turn_port")
+            if offer.port or maddy.turn is None
+            else maddy.turn.where("relay_port_min")
+        )
+        yield error(place, f"turn_port {control} {of_relays}")
+    elif first <= port <= last and maddy.turn is not None:
+        yield warning(maddy.turn.place, f"turn listens on {port}, which {of_relays}: no client gets that one")
     if offer.server is None:
         yield warning(imap.place, f"there is no turn_server: METADATA names {maddy.turn_server}")
     if offer.server is not None and ":" in offer.server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,9 +43,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="*.toml is the relay's")
     parser.add_argument(
-        "--host", metavar="ADDRESS", help="what $(public_ip) stands for (default: as the file says)"
+        "--host",
+        metavar="ADDRESS",
+        type=_address,
+        help="what $(public_ip) stands for (default: as the file says)",
     )
     return parser
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no IP address") from None
 
 
 def _complain(sentence: str) -> int:

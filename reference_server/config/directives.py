@@ -221,8 +221,8 @@ def _listener(
 ) -> list[Listener]:
     """As madmail reads one: the port is what stands behind the last colon, if these are digits."""
     host, _, word = address.rpartition(":")
-    is_port = word.isascii() and word.isdecimal() and len(word) <= 10
-    if is_port and int(word) > 65535:
+    is_port = word.isascii() and word.isdecimal()
+    if is_port and (len(word.lstrip("0")) > 5 or int(word) > 65535):
         findings.append(error(place, f"{scheme}://{address}: a port is a number up to 65535"))
         return []
     if is_port and int(word):
@@ -243,9 +243,9 @@ def certificate_files(directive: Directive | None, findings: list[Finding]) -> C
     if kind in ("self_signed", "off", "acme", "autocert"):
         findings.append(warning(directive.place, f"tls {kind} is not served: the server makes a certificate"))
         return None
-    if kind == "file" and len(words) == 2:
+    if kind == "file" and (found := _pair(words, directive.place, findings)):
         Block(directive.block or (), findings, "tls").finish(not_served=TLS_NOT_SERVED)
-        return CertificateFiles(Path(words[0]), Path(words[1]), directive.place)
+        return found
     if kind == "file":
         findings.append(error(directive.place, "tls: expected 'file CERT KEY', or a block with cert and key"))
         return None
@@ -256,11 +256,24 @@ def certificate_files(directive: Directive | None, findings: list[Finding]) -> C
     return _certificate_block(directive, directive.block, findings)
 
 
+def _pair(words: Sequence[str], place: Place, findings: list[Finding]) -> CertificateFiles | None:
+    """The first of `CERT KEY CERT KEY ...`, as maddy has them, for several names."""
+    if not words or len(words) % 2:
+        return None
+    if len(words) > 2:
+        findings.append(warning(place, f"tls: of {len(words) // 2} certificates the first is used"))
+    return CertificateFiles(Path(words[0]), Path(words[1]), place)
+
+
 def _certificate_block(
     directive: Directive, directives: Sequence[Directive], findings: list[Finding]
 ) -> CertificateFiles | None:
     block = Block(directives, findings, "tls")
-    if block.all("loader"):
+    for loader in block.all("loader"):
+        kind, *words = loader.arguments or ("",)
+        if kind == "file" and (found := _pair(words, loader.place, findings)):
+            block.finish(not_served=TLS_NOT_SERVED)
+            return found
         findings.append(warning(directive.place, "tls loader is not served: the server makes a certificate"))
     certificate, key = block.value("cert", path, None), block.value("key", path, None)
     block.finish(not_served=TLS_NOT_SERVED)

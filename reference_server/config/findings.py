@@ -11,6 +11,10 @@ from ..errors import ConfigurationError
 __all__ = ["Finding", "Place", "Severity", "error", "raise_errors", "warning"]
 
 
+LONGEST = 600
+"""Characters of a sentence, with what it has of the file."""
+
+
 class Severity(StrEnum):
     ERROR = "error"
     """The server cannot do what the file says; it does not start."""
@@ -29,14 +33,22 @@ class Place:
 
 @dataclass(frozen=True)
 class Finding:
-    """Its text is `file:line: error|warning: sentence`. A sentence never contains a secret."""
+    """Its text is `file:line: error|warning: sentence`, one line that a terminal can show.
+
+    A sentence never contains a secret; what it has of the file may be long, and may be no text.
+    """
 
     place: Place
     severity: Severity
     sentence: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.severity}: {self.sentence}"
+        half = LONGEST // 2
+        sentence = self.sentence
+        if len(sentence) > LONGEST:
+            sentence = f"{sentence[:half]} ... {sentence[-half:]}"
+        shown = "".join(each if each.isprintable() else "\ufffd" for each in sentence)
+        return f"{self.place}: {self.severity}: {shown}"
 
 
 def error(place: Place, sentence: str) -> Finding:

@@ -16,9 +16,19 @@ from . import not_served
 from .directives import Block, CertificateFiles, Listener, Scheme, certificate_files, listeners
 from .findings import Finding, Place, error, warning
 from .imports import with_imports
-from .maddy_syntax import Directive, expand, parse
+from .maddy_syntax import MAX_FILE, Directive, expand, parse
 
-__all__ = ["DEFAULT_RELAY_PORTS", "Endpoint", "Imap", "MaddyConfig", "Turn", "TurnOffer", "load", "read"]
+__all__ = [
+    "DEFAULT_RELAY_PORTS",
+    "TURN_PORT",
+    "Endpoint",
+    "Imap",
+    "MaddyConfig",
+    "Turn",
+    "TurnOffer",
+    "load",
+    "read",
+]
 
 DEFAULT_PUBLIC_IP = "127.0.0.1"
 DEFAULT_RELAY_PORTS = (49152, 65535)
@@ -154,7 +164,8 @@ class MaddyConfig:
 
 def load(path: Path, *, public_ip: str | None = None) -> MaddyConfig:
     """Read a file as UTF-8. Raises `ConfigurationError` as `read` does, and `OSError` when there is nothing to read."""
-    raw = path.read_bytes()
+    with path.open("rb") as file:
+        raw = file.read(4 * MAX_FILE + 1)
     try:
         return read(raw.decode(), str(path), public_ip=public_ip)
     except UnicodeDecodeError as wrong:
@@ -308,7 +319,7 @@ def _turn(directive: Directive | None, findings: list[Finding]) -> Turn | None:
 
 def _relay_ports(block: Block) -> tuple[int, int] | None:
     """`relay_port_min` and `relay_port_max`, of which one may be left out; None without both."""
-    port = read_as.number(1024, 65535)
+    port = read_as.number(1, 65535)
     first, last = block.value("relay_port_min", port, None), block.value("relay_port_max", port, None)
     return (
         None

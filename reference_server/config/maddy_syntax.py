@@ -158,7 +158,9 @@ def _directives(
         if depth > MAX_NESTING:
             raise failure(place, f"blocks are nested more than {MAX_NESTING} deep")
         if not (name.startswith("$(") or SNIPPET.fullmatch(name) or NAME.fullmatch(name)):
-            raise failure(place, "expected the name of a directive: letters, digits, '.', '-' and '_'")
+            expected = "the name of a directive of maddy.conf: letters, digits, '.', '-' and '_'"
+            # What stands behind `=` may be a secret, in a file of another kind.
+            raise failure(place, f"expected {expected}, found {str(name).partition('=')[0]!r}")
         block = rest.pop() if rest and isinstance(rest[-1], tuple) else None
         yield Directive(
             str(name),

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from ..addresses import STUN_PORT, is_unspecified
 from ..errors import ConfigurationError
-from ..iroh_relay.config import RelayConfig, SocketAddress
-from ..iroh_relay.config import load as load_relay
+from ..iroh_relay.config import MAX_FILE, RelayConfig, SocketAddress, parse
 from .findings import Finding, Place, error, warning
 
 __all__ = ["RelayFile", "load"]
@@ -65,11 +64,12 @@ def _on(host: str, address: SocketAddress) -> SocketAddress:
 
 def load(path: Path) -> RelayFile:
     """Raises `ConfigurationError` with `file:line`, and `OSError` when there is nothing to read."""
-    raw = path.read_bytes()
+    with path.open("rb") as file:  # once: it may be a pipe
+        raw = file.read(MAX_FILE + 1)
     text = raw.decode(errors="replace")
     with _warnings() as warned:
         try:
-            config = load_relay(path)
+            config = parse(raw, str(path))
         except ConfigurationError as wrong:
             problems = [error(*_located(each, path, text)) for each in str(wrong).split("\n")]
             problems += [warning(*_located(each, path, text)) for each in warned]
@@ -84,7 +84,7 @@ def _warnings() -> Iterator[list[str]]:
     messages: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger(load_relay.__module__)
+    logger = logging.getLogger(parse.__module__)
     logger.addHandler(handler)
     propagate, logger.propagate = logger.propagate, False
     try:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import math
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -23,7 +25,7 @@ from .access import Access, Allowlist, Denylist, Everyone, HttpAccess, SharedTok
 from .keys import parse_node_id
 from .limits import RateLimit, RelayLimits
 
-__all__ = ["RelayConfig", "SocketAddress", "TlsConfig", "load"]
+__all__ = ["MAX_FILE", "RelayConfig", "SocketAddress", "TlsConfig", "load", "parse"]
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,10 @@ KEY_CACHE = 65_536
 """Upstream's default is 1 048 576 keys, which would be some 200 MB here."""
 CERT_MODES = ("Manual", "Reloading")
 """Both read two files; the second reads them anew now and then, which a test server need not."""
+MAX_FILE = 1024 * 1024
+"""Bytes."""
+MAX_DEPTH = 80
+"""Of arrays and tables in each other, as in upstream."""
 T = TypeVar("T")
 
 
@@ -86,23 +92,56 @@ def load(path: Path | None, *, dev: bool = False, environ: Mapping[str, str] = o
     if path is None:
         return RelayConfig()
     try:
-        values = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    return parse(raw, str(path), dev=dev, environ=environ)
+
+
+def parse(
+    raw: bytes, source: str, *, dev: bool = False, environ: Mapping[str, str] = os.environ
+) -> RelayConfig:
+    """Likewise from the bytes of the file called `source`."""
+    if len(raw) > MAX_FILE:
+        raise ConfigurationError(f"{source}: the file has more than {MAX_FILE} bytes")
+    try:
+        values = tomllib.loads(raw.decode().removeprefix("\ufeff"), parse_float=_finite)
+        _check_values(values)
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{source}: this is no text in UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path}: this is not TOML: {error}") from error
+        raise ConfigurationError(f"{source}: this is not TOML: {error}") from error
     except RecursionError:
-        raise ConfigurationError(f"{path}: arrays or inline tables are nested too deep") from None
+        raise ConfigurationError(f"{source}: arrays or tables are nested too deep") from None
     except ValueError:  # tomllib leaves it to Python, which converts 4300 digits
-        raise ConfigurationError(f"{path}: a number has too many digits") from None
+        raise ConfigurationError(f"{source}: a number is too large") from None
     problems: list[str] = []
     try:
-        config = _relay(_Table(str(path), "", values, problems), dev, environ)
+        config = _relay(_Table(source, "", values, problems), dev, environ)
     except ConfigurationError as error:
         problems.append(str(error))
     if problems:
         raise ConfigurationError("\n".join(problems))
     return config
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number) and "inf" not in text:
+        raise ValueError
+    return number
+
+
+def _check_values(value: Any, depth: int = 0) -> None:
+    """Raise where upstream's reader does: `RecursionError` for depth, `ValueError` for numbers above 64 bits."""
+    if depth >= MAX_DEPTH and isinstance(value, dict | list):
+        raise RecursionError
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for each in inner:
+        _check_values(each, depth + 1)
 
 
 class _Unexpected(Exception):
@@ -241,7 +280,7 @@ def _access(top: _Table, timeout: float, environ: Mapping[str, str]) -> Access:
 
 def _rate_limit(limits: _Table) -> RateLimit | None:
     limits.warn("accept_conn_limit", _rate)
-    limits.warn("accept_conn_burst", _count)
+    limits.warn("accept_conn_burst", _long_count)
     client = limits.table("client")
     rx = client.table("rx")
     rate = rx.take("bytes_per_second", _positive, None)
@@ -269,7 +308,7 @@ def _tls(top: _Table, host: str, dev: bool) -> TlsConfig | None:
     http_only = table.take("dangerous_http_only", _flag, False)
     for key in ("hostname", "contact", "prod_tls", "quic_bind_addr"):
         table.ignore(key)  # they matter to Let's Encrypt and QUIC only
-    table.finish(strict=True)
+    table.finish()
     if dev or http_only:
         return None
     if mode not in CERT_MODES:
@@ -318,6 +357,12 @@ def _count(value: Any) -> int:
     return value
 
 
+def _long_count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise _Unexpected("a whole number from 0 up")
+    return value
+
+
 def _rate(value: Any) -> float:
     if type(value) not in (int, float):
         raise _Unexpected("a number")
@@ -345,12 +390,17 @@ def _address(value: Any) -> SocketAddress:
 def _url(value: Any) -> str:
     try:
         url = urlsplit(_text(value))
-        is_url = url.scheme and (url.scheme not in ("http", "https") or url.hostname) and url.port != -1
+        of_http = url.scheme in ("http", "https")
+        is_url = url.scheme and (not of_http or _is_host(url.hostname)) and url.port != -1
     except ValueError:  # a port above 65535, or a bracket too many
         is_url = False
     if not is_url:
         raise _Unexpected("an http or https URL")
     return url.geturl()
+
+
+def _is_host(name: str | None) -> bool:
+    return bool(name) and not re.search(r"[\s<>^|%\x00-\x1f\x7f]", name or "")
 
 
 def _tokens(value: Any) -> tuple[str, ...]:

@@ -11,12 +11,13 @@ from functools import lru_cache, partial
 from typing import Any, cast
 
 from ..addresses import check_bind_address
+from ..certificate_pair import server_tls
 from ..descriptors import adopt_udp_socket, allow_many_descriptors
 from ..errors import ConfigurationError
 from ..ledger import Ledger
 from ..memory import keep_freed_memory
 from . import stun
-from .config import RelayConfig, SocketAddress, TlsConfig, load
+from .config import RelayConfig, SocketAddress, load
 from .connection import Connection, TlsConnection
 from .http import metrics, routes
 from .http.http1 import Responder, Transport
@@ -116,7 +117,7 @@ class RelayService:
         if config.tls is None:
             address = await self._listen(config.http_bind_addr, "relay", self._answers(tls=False))
             return f"http://{address}"
-        context = _tls_context(config.tls)
+        context = server_tls(config.tls.certificate, config.tls.key)
         await self._listen(config.http_bind_addr, "captive_portal", routes.captive_portal)
         address = await self._listen(
             config.tls.https_bind_addr, "relay_tls", self._answers(tls=True), context
@@ -202,15 +203,3 @@ def _check(config: RelayConfig, settings: RelaySettings) -> None:
 
 def _meter(bucket: Callable[[RateLimit], Meter], limit: RateLimit | None) -> Callable[[], Meter]:
     return Unlimited if limit is None else partial(bucket, limit)
-
-
-def _tls_context(config: TlsConfig) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(config.certificate, config.key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"tls: cannot use the certificate {config.certificate} with the key {config.key}: {error}"
-        ) from error
-    return context

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from reference_server.certificate_pair import server_tls
 from reference_server.errors import ConfigurationError
 from reference_server.ledger import ConnectionRecord, Ledger
 from reference_server.turn_secret import read_secrets
@@ -245,15 +246,8 @@ def _with_certificate(settings: MailSettings) -> MailSettings:
 
 
 def _tls_context(settings: MailSettings, *, alpn: Sequence[str] = ()) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    assert settings.tls_cert is not None
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"cannot use the certificate {settings.tls_cert} with the key {settings.tls_key}: {error}"
-        ) from error
+    assert settings.tls_cert is not None and settings.tls_key is not None
+    context = server_tls(settings.tls_cert, settings.tls_key)
     if alpn:
         context.set_alpn_protocols(list(alpn))
     return context

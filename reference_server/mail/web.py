@@ -172,6 +172,9 @@ class WebConnection(asyncio.Protocol):
                 self._answer = asyncio.create_task(self._serve(self._request))
                 return
             else:
+                if self._http.they_are_waiting_for_100_continue:  # RFC 9110, 10.1.1
+                    going_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+                    self._transport.write(self._http.send(going_on) or b"")
                 return  # h11 needs more data, or the client is gone
 
     def _is_mail(self, request: h11.Request) -> bool:

@@ -6,13 +6,12 @@ import errno
 import ipaddress
 import logging
 import socket
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from reference_server.addresses import is_unspecified
+from reference_server.certificate_pair import server_tls
 from reference_server.descriptors import adopt_udp_socket, allow_many_descriptors
 from reference_server.errors import ConfigurationError
 from reference_server.ledger import Ledger
@@ -52,7 +51,7 @@ class TurnService:
         self._credentials = credentials(_secrets(settings), settings.realm, bare=settings.strict_usernames)
         self._adapt = adapt or (lambda standard: standard)
         self._udp_socket = None if settings.udp_fd is None else adopt_udp_socket("--udp-fd", settings.udp_fd)
-        self._tls = _tls_context(settings.cert, settings.key) if settings.cert and settings.key else None
+        self._tls = server_tls(settings.cert, settings.key) if settings.cert and settings.key else None
         self._shell: Shell | None = None
 
     async def start(self) -> Mapping[str, Any]:
@@ -176,15 +175,3 @@ def _secrets(settings: TurnSettings) -> list[str]:
     if not all(secrets):
         raise ConfigurationError("TURN needs a secret that is not empty")
     return secrets
-
-
-def _tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"cannot use the certificate {certificate} with the key {key}: {error}"
-        ) from error
-    return context

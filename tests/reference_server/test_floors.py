@@ -18,7 +18,7 @@ SERVER = "reference_server"
 FLOORS = {
     # A room stands here as one name, and has its own floors below.
     SERVER: [
-        "errors  ledger  control  certificates  children  log_limit  scratch",
+        "errors  ledger  control  certificates  certificate_pair  children  log_limit  scratch",
         "addresses  descriptors  memory  options  tls  turn_secret",
         "service_settings",
         "service",

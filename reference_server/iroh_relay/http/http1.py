@@ -32,6 +32,9 @@ MAX_HEAD = 16 * 1024
 ABSOLUTE_FORM = re.compile(r"^https?://[^/?]*", re.IGNORECASE)
 """Scheme and host of a target as proxies get it; servers accept it, too (RFC 9112, section 3.2.2)."""
 
+CONTINUE = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+"""A client may wait for it with its content (RFC 9110, section 10.1.1)."""
+
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -120,6 +123,8 @@ class HttpConnection:
             self._respond(output, self._request, unix_time)
         elif isinstance(event, h11.ConnectionClosed):
             output.close = True
+        elif event is h11.NEED_DATA and self._h11.they_are_waiting_for_100_continue:
+            output.data += self._h11.send(CONTINUE) or b""
         return isinstance(event, h11.Request | h11.Data | h11.EndOfMessage)
 
     def _respond(self, output: Output, request: Request, unix_time: float) -> None:

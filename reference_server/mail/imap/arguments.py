@@ -34,6 +34,7 @@ _LINE_END = re.compile(r"[\r\n\0]")
 _STORE = re.compile(r"([+-]?)FLAGS(\.SILENT)?", re.IGNORECASE)
 _FLAG = re.compile(r"\\?[^\x00-\x20\x7f-\uffff(){%*\"\\\]]+")
 _NAME = re.compile(r"[\x20-\x7e]+")
+LAST_SECOND = calendar.timegm((9999, 12, 31, 23, 59, 59))
 _DATE_TIME = re.compile(
     r"([ \d]\d)-([a-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)", re.IGNORECASE
 )
@@ -151,7 +152,7 @@ def store_item(argument: Argument) -> tuple[FlagChange, bool]:
 
 
 def date_time(argument: Argument) -> int:
-    """`" 1-Feb-2026 12:00:00 +0100"` (RFC 3501 section 9) in unix seconds."""
+    """`" 1-Feb-2026 12:00:00 +0100"` (RFC 3501 section 9) in unix seconds; its year has four digits in UTC, too."""
     match = _DATE_TIME.fullmatch(text_of(argument))
     if match is None or match[2].capitalize() not in MONTHS:
         raise BadSyntax("That is no date and time")
@@ -160,4 +161,4 @@ def date_time(argument: Argument) -> int:
     if not (1 <= day <= calendar.monthrange(max(year, 1), month)[1] and year >= 1970):
         raise BadSyntax("There is no such day")
     offset = (int(match[8]) * 60 + int(match[9])) * (60 if match[7] == "+" else -60)
-    return max(0, calendar.timegm((year, month, day, hour, minute, second)) - offset)
+    return min(max(0, calendar.timegm((year, month, day, hour, minute, second)) - offset), LAST_SECOND)

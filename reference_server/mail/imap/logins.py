@@ -71,7 +71,7 @@ def authenticate(context: Context, command: Command) -> Steps:
         identity, user, password = base64.b64decode(response, validate=True).decode().split("\0")
     except (binascii.Error, ValueError):
         raise BadSyntax("That is no response of PLAIN") from None
-    if identity not in ("", user):
+    if identity.lower() not in ("", user.lower()):
         raise Refused("AUTHORIZATIONFAILED", "Nobody acts for somebody else here")
     return (yield from _log_in(context, user, password))
 

@@ -11,8 +11,8 @@ __all__ = ["ALLOWED_COMMANDS", "AllowedCommands", "State"]
 class State(Enum):
     PLAINTEXT = "before STARTTLS"
     NOT_AUTHENTICATED = "before LOGIN"
-    AUTHENTICATED = "without a selected mailbox"
-    SELECTED = "with a selected mailbox"
+    AUTHENTICATED = "after LOGIN, without a selected mailbox"
+    SELECTED = "after LOGIN, with a selected mailbox"
 
 
 AllowedCommands = Mapping[State, frozenset[str]]

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
+from reference_server.certificate_pair import server_tls
 from reference_server.config.check_config import main
+from reference_server.config.files import load
+from reference_server.errors import ConfigurationError
+from reference_server.tls import issue_development_certificate
 from tests.quick_starts import quick_command
 
 EXCERPTS = Path(__file__).parents[2] / "fixtures" / "config"
@@ -65,7 +76,7 @@ def test_every_problem_of_the_relays_file_is_told_with_its_line(check):
     assert [each.partition(" known here")[0] for each in findings] == [
         "iroh-relay.toml:4: warning: first: unknown key, passed over;",
         "iroh-relay.toml:5: error: enable_relay: expected true or false, found 7",
-        "iroh-relay.toml:9: error: tls.second: unknown key;",
+        "iroh-relay.toml:9: warning: tls.second: unknown key, passed over;",
         "iroh-relay.toml:12: error: access.third: unknown key;",
     ]
 
@@ -110,8 +121,9 @@ def test_every_yes_of_madmail_is_one(word, check):
 
 @pytest.mark.parametrize("name", ["madmail-install.conf", "madmail-docker.conf", "maddy-forms.conf"])
 def test_files_as_they_are_in_the_world_are_read_with_warnings_alone(name, check, tmp_path):
-    for each in ("fullchain.pem", "privkey.pem"):
-        (tmp_path / each).touch()
+    issued = issue_development_certificate(tmp_path / "made", ["127.0.0.1"])
+    issued.certificate_file.rename(tmp_path / "fullchain.pem")
+    issued.key_file.rename(tmp_path / "privkey.pem")
     code, findings = check((EXCERPTS / name).read_text())
     assert code == 0, findings
     assert all(": warning: " in each for each in findings)
@@ -286,7 +298,8 @@ def test_what_does_not_fit(check, conf, toml, line):
 
 
 def test_the_same_with_tls_on_the_relay(check):
-    shutil.copy(__file__, "cert.pem")
+    issued = issue_development_certificate(Path("made"), ["127.0.0.1"])
+    Path("cert.pem").write_bytes(issued.certificate_file.read_bytes() + issued.key_file.read_bytes())
     tls = (
         RELAY.replace("3340", "3339")
         + '[tls]\ncert_mode = "Manual"\nhttps_bind_addr = "127.0.0.1:3340"\n'
@@ -332,6 +345,7 @@ def run(*arguments):
         ([], 2, "FILE"),
         (["iroh.maddy.conf", "turn.maddy.conf"], 2, "one maddy.conf and one iroh-relay.toml at most"),
         (["nowhere.conf"], 2, "nowhere.conf cannot be read: No such file or directory"),
+        (["--host", "chat.example", "iroh.maddy.conf"], 2, "'chat.example' is no IP address"),
         (["."], 2, ". cannot be read: Is a directory"),
     ],
 )
@@ -345,12 +359,78 @@ def test_exit_codes_of_the_command(arguments, code, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (f"x = {'[' * 5000}", "arrays or inline tables are nested too deep"),
-        (f"x = {'{a=' * 3000}", "arrays or inline tables are nested too deep"),
-        (f"[limits]\naccept_conn_limit = {'9' * 5000}", "a number has too many digits"),
+        (f"x = {'[' * 5000}", "arrays or tables are nested too deep"),
+        (f"x = {'{a=' * 3000}", "arrays or tables are nested too deep"),
+        (f"[limits]\naccept_conn_limit = {'9' * 5000}", "a number is too large"),
     ],
 )
 def test_a_file_that_is_too_much_for_the_parser_is_told_in_a_sentence(check, text, words):
     code, lines = check(toml=text)
     assert code == 1
     assert lines == [f"iroh-relay.toml:1: error: {words}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("listening-port=3478\nstatic-auth-secret=north\n", "listening-port"),
+        ("[params]\nmail_domain = chat.example\n", "[params]"),
+        ('{"a": 1}\n', '{"a":'),
+        ("turn-\x1b[31m x\n", r"turn-\x1b[31m"),
+    ],
+    ids=["turnserver.conf", "chatmail.ini", "JSON", "a sequence for a terminal"],
+)
+def test_a_file_of_another_kind_is_told_by_what_stands_there(check, text, found):
+    code, lines = check(text)
+    assert code == 1
+    [line] = lines
+    assert line.startswith("maddy.conf:1: error: expected the name of a directive of maddy.conf")
+    assert line.endswith(f"found {found!r}" if "x1b" not in found else f"found '{found}'")
+
+
+def test_what_a_file_has_reaches_the_terminal_short_and_as_text(check):
+    code, [line] = check(f"imap tls://127.0.0.1:993 {{\n turn_port {'9' * 5000}\n}}\n")
+    assert (code, len(line) < 700) == (0, True)
+    assert line.endswith("9'; passed over")
+    _, lines = check("imap tls://\x1b[31m:993 {\n}\ntls file \x1b]0;x /k\n")
+    assert lines and not any("\x1b" in each for each in lines)
+
+
+def test_a_file_that_does_not_end_is_read_as_far_as_one_may_go(capsys):
+    assert main(["/dev/zero"]) == 1
+    assert "more than 262144 characters" in capsys.readouterr().out
+
+
+def test_a_file_may_be_a_pipe(tmp_path):
+    """As `check-config <(...)` of a shell: it can be read once."""
+    pipe = tmp_path / "iroh-relay.toml"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        pool.submit(pipe.write_text, "enable_rely = true\n")
+        assert [each.place.line for each in load([pipe]).findings()] == [1]
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("pairs")
+    issued = issue_development_certificate(directory, ["127.0.0.1"])
+    key = load_pem_private_key(issued.key_file.read_bytes(), None)
+    locked = directory / "locked.pem"
+    locked.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password"))
+    )
+    return {
+        "the key does not belong to the certificate": (issued.ca_file, issued.key_file),
+        "they are not a certificate and a key in PEM form": (issued.key_file, issued.certificate_file),
+        "the key has a password": (issued.certificate_file, locked),
+    }
+
+
+@pytest.mark.parametrize("problem", ["the key does not", "they are not", "the key has a password"])
+def test_a_pair_that_no_server_can_use_is_an_error_at_its_line(problem, pairs, check):
+    words, (certificate, key) = next(each for each in pairs.items() if each[0].startswith(problem))
+    code, [line] = check(f"tls file {certificate} {key}\n")
+    assert code == 1
+    assert line.startswith("maddy.conf:1: error: ") and line.endswith(f"cannot be used: {words}")
+    with pytest.raises(ConfigurationError, match=words):
+        server_tls(certificate, key)

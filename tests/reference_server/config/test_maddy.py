@@ -275,7 +275,11 @@ def test_imports_that_multiply_come_to_an_end():
         ("imap { } smtp", "1: error: expected the end of the file or the end of the line, found a word"),
         ('\n\nlog "stderr\n', "3: warning: the quoted string does not end: all that follows in the file is in it"),
         ('log "a\nb" c\nimap {', "1: warning: the quoted string ends in line 2"),
-        ("1st x", "1: error: expected the name of a directive: letters, digits, '.', '-' and '_'"),
+        (
+            "1st x",
+            "1: error: expected the name of a directive of maddy.conf: letters, digits, '.', '-' and '_', "
+            "found '1st'",
+        ),
         ("$(x) 1", "1: error: expected the definition of a macro: $(name) = one or more words"),
         ("$(x) =", "1: error: expected the definition of a macro: $(name) = one or more words"),
         ("imap {\n $(x) = 1\n}", "2: error: macros are defined outside of every block only"),

@@ -81,6 +81,7 @@ TAKEN = {
     "lines from Windows": BASE.replace("\n", "\r\n"),
     "comments and tabulators": "# ours\n" + BASE.replace("    ", "\t"),
     "nothing for the relay": imap(' iroh_relay_url ""\n'),
+    "certificates for two names": GLOBALS + "tls file DIR/c.pem DIR/k.pem DIR/c.pem DIR/k.pem\n" + IMAP,
     "no log": BASE.replace("log stderr", "log off"),
 }
 PASSED_OVER = {
@@ -112,6 +113,8 @@ PASSED_OVER = {
     "credentials for ages": imap(" turn_enable yes\n turn_secret s\n turn_ttl 99999999999\n"),
     "a name for the address of relays": BASE
     + "turn udp://127.0.0.1:13478 {\n secret s\n relay_ip example.org\n}\n",
+    "TURN at a port of relays that it does not name": BASE
+    + "turn udp://127.0.0.1:50005 {\n secret s\n relay_port_min 50000\n relay_port_max 50010\n}\n",
     "TURN without a secret": BASE + "turn udp://127.0.0.1:13478 {\n realm example.org\n}\n",
     "TURN switched on without a secret": imap(" turn_enable yes\n"),
     "TURN in one line": BASE + "turn udp://127.0.0.1:13478 { secret s }\n",
@@ -148,6 +151,9 @@ REFUSED = {
     "blocks without an end to it": BASE + "a {\n" * 300 + "}\n" * 300,
     "certificates that are not there": GLOBALS + "tls file DIR/none DIR/none\n" + IMAP,
     "certificates without a name of the key": GLOBALS + "tls file DIR/c.pem\n" + IMAP,
+    "a port of 5000 digits": imap(address=f"tls://127.0.0.1:{'9' * 5000}"),
+    "ports of relays around that of TURN": BASE
+    + "turn udp://127.0.0.1:13478 {\n secret s\n relay_port_min 80\n}\n",
     "a port that is none": imap(address="tls://127.0.0.1:70000"),
     "a port of SMTP that is none": BASE + "smtp tcp://127.0.0.1:70000 {\n}\n",
     "a port of metrics that is none": BASE + "openmetrics tcp://127.0.0.1:70000 {\n}\n",
@@ -172,6 +178,9 @@ STRICTER_HERE = {
 LAXER_HERE = {
     "certificates in a block as maddy has them": GLOBALS
     + "tls file DIR/c.pem DIR/k.pem {\n protocols tls1.2 tls1.3\n}\n"
+    + IMAP,
+    "certificates of a loader as maddy has it": GLOBALS
+    + "tls {\n loader file DIR/c.pem DIR/k.pem\n}\n"
     + IMAP,
     "a mode of TLS and no certificates": GLOBALS + "tls_mode file\n" + IMAP,
     "every address as maddy writes it": imap(address="tls://:1993"),

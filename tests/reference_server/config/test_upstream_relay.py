@@ -6,6 +6,7 @@ The verdicts stand here, so that they are tested without the program; with `IROH
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -15,12 +16,22 @@ import pytest
 from harness.hosts import LocalHost, end_process
 from harness.servers.process import accepts, free_port
 from reference_server.config.check_config import main
+from reference_server.tls import issue_development_certificate
 from tests.reference_server.iroh_relay.support import Node
 
 DEADLINE = 20.0
 BASE = 'http_bind_addr = "127.0.0.1:{port}"\nenable_stun = false\nenable_metrics = false\n'
+FILES = ("c.pem", "k.pem", "ca.pem")
 NODE = Node(1).key.hex()
 TLS = '[tls]\ncert_mode = "{mode}"\n'
+PAIR = """\
+[tls]
+https_bind_addr = "127.0.0.1:0"
+quic_bind_addr = "127.0.0.1:0"
+cert_mode = "Manual"
+manual_cert_path = "DIR/{certificate}"
+manual_key_path = "DIR/{key}"
+{more}"""
 TAKEN = {
     "the smallest": BASE,
     "every switch": BASE + "enable_relay = true\nenable_quic_addr_discovery = false\n",
@@ -57,6 +68,12 @@ TAKEN = {
     "no cache of keys": BASE + "key_cache_capacity = 0\n",
     "an address in brackets": BASE.replace("127.0.0.1", "[::1]"),
     "a port that begins with 0": BASE.replace(":{port}", ":0{port}"),
+    "a byte order mark": "\ufeff" + BASE,
+    "a burst of 64 bits": BASE + "[limits]\naccept_conn_burst = 9223372036854775807\n",
+    "arrays in 79 arrays": BASE + "x = " + "[" * 79 + "]" * 79 + "\n",
+    "tables in 79 tables": BASE + "x = " + "{{a=" * 79 + "1" + "}}" * 79 + "\n",
+    "certificates by hand": BASE + PAIR.format(certificate="c.pem", key="k.pem", more=""),
+    "an unknown key of TLS": BASE + PAIR.format(certificate="c.pem", key="k.pem", more="captive = 80\n"),
     "comments and quoted keys": "# ours\n" + BASE + '"enable_relay" = true # yes\n',
 }
 REFUSED = {
@@ -101,6 +118,14 @@ REFUSED = {
     "an empty URL": BASE + 'access.http.url = ""\n',
     "a word for a list": BASE + f'access.allowlist = "{NODE}"\n',
     "an unknown key beside access": BASE + 'access = {{ allowlist = [], mode = "x" }}\n',
+    "lines as on old machines": BASE.replace("\n", "\r"),
+    "a number of more than 64 bits": BASE + "x = 9223372036854775808\n",
+    "a number without an end": BASE + "x = 1e999\n",
+    "arrays in 80 arrays": BASE + "x = " + "[" * 80 + "]" * 80 + "\n",
+    "tables in 80 tables": BASE + "x = " + "{{a=" * 80 + "1" + "}}" * 80 + "\n",
+    "a URL with a space in its host": BASE + 'access.http.url = "http://a b/"\n',
+    "certificates the wrong way round": BASE + PAIR.format(certificate="k.pem", key="c.pem", more=""),
+    "the key of another certificate": BASE + PAIR.format(certificate="ca.pem", key="k.pem", more=""),
     "no TOML": BASE + "enable_relay yes\n",
 }
 EVERY = [(name, text, True) for name, text in TAKEN.items()] + [
@@ -111,6 +136,11 @@ each = pytest.mark.parametrize(("text", "taken"), [row[1:] for row in EVERY], id
 
 def written(text: str, directory: Path) -> tuple[Path, int]:
     port = free_port(LocalHost(), "127.0.0.1")
+    if "DIR" in text:
+        issued = issue_development_certificate(directory / "tls", ["127.0.0.1"])
+        for made, name in zip((issued.certificate_file, issued.key_file, issued.ca_file), FILES, strict=True):
+            shutil.copy(made, directory / name)
+        text = text.replace("DIR", str(directory))
     file = directory / "iroh-relay.toml"
     file.write_bytes(text.format(port=port).encode())
     return file, port

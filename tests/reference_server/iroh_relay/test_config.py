@@ -101,7 +101,6 @@ def test_tls_with_a_certificate_of_ones_own(read):
     ("text", "says"),
     [
         ("reference_server.ping = 1", "reference_server.ping: unknown key; known here are access_timeout"),
-        ('tls = { mode = "Manual" }', "tls.mode: unknown key; known here are cert_dir, cert_mode"),
         ('enable_stun = "no"', "enable_stun: expected true or false, found 'no'"),
         ("enable_stun = 0", "enable_stun: expected true or false, found 0"),
         (

@@ -246,6 +246,14 @@ def test_requests_may_follow_each_other():
     assert output.upgrade.transport is Transport.DERP
 
 
+def test_a_client_that_waits_with_its_content_is_told_to_go_on():
+    connection = HttpConnection(relay(tls=False))
+    head = b"GET /ping HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+    assert connection.receive(head, 0.0).data == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert connection.receive(b"abc", 0.0).data.startswith(b"HTTP/1.1 200 OK")
+    assert HttpConnection(relay(tls=False)).receive(head + b"abc", 0.0).data.count(b"HTTP/1.1 ") == 1
+
+
 def test_head_over_the_limit_is_refused():
     output = HttpConnection(relay(tls=False)).receive(b"GET / HTTP/1.1\r\nX: " + b"x" * 17_000, 0.0)
     assert output.data.startswith(b"HTTP/1.1 431 ")

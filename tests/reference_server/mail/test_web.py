@@ -150,6 +150,14 @@ def test_a_target_may_name_the_server(mail: RunningMail, version: str, target: s
     assert b'"email"' in answer
 
 
+def test_a_client_that_waits_with_its_content_is_told_to_go_on(mail: RunningMail) -> None:
+    with mail.socket("https", tls=True) as sock:
+        sock.sendall(b"POST /new HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        assert sock.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(b"{}")
+        assert read_all(sock).startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "BREW"])
 @pytest.mark.parametrize("target", ["/", "/new", "*", "https://chatmail.test", AUTOCONFIG, "/%00", "//new"])
 def test_every_request_has_an_answer_and_head_no_body(mail: RunningMail, method: str, target: str) -> None:

@@ -351,7 +351,7 @@ def test_search_list_and_quota(world: World) -> None:
         C: i SELECT "Trash"
         S: i NO [NONEXISTENT] ...
         C: j UID FETCH 1 UID
-        S: j BAD UID FETCH is not allowed without a selected mailbox
+        S: j BAD UID FETCH is not allowed after LOGIN, without a selected mailbox
     """)
 
 

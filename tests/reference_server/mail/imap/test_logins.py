@@ -36,6 +36,15 @@ def test_authenticate_plain_in_one_line_and_in_two(world: World) -> None:
         Dialogue(world).run(script)
 
 
+def test_one_may_act_for_oneself_however_one_is_written(world: World) -> None:
+    response = b"Alice@CHATMAIL.test\0alice@chatmail.test\0first password"
+    Dialogue(world).run(f"""
+        S: * OK ...
+        C: a AUTHENTICATE PLAIN {base64.b64encode(response).decode()}
+        S: a OK ...
+    """)
+
+
 def test_authenticate_that_fails(world: World) -> None:
     Dialogue(world).run(f"""
         S: * OK ...
@@ -54,7 +63,7 @@ def test_authenticate_that_fails(world: World) -> None:
         C: f AUTHENTICATE PLAIN {PLAIN}
         S: f OK ...
         C: g AUTHENTICATE PLAIN {PLAIN}
-        S: g BAD AUTHENTICATE is not allowed without a selected mailbox
+        S: g BAD AUTHENTICATE is not allowed after LOGIN, without a selected mailbox
     """)
 
 

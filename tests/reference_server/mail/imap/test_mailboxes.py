@@ -169,6 +169,14 @@ def test_append_with_flags_and_date(world: World) -> None:
     ) in dialogue.sent
 
 
+def test_the_year_of_a_mail_has_four_digits_in_utc_too(world: World) -> None:
+    dialogue = logged_in(world)
+    dialogue.receive(
+        b'a APPEND INBOX "31-Dec-9999 23:59:59 -0900" {1+}\r\nx\r\nb SELECT INBOX\r\nc FETCH 1 INTERNALDATE\r\n'
+    )
+    assert b'(INTERNALDATE "31-Dec-9999 23:59:59 +0000")' in dialogue.sent
+
+
 def test_append_that_cannot_be(world: World) -> None:
     logged_in(world, limits=Limits(quota=20)).run(r"""
         C: a APPEND Nowhere {3}
