@@ -18,8 +18,8 @@ SERVER = "reference_server"
 FLOORS = {
     # A room stands here as one name, and has its own floors below.
     SERVER: [
-        "errors  ledger  control  certificates  certificate_pair  children  log_limit  scratch",
-        "addresses  descriptors  memory  options  tls  turn_secret",
+        "errors  ledger  control  certificates  children  log_limit  scratch",
+        "addresses  certificate_pair  descriptors  memory  options  tls  turn_secret",
         "service_settings",
         "service",
         "iroh_relay  mail  turn",
