@@ -2,14 +2,14 @@
 
 A generator process (relay_load.py) logs nodes in, keeps a bounded amount of frames on its way between them, and counts
 what arrives. The CPU time is the relay process's own, from /proc, without the log-ins. With `--vs` a real `iroh-relay`
-0.35 gets the same, case by case, so that both see the machine alike.
+0.35 gets the same, in turn with ours, so that both see the machine alike; with `--rounds` the median of that many
+ratios is told, each of one round of both.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import socket
 import subprocess
@@ -20,10 +20,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 
 from harness.waiting import wait_until
 from reference_server.tls import issue_development_certificate
 
+from .processor import cpu_seconds
 from .relay_load import CASES, DEADLINE, Case
 
 MEGABYTES = 300
@@ -49,6 +51,15 @@ class Measurement:
         )
 
 
+@dataclass(frozen=True)
+class Running:
+    """A relay, its port for clients, and the CA where that port speaks TLS."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    authority: Path | None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -60,13 +71,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for case in CASES:
         if options.only is not None and options.only not in case.name:
             continue
-        measured = [
-            measure(name, command, case, options.megabytes * 1_000_000) for name, command in relays.items()
-        ]
-        if len(measured) == 2:
-            ours, theirs = (each.frames_per_cpu_second for each in measured)
-            print(f"ratio       {case.name:28} {ours / theirs:9.2f} x the frames per CPU second")
-        results += measured
+        ratios = []
+        for _ in range(options.rounds):
+            measured = [
+                measure(name, command, case, options.megabytes * 1_000_000)
+                for name, command in relays.items()
+            ]
+            results += measured
+            ratios.append(measured[0].frames_per_cpu_second / measured[-1].frames_per_cpu_second)
+        if options.vs is not None:
+            print(f"ratio       {case.name:28} {median(ratios):9.2f} x the frames per CPU second", flush=True)
     if options.json is not None:
         options.json.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
     return 0
@@ -76,36 +90,27 @@ def measure(name: str, command: Sequence[str], case: Case, size: int) -> Measure
     """Start a relay and forward `size` bytes of payload through it."""
     nodes = case.senders * case.peers
     frames = max(1, size // case.payload // nodes) * nodes
-    with running_relay(command, tls=case.tls) as (process, port, authority):
-        idle = _cpu_of(process, port, authority, case, nodes)
-        busy, wall = _run(process, port, authority, case, frames)
+    with running_relay(command, tls=case.tls) as relay:
+        idle, _ = forward(name, relay, case, nodes)
+        busy, wall = forward(name, relay, case, frames)
     result = Measurement(name, case.name, case.payload, frames, wall, busy - idle, frames / (busy - idle))
     print(result, flush=True)
     return result
 
 
-def _cpu_of(
-    process: subprocess.Popen[bytes], port: int, authority: Path | None, case: Case, frames: int
-) -> float:
-    return _run(process, port, authority, case, frames)[0]
-
-
-def _run(
-    process: subprocess.Popen[bytes], port: int, authority: Path | None, case: Case, frames: int
-) -> tuple[float, float]:
-    """CPU seconds of the relay and seconds that passed."""
-    before, began = cpu_seconds(process.pid), time.monotonic()
-    command = [sys.executable, "-m", "benchmarks.relay_load", str(port), case.name, str(frames)]
-    command += [] if authority is None else [str(authority)]
-    subprocess.run(command, check=True, timeout=2 * DEADLINE)
-    return cpu_seconds(process.pid) - before, time.monotonic() - began
+def forward(name: str, relay: Running, case: Case, frames: int) -> tuple[float, float]:
+    """Returns CPU seconds of the relay and seconds that passed; ends with a sentence if frames did not arrive."""
+    before, began = cpu_seconds(relay.process.pid), time.monotonic()
+    command = [sys.executable, "-m", "benchmarks.relay_load", str(relay.port), case.name, str(frames)]
+    command += [] if relay.authority is None else [str(relay.authority)]
+    load = subprocess.run(command, timeout=2 * DEADLINE, stderr=subprocess.PIPE, text=True, check=False)
+    if load.returncode:
+        raise SystemExit(f"{name}, {case.name}: {load.stderr.strip()}")
+    return cpu_seconds(relay.process.pid) - before, time.monotonic() - began
 
 
 @contextmanager
-def running_relay(
-    command: Sequence[str], *, tls: bool
-) -> Iterator[tuple[subprocess.Popen[bytes], int, Path | None]]:
-    """The process, the port for clients, and the CA where that port speaks TLS."""
+def running_relay(command: Sequence[str], *, tls: bool) -> Iterator[Running]:
     with tempfile.TemporaryDirectory() as directory:
         plain, secure = _free_port(), _free_port()
         text = f'http_bind_addr = "127.0.0.1:{plain}"\n'
@@ -121,16 +126,10 @@ def running_relay(
         try:
             port = secure if tls else plain
             _wait_until_it_listens(process, port)
-            yield process, port, files.ca_file if tls else None
+            yield Running(process, port, files.ca_file if tls else None)
         finally:
             process.terminate()
             process.wait()
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far (proc(5), fields 14 and 15 of stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
@@ -157,6 +156,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vs", type=Path, metavar="PATH", help="a real iroh-relay 0.35 to compare with")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--megabytes", type=int, default=MEGABYTES, help="payload per figure")
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="measurements of each case (default %(default)s)"
+    )
     parser.add_argument("--only", metavar="WORD", help="the cases whose name contains this")
     return parser
 

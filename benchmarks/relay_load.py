@@ -1,6 +1,7 @@
-"""Traffic for a relay: nodes that log in, send frames as a case says and count what arrives.
+"""Traffic for a relay: nodes that log in, send packets as a case says and count what arrives.
 
-`python -m benchmarks.relay_load PORT CASE FRAMES [CA]` is the process that benchmarks.relay starts.
+`python -m benchmarks.relay_load PORT CASE PACKETS [CA]` is the process that benchmarks.relay starts. It ends with 1 and
+a sentence when not everything has arrived.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import struct
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -25,8 +27,14 @@ WINDOW_FRAMES = 400
 BLOCK = 262_144
 """Bytes of frames that a sender has ready."""
 SILENCE = 5.0
+"""Seconds without any packet after which those on their way are lost."""
 DEADLINE = 120.0
 HANDSHAKE = 10.0
+CLIENT_INFO, SEND_PACKET, RECV_PACKET, PING, PONG = 2, 4, 5, 12, 13
+HEAD = 5
+"""Bytes before the body of a frame, and before that of a message of 126 to 65 535 bytes."""
+KEY = 32
+CLOSED = "the relay closed a connection"
 
 
 @dataclass(frozen=True)
@@ -64,12 +72,22 @@ CASES = (
 
 
 class Node:
-    """A connection that is logged in."""
+    """A connection that is logged in. It counts the packets that it gets, and answers pings.
 
-    def __init__(self, port: int, *, websocket: bool, authority: str | None) -> None:
+    A relay pings who has sent nothing for 15 seconds, and ends the connection of who does not answer.
+    """
+
+    def __init__(self, case: Case, port: int, authority: str | None) -> None:
         secret = Ed25519PrivateKey.generate()
         self.key = secret.public_key().public_bytes_raw()
-        self._websocket = websocket
+        self.received = 0
+        """Packets."""
+        self._websocket = case.websocket
+        self._size = HEAD + KEY + case.payload
+        """Bytes of a packet as it arrives."""
+        self._mark, self._packet = (1, 126) if case.websocket else (0, RECV_PACKET)
+        """Place and value of a byte in the head of a packet that is another in that of a ping."""
+        self._pending = bytearray()
         connection = socket.create_connection(("127.0.0.1", port), timeout=HANDSHAKE)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if authority is not None:
@@ -77,7 +95,7 @@ class Node:
             connection = context.wrap_socket(connection, server_hostname="127.0.0.1")
         self.socket = connection
         upgrade = "iroh derp http\r\n"
-        if websocket:
+        if case.websocket:
             upgrade = "websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n"
             upgrade += "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
         connection.sendall(f"GET /relay HTTP/1.1\r\nhost: 127.0.0.1\r\nupgrade: {upgrade}\r\n".encode())
@@ -85,10 +103,10 @@ class Node:
         while not head.endswith(b"\r\n\r\n"):
             head += self._read(1)
         body = "RELAY🔑".encode() + self.key + secret.sign(b"\x03") + b"\x03"
-        connection.sendall(self.frame(2, body) + self.frame(12, b"whatever"))
-        pong = 11 if websocket else 13
-        while pong:
-            pong -= len(self._read(pong))
+        connection.sendall(self.frame(CLIENT_INFO, body) + self.frame(PING, b"whatever"))
+        while len(self._pending) < self._ping_size:
+            self._pending += self._read(self._ping_size - len(self._pending))
+        self._pending.clear()
         connection.setblocking(False)
 
     def frame(self, kind: int, body: bytes) -> bytes:
@@ -97,117 +115,144 @@ class Node:
             return Frame(Opcode.BINARY, bytes([kind]) + body).serialize(mask=True)
         return struct.pack(">BI", kind, len(body)) + body
 
-    def received_size(self, body: int) -> int:
-        """Bytes of a frame as this node gets it."""
-        if self._websocket:
-            return (2 if body + 1 < 126 else 4 if body + 1 < 65_536 else 10) + 1 + body
-        return 5 + body
+    def take(self, data: memoryview) -> None:
+        """Take bytes that have arrived."""
+        pending, size = self._pending, self._size
+        pending += data
+        marks = pending[self._mark :: size]
+        if marks.count(self._packet) != len(marks):
+            self._answer_pings()
+        whole = len(pending) // size
+        self.received += whole
+        del pending[: whole * size]
+
+    @property
+    def _ping_size(self) -> int:
+        return 11 if self._websocket else 13
+
+    def _answer_pings(self) -> None:
+        """Answer the pings among what is pending, and leave the packets."""
+        pending, position, length = self._pending, 0, self._ping_size
+        while position + self._mark < len(pending):
+            if pending[position + self._mark] == self._packet:
+                position += self._size
+                continue
+            frame = bytes(pending[position : position + length])
+            if len(frame) < length:
+                return
+            if frame[2 * self._mark] != PING:
+                raise SystemExit(f"the relay sent {frame[:3].hex()}, the head of neither a packet nor a ping")
+            self.socket.send(self.frame(PONG, frame[-8:]))
+            del pending[position : position + length]
 
     def _read(self, size: int) -> bytes:
         data = self.socket.recv(size)
         if not data:
-            raise SystemExit("the relay closed a connection")
+            raise SystemExit(CLOSED)
         return data
 
 
 class Sender:
     """One node that sends and the nodes that it sends to."""
 
-    def __init__(self, case: Case, node: Node, peers: Sequence[Node], frames: int) -> None:
-        self._node = node
-        once = [node.frame(4, peer.key + bytes(case.payload)) for peer in peers]
+    def __init__(self, case: Case, port: int, packets: int, authority: str | None) -> None:
+        self.node, *self.peers = (Node(case, port, authority) for _ in range(1 + case.peers))
+        self.waiting = False
+        """Its socket took no more."""
+        self.total = packets
+        once = [self.node.frame(SEND_PACKET, peer.key + bytes(case.payload)) for peer in self.peers]
         self._size = len(once[0])
         repeated = max(1, BLOCK // (self._size * len(once)))
         self._block = memoryview(b"".join(once) * repeated)
-        self._received_size = node.received_size(32 + case.payload)
         self._window = case.window
-        self._total = frames
         self._sent = 0
         """Bytes."""
-        self.received = 0
-        """Bytes at all peers."""
 
     @property
-    def done(self) -> bool:
-        if self.received > self._total * self._received_size:
-            raise SystemExit("more arrived than was sent")
-        return self.received == self._total * self._received_size
+    def received(self) -> int:
+        """Packets at all peers."""
+        return sum([peer.received for peer in self.peers])
 
-    def send(self) -> bool:
-        """Send what the window allows; False when the socket takes no more for now."""
-        arrived = self.received // self._received_size
-        limit = min(self._total, arrived + self._window) * self._size
-        if limit - self._sent < self._window * self._size // 4 and limit < self._total * self._size:
-            return True  # few and large writes, as a busy sender makes them
-        while self._sent < limit:
+    def send(self) -> None:
+        """Send what the window allows, as far as the socket takes it."""
+        received = self.received
+        if received > self.total:
+            raise SystemExit(f"{received} packets arrived of the {self.total} that were sent")
+        limit = min(self.total, received + self._window) * self._size
+        if limit - self._sent < self._window * self._size // 4 and limit < self.total * self._size:
+            return  # few and large writes, as a busy sender makes them
+        self.waiting = False
+        while self._sent < limit and not self.waiting:
             start = self._sent % len(self._block)
             try:
-                self._sent += self._node.socket.send(self._block[start : start + limit - self._sent])
+                self._sent += self.node.socket.send(self._block[start : start + limit - self._sent])
             except (BlockingIOError, ssl.SSLWantWriteError):
-                return False
-        return True
+                self.waiting = True
 
 
-def generate(case: Case, port: int, frames: int, authority: str | None) -> None:
-    """Send `frames` frames in all, and return when all have arrived."""
-    selector = selectors.DefaultSelector()
-    senders = []
-    of_peer: dict[int, tuple[Sender, Node]] = {}
-    of_node: dict[int, Sender] = {}
-    for _ in range(case.senders):
-        nodes = [Node(port, websocket=case.websocket, authority=authority) for _ in range(1 + case.peers)]
-        sender = Sender(case, nodes[0], nodes[1:], frames // case.senders)
-        senders.append(sender)
-        of_node[nodes[0].socket.fileno()] = sender
-        for peer in nodes[1:]:
-            of_peer[peer.socket.fileno()] = sender, peer
-            selector.register(peer.socket, selectors.EVENT_READ)
-    waiting: set[int] = set()
-    buffer = bytearray(1 << 20)
+def generate(case: Case, port: int, packets: int, authority: str | None) -> None:
+    """Send `packets` packets in all, and return when all have arrived."""
+    senders = [Sender(case, port, packets // case.senders, authority) for _ in range(case.senders)]
+    with ExitStack() as opened:
+        selector = opened.enter_context(selectors.DefaultSelector())
+        for sender in senders:
+            for node in (sender.node, *sender.peers):
+                opened.enter_context(node.socket)
+                selector.register(node.socket, selectors.EVENT_READ, (sender, node))
+        _send_all(senders, selector)
 
-    def send(number: int) -> None:
-        sent = of_node[number].send()
-        if sent and number in waiting:
-            waiting.discard(number)
-            selector.unregister(number)
-        elif not sent and number not in waiting:
-            waiting.add(number)
-            selector.register(number, selectors.EVENT_WRITE)
 
-    node_of = {id(sender): number for number, sender in of_node.items()}
-    for number in of_node:
-        send(number)
+def _send_all(senders: Sequence[Sender], selector: selectors.BaseSelector) -> None:
+    buffer = memoryview(bytearray(1 << 20))
+
+    def send(sender: Sender) -> None:
+        waited = sender.waiting
+        sender.send()
+        if sender.waiting is not waited:
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if sender.waiting else 0)
+            selector.modify(sender.node.socket, events, (sender, sender.node))
+
+    for sender in senders:
+        send(sender)
     deadline = time.monotonic() + DEADLINE
-    while not all(sender.done for sender in senders):
+    while any(sender.received < sender.total for sender in senders):
         events = selector.select(SILENCE)
         if not events or time.monotonic() > deadline:
-            raise SystemExit(f"{sum(each.received for each in senders)} bytes arrived, then nothing")
-        touched = set()
+            raise SystemExit(_missing(senders, within=DEADLINE if events else None))
+        touched = {}
         for key, _ in events:
-            if key.fd in of_peer:
-                sender, peer = of_peer[key.fd]
-                sender.received += _drain(peer.socket, buffer)
-                touched.add(node_of[id(sender)])
-            else:
-                touched.add(key.fd)
-        for number in touched:
-            send(number)
+            sender, node = key.data
+            _drain(node, buffer)
+            touched[id(sender)] = sender
+        for sender in touched.values():
+            send(sender)
 
 
-def _drain(connection: socket.socket, buffer: bytearray) -> int:
+def _missing(senders: Sequence[Sender], *, within: float | None) -> str:
+    """A sentence on what has not arrived."""
+    total = sum(sender.total for sender in senders)
+    missing = total - sum(sender.received for sender in senders)
+    when = f"in {SILENCE:g} s after the last one" if within is None else f"within {within:g} s"
+    affected = sum(sender.received < sender.total for sender in senders)
+    return f"{missing} of {total} packets did not arrive {when}: of {affected} of {len(senders)} senders"
+
+
+def _drain(node: Node, buffer: memoryview) -> None:
     """Read what is there: TLS gives one record at a time, and tells the selector nothing of the others."""
-    size = 0
     try:
-        while more := connection.recv_into(buffer):
-            size += more
-            if not isinstance(connection, ssl.SSLSocket):
-                return size
+        while size := node.socket.recv_into(buffer):
+            node.take(buffer[:size])
+            if not isinstance(node.socket, ssl.SSLSocket):
+                return
     except (BlockingIOError, ssl.SSLWantReadError):
-        return size
-    raise SystemExit("the relay closed a connection")
+        return
+    raise SystemExit(CLOSED)
 
 
 if __name__ == "__main__":
     wanted = next(case for case in CASES if case.name == sys.argv[2])
-    generate(wanted, int(sys.argv[1]), int(sys.argv[3]), sys.argv[4] if len(sys.argv) > 4 else None)
+    try:
+        generate(wanted, int(sys.argv[1]), int(sys.argv[3]), sys.argv[4] if len(sys.argv) > 4 else None)
+    except ConnectionError:
+        raise SystemExit(CLOSED) from None
     os._exit(0)  # hundreds of connections need no tidy end

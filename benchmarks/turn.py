@@ -45,6 +45,8 @@ from reference_server.turn.stun import (
 )
 from reference_server.turn_secret import make_password
 
+from .processor import cpu_seconds
+
 REALM = b"bench.test"
 SECRET = "benchmark"
 PAYLOAD = 1000
@@ -211,12 +213,6 @@ def _coturn(ports: dict[str, int], files: tuple[str, str], directory: str) -> li
 def _help_of_coturn() -> str:
     done = subprocess.run(["turnserver", "--help"], capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far, to the nanosecond where the kernel keeps it (schedstat per thread)."""
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
 
 # The generator

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import cast
 
 from ..addresses import without_mapping
 from ..ledger import ConnectionRecord
@@ -143,8 +146,7 @@ class Connection(asyncio.BufferedProtocol):
             self._timer.cancel()
         self._http = None
         self.token = upgrade.token
-        # pause_writing as soon as the kernel takes no more. (0 would make a TLS transport pause with nothing to send.)
-        self.transport.set_write_buffer_limits(high=1, low=0)
+        self.transport.set_write_buffer_limits(high=0)  # pause_writing as soon as the kernel takes no more
         max_message = MAX_MESSAGE.get(upgrade.transport)
         if max_message is not None:
             self._websocket = WebSocket(max_message)
@@ -177,7 +179,7 @@ class Connection(asyncio.BufferedProtocol):
         self._rest = bytes(memoryview(data)[taken:end]) if taken < end else b""
         self._shell.perform(actions)
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes | bytearray) -> None:
         self.record.bytes_out += len(data)
         self.transport.write(data)
 
@@ -189,51 +191,79 @@ class Connection(asyncio.BufferedProtocol):
 
 
 class TlsConnection(Connection):
-    """One that begins with a TLS handshake. It counts as a connection from its acceptance on.
+    """One inside of TLS, which happens here in memory. It counts as a connection from its acceptance on.
 
-    (asyncio's own TLS servers tell nobody of a connection before its handshake is over.)
+    asyncio's own layer costs three times as much for a frame that comes alone, and its servers tell nobody of a
+    connection before its handshake is over.
     """
 
     def __init__(self, shell: Shell, listener: str, responder: Responder, context: ssl.SSLContext) -> None:
         super().__init__(shell, listener, responder)
-        self._context = context
-        self._handshake: asyncio.Task[None] | None = None
-        self._early = b""
-        """Bytes that came with the end of the handshake, before we were told that it is over: one read at most."""
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._read = cast(Callable[[int, memoryview], int], self._tls.read)
+        """Fills a buffer, and returns how much that was: nothing after the client's good-bye."""
+        self._established = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.pause_reading()  # whatever arrives belongs to the handshake
         super().connection_made(transport)
         if not self._closing:
-            self._handshake = self._shell.loop.create_task(self._shake_hands(transport))
+            self._wait(self._shell.limits.tls_handshake_timeout)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # the buffer is what it is
+        return self._shell.sealed
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self._handshake is None:
-            super().buffer_updated(nbytes)
-        else:
-            self._early += bytes(self._shell.view[:nbytes])
-
-    def abort(self) -> None:
-        if self._handshake is None:
-            super().abort()
-        else:
-            self._closing = True
-            self._handshake.cancel()  # asyncio would call a handshake that loses its transport a success
-
-    async def _shake_hands(self, transport: asyncio.Transport) -> None:
-        limits = self._shell.limits
-        self._wait(limits.tls_handshake_timeout)
+        self._incoming.write(self._shell.sealed[:nbytes])
         try:
-            secure = await self._shell.loop.start_tls(transport, self, self._context, server_side=True)
-        except (OSError, asyncio.CancelledError):  # ssl.SSLError is an OSError
-            transport.abort()
-            self.connection_lost(None)  # nobody else reports the end of this connection
-            return
-        assert secure is not None
-        self.transport, self._handshake = secure, None
-        self._wait(limits.request_timeout)
-        if self._early and self._http is not None:
-            early, self._early = self._early, b""
-            self.record.bytes_in += len(early)
-            self._speak_http(self._http, early)
+            if not self._established:
+                self._tls.do_handshake()
+                self._established = True
+                self._wait(self._shell.limits.request_timeout)
+            while not self._closing and self._open_records():
+                pass
+        except ssl.SSLWantReadError:
+            pass  # the handshake is not over yet
+        except ssl.SSLError:
+            self._flush()  # it has an alert for the client
+            self.abort()
+        if self._outgoing.pending:
+            self._flush()  # of the handshake, or new keys
+
+    def close(self) -> None:
+        if not self._closing:
+            with suppress(ssl.SSLError):  # it wants to read the client's good-bye, and nobody waits for that
+                self._tls.unwrap()
+            self._flush()
+        super().close()
+
+    def _open_records(self) -> bool:
+        """Take what the records hold that are here. True if the buffer was too small, so that there may be more."""
+        buffer = super().get_buffer(-1)
+        size, room, ended = 0, len(buffer), False
+        try:
+            while not ended:
+                more = self._read(room - size, buffer[size:])  # of one record
+                size += more
+                ended = not more
+                if size == room or not self._incoming.pending:
+                    break
+        except ssl.SSLWantReadError:
+            pass  # the last one is not whole yet
+        if size:
+            super().buffer_updated(size)
+        if ended:
+            self.close()
+        return size == room
+
+    def _send(self, data: bytes | bytearray) -> None:
+        if self._closing:
+            return  # after a fault its TLS takes nothing, and a frame of somebody else must not fail for that
+        self.record.bytes_out += len(data)
+        sent = self._tls.write(data)
+        while sent < len(data):  # a record's worth at a time
+            sent += self._tls.write(memoryview(data)[sent:])
+        self._flush()
+
+    def _flush(self) -> None:
+        self.transport.write(self._outgoing.read())

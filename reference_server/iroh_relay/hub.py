@@ -289,20 +289,23 @@ class Hub(ABC):
             if not SHORTEST_PEEKED <= length <= longest:
                 break
             if key != current:
-                if key not in self._registered:
-                    break
                 if frames:
                     pieces.append(data[beginning:position])
-                    counts[current] = counts.get(current, 0) + frames
-                pieces = runs.setdefault(key, [])
-                current, beginning, frames = key, position, 0
+                    counts[current] += frames
+                    frames = 0
+                if key not in runs:
+                    if key not in self._registered:
+                        break
+                    runs[key], counts[key] = [], 0
+                pieces, current, beginning = runs[key], key, position
             rewrite(data, position, recv, length, source)
             position = after
             frames += 1
         if not runs:
             return 0
-        pieces.append(data[beginning:position])
-        counts[current] = counts.get(current, 0) + frames
+        if frames:
+            pieces.append(data[beginning:position])
+            counts[current] += frames
         for key, run in runs.items():
             destination, number = self._registered[key], counts[key]
             self._deliver(client, destination, PACKET, b"".join(run), frames=number, overhead=self.OVERHEAD)

@@ -21,6 +21,8 @@ __all__ = ["Shell"]
 VERSIONS = {Transport.V1: 1, Transport.V2: 2}
 READ_BUFFER = 512 * 1024
 """Bytes that one read may bring. Larger reads mean longer runs, hence fewer writes; the longest frame is 64 kB."""
+SEALED_BUFFER = READ_BUFFER // 2
+"""The same inside of TLS: what its records hold fits behind an incomplete frame."""
 
 
 class Connection(Protocol):
@@ -66,6 +68,7 @@ class Shell:
         self.now = self.loop.time
         self.buffer = bytearray(READ_BUFFER)
         self.view = memoryview(self.buffer)
+        self.sealed = memoryview(bytearray(SEALED_BUFFER))
         self._access = access
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()

@@ -85,8 +85,12 @@ class WebSocket:
             self._give_protocol(piece, frames)
         return bytearray().join(frames), b"".join(self._protocol.data_to_send())
 
-    def send(self, run: bytes) -> bytes:
+    def send(self, run: bytes) -> bytes | bytearray:
         """A run of whole frames -> one binary message each."""
+        return _exchange_heads(run) or self._wrap(run)
+
+    @staticmethod
+    def _wrap(run: bytes) -> bytes:
         view, end, position = memoryview(run), len(run), 0
         pieces: list[Bytes] = []
         while position < end:
@@ -105,19 +109,26 @@ class WebSocket:
 
     def _take_messages(self, data: memoryview, position: int, frames: list[Bytes]) -> int:
         """Take the whole binary messages up to 65 535 bytes from `position` on, and return where they end."""
-        end = len(data)
-        while end - position >= CLIENT_HEAD.size:
-            kind, length, size, mask = CLIENT_HEAD.unpack_from(data, position)
+        peek, pack, longest = CLIENT_HEAD.unpack_from, HEADER.pack_into, self._max_message
+        end, filled = len(data), 0
+        last = end - CLIENT_HEAD.size
+        run = memoryview(bytearray(max(0, end - position)))  # a frame is never longer than its message was
+        while position <= last:
+            kind, length, size, mask = peek(data, position)
             start = position + CLIENT_HEAD.size
             if length < MASKED_16:
                 start -= 2
                 size, mask = length - MASKED, data[start - MASK : start]
             stop = start + size
-            if kind != WHOLE_BINARY or length > MASKED_16 or not 0 < size <= self._max_message or stop > end:
+            if kind != WHOLE_BINARY or length > MASKED_16 or not 0 < size <= longest or stop > end:
                 break
             message = apply_mask(data[start:stop], mask)
-            frames += (HEADER.pack(message[0], size - 1), memoryview(message)[1:])
+            body = filled + HEADER.size
+            run[body - 1 : body - 1 + size] = message
+            pack(run, filled, message[0], size - 1)
+            filled = body + size - 1
             position = stop
+        frames.append(run[:filled])
         return position
 
     def _give_protocol(self, data: bytes, frames: list[Bytes]) -> None:
@@ -145,6 +156,21 @@ class WebSocket:
                 return
             frames += (HEADER.pack(self._message[0], len(self._message) - 1), memoryview(self._message)[1:])
             self._message = bytearray()
+
+
+def _exchange_heads(run: bytes) -> bytearray | None:
+    """The messages for a run of frames that all have 125 to 65 534 bytes, whose heads are as long as those of
+    messages; None for any other run.
+    """
+    messages, position, end = bytearray(run), 0, len(run)
+    unpack, pack = HEADER.unpack_from, HEAD.pack_into
+    while position < end:
+        kind, length = unpack(messages, position)
+        if not LENGTH_16 <= length + 1 < 1 << 16:
+            return None
+        pack(messages, position, WHOLE_BINARY, LENGTH_16, length + 1, kind)
+        position += HEADER.size + length
+    return messages
 
 
 def _frame_size(data: bytes, position: int) -> int:

@@ -7,6 +7,7 @@ import contextlib
 import threading
 
 from reference_server.iroh_relay.config import RelayConfig, SocketAddress
+from reference_server.iroh_relay.hub import exactly_once
 from reference_server.iroh_relay.service import RelayService
 from reference_server.iroh_relay.settings import RelaySettings
 from tests.reference_server.iroh_relay.support import DEADLINE
@@ -15,12 +16,12 @@ ANY_PORT = SocketAddress("127.0.0.1", 0)
 
 
 @contextlib.contextmanager
-def serve(**settings):
+def serve(*, delivery=exactly_once, **settings):
     """Yields its port and its ledger."""
     config = RelayConfig(
         **{"http_bind_addr": ANY_PORT, "enable_stun": False, "enable_metrics": False, **settings}
     )
-    service = RelayService(RelaySettings(ledger=True), config=config)
+    service = RelayService(RelaySettings(ledger=True), config=config, delivery=delivery)
     started, ports, loop = threading.Event(), [], asyncio.new_event_loop()
     stop = asyncio.Event()
 

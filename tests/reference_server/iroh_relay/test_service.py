@@ -73,7 +73,7 @@ def test_websocket_and_derp_clients_reach_each_other():
     "garbage", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\0" * 100_000, b"EHLO x\r\n\r\n"]
 )
 def test_garbage_is_refused_and_the_relay_goes_on(garbage):
-    with serve(limits=RelayLimits(request_timeout=0.2)) as (port, _), Peer(port) as stranger:
+    with serve(limits=RelayLimits(request_timeout=2)) as (port, _), Peer(port) as stranger:
         with contextlib.suppress(ConnectionError):
             stranger.sock.sendall(garbage)
         assert stranger.read_to_end()[:12] in (b"", b"HTTP/1.1 400", b"HTTP/1.1 431")
@@ -247,6 +247,75 @@ def test_request_that_comes_with_the_end_of_the_handshake_is_answered(certificat
         peer.sock.sendall(outgoing.read())
         incoming.write(peer.read_to_end())
         assert client.read(65_536).startswith(b"HTTP/1.1 200 ")
+
+
+class TlsPeer(Peer):
+    """A node that is logged in over TLS. `below` writes and reads the bytes that TLS is made of."""
+
+    def __init__(self, port, certificate, node):
+        context = ssl.create_default_context(cafile=certificate.certificate)
+        plain = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+        self.below = plain.dup()
+        self.secure = context.wrap_socket(plain, server_hostname="127.0.0.1")
+        super().__init__(port, self.secure)
+        self.log_in(node)
+
+    def __exit__(self, *_):
+        self.sock.close()
+        self.below.close()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\x17\x03\x03\x00\x20" + bytes(32), b"GET / HTTP/1.1\r\n\r\n", bytes(1000)],
+    ids=["bad record", "plain HTTP", "zeros"],
+)
+def test_what_is_no_tls_record_ends_that_connection_alone(certificate, garbage):
+    with (
+        serve(tls=certificate) as (port, ledger),
+        TlsPeer(port, certificate, ALICE) as alice,
+        TlsPeer(port, certificate, BOB) as bob,
+    ):
+        bob.below.sendall(garbage)
+        until = time.monotonic() + DEADLINE
+        while not events(ledger, "disconnect"):  # packets for who is about to go
+            assert time.monotonic() < until
+            alice.sock.sendall(packet(BOB.key, bytes(1000)) * 10)
+        alice.ping()
+        assert [event["node_id"] for event in events(ledger, "disconnect")] == [BOB.key.hex()]
+
+
+def test_good_bye_of_tls_is_answered_and_ends_the_connection(certificate):
+    with serve(tls=certificate) as (port, ledger), TlsPeer(port, certificate, ALICE) as alice:
+        with alice.secure.unwrap() as plain:  # raises unless the relay says good-bye, too
+            assert plain.recv(1) == b""
+        assert [event["reason"] for event in events(ledger, "disconnect")] == ["closed by the client"]
+
+
+def test_slow_reader_over_tls_is_closed_and_slows_nobody_down(certificate):
+    with (
+        serve(tls=certificate, limits=RelayLimits(write_timeout=0.3)) as (port, ledger),
+        TlsPeer(port, certificate, ALICE) as alice,
+        TlsPeer(port, certificate, BOB) as slow,
+    ):
+        slow.below.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        until = time.monotonic() + DEADLINE
+        while not events(ledger, "disconnect"):
+            assert time.monotonic() < until
+            alice.sock.sendall(packet(BOB.key, bytes(60_000)) * 10)
+            alice.ping()
+        assert events(ledger, "disconnect")[0]["reason"] == "took no bytes for 0.3 s"
+
+
+def test_rate_limit_over_tls_pauses_reading_and_loses_nothing(certificate):
+    with (
+        serve(tls=certificate, rate_limit=RateLimit(200_000, 20_000)) as (port, _),
+        TlsPeer(port, certificate, ALICE) as alice,
+        TlsPeer(port, certificate, BOB) as bob,
+    ):
+        alice.sock.sendall(b"".join(packet(BOB.key, bytes([number]) * 1000) for number in range(60)))
+        for number in range(60):
+            assert bob.read_frame() == (5, ALICE.key + bytes([number]) * 1000)
 
 
 def test_all_connections_are_counted():
