@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .choice import NothingChosen, add_names, choose
 from .console import complain, say
 from .exit_codes import EXPLANATION, NOTHING_RAN
-from .numbers import from_one
+from .values import from_one, results_directory
 
 if TYPE_CHECKING:
     from ..report.records import Verdict
@@ -50,7 +50,10 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "machine bears, at most two for each processor; on somebody else's server 2)",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="directory for results (default: reports/runs/...)"
+        "--out",
+        type=results_directory,
+        metavar="DIR",
+        help="directory for results (default: reports/runs/...)",
     )
 
 

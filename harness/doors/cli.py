@@ -12,13 +12,12 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from .check import RUNS
 from .choice import NothingChosen, add_names, choose, require_known
 from .console import complain, say
 from .exit_codes import EXPLANATION, NOTHING_RAN
-from .numbers import from_one
+from .values import from_one, results_directory
 
 __all__ = ["main", "parser_of"]
 
@@ -107,7 +106,10 @@ def _add_mutants(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="at the same time (default: three for each processor, since a cell mostly waits; with --deployments one)",
     )
     mutants.add_argument(
-        "--out", type=Path, metavar="DIR", help="directory for results (default: reports/runs/...)"
+        "--out",
+        type=results_directory,
+        metavar="DIR",
+        help="directory for results (default: reports/runs/...)",
     )
     mutants.add_argument(
         "--deployments",

@@ -17,7 +17,7 @@ from ..load.records import SHARES, load_seen, records_of
 from ..load.results import LoadResults
 from ..load.run import COME_WITHIN, cost_of, read_results, require_locust, run_load
 from ..report.observations import AccountsLeft
-from ..report.run import RESULTS, Run, new_run_directory
+from ..report.run import Run, new_run_directory
 from ..report.terminal import render_end
 from ..scratch import scratch_directory
 from ..servers.endpoints import endpoints_of
@@ -32,6 +32,7 @@ from .check import RUNS
 from .console import complain, say
 from .exit_codes import EXPLANATION, FAILED, NOTHING_RAN, PASSED, UNDECIDED, exit_code_of
 from .interrupts import Interrupted, interruptible
+from .values import results_directory
 
 __all__ = ["LoadOrder", "add_command", "perform"]
 
@@ -60,8 +61,6 @@ class LoadOrder:
         """
         given = argparse.Namespace(**{**vars(arguments), **more})
         directory = (given.out or new_run_directory(RUNS)).absolute()
-        if (directory / RESULTS).exists():
-            raise ValueError(f"--out: {directory} has the results of a run already; name another directory")
         choice = Choice.read(vars(given).get)
         _refuse_what_is_not_ours(choice, spread=bool(given.master or given.worker))
         options = {name: _plain(getattr(given, name)) for name in option_names()}
@@ -126,7 +125,12 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], s
         metavar="PORT",
         help=f"show Locust's own page at this port of 127.0.0.1 (default: {WEB_PORT}); it starts and ends nothing",
     )
-    number("--out", type=Path, metavar="DIR", help="directory for results (default: reports/runs/...)")
+    number(
+        "--out",
+        type=results_directory,
+        metavar="DIR",
+        help="directory for results (default: reports/runs/...)",
+    )
     add_options(parser.add_argument)
     parser.set_defaults(run=lambda arguments: _load(parser, arguments))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .console import complain, say
 from .exit_codes import EXPLANATION, FAILED, NOTHING_RAN, PASSED, UNDECIDED, USAGE
 from .interrupts import Interrupted, interruptible
-from .numbers import from_one
+from .values import from_one, results_directory
 
 if TYPE_CHECKING:
     from ..matrix.plan import Axes
@@ -61,7 +61,10 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], s
     )
     parser.add_argument("--compare", type=Path, metavar="RUN", help="mark what is different from this matrix")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="directory for results (default: reports/runs/...)"
+        "--out",
+        type=results_directory,
+        metavar="DIR",
+        help="directory for results (default: reports/runs/...)",
     )
     parser.set_defaults(run=matrix)
 

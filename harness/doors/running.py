@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ..network.preflight import enter_user_namespace
 from ..report.must import MustList
-from ..report.run import RESULTS, Run, new_run_directory
+from ..report.run import Run, new_run_directory
 from ..report.terminal import render_end
 from ..stage.check import Check
 from ..stage.options import Choice, option_names
@@ -61,8 +61,6 @@ class Order:
             options["must"] += capabilities_of(must)
             choice = Choice.read(options.get)
         directory = arguments.out or new_run_directory(RUNS)
-        if (directory / RESULTS).exists():
-            raise ValueError(f"--out: {directory} has the results of a run already; name another directory")
         return cls(choice, options, directory, f"dc-harness {arguments.command}", arguments.jobs, must)
 
 

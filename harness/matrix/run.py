@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ..calls.kinds import AIORTC
-from ..clients.core.errors import CoreError
+from ..clients.core.errors import CoreUnusable
 from ..clients.core.versions import core_binary, newest_version
 from ..hosts import Host, MissingCapability
 from ..report.cells import CellOf, Part, Shard
@@ -132,7 +132,7 @@ class Matrix:
         ):
             try:
                 core_binary(version)
-            except (CoreError, MissingCapability) as error:
+            except (CoreUnusable, MissingCapability) as error:
                 found[version] = Verdict.SKIPPED, f"core {version}: {error}"
         return found
 

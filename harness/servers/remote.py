@@ -22,7 +22,8 @@ __all__ = ["pin_certificates", "remote_target", "running_server"]
 
 CONNECT_WITHIN = 10.0
 LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?"
-NAME = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*")
+NAME = re.compile(rf"(?=.{{1,253}}$)(?!(.*\.)?[0-9]+$){LABEL}(\.{LABEL})*")
+"""The last label of a name is no number (RFC 3696, 2): what looks like an address is one, or a mistake."""
 
 
 def remote_target(domain: str, *, ca_file: Path | None = None) -> Target:
@@ -49,7 +50,7 @@ def remote_target(domain: str, *, ca_file: Path | None = None) -> Target:
 
 def _named(text: str) -> tuple[str, str]:
     """Host and mail domain: `mail.example.org`, `203.0.113.5`, `2001:db8::5` and `[2001:db8::5]`."""
-    bare = text.removeprefix("[").removesuffix("]").removeprefix("IPv6:")
+    bare = (text[1:-1] if text.startswith("[") and text.endswith("]") else text).removeprefix("IPv6:")
     try:
         address = ipaddress.ip_address(bare)
     except ValueError:

@@ -22,6 +22,7 @@ from typing import Concatenate, ParamSpec
 from ..calls.quality import MachineTooSlow
 from ..causes.catalogue import CATALOGUE
 from ..clients.core.eras import CoreUnsupported
+from ..clients.core.errors import CoreDied, CoreUnusable
 from ..clients.mail.imap import ImapError, ImapLimited
 from ..clients.mail.smtp import SmtpError
 from ..clients.mail.web import WebError
@@ -213,7 +214,7 @@ def _guarded(entry: Check, stage: Stage, outcome: Outcome, function: Callable[[S
         outcome.include(Outcome(Verdict.SKIPPED, [str(missing)]))
     except (CoreUnsupported, Unsupported, ContradictingWants) as unsupported:
         outcome.include(Outcome(Verdict.UNSUPPORTED, [str(unsupported)]))
-    except (MachineTooSlow, OursToMend) as ours:
+    except (MachineTooSlow, OursToMend, CoreDied, CoreUnusable) as ours:
         outcome.include(Outcome(Verdict.UNDECIDED, [str(ours)]))
     except Exception as error:
         log.exception("%s could not come to a verdict", entry.name)

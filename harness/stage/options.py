@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -191,8 +192,8 @@ class Choice:
         if option("target") == "remote" and not (domain or endpoints):
             raise ValueError("--target remote needs --domain HOST or --endpoints FILE")
         ca_file = option("ca_file")
-        if ca_file and not ca_file.is_file():
-            raise ValueError(f"--ca-file: there is no file {ca_file}")
+        if ca_file:
+            _require_certificates(ca_file)
         choice = cls(
             kind=server_of(option("server")) if option("server") else None,
             second=server_of(option("second_server")) if option("second_server") else None,
@@ -277,6 +278,15 @@ class Choice:
         if owned not in names:
             raise ValueError(f"--i-own-this-server names {owned}, but the server under test is {self.title}")
         return replace(self, impact=Impact.HARMFUL)
+
+
+def _require_certificates(file: Path) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+    except ssl.SSLError:
+        raise ValueError(f"--ca-file: {file} has no certificate in PEM") from None
+    except OSError as error:
+        raise ValueError(f"--ca-file: {file}: {plain(error)}") from error
 
 
 def _capabilities(texts: Sequence[str]) -> frozenset[str]:

@@ -89,6 +89,15 @@ def test_an_earlier_run_says_what_to_repeat(tmp_path):
     assert _to_repeat(None, None) is None
 
 
+@pytest.mark.parametrize("command", ["check", "signoff", "matrix", "mutants", "load"])
+def test_results_that_could_not_be_written_are_refused_before_anything_starts(command, tmp_path, capsys):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(SystemExit, match="2"):
+        main([command, "--out", str(file / "below")])
+    assert f"{file} is no directory" in capsys.readouterr().err
+
+
 def test_a_run_takes_no_directory_that_has_one(tmp_path, capsys):
     """An interrupted run beside older results would look as if it had come to its end."""
     run = earlier(tmp_path)

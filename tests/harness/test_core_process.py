@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from harness.clients.core.core import Core, CoreDied, CoreError
+from harness.clients.core.errors import CoreUnusable
 from harness.clients.core.versions import bundled_binary
+from harness.doors.cli import main
+from harness.doors.exit_codes import UNDECIDED
 from harness.waiting import WaitTimeout
 
 
@@ -21,7 +24,9 @@ def is_running(pid: int) -> bool:
 
 
 def leftovers() -> set[str]:
-    return {thread.name for thread in threading.enumerate()} - {threading.main_thread().name}
+    """Threads, without those that live as long as this process: `harness.hosts` starts programs in one."""
+    names = {thread.name for thread in threading.enumerate()} - {threading.main_thread().name}
+    return {name for name in names if not name.startswith("starter")}
 
 
 def test_a_core_starts_and_leaves_nothing(tmp_path):
@@ -91,8 +96,26 @@ def test_an_error_of_core_is_a_sentence(tmp_path):
 
 @pytest.mark.parametrize("name", ["/bin/false", "/nowhere/deltachat-rpc-server"])
 def test_a_binary_that_is_none_is_explained(name, tmp_path):
-    with pytest.raises(CoreError, match=r"ended with exit code 1|does not start"):
+    with pytest.raises((CoreDied, CoreUnusable), match=r"ended with exit code 1|does not start"):
         Core(tmp_path, binary=Path(name))
+
+
+def test_a_program_that_answers_otherwise_is_no_core(tmp_path):
+    with pytest.raises(CoreUnusable, match="/bin/cat does not answer as a core"):
+        Core(tmp_path, binary=Path("/bin/cat"))
+
+
+@pytest.mark.parametrize("program", ["/bin/cat", "/bin/false"])
+def test_a_program_that_is_no_core_is_no_finding_about_a_server(program, tmp_path):
+    words = [
+        "check",
+        "accounts.new_accounts_come_online",
+        "--rpc-server",
+        program,
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert main(words) == UNDECIDED
 
 
 def test_a_closed_core_keeps_its_log(tmp_path):

@@ -107,7 +107,8 @@ def test_environment(monkeypatch, tmp_path):
         (["--stress", "--stress-users", "0"], "--stress-users is a number of at least 1"),
         (["--stress", "--stress-users", "30000"], "--stress-users is a number from 1 to"),
         (["--stress", "--stress-duration", "90000"], "--stress-duration is a number of seconds up to 3600"),
-        (["--ca-file", "/nowhere/ca.pem"], "there is no file"),
+        (["--ca-file", "/nowhere/ca.pem"], "no such file"),
+        (["--out", "/etc/passwd"], "/etc/passwd is no directory"),
     ],
 )
 def test_usage_errors_end_with_2(arguments, sentence, capsys):

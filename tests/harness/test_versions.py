@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
@@ -17,7 +18,7 @@ import pytest
 
 from harness.clients.core import versions
 from harness.clients.core.eras import ANNOUNCED, era_of
-from harness.clients.core.errors import CoreError
+from harness.clients.core.errors import CoreUnusable
 from harness.clients.core.versions import WHEELS, CoreBinary, CoreChoice, bundled_binary, cache_directory
 from harness.hosts import LocalHost, MissingCapability
 
@@ -48,7 +49,7 @@ def test_what_is_no_version_is_named(text):
 
 
 def test_a_program_is_for_the_devices_without_a_version():
-    program = Path("/somewhere/core")
+    program = Path(sys.executable)
     choice = CoreChoice.parse([f"bob={metadata.version(versions.PACKAGE)}"], program)
     assert choice.for_device("alice").path == program
     assert choice.for_device("bob").path == choice.for_device("bob in home").path == bundled_binary()
@@ -117,7 +118,7 @@ def test_two_that_download_at_once_get_the_same(index):
 
 def test_a_wheel_with_another_hash_is_not_used(index, monkeypatch):
     monkeypatch.setitem(WHEELS, WHEEL, "00" * 32)
-    with pytest.raises(CoreError, match="not the published wheel"):
+    with pytest.raises(CoreUnusable, match="not the published wheel"):
         core_binary("9.9.0")
     assert list(cache_directory().iterdir()) == []
 
@@ -128,12 +129,12 @@ def test_a_cached_wheel_with_another_hash_is_not_used(monkeypatch, tmp_path):
     place.mkdir(parents=True)
     wheel = f"deltachat_rpc_server-2.20.0-{versions.LINUX_X86_64}.whl"
     (place / versions.ORIGIN).write_text(json.dumps({"wheel": wheel, "sha256": "00" * 32}))
-    with pytest.raises(CoreError, match="not the published wheel"):
+    with pytest.raises(CoreUnusable, match="not the published wheel"):
         core_binary("2.20.0")
 
 
 def test_a_version_that_the_index_does_not_have_is_an_error(index):
-    with pytest.raises(CoreError, match=r"no deltachat-rpc-server 9\.9\.1"):
+    with pytest.raises(CoreUnusable, match=r"no deltachat-rpc-server 9\.9\.1"):
         core_binary("9.9.1")
 
 

