@@ -11,6 +11,7 @@ user says `dc_labs = true` in pytest's ini file, and the main process enters it 
 
 from __future__ import annotations
 
+import argparse
 import re
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -33,6 +34,7 @@ from ..stage.session import Session, open_session
 from ..stage.stage import Stage
 from ..stage.survey import machine_seen
 from .exit_codes import INTERRUPTED
+from .values import results_directory
 
 RECORD = "dc_harness_record"
 """Name of the user property that carries a record from a worker to the main process."""
@@ -65,10 +67,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_CHOICE] = Choice.read(
             lambda name: config.getoption(f"{PREFIX}{name.replace('_', '-')}".lstrip("-").replace("-", "_"))
         )
-    except ValueError as error:
+        if (out := config.getoption(f"{PREFIX}out")) and not _is_worker(config):
+            results_directory(out)
+    except (ValueError, argparse.ArgumentTypeError) as error:
         raise pytest.UsageError(str(error)) from None
     if not _is_worker(config):
-        config.stash[_DIRECTORY] = config.getoption(f"{PREFIX}out") or new_run_directory(RUNS)
+        config.stash[_DIRECTORY] = out or new_run_directory(RUNS)
         config.pluginmanager.register(_Writer(config))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,6 +97,23 @@ def test_results_that_could_not_be_written_are_refused_before_anything_starts(co
     with pytest.raises(SystemExit, match="2"):
         main([command, "--out", str(file / "below")])
     assert f"{file} is no directory" in capsys.readouterr().err
+
+
+def test_pytest_refuses_them_as_well(tmp_path):
+    run = earlier(tmp_path)
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "scenarios/test_tls.py",
+        "--dc-out",
+        str(run),
+    ]
+    ended = subprocess.run(words, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert ended.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "has the results of a run already" in ended.stderr
 
 
 def test_a_run_takes_no_directory_that_has_one(tmp_path, capsys):
