@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import groupby
@@ -76,9 +77,9 @@ class Connected(ABC):
         self._room = batch.room_for_payload if self.offset else batch.room
         self._route: Route | None = None
         """That was used last."""
-        self._pause = ALONE
-        """Datagrams that were read one by one when there were last too few for a batch."""
-        self._alone = ALONE
+        self._pause = 1
+        """Datagrams, and one more, that are read one by one when there are next too few for a batch."""
+        self._alone = 0
         """Of those, what is left."""
         self._flood = 0
         self._segmented = False
@@ -137,8 +138,11 @@ class Connected(ABC):
                 break
         if read >= FEW:
             self._pause = 1
-        elif not self._segmented:  # a burst may be on its way, so the first pauses are short
-            self._alone = self._pause = min(2 * self._pause, ALONE)
+        elif (
+            not self._segmented
+        ):  # a burst may be on its way, so there is no first pause, and the next are short
+            self._alone = self._pause - 1
+            self._pause = min(2 * self._pause, ALONE)
 
     def _some_joined(self, sizes: list[int], joined: list[int]) -> None:
         """Some slots hold several datagrams of `joined` bytes each, the last one perhaps shorter."""
@@ -197,7 +201,7 @@ class Connected(ABC):
                 self._send_unequal(route, unequal, first)
                 first += len(unequal)
                 unequal = []
-            self._send_equal(route, first * STRIDE + HEADER, STRIDE, count, size)
+            self._send_equal(route, first, count, size)
             first += count
         if unequal:
             self._send_unequal(route, unequal, first)
@@ -216,30 +220,50 @@ class Connected(ABC):
         if unsent:
             self._record.drop("not_sent", sum(sizes[-unsent:]), unsent)
 
-    def _send_equal(self, route: Route, start: int, step: int, count: int, size: int) -> None:
+    def _send_equal(self, route: Route, first: int, count: int, size: int) -> None:
+        """Send `count` payloads of `size` bytes on, which lie in the slots from `first` on."""
+        batch, header, stop = self._fast_path.batch, route.header, first + count
+        self._count_equal(route, batch.buffer[first * STRIDE + HEADER : stop * STRIDE : STRIDE], size)
+        vector, length = batch.from_payload, size
+        if header is not None:
+            batch.heads[first:stop] = array("I", _HEAD.pack(header, size)) * count
+            vector, length = batch.from_start, HEADER + size
+        unsent = batch.send_equal(route.descriptor, vector, first, stop, length)
+        if unsent:
+            self._record.drop("not_sent", unsent * size, unsent)
+
+    def _send_segments(self, route: Route, start: int, step: int, count: int, size: int) -> None:
         """Send `count` payloads of `size` bytes on, which begin every `step` bytes from `start` of the buffer on."""
         batch = self._fast_path.batch
         places = range(start, start + count * step, step)
-        self._count(route, batch.buffer[start : places.stop : step], [size] * count)
+        self._count_equal(route, batch.buffer[start : places.stop : step], size)
         head = b"" if route.header is None else _HEAD.pack(route.header, size)
         unsent = segments.send(route.outlet, [batch.view[at : at + size] for at in places], head)
         if unsent:
             self._record.drop("not_sent", unsent * size, unsent)
 
     @staticmethod
+    def _count_equal(route: Route, first_bytes: bytearray, size: int) -> None:
+        """Count payloads of one size: the first byte of each tells its class, if it has one."""
+        kinds, number = first_bytes.translate(CLASS_OF), len(first_bytes)
+        kind = kinds[0] if size else OTHER
+        if size and kinds.count(kind) != number:
+            Connected._count(route, first_bytes, [size] * number)
+            return
+        route.packets[kind] += number
+        route.volume[kind] += number * size
+        if route.also is not None:
+            route.also.add(kind, number, number * size)
+
+    @staticmethod
     def _count(route: Route, first_bytes: bytearray, sizes: Sequence[int]) -> None:
-        """Count payloads: the first byte of each tells its class, where it has one."""
-        kinds = first_bytes.translate(CLASS_OF)
-        kind = kinds[0]
-        if kinds.count(kind) == len(kinds) and 0 not in sizes:
-            tallies = [(kind, len(kinds), sum(sizes))]
-        else:
-            tallies = [(kind if size else OTHER, 1, size) for kind, size in zip(kinds, sizes, strict=True)]
-        for kind, number, size in tallies:
-            route.packets[kind] += number
-            route.volume[kind] += size
+        """The same of payloads of any sizes."""
+        for kind, size in zip(first_bytes.translate(CLASS_OF), sizes, strict=True):
+            place = kind if size else OTHER
+            route.packets[place] += 1
+            route.volume[place] += size
             if route.also is not None:
-                route.also.add(kind, number, size)
+                route.also.add(place, 1, size)
 
     @abstractmethod
     def _one(self, size: int) -> None:
@@ -350,16 +374,14 @@ class ClientSocket(Connected):
 
     def _all_alike(self, sizes: list[int], first: int) -> bool:
         """Send them on in one piece if they have one size and one header. False: they have not, nothing was done."""
-        buffer, count, start = self._fast_path.batch.buffer, len(sizes), first * STRIDE
-        if sizes.count(sizes[0]) != count:
+        batch, count = self._fast_path.batch, len(sizes)
+        heads = batch.heads[first : first + count].tolist()
+        if sizes.count(sizes[0]) != count or heads.count(heads[0]) != count:
             return False
-        end = start + count * STRIDE
-        if any(buffer[at:end:STRIDE].count(buffer[at]) != count for at in range(start, start + HEADER)):
-            return False
-        number, length = _HEAD.unpack_from(buffer, start)
+        number, length = _HEAD.unpack_from(batch.buffer, first * STRIDE)
         route = self._route_of(number) if HEADER + length <= sizes[0] else None
         if route is not None:
-            self._send_equal(route, start + HEADER, STRIDE, count, length)
+            self._send_equal(route, first, count, length)
         return route is not None
 
     def _joined(self, start: int, size: int, segment: int) -> None:
@@ -377,7 +399,7 @@ class ClientSocket(Connected):
                 count = (stop - start - HEADER - length) // segment + 1
                 columns = [buffer[start + at : start + count * segment : segment] for at in range(HEADER)]
                 count = min(len(column) - len(column.lstrip(column[:1])) for column in columns)
-                self._send_equal(route, start + HEADER, segment, count, length)
+                self._send_segments(route, start + HEADER, segment, count, length)
                 start += count * segment
 
 
@@ -451,9 +473,9 @@ class ChannelSocket(Connected):
         start += HEADER
         end = start + whole * segment
         if route is not None:
-            self._send_equal(route, start, segment, whole, segment)
+            self._send_segments(route, start, segment, whole, segment)
             if rest:
-                self._send_equal(route, end, rest, 1, rest)
+                self._send_segments(route, end, rest, 1, rest)
             return
         for each in range(start, end, segment):
             self._to_turn(each, segment)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import struct
 from array import array
+
+from .segments import KERNEL_CAN, MAX_BYTES, SOL_UDP, UDP_SEGMENT
 
 __all__ = ["HEADER", "SLOTS", "STRIDE", "Batch", "Vector"]
 
@@ -17,7 +20,7 @@ HEADER = 4
 """Bytes of a channel header."""
 ROOM = 65535
 STRIDE = 4 + ROOM + 1 + 1088
-"""Not a multiple of a page: equal offsets in all slots would share few cache sets."""
+"""A multiple of a header's size, and not of a page: equal offsets in all slots would share few cache sets."""
 
 CONTROL = 24
 """CMSG_SPACE of one number: length (8 bytes), level (4), type (4), the number, padding."""
@@ -51,6 +54,9 @@ _recvmmsg = _libc.recvmmsg
 _recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
 _sendmmsg = _libc.sendmmsg
 _sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
+_sendmsg = _libc.sendmsg
+_sendmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
+_sendmsg.restype = ctypes.c_ssize_t
 
 
 class Vector:
@@ -72,6 +78,7 @@ class Vector:
             message.vector = ctypes.addressof(self._iovecs) + slot * ctypes.sizeof(_Iovec)
             message.vector_length = 1
         self.address = ctypes.addressof(self._messages)
+        self.iovecs = ctypes.addressof(self._iovecs)
         self.sizes = memoryview(self._iovecs).cast("B").cast("Q")
         raw, size = memoryview(self._messages).cast("B"), ctypes.sizeof(_Message)
         self.lengths = raw.cast("I")[_Message.length.offset // 4 :: size // 4]
@@ -97,6 +104,25 @@ class Vector:
 _CONTROLS = memoryview(array("Q", [CONTROL]) * SLOTS)
 
 
+class _Segmented:
+    """One message of several slots, which the kernel cuts into datagrams of one size (UDP_SEGMENT, udp(7))."""
+
+    def __init__(self) -> None:
+        self._control = bytearray(struct.pack("@QiiH6x", 16 + 2, SOL_UDP, UDP_SEGMENT, 0))
+        self._message = _Message(vector_length=0, control_length=CONTROL)
+        self._message.control = ctypes.addressof(ctypes.c_char.from_buffer(self._control))
+        self._address = ctypes.addressof(self._message)
+        self._size = memoryview(self._control)[16:18].cast("H")
+        self._vector = memoryview(self._message).cast("B").cast("Q")[_Message.vector.offset // 8 :][:2]
+
+    def send(self, descriptor: int, vector: Vector, start: int, stop: int, size: int) -> bool:
+        """Send slots start to stop-1 of `size` bytes each to the peer of a connected socket; False if that failed."""
+        self._vector[0] = vector.iovecs + start * ctypes.sizeof(_Iovec)
+        self._vector[1] = stop - start
+        self._size[0] = size
+        return bool(_sendmsg(descriptor, self._address, _MSG_DONTWAIT) > 0)
+
+
 class Batch:
     """64 slots of memory for datagrams on their way. A loop has one, and empties it before it fills it again."""
 
@@ -113,6 +139,9 @@ class Batch:
         """To receive: a datagram begins where the payload of a channel's data would."""
         self.from_start = Vector(memory, 0, 0)
         self.from_payload = Vector(memory, HEADER, 0)
+        self.heads = self.view.cast("I")[:: STRIDE // HEADER]
+        """The first four bytes of each slot, a channel header, as a number in the byte order of this machine."""
+        self._segmented = _Segmented()
 
     def receive(self, descriptor: int, vector: Vector) -> list[int]:
         """Sizes of the datagrams that now lie in the first slots; empty when there are none."""
@@ -129,6 +158,21 @@ class Batch:
         vector.expect_joined()
         lengths = self.receive(descriptor, vector)
         return lengths, vector.joined(len(lengths)) if lengths else None
+
+    def send_equal(self, descriptor: int, vector: Vector, start: int, stop: int, size: int) -> int:
+        """The same as `send` for slots of one size, with less."""
+        vector.sizes[2 * start + 1 : 2 * stop : 2] = array("Q", [size]) * (stop - start)
+        at_once = MAX_BYTES // size if size and KERNEL_CAN else 1
+        if at_once < 2:
+            return self.send(descriptor, vector, start, stop)
+        refused = 0
+        while start < stop:
+            end = min(stop, start + at_once)
+            # it fails if the device cannot, if the path is too narrow for one of them, or for an earlier ICMP error
+            if not self._segmented.send(descriptor, vector, start, end, size):
+                refused += self.send(descriptor, vector, start, end)
+            start = end
+        return refused
 
     def send(self, descriptor: int, vector: Vector, start: int, stop: int) -> int:
         """Send slots start to stop-1 to the peer of a connected socket. Returns how many the kernel did not take."""

@@ -71,7 +71,11 @@ def test_aioice_relays_to_aioice(tls_server, first_kind, second_kind):
                     continue
             for payload in payloads:
                 first.sendto(payload, names[1])
-            got = [await second_inbox.received.get() for _ in payloads]
+            got: list[object] = []
+            while len(got) < len(payloads):
+                datagram = await second_inbox.received.get()
+                if datagram[0] != b"there?":  # on a slow machine more than one
+                    got.append(datagram)
             second.sendto(b"back", names[0])
             back = (b"", None)
             while back[0] != b"back":
