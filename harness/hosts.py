@@ -201,6 +201,8 @@ def output_of(host: Host, command: Sequence[str | Path], *, within: float, **mor
         except subprocess.TimeoutExpired:
             raise TimeoutError(f"it did not end within {within:g} s") from None
         finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
             end_process(process, patience=1.0)
     return code, said.decode(errors="replace")
 
