@@ -24,6 +24,8 @@ class PeerKind:
     """Raises `MissingCapability`, with the command that heals it, where it cannot run."""
     start: Callable[[Path, str, Host, Path | None], PeerProcess]
     """Start one: directory of its logs, name of its device, host, and the CA that signed the certificates of TURN."""
+    gives_up_after: float
+    """Seconds without an answer of the other side after which its call is dead for good, at the earliest."""
     moves: bool = False
     """Its ICE moves a call to the best way, as libwebrtc's does; aioice stays with the first that answers."""
 
@@ -41,8 +43,12 @@ def _require_window() -> None:
     require_windows()
 
 
-AIORTC = PeerKind("aiortc", require_agents, _start_agent)
-CHROMIUM = PeerKind("chromium", _require_window, _start_window, moves=True)
+AIORTC = PeerKind(
+    "aiortc", require_agents, _start_agent, 24.0
+)  # six checks of consent, 4 to 6 s apart (RFC 7675)
+CHROMIUM = PeerKind(
+    "chromium", _require_window, _start_window, 15.0, moves=True
+)  # `failed`, and no ICE restart
 KINDS: Mapping[str, PeerKind] = {each.name: each for each in (AIORTC, CHROMIUM)}
 
 

@@ -11,6 +11,7 @@ from functools import partial
 
 from ..calls.call import Media, TalkResult
 from ..evidence import expected
+from ..evidence.expected import Expected
 from ..network import profiles
 from ..network.conditions import Applied, Conditions, apply
 from ..network.profiles import Profile
@@ -29,7 +30,7 @@ from ..steps.calls import (
     set_up,
     talk,
 )
-from ..steps.changes import Change, blocked, moves_to, new_nat_mapping
+from ..steps.changes import Change, blocked, moves_to, new_nat_mapping, outage
 from ..steps.observed import link_seen
 from ..steps.pauses import BEFORE, talk_across, wait_until_closed
 from ..waiting import now
@@ -52,7 +53,10 @@ OUTAGES = {ALICE: profiles.HOME, BOB: profiles.SYMMETRIC, CAROL: profiles.HOME}
 def calls_survive_outages(
     stage: Stage, _outcome: Outcome, outages: Sequence[float] = (3.0,), callees: Sequence[str] = (BOB,)
 ) -> None:
-    """For some seconds nothing of a call comes through, and addresses stay: then each side hears the other again."""
+    """For some seconds nothing of a call comes through, and addresses stay: then each side hears the other again.
+
+    Where a side gives its call up before that, as libwebrtc does, both must notice, and the next call must work.
+    """
     with stage.lab() as lab, lab_callers(lab, {name: OUTAGES[name] for name in (ALICE, *callees)}) as callers:
         for callee, seconds in itertools.product(callees, outages):
             callers.befriend(ALICE, callee)
@@ -63,6 +67,10 @@ def _outage(callers: LabCallers, callee: str, seconds: float) -> None:
     outcome, lost = callers.outcome, Counter[str]()
     name = f"{seconds:g} s of outage, {ALICE} and {callee}"
     wanted = expected.of_call(OUTAGES[ALICE], OUTAGES[callee], moves=callers.moves(ALICE, callee))
+    if seconds > (longest := callers.gives_up_after(ALICE, callee)):
+        outcome.note(f"{name}: a side gives the call up after {longest:g} s")
+        _dies(callers, name, (ALICE, callee), outage(seconds, ("udp",)), media=Media(), wanted=wanted)
+        return
     hosts = [callers.people.hosts[each] for each in (ALICE, callee)]
     with callers.watched(name, Media(), ALICE, callee, wanted=wanted, lost=lost) as call:
         pause, talked = talk_across(
@@ -169,25 +177,40 @@ def dead_calls_are_noticed_and_the_next_one_works(
 
 
 def _survive(callers: LabCallers, name: str, change: Change) -> Outcome:
-    outcome, media = callers.outcome, Media(policy="relay")
+    outcome = callers.outcome
     caller, callee = (f"{who} ({name})" for who in (ALICE, BOB))
     with outcome.expect_to_arrive(*FAILURES, what=name):
         callers.befriend(caller, callee)
-        with callers.with_peers(name, caller, callee) as both:
-            call = set_up(outcome, name, *both, media)
-            with machine_too_slow():
-                call.play_on(BEFORE)
-            happened = now()
-            change(callers.people, callers.devices[caller])
-            wait_until_closed(outcome, name, call, happened)
-            account = callers.devices[caller].account
-            account.go_offline()  # its connections to mail died as well, which core would notice late
-            account.bring_online(within=CALL_WITHIN)
-            call.hang_up(within=CALL_WITHIN)
-        with callers.watched(f"after {name}", media, caller, callee) as call:
-            talked = talk(call, BEFORE, numbers=0)
-        _expect_heard(outcome, f"after {name}", talked)
+        media = Media(policy="relay")
+        _dies(callers, name, (caller, callee), change, media=media, wanted=expected.BY_POLICY)
     return outcome
+
+
+def _dies(
+    callers: LabCallers,
+    name: str,
+    sides: tuple[str, str],
+    change: Change,
+    *,
+    media: Media,
+    wanted: Expected,
+) -> None:
+    """A change under the caller ends a call: both sides must notice, and the next call take the way that is wanted."""
+    outcome = callers.outcome
+    caller = callers.devices[sides[0]]
+    with callers.with_peers(name, *sides) as both:
+        call = set_up(outcome, name, *both, media)
+        with machine_too_slow():
+            call.play_on(BEFORE)
+        happened = now()
+        change(callers.people, caller)
+        wait_until_closed(outcome, name, call, happened)
+        caller.account.go_offline()  # its connections to mail may have died as well, which core would notice late
+        caller.account.bring_online(within=CALL_WITHIN)
+        call.hang_up(within=CALL_WITHIN)
+    with callers.watched(f"after {name}", media, *sides, wanted=wanted) as call:
+        talked = talk(call, BEFORE, numbers=0)
+    _expect_heard(outcome, f"after {name}", talked)
 
 
 def _expect_heard(outcome: Outcome, name: str, talked: TalkResult) -> None:

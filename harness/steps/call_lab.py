@@ -106,6 +106,10 @@ class LabCallers(Callers):
         """True if the peer of one of these devices moves a call to the best way that it finds."""
         return any(self.stage.session.choice.peers.for_device(name).moves for name in names)
 
+    def gives_up_after(self, *names: str) -> float:
+        """Seconds of an outage that ends a call between these devices for good, at the earliest."""
+        return min(self.stage.session.choice.peers.for_device(name).gives_up_after for name in names)
+
     @contextmanager
     def watched(
         self,

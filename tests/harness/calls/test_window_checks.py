@@ -12,7 +12,7 @@ from harness.checks import calls, calls_changes, calls_paths
 from harness.hosts import MissingCapability
 from harness.network import profiles
 from harness.network.pairs import Pair
-from harness.report.observations import Measured, PathSeen
+from harness.report.observations import Measured, PathSeen, Timing
 from harness.report.records import Record, Verdict
 from harness.report.run import Run
 from harness.servers.reference import Reference
@@ -125,9 +125,15 @@ def test_a_call_through_coturn(tmp_path):
 
 
 @pytest.mark.nightly
-def test_an_outage_is_survived(tmp_path):
-    record, _ = judged(calls_changes.calls_survive_outages, tmp_path, BOTH)
+@pytest.mark.parametrize("callee", ["bob", "carol"])
+@pytest.mark.parametrize("seconds", [3.0, 5.0, 20.0])
+def test_an_outage_is_survived_or_ends_the_call(tmp_path, seconds, callee):
+    """libwebrtc gives up before the longest is over: both windows notice, and the next call works."""
+    survive = calls_changes.calls_survive_outages
+    record, _ = judged(survive, tmp_path, BOTH, outages=[seconds], callees=[callee])
     assert record.verdict is Verdict.PASSED, record.reason
+    noticed = [each.name for each in record.seen(Timing) if each.name == "until each side noticed"]
+    assert len(noticed) == (seconds > CHROMIUM.gives_up_after)
 
 
 @pytest.mark.nightly
