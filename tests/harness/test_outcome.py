@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.calls.kinds import PeerChoice
 from harness.clients.core.eras import CoreUnsupported
 from harness.clients.mail.imap import ImapError
 from harness.hosts import MissingCapability
@@ -245,6 +246,28 @@ def test_a_check_between_networks_looks_at_the_pairs_that_were_chosen(chosen, lo
     stage = stage_with(TARGET, tmp_path)
     looks(replace(stage, session=replace(stage.session, choice=Choice(pairs=chosen))))
     assert tuple(seen) == looked_at
+
+
+@pytest.mark.parametrize(
+    ("peers", "verdict", "reason"),
+    [
+        (
+            PeerChoice(),
+            Verdict.SKIPPED,
+            "capability chromium: bob's devices have no call window: --peer bob=chromium",
+        ),
+        (PeerChoice().with_windows(("bob",)), Verdict.PASSED, ""),
+    ],
+    ids=["agents", "a window for bob"],
+)
+def test_a_check_of_call_windows_is_skipped_with_the_option_that_gives_them(peers, verdict, reason, tmp_path):
+    @check(windows=("bob",))
+    def needs_a_window(_stage: Stage, _outcome: Outcome) -> None:
+        """Needs a window."""
+
+    stage = stage_with(TARGET, tmp_path)
+    outcome = needs_a_window(replace(stage, session=replace(stage.session, choice=Choice(peers=peers))))
+    assert (outcome.verdict, outcome.reason) == (verdict, reason)
 
 
 def named_causes(stage, *causes):
