@@ -21,7 +21,16 @@ from .fork_server import LISTENER
 from .hosts import LocalHost
 from .scratch import scratch_directory
 
-__all__ = ["CLIENT", "ForkServer", "Modules", "adopt", "end_fork_servers", "fork_servers", "preloaded"]
+__all__ = [
+    "CLIENT",
+    "ForkServer",
+    "Modules",
+    "adopt",
+    "end_fork_servers",
+    "fork_servers",
+    "load_ahead",
+    "preloaded",
+]
 
 CLIENT = (sys.executable, "-I", "-S", str(Path(__file__).with_name("fork_client.py")))
 Modules = tuple[str, ...]
@@ -88,6 +97,14 @@ def fork_servers(*groups: Modules) -> dict[Modules, Path]:
                 _servers.append(ForkServer(*loads))
                 _sockets[loads] = _servers[-1].socket
         return {loads: _sockets[loads] for loads in groups}
+
+
+def load_ahead(loads: Modules) -> None:
+    """Let the fork server of these modules load them now, beside whatever we do until something is forked from it."""
+    path = fork_servers(loads)[loads]
+    for each in _servers:  # none, where it is that of the process that started this one
+        if each.socket == path:
+            each.load()
 
 
 def adopt(sockets: Mapping[Modules, Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
@@ -12,6 +13,7 @@ LIBRARIES = ("aiortc", "aioice", "iroh")
 """Peers of calls and nodes of iroh: with other versions, others are heard and reached."""
 
 
+@functools.cache
 def own_version() -> str:
     """That of the installed distribution; `unknown` in a directory that nobody installed."""
     return installed_versions().get(OWN, "unknown")

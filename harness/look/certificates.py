@@ -5,16 +5,16 @@ from __future__ import annotations
 import ssl
 import time
 from dataclasses import replace
-from typing import Literal, TypeAlias
-
-from cryptography import x509
-from cryptography.x509.oid import NameOID
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..errors import plain
 from ..hosts import Host, Socket
 from ..report.looks import CertificateLook
 from ..text import clean
 from .packets import counted_tls
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 __all__ = ["public_roots", "shake_hands", "unverified"]
 
@@ -81,6 +81,8 @@ def _problem(code: int) -> Problem:
 
 
 def _described(look: CertificateLook, shown: bytes, problem: Problem, detail: str) -> CertificateLook:
+    from cryptography import x509  # noqa: PLC0415 - slow to load
+
     look = replace(look, problem=problem, detail=detail)
     try:
         certificate = x509.load_der_x509_certificate(shown)
@@ -101,6 +103,8 @@ def _described(look: CertificateLook, shown: bytes, problem: Problem, detail: st
 
 
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    from cryptography import x509  # noqa: PLC0415
+
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -110,6 +114,8 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def _common_name(name: x509.Name) -> str:
+    from cryptography.x509.oid import NameOID  # noqa: PLC0415
+
     found = name.get_attributes_for_oid(NameOID.COMMON_NAME) or name.get_attributes_for_oid(
         NameOID.ORGANIZATION_NAME
     )

@@ -9,11 +9,12 @@ What `server` and `device` return are hosts like any other: programs and sockets
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import socket
 import subprocess
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ class LabHost(Host):
     """All that are between it and the internet, from the device outward."""
 
     def resolve(self, name: str) -> tuple[str, ...]:
+        with suppress(ValueError):
+            return (str(ipaddress.ip_address(name)),)
         from .lookup import resolve  # noqa: PLC0415 - slow to load
 
         return resolve(self.namespace, name)

@@ -6,7 +6,6 @@ Our own `getaddrinfo` would read the machine's files. dnspython is slow to load,
 from __future__ import annotations
 
 import io
-import ipaddress
 import select
 import socket
 from collections.abc import Iterable
@@ -30,15 +29,11 @@ DATAGRAM = 4096
 
 
 def resolve(namespace: Namespace, name: str) -> tuple[str, ...]:
-    """The addresses of a name as a program inside would get them; an address stands for itself.
+    """The addresses of a name as a program inside would get them.
 
     Raises `socket.gaierror` with the numbers of `getaddrinfo`: EAI_NONAME, and EAI_AGAIN after `ATTEMPTS` without an
     answer, or with one that is no answer. It may take 10 s.
     """
-    try:
-        return (str(ipaddress.ip_address(name)),)
-    except ValueError:
-        pass
     if known := _in_hosts(namespace.call(HOSTS.read_text), name):
         return known
     configuration = dns.resolver.Resolver(configure=False)

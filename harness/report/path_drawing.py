@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import combinations
-from xml.sax.saxutils import escape
 
 from ..text import clean
 from .observations import DeviceAt, LegSeen, LoadSeen, PathSeen
@@ -309,4 +309,4 @@ def _rectangle(box: Box, kind: str) -> str:
 
 
 def _text(words: str) -> str:
-    return escape(clean(words))
+    return escape(clean(words), quote=False)

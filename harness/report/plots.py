@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
+from html import escape
 
 from ..text import clean
 
@@ -187,7 +187,7 @@ def _frame(title: str, parts: Iterable[str], height: int) -> str:
 
 
 def _text(words: str) -> str:
-    return escape(clean(words), {'"': "&quot;"})
+    return escape(clean(words))
 
 
 def _number(value: float) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from ..diagnosis.diagnosis import Diagnosis, diagnose
+from typing import TYPE_CHECKING
+
 from ..hosts import Host
-from ..look.look import look_at
 from ..target import Target
+
+if TYPE_CHECKING:
+    from ..diagnosis.diagnosis import Diagnosis
 
 __all__ = ["SecondLook"]
 
@@ -18,6 +21,9 @@ class SecondLook:
 
     def cause_of(self, check: str, target: Target, host: Host) -> str:
         """Name of what is wrong with the server and explains this check; empty: nothing does, or two things could."""
+        from ..diagnosis.diagnosis import diagnose  # noqa: PLC0415 - slow to load, and rarely needed
+        from ..look.look import look_at  # noqa: PLC0415
+
         if self._found is None:
             self._found = diagnose(look_at(target, host))
         explaining = [each for each in self._found.causes if each.cause.accounts_for(check)]

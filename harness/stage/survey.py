@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Literal
 
 from ..hosts import Host
-from ..look.look import look_at
 from ..network.preflight import preflight
 from ..report.looks import Look, PortLook
 from ..report.observations import CertificateSeen, Listener, MachineSeen, ServerSeen
@@ -32,6 +31,8 @@ def look_up(target: Target, host: Host) -> tuple[Target, Look]:
     Of a server that gives no METADATA nothing is known: then it is meant to have TURN and a relay as every chatmail
     server has, and the checks say what is wrong.
     """
+    from ..look.look import look_at  # noqa: PLC0415 - slow to load, and our own servers need no look
+
     look = look_at(target, host, parts=("turn", "relay"), briefly=True)
     mail, relay = look.mail, look.relay
     if mail is None or mail.metadata != "read":

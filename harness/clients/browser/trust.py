@@ -6,12 +6,13 @@ import base64
 import hashlib
 import subprocess
 from pathlib import Path
-
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509 import Certificate, load_pem_x509_certificates
+from typing import TYPE_CHECKING
 
 from ...hosts import LocalHost
 from ...text import clean
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 __all__ = ["trust"]
 
@@ -28,6 +29,9 @@ def trust(home: Path, ca_file: Path, certutil: str) -> list[str]:
     A CA is trusted by the database of NSS, which `certutil` writes. A pinned certificate is of no CA and of any name:
     it is trusted by its key, wherever a server shows it. Raises `OSError` and `subprocess.SubprocessError`.
     """
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
+    from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415 - slow to load
+
     database = home / DATABASE
     database.mkdir(parents=True)
     change = (certutil, "-d", f"sql:{database}")
@@ -49,5 +53,7 @@ def _run(*command: str, given: bytes = b"") -> None:
 
 
 def _hash_of_key(certificate: Certificate) -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
+
     key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return base64.b64encode(hashlib.sha256(key).digest()).decode()

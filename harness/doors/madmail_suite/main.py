@@ -1,38 +1,29 @@
-"""The drop-in for madmail's `tests/deltachat-test/main.py`: which tests, in which order, with which exit code."""
+"""The drop-in for madmail's `tests/deltachat-test/main.py`: what its command line asks for."""
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import closing
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Sequence
 
 import dotenv
 
-from ...hosts import MissingCapability
-from ...report.findings import accounts_left
-from ...report.observations import Measured
-from ...report.run import Run, new_run_directory
-from ...servers.server import ServerError
-from ...stage.check import recording
-from ...stage.session import open_session
-from ...stage.survey import machine_seen
-from ..exit_codes import FAILED, NOTHING_RAN, PASSED, exit_code
-from ..interrupts import Interrupted, interruptible
-from .arguments import Options, parse
-from .console import Console, Result
-from .side_by_side import results_side_by_side
+from ...preloaded import load_ahead
+from ...servers import reference
+from ..exit_codes import PASSED
+from .arguments import parse
+from .console import Console
 from .stress import stress
-from .suite import run_test
 
 __all__ = ["main"]
 
-RUNS = Path("reports/runs")
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what was asked for. The exit codes are those of `exit_codes`."""
+    """Do what was asked for. The exit codes are those of `exit_codes`."""
+    atexit.register(
+        gc.freeze
+    )  # to look through all that is loaded takes a quarter of a second and frees nothing
     dotenv.load_dotenv(dotenv.find_dotenv(usecwd=True))
     words = sys.argv[1:] if argv is None else argv
     options = parse(words)
@@ -45,55 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.copy_results(options.stress.order.directory)
         console.close()
         return code
-    run = Run(options.out or new_run_directory(RUNS))
-    interrupted = ""
-    with interruptible():
-        try:
-            order = [] if options.seed is None else [Measured("order of the tests, --seed", options.seed)]
-            run.begin(machine_seen(), *order)
-            results = _run(options, run, console, words) if options.tests else []
-        except (ServerError, MissingCapability, Interrupted) as error:
-            interrupted = str(error)
-            console.step(interrupted)
-            if isinstance(error, Interrupted):
-                return error.exit_code
-            return NOTHING_RAN if isinstance(error, MissingCapability) else FAILED
-        finally:
-            run.end(interrupted=interrupted, jobs=options.jobs)
-            run.finish()
-            console.close()
-    if left := accounts_left(run.records):
-        console.step(left)
-    options.copy_results(run.directory)
-    console.summary(options.tests, options.named, results, run.directory)
-    code = exit_code(result.verdict for result in results)
-    missing = any(each.left_out for each in results if each.number in options.named)
-    return FAILED if code == PASSED and missing else code
+    if options.jobs == 1 and options.choice.name == reference.Reference.name:
+        load_ahead(reference.MODULES)
+    from .running import run_tests  # noqa: PLC0415 - it loads every check: the server does its own loading meanwhile
 
-
-def _run(options: Options, run: Run, console: Console, words: Sequence[str]) -> list[Result]:
-    results: list[Result] = []
-    console.header(options.choice.title)
-    if options.jobs > 1:
-        found = results_side_by_side(options, run, words, console.starts)
-    else:
-        found = _one_by_one(options, run, console)
-    with closing(found):
-        for result in found:
-            results.append(result)
-            console.ended(result)
-            if not (result.passed or result.left_out or options.cool):
-                break
-    return results
-
-
-def _one_by_one(options: Options, run: Run, console: Console) -> Generator[Result]:
-    # Delta Chat clients of a server without a relay use somebody else's: no core may start, and 15 and 16 fail.
-    choice = replace(options.choice, must=options.choice.must | {"iroh_relay"})
-    with open_session(run, choice) as session:
-        console.step(f"{session.target.name} is ready at {session.target.host}")
-        for number in options.tests:
-            console.starts(number)
-            with recording(run.add, run=run.name, door=f"main.py --test-{number}"):
-                result = run_test(number, session)
-            yield result
+    return run_tests(options, console, words)
