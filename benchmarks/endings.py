@@ -1,8 +1,9 @@
 """`python -m benchmarks.endings`: each command of the harness is ended by each signal at several moments.
 
 After five seconds no process of it is there; in the directory for temporary files is nothing, or after SIGKILL nothing
-that the next start does not remove. Exit code 1 for a fault. Processes are known by a mark in their environment, also
-those that have left their session or their parent.
+that the next start does not remove; and its exit code is that of the signal, or its own where it had come to it. Exit
+code 1 for a fault. Processes are known by a mark in their environment, also those that have left their session or their
+parent. A command that has ended before a moment is tried again at an earlier one.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -29,6 +30,10 @@ MARK = "DC_TEST_MARK"
 GONE_WITHIN = 5.0
 WITHIN = 300.0
 """Seconds until a moment comes."""
+SOONEST = 0.1
+"""Seconds: a moment that is earlier is the appearance of its process."""
+OF_THEIR_OWN = (0, 3)
+"""Exit codes of a command that had come to its result, or that a signal is to end, as `serve`."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)
 
 
@@ -41,6 +46,10 @@ class Moment:
 
     def __str__(self) -> str:
         return f"{self.seconds:g} s after {self.process or 'the start'}"
+
+    @property
+    def sooner(self) -> Moment:
+        return replace(self, seconds=self.seconds / 2 if self.seconds > SOONEST else 0.0)
 
 
 @dataclass(frozen=True)
@@ -110,14 +119,19 @@ class Marked:
                 continue  # it has ended meanwhile, or is somebody else's
         return found
 
-    def wait_for(self, moment: Moment) -> None:
-        """Raises `WaitTimeout` where it does not come, because the command has ended for example."""
+    def lives_until(self, moment: Moment) -> bool:
+        """Wait for a moment. False: the command has ended before. Raises `WaitTimeout` where neither comes."""
         wait_until(
-            lambda: any(moment.process in line for line in self.processes().values()),
+            lambda: (
+                self.process.poll() is not None
+                or any(moment.process in line for line in self.processes().values())
+            ),
             str(moment),
             within=WITHIN,
         )
-        time.sleep(moment.seconds)  # the moment is what is tried
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(moment.seconds)
+        return self.process.poll() is None
 
     def expect_to_be_gone(self, within: float = GONE_WITHIN) -> None:
         """Raises `WaitTimeout` with the processes that are still there."""
@@ -144,30 +158,51 @@ def marked(words: Sequence[str | Path], *, directory: Path | None = None) -> Ite
         command.close()
 
 
+@dataclass(frozen=True)
+class Ending:
+    """End of a command by a signal."""
+
+    moment: Moment
+    """Moment at which it was tried."""
+    seconds: float
+    """Until nothing of it was there."""
+    faults: Sequence[str]
+    """Sentences on what is wrong."""
+
+
 def end(
     command: Command, moment: Moment, by: signal.Signals, results: Path, *, within: float = GONE_WITHIN
-) -> tuple[float, list[str]]:
-    """Seconds until nothing of it was there, and sentences on what is wrong; more than `within` is."""
+) -> Ending:
+    """End it at this moment, or sooner where it does not live so long. It is a fault to take longer than `within`."""
     out = ("--out", results / uuid4().hex) if command.has_directory else ()
     with marked([*command.words, *out], directory=Path(__file__).parents[1]) as running:
         try:
-            running.wait_for(moment)
+            lives = running.lives_until(moment)
         except WaitTimeout as error:
-            return 0.0, [f"not tried: {error}"]
-        if running.process.poll() is not None:
-            return 0.0, ["not tried: it had ended"]
-        running.process.send_signal(by)
-        began = time.monotonic()
-        late = ""
-        try:
-            running.expect_to_be_gone(within)
-        except WaitTimeout as error:
-            late = str(error)
-            running.expect_to_be_gone(WITHIN)
-        seconds = time.monotonic() - began
-        if by is signal.SIGKILL:
-            running.start([*NEXT_START, results / uuid4().hex]).communicate()
-        return seconds, [*filter(None, [late]), *(f"left {each}" for each in running.left())]
+            return Ending(moment, 0.0, [f"not tried: {error}"])
+        if lives:
+            return _ended(running, moment, by, results, within)
+    if moment.seconds:
+        return end(command, moment.sooner, by, results, within=within)
+    return Ending(moment, 0.0, [f"not tried: it ended with exit code {running.process.returncode} before"])
+
+
+def _ended(running: Marked, moment: Moment, by: signal.Signals, results: Path, within: float) -> Ending:
+    running.process.send_signal(by)
+    began = time.monotonic()
+    faults = []
+    try:
+        running.expect_to_be_gone(within)
+    except WaitTimeout as error:
+        faults.append(str(error))
+        running.expect_to_be_gone(WITHIN)
+    seconds = time.monotonic() - began
+    code = running.process.wait(WITHIN)
+    if code not in (-by, 128 + by, *OF_THEIR_OWN):
+        faults.append(f"exit code {code}")
+    if by is signal.SIGKILL:
+        running.start([*NEXT_START, results / uuid4().hex]).communicate()
+    return Ending(moment, seconds, [*faults, *(f"left {each}" for each in running.left())])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -184,11 +219,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in options.command or COMMANDS:
             for moment in COMMANDS[name].moments:
                 for by in [each for each in SIGNALS if options.signal in (None, each.name)]:
-                    seconds, faults = end(COMMANDS[name], moment, by, Path(results))
-                    print(f"{name:12} {by.name:8} {moment!s:30} gone after {seconds:.1f} s", flush=True)
-                    for each in faults:
+                    found = end(COMMANDS[name], moment, by, Path(results))
+                    print(
+                        f"{name:12} {by.name:8} {found.moment!s:30} gone after {found.seconds:.1f} s",
+                        flush=True,
+                    )
+                    for each in found.faults:
                         print(f"    {each}", flush=True)
-                    wrong += len(faults)
+                    wrong += len(found.faults)
     return 1 if wrong else 0
 
 

@@ -37,13 +37,31 @@ LEAVES_A_PROCESS = "import subprocess; print(subprocess.Popen(['sleep', '3'], st
 def test_nothing_outlives_a_command_that_is_ended(
     tmp_path: Path, name: str, moment: Moment, by: Signals
 ) -> None:
-    _seconds, faults = end(COMMANDS[name], moment, by, tmp_path, within=WITHIN)
-    assert faults == []
+    assert end(COMMANDS[name], moment, by, tmp_path, within=WITHIN).faults == []
 
 
 def test_a_process_and_a_file_that_are_left_are_found(tmp_path: Path) -> None:
     program = "import tempfile; tempfile.mkdtemp(); " + LEAVES_A_PROCESS
     command = Command((sys.executable, "-c", program), (), has_directory=False)
-    _seconds, faults = end(command, Moment("sleep 3", 0), SIGTERM, tmp_path, within=0.5)
+    faults = end(command, Moment("sleep 3", 0), SIGTERM, tmp_path, within=0.5).faults
     assert any("every process to end" in each and "sleep" in each for each in faults)
     assert any(each.startswith("left tmp") for each in faults)
+
+
+def test_a_command_that_is_faster_than_its_moment_is_ended_sooner(tmp_path: Path) -> None:
+    command = Command(("sleep", "1"), (), has_directory=False)
+    found = end(command, Moment("sleep", 1.5), SIGTERM, tmp_path, within=WITHIN)
+    assert found.moment.seconds < 1.5
+    assert found.faults == []
+
+
+def test_a_command_without_the_moment_is_not_tried(tmp_path: Path) -> None:
+    [fault] = end(Command(("false",), (), has_directory=False), Moment("sleep", 1), SIGTERM, tmp_path).faults
+    assert fault == "not tried: it ended with exit code 1 before"
+
+
+def test_an_exit_code_that_is_not_of_the_signal_is_found(tmp_path: Path) -> None:
+    program = "import signal, subprocess, sys; signal.signal(15, lambda *_: sys.exit(1)); "
+    program += "subprocess.run(['sleep', '3'])"
+    command = Command((sys.executable, "-c", program), (), has_directory=False)
+    assert "exit code 1" in end(command, Moment("sleep 3", 0), SIGTERM, tmp_path, within=WITHIN).faults

@@ -25,7 +25,7 @@ from .check import RUNS
 from .choice import require_known
 from .console import complain, say
 from .exit_codes import FAILED, NOTHING_RAN, PASSED, UNDECIDED
-from .interrupts import Interrupted, interruptible
+from .interrupts import Interrupted, interruptible, uninterrupted
 
 __all__ = [
     "Checked",
@@ -113,17 +113,17 @@ def run(arguments: argparse.Namespace) -> int:
     directory.mkdir(parents=True, exist_ok=True)
     table: dict[str, Seen] = {}
     wanted, ending = len(deployments), None
-    with interruptible():
+    with uninterrupted():
         try:
-            with closing(run_table(deployments, arguments.jobs)) as found_ones:
+            with interruptible(), closing(run_table(deployments, arguments.jobs)) as found_ones:
                 for deployment, seen in found_ones:
                     table[deployment.name] = seen
                     sys.stderr.write(f"{deployment.name}: {_what_was_seen(seen)}\n")
         except Interrupted as signal:
             ending = signal
             deployments = [each for each in deployments if each.name in table]
-    (directory / "deployments.json").write_text(as_json(deployments, table), encoding="utf-8")
-    (directory / "deployments.md").write_text(render_markdown(deployments, table), encoding="utf-8")
+        (directory / "deployments.json").write_text(as_json(deployments, table), encoding="utf-8")
+        (directory / "deployments.md").write_text(render_markdown(deployments, table), encoding="utf-8")
     if table:
         say(render(deployments, table))
     found = [(each, sentence) for each in deployments for sentence in faults_of(each, table[each.name])]

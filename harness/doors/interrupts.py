@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .exit_codes import INTERRUPTED
 
-__all__ = ["Interrupted", "interruptible", "undisturbed"]
+__all__ = ["Interrupted", "interruptible", "undisturbed", "uninterrupted"]
 
+_Handler = Callable[[int, types.FrameType | None], None]
 SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the end of the terminal"}
 
 
@@ -26,20 +28,21 @@ class Interrupted(BaseException):
 def interruptible(*by: signal.Signals) -> Iterator[None]:
     """In this block the first of these signals (default: all) raises `Interrupted`; no later one disturbs the closing.
 
-    A signal that is not named does nothing: it is for the process that started this one. Nor does the end of the
-    terminal where `nohup` has said so.
+    A signal that is not named does nothing: it is for the process that started this one.
     """
-    before = {each: signal.getsignal(each) for each in SIGNALS}
-    if before[signal.SIGHUP] is signal.SIG_IGN:
-        del before[signal.SIGHUP]
-    try:
-        for each in before:
-            # A handler, not SIG_IGN: programs that are started would inherit that.
-            signal.signal(each, _interrupt if each in by or not by else _nothing)
+    with _handled(lambda each: _interrupt if each in by or not by else _nothing):
         yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """In this block signals do nothing, but in one of `interruptible` in it: what that found is written to the end.
+
+    After it they come too late to disturb what this process closes at its exit.
+    """
+    with _handled(lambda _each: _nothing):
+        yield
+        atexit.register(_hear_nothing)  # the last that is registered is the first to run
 
 
 @contextmanager
@@ -62,10 +65,31 @@ class _Deferred:
     came: signal.Signals | None = None
 
 
+@contextmanager
+def _handled(handler_of: Callable[[signal.Signals], _Handler]) -> Iterator[None]:
+    """Other handlers in this block. The end of the terminal is nothing to hear of where `nohup` has said so."""
+    before = {each: signal.getsignal(each) for each in _heard()}
+    try:
+        for each in before:
+            # A handler, not SIG_IGN: programs that are started would inherit that.
+            signal.signal(each, handler_of(each))
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _heard() -> list[signal.Signals]:
+    return [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+
+
+def _hear_nothing() -> None:
+    for each in _heard():
+        signal.signal(each, _nothing)
+
+
 def _interrupt(number: int, _frame: types.FrameType | None) -> None:
-    for each in SIGNALS:
-        if signal.getsignal(each) is not signal.SIG_IGN:
-            signal.signal(each, _nothing)
+    _hear_nothing()
     if _Deferred.depth:
         _Deferred.came = signal.Signals(number)
         return

@@ -31,7 +31,7 @@ from ..target import Impact
 from .check import RUNS
 from .console import complain, say
 from .exit_codes import EXPLANATION, FAILED, NOTHING_RAN, PASSED, UNDECIDED, exit_code_of
-from .interrupts import Interrupted, interruptible
+from .interrupts import Interrupted, interruptible, uninterrupted
 from .values import results_directory
 
 __all__ = ["LoadOrder", "add_command", "perform"]
@@ -157,10 +157,11 @@ def perform(order: LoadOrder) -> tuple[int, LoadResults | None]:
     target = order.choice.name
     run.plan(((each.check, each.requirements) for each in SHARES), target=target)
     code, interrupted, began = None, "", time.time()
-    with interruptible(), scratch_directory("load") as scratch:
+    with uninterrupted(), scratch_directory("load") as scratch:
         try:
-            run.begin(machine_seen(), target=target)
-            _run(order, scratch, run.logs)
+            with interruptible():
+                run.begin(machine_seen(), target=target)
+                _run(order, scratch, run.logs)
         except (ServerError, Unsupported, MissingCapability) as error:
             code, interrupted = (FAILED if isinstance(error, ServerError) else NOTHING_RAN), str(error)
         except Interrupted as signal:
@@ -185,9 +186,10 @@ def perform(order: LoadOrder) -> tuple[int, LoadResults | None]:
 def _serve(order: LoadOrder) -> int:
     """Be a worker until the master says that it is over, or has gone: then what was counted here is kept as a part."""
     order.directory.mkdir(parents=True, exist_ok=True)
-    with interruptible(), scratch_directory("load") as scratch:
+    with uninterrupted(), scratch_directory("load") as scratch:
         try:
-            run_load(LocalHost(), order.plan, scratch, order.directory / "locust.log", order.roles)
+            with interruptible():
+                run_load(LocalHost(), order.plan, scratch, order.directory / "locust.log", order.roles)
         except ServerError as error:
             complain(str(error))
             return NOTHING_RAN

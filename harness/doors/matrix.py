@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .console import complain, say
 from .exit_codes import EXPLANATION, FAILED, NOTHING_RAN, PASSED, UNDECIDED, USAGE
-from .interrupts import Interrupted, interruptible
+from .interrupts import Interrupted, interruptible, uninterrupted
 from .values import from_one, results_directory
 
 if TYPE_CHECKING:
@@ -162,9 +162,10 @@ def _run(interop: Interop, settings: Settings, before: Sequence[Record], out: Pa
         say(render_cell(cell, record, ended, of, time.monotonic() - began))
 
     code, interrupted = None, ""
-    with interruptible():
+    with uninterrupted():
         try:
-            planned.go(run, show)
+            with interruptible():
+                planned.go(run, show)
         except Interrupted as signal:
             code, interrupted = signal.exit_code, str(signal)
         run.end(interrupted=interrupted, jobs=settings.at_once)

@@ -33,7 +33,7 @@ from . import catalogue  # noqa: F401 - it registers the checks
 from .console import complain, say
 from .exit_codes import FAILED, NOTHING_RAN, PASSED
 from .forking import end_with_parent, fork_context
-from .interrupts import Interrupted, interruptible, undisturbed
+from .interrupts import Interrupted, interruptible, undisturbed, uninterrupted
 from .workers import shared_forks
 
 __all__ = ["Cell", "Row", "as_json", "declared_mutants", "judge", "render", "run", "run_table"]
@@ -122,9 +122,9 @@ def run(
     cells: list[Cell] = []
     ending: Interrupted | None = None
     enter_user_namespace()  # for all cells: one that does it by itself would not hear of our end
-    with interruptible():
+    with uninterrupted():
         try:
-            with closing(run_table(work, directory, jobs)) as table:
+            with interruptible(), closing(run_table(work, directory, jobs)) as table:
                 for cell in table:
                     cells.append(cell)
                     sys.stderr.write(f"{cell.seconds:7.2f} s  {cell.mutant}  {cell.check}  {cell.verdict}\n")

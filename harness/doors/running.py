@@ -20,7 +20,7 @@ from .check import RUNS
 from .console import say
 from .display import display
 from .exit_codes import exit_code_of
-from .interrupts import Interrupted, interruptible
+from .interrupts import Interrupted, interruptible, uninterrupted
 from .must_file import capabilities_of, read_must_list
 from .schedule import Schedule, default_jobs
 from .side_by_side import NoServer, SideBySide
@@ -82,9 +82,9 @@ def run_checks(chosen: Sequence[Check], order: Order) -> int:
 
     schedule = Schedule(chosen, processors=processors, shared_server=order.choice.is_remote)
     code, interrupted = None, ""
-    with interruptible():
+    with uninterrupted():
         try:
-            with display(order.choice.name, [each.name for each in chosen], jobs) as watcher:
+            with interruptible(), display(order.choice.name, [each.name for each in chosen], jobs) as watcher:
                 SideBySide(schedule, run, watcher, start, jobs).go()
         except NoServer as refused:
             code, interrupted = refused.exit_code, str(refused)
@@ -92,7 +92,9 @@ def run_checks(chosen: Sequence[Check], order: Order) -> int:
             code, interrupted = signal.exit_code, str(signal)
         run.end(interrupted=interrupted, jobs=jobs)
         run.finish()
-    say(f"\n{render_end(run.records, directory=run.directory)}\n\nReport: {run.directory / 'report.html'}")
+        say(
+            f"\n{render_end(run.records, directory=run.directory)}\n\nReport: {run.directory / 'report.html'}"
+        )
     return exit_code_of(run.records) if code is None else code
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ..target import Target
 from ..text import clean
 from ..waiting import watch
 from .console import complain, say
+from .interrupts import Interrupted, interruptible, uninterrupted
 
 __all__ = ["add_command"]
 
@@ -49,20 +49,18 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], s
 
 def serve(arguments: argparse.Namespace) -> int:
     """0 after Ctrl-C or SIGTERM, 1 when the server does not start or ends by itself."""
-    for each in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, signal.default_int_handler)
     remove_leftovers()
-    with scratch_directory("serve") as directory:
+    with uninterrupted(), scratch_directory("serve") as directory:
         state = arguments.state or directory / "state"
         place = Place(arguments.host or "", state, directory / "logs")
         words = ["--state", str(state), *_server_arguments(arguments)]
         try:
-            with SupervisorProcess(LocalHost(), COMMAND, words, place) as server:
+            with interruptible(), SupervisorProcess(LocalHost(), COMMAND, words, place) as server:
                 target = describe(server.endpoints, "reference", frozenset())
                 _introduce(server, target)
                 for line in watch(_NewEvents(server).look, every=LOOK_EVERY):
                     say(line)
-        except KeyboardInterrupt:
+        except Interrupted:
             say("\nstopped")
         except (ServerError, MissingCapability) as error:
             complain(str(error))

@@ -16,7 +16,7 @@ from ...stage.check import recording
 from ...stage.session import open_session
 from ...stage.survey import machine_seen
 from ..exit_codes import FAILED, NOTHING_RAN, PASSED, exit_code
-from ..interrupts import Interrupted, interruptible
+from ..interrupts import Interrupted, interruptible, uninterrupted
 from .arguments import Options
 from .console import Console, Result
 from .side_by_side import results_side_by_side
@@ -31,11 +31,12 @@ def run_tests(options: Options, console: Console, words: Sequence[str]) -> int:
     """Run the chosen tests, and write the reports. `words`: the command line, for tests in processes of their own."""
     run = Run(options.out or new_run_directory(RUNS))
     interrupted = ""
-    with interruptible():
+    with uninterrupted():
         try:
-            order = [] if options.seed is None else [Measured("order of the tests, --seed", options.seed)]
-            run.begin(machine_seen(), *order)
-            results = _results(options, run, console, words) if options.tests else []
+            with interruptible():
+                order = [] if options.seed is None else [Measured("order of the tests, --seed", options.seed)]
+                run.begin(machine_seen(), *order)
+                results = _results(options, run, console, words) if options.tests else []
         except (ServerError, MissingCapability, Interrupted) as error:
             interrupted = str(error)
             console.step(interrupted)
@@ -46,10 +47,10 @@ def run_tests(options: Options, console: Console, words: Sequence[str]) -> int:
             run.end(interrupted=interrupted, jobs=options.jobs)
             run.finish()
             console.close()
-    if left := accounts_left(run.records):
-        console.step(left)
-    options.copy_results(run.directory)
-    console.summary(options.tests, options.named, results, run.directory)
+        if left := accounts_left(run.records):
+            console.step(left)
+        options.copy_results(run.directory)
+        console.summary(options.tests, options.named, results, run.directory)
     code = exit_code(result.verdict for result in results)
     missing = any(each.left_out for each in results if each.number in options.named)
     return FAILED if code == PASSED and missing else code
