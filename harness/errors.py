@@ -17,7 +17,10 @@ def plain(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "nothing answered in time"
     if isinstance(error, smtplib.SMTPResponseException):
-        return f"{error.smtp_code} {_decoded(error.smtp_error)}"
+        said = _decoded(error.smtp_error)
+        # smtplib has no number for what is no reply, and cut off what stood in its place.
+        no_reply = f"an answer that is no SMTP, which ends with `{said}`"
+        return f"{error.smtp_code} {said}" if error.smtp_code > 0 else no_reply
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[:1].lower() + error.strerror[1:]
     return "; ".join(_decoded(each) for each in error.args) or type(error).__name__

@@ -15,6 +15,12 @@ TURN_URL = re.compile(
 )
 
 
+WHITE_SPACE = re.compile(r"[\t\r\n]+")
+SCHEME = re.compile(r"(https?):[/\\]*", re.IGNORECASE)
+NO_HOST = re.compile(r"[\s<>^|%\\\x00-\x1f\x7f]")
+"""Characters that no host has."""
+
+
 class UrlError(ValueError):
     """A text is no such URL; the message says what it must be."""
 
@@ -61,21 +67,25 @@ class RelayUrl:
 
     @classmethod
     def parse(cls, text: str) -> RelayUrl:
-        """White space around it does not count, nor does the dot at the end of a name, as in core's own parser.
+        """As core's own parser (https://url.spec.whatwg.org): white space around it does not count, and slashes may be
+        backslashes, or fewer than two; nor does the dot at the end of a name count.
 
         Raises `UrlError` for anything but an http or https URL with a host.
         """
+        written = SCHEME.sub(r"\1://", WHITE_SPACE.sub("", text.strip()), count=1)
         try:
-            url = urlsplit(text.strip())
-            port = url.port
-        except ValueError as error:
-            raise UrlError(f"{text!r} is no URL: {error}") from error
-        if url.scheme not in ("http", "https") or not url.hostname:
+            url = urlsplit(written)
+            host, port = url.hostname, url.port
+        except ValueError:
+            raise UrlError(f"{text!r} is no URL: its host or its port cannot be read") from None
+        if port == 0:
+            raise UrlError(f"{text!r} names port 0, which is none")
+        if url.scheme not in ("http", "https") or not host or NO_HOST.search(host):
             raise UrlError(
                 f"{text!r} is no relay URL: it must be http://HOST[:PORT]/ or https://HOST[:PORT]/"
             )
         secure = url.scheme == "https"
-        return cls(secure, url.hostname.rstrip("."), port or (443 if secure else 80))
+        return cls(secure, host.rstrip("."), port or (443 if secure else 80))
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -35,7 +35,7 @@ __all__ = [
 
 TURN_KEY = "/shared/vendor/deltachat/turn"
 TURNS_KEY = "/shared/vendor/deltachat/turns"
-VALUE = re.compile(r"(?P<host>[^:]+):(?P<port>\d{1,5}):(?P<username>\d{1,20}):(?P<password>.+)")
+VALUE = re.compile(r"(?P<host>[^:\s]+):(?P<port>\d{1,5}):(?P<username>\d{1,20}):(?P<password>.+)")
 METADATA_WORDS = re.compile(r"metadata|ice.server|turn", re.IGNORECASE)
 MOST_LINES = 5
 READ_WITHIN = 5.0
@@ -71,8 +71,9 @@ class TurnOffer:
         """Raises `TurnError`. The host ends at the first colon, as in core, so it is never a plain IPv6 address."""
         match = VALUE.fullmatch(value)
         if match is None or not 0 < int(match["port"]) < 1 << 16:
-            shown = value.rpartition(":")[0]  # the password is behind the last colon
-            raise TurnError(f"the value of {TURN_KEY} must be HOST:PORT:EXPIRY:PASSWORD, it begins {shown!r}")
+            shown, colon, _ = value.rpartition(":")  # the password is behind the last colon
+            found = f"it begins {shown!r}" if colon else "it has no colon"
+            raise TurnError(f"the value of {TURN_KEY} must be HOST:PORT:EXPIRY:PASSWORD, {found}")
         return cls(match["host"], int(match["port"]), match["username"], match["password"])
 
     @property

@@ -115,6 +115,22 @@ CAUSES = (
         EVERYTHING,
     ),
     Cause(
+        "mail.log_in_fails",
+        "The server lets nobody log in, and says that this is its own fault.",
+        "The greeting is right, and the log-in with a new address and a good password is answered with BAD, BYE, or "
+        "NO with a code that is about the server: UNAVAILABLE, SERVERBUG, CONTACTADMIN, PRIVACYREQUIRED.",
+        "Nobody fetches mail, neither new users nor those who have an account.",
+        {
+            "chatmail relay": "`systemctl status doveauth dovecot`, and `journalctl -u doveauth`: dovecot asks it for "
+            "each log-in. Look for a full disk (`df`, `df -i`) as well.",
+            "madmail": "Look into its log at that moment: its database of accounts (`auth.pass_table`) cannot be "
+            "opened, or is locked.",
+            "anywhere": "Look into the log of the IMAP server and of what it asks about passwords. With "
+            "PRIVACYREQUIRED it does not know that the port has TLS, as behind a proxy that ends TLS.",
+        },
+        EVERYTHING,
+    ),
+    Cause(
         "mail.idle_is_silent",
         "A client that waits is not told of new mail.",
         "A mail to oneself was answered with 250, and lies in the mailbox; no EXISTS came during IDLE.",
@@ -182,13 +198,15 @@ CAUSES = (
     ),
     Cause(
         "metadata.turn_unusable",
-        "METADATA offers a TURN server in a form that clients cannot read.",
-        "The value was read; it is not HOST:PORT:EXPIRY:PASSWORD.",
+        "METADATA offers a TURN server in a form that clients cannot use.",
+        "The value was read; it is not HOST:PORT:EXPIRY:PASSWORD, or its password is none that a secret makes, and is "
+        "refused.",
         "Clients take public servers of somebody else instead.",
         {
             "madmail": "`turn_server` is a host name or an IPv4 address alone: no scheme, no port, no brackets.",
             "anywhere": "The value of /shared/vendor/deltachat/turn must be HOST:PORT:EXPIRY:PASSWORD; HOST has "
-            "no colon, EXPIRY is in unix seconds.",
+            "no colon, EXPIRY is in unix seconds, PASSWORD is base64(HMAC-SHA1(secret, EXPIRY)) with nothing before or "
+            "behind it.",
         },
         ("turn.turn_is_offered", *TURN, *CALLS, "names.*"),
     ),

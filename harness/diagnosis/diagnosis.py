@@ -52,7 +52,7 @@ def diagnose(look: Look, must: Collection[str] = ()) -> Diagnosis:
     part.include(judge_delivery(look.mail))
     part.include(judge_relay(look))
     part.include(judge_turn(look))
-    part.include(judge_turns(look.turns, must))
+    part.include(judge_turns(look, must))
     part.include(judge_call(look.call))
     part.include(judge_swarm(look.swarm))
     for name in look.too_slow:

@@ -97,6 +97,9 @@ def _judge_ports(part: Part, look: Look) -> None:
         if not any(each.reached == reached for each in tried):
             part.exclude(cause)
     _judge_greetings(part, tried)
+    for each in tried:
+        if each.service == "https" and each.trouble:
+            part.unseen(GROUND, f"port {each.port} takes connections, and speaks no HTTPS: {each.trouble}")
 
 
 def _port_trouble(
@@ -226,10 +229,22 @@ def judge_session(look: Look, must: Collection[str]) -> Part:
                 f"The log-in with a new address and a random password was answered: {mail.log_in_words}.",
             )
         return part
+    if mail.log_in == "failed":
+        part.found(
+            "mail.log_in_fails",
+            LOG_IN,
+            "nobody can log in",
+            f"The log-in {'with the given account' if look.given_accounts else 'of a new account'} was answered: "
+            f"{mail.log_in_words}.",
+        )
+        return part
+    if mail.log_in == "limited":
+        part.cannot_tell(LOG_IN, f"it takes no more log-ins from here for now: {mail.log_in_words}")
+        return part
     if mail.log_in != "accepted":
         part.cannot_tell(LOG_IN, f"the log-in came to no end: {mail.log_in_words or 'no answer'}")
         return part
-    part.exclude("mail.registration_closed")
+    part.exclude("mail.registration_closed", "mail.log_in_fails")
     _judge_metadata(part, mail, must)
     return part
 
@@ -283,6 +298,10 @@ def _judge_values(part: Part, mail: MailLook, must: Collection[str]) -> None:
             part.exclude(missing)
         else:
             part.exclude(missing, unusable)
+    if mail.turns_problem:
+        weight = Weight.SICK if "turns" in must else Weight.NOTE
+        text = "the value of turns cannot be read"
+        part.found("metadata.turn_unusable", LOG_IN, text, f"{mail.turns_problem}.", weight=weight)
 
 
 def judge_delivery(mail: MailLook | None) -> Part:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..causes.catalogue import CATALOGUE
 from ..causes.cause import Cause, Weight
@@ -22,6 +22,9 @@ class State(enum.StrEnum):
     """It could not be told."""
     UNSEEN = "-"
     """It was not looked at, or cannot be seen from here, and nothing follows from that."""
+
+
+STATES = {Weight.SICK: State.SICK, Weight.RISK: State.RISK, Weight.NOTE: State.NOTE}
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,7 @@ class Part:
         weight = weight or cause.weight
         others = tuple(CATALOGUE[each] for each in rivals)
         self.causes.append(NamedCause(cause, evidence, weight, others, tell_apart))
-        state = {Weight.SICK: State.SICK, Weight.RISK: State.RISK, Weight.NOTE: State.NOTE}[weight]
-        self.step(state, title, text)
+        self.step(STATES[weight], title, text)
 
     def cannot_tell(self, title: str, text: str) -> None:
         self.step(State.UNKNOWN, title, text)
@@ -91,6 +93,12 @@ class Part:
 
     def exclude(self, *names: str) -> None:
         self.excluded += names
+
+    def of_weight(self, weight: Weight) -> Part:
+        """The same, whose causes all matter so much; what it excludes stays open."""
+        state = STATES[weight]
+        steps = [replace(each, state=state) if each.state in STATES.values() else each for each in self.steps]
+        return Part(steps, [replace(each, weight=weight) for each in self.causes], [], self.unknown)
 
     def include(self, other: Part) -> None:
         self.steps += other.steps

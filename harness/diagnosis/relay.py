@@ -210,7 +210,7 @@ def _judge_refusal(part: Part, title: str, relay: RelayLook, upgrade: HttpLook) 
             title,
             "no HTTP is spoken there",
             as_sentence(upgrade.words),
-            page_words,
+            *([page_words] if relay.page is not None else []),
         )
     elif upgrade.status == SWITCHING:
         _judge_after_101(part, title, relay, by)

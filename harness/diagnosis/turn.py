@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from ..causes.cause import Weight
-from ..report.looks import CallLook, Look, MailLook, PortLook, TurnLook, TurnsLook
+from ..report.looks import CallLook, Look, MailLook, PortLook, TurnLook
 from ..text import as_sentence
 from .mail import certificate_in_words
 from .part import Part
@@ -23,6 +23,8 @@ __all__ = ["judge_call", "judge_turn", "judge_turns"]
 CLOCKS_DIFFER = 60.0
 """Seconds by which clocks may differ before that explains anything."""
 OUR_CLOCK = "this machine's, which nothing keeps right, is not to be believed: `timedatectl set-ntp true`"
+FIRST_EXPIRY = 10**9
+"""Unix seconds, in 2001: a smaller user name is a lifetime, or a counter."""
 QUOTAS = (486, 508)
 WRONG_PASSWORD = (400, 401, 431, 437, 441)
 """RFC 8489 has 401; pion and webrtc-rs say 400, coturn 437 for a realm."""
@@ -130,7 +132,7 @@ def _judge_allocation(part: Part, title: str, look: Look, mail: MailLook, turn: 
             "turn.expiry_in_milliseconds",
             title,
             "the credentials expire in thousands of years",
-            "The user name is about a thousand times the unix time of now.",
+            _digits_in_words(look, mail),
             _answer_in_words(turn),
         )
     elif granted and expires <= 0 < by_server and not look.our_clock_is_kept:
@@ -142,6 +144,7 @@ def _judge_allocation(part: Part, title: str, look: Look, mail: MailLook, turn: 
             "turn.credentials_expired",
             title,
             "the credentials have expired when they are given",
+            *([_digits_in_words(look, mail)] if look.time + expires < FIRST_EXPIRY else []),
             _expiry_in_words(by_server),
             clock,
         )
@@ -175,6 +178,14 @@ def _judge_refusal(part: Part, title: str, look: Look, turn: TurnLook) -> None:
     elif turn.realm_refused:
         part.found(
             "turn.realm_differs", title, "refuses its own realm", f"Its 401 names `{turn.realm}`.", answer
+        )
+    elif first.code in WRONG_PASSWORD and look.mail.password_problem:
+        part.found(
+            "metadata.turn_unusable",
+            title,
+            "refuses the password that IMAP gives out, which no secret makes",
+            f"The password in METADATA: {look.mail.password_problem}.",
+            answer,
         )
     elif first.code in WRONG_PASSWORD:
         elsewhere = turn.address not in (look.name.addresses if look.name else ())
@@ -341,13 +352,21 @@ def judge_call(call: CallLook | None) -> Part:
     return part
 
 
-def judge_turns(turns: TurnsLook | None, must: Collection[str] = ()) -> Part:
+def judge_turns(look: Look, must: Collection[str] = ()) -> Part:
     """TURN over TLS, which no Delta Chat of today uses."""
     part = Part()
+    turns = look.turns
+    if look.mail is None:
+        return part
+    title = f"TURN over TLS {look.mail.turns}"
+    weight = Weight.SICK if "turns" in must else None
+    name = look.turns_name
+    if name is not None and (look.turn_name is None or name.name != look.turn_name.name):
+        led = judge_name(name, "turn", title)
+        led.include(judge_foreign(name, "turn", title, look.own))
+        part.include(led.of_weight(weight or Weight.NOTE))
     if turns is None:
         return part
-    title = f"TURN over TLS {turns.host}:{turns.port}"
-    weight = Weight.SICK if "turns" in must else None
     if turns.certificate is not None and turns.certificate.problem:
         part.found(
             "turn.turns_certificate",
@@ -382,6 +401,12 @@ def _answer_in_words(turn: TurnLook) -> str:
         case "refused":
             return f"Allocate was answered: {first.code} {first.words}".rstrip(" .") + "."
     return f"{first.words}."
+
+
+def _digits_in_words(look: Look, mail: MailLook) -> str:
+    return (
+        f"The user name is {mail.expiry or 'another number'}, and the unix time of now is {look.time:.0f} s."
+    )
 
 
 def _expiry_in_words(seconds: float) -> str:

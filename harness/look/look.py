@@ -282,8 +282,9 @@ class _Looker:
         return {"turn_name": name, "turn": turn}
 
     def _turns(self, look: Look, offer: TurnOffer, trust: ssl.SSLContext) -> dict[str, Any]:
-        _, addresses = self._place(look, offer.host)
-        return {"turns": look_at_turns(self.host, offer, addresses, trust)} if addresses else {}
+        name, addresses = self._place(look, offer.host)
+        turns = look_at_turns(self.host, offer, addresses, trust) if addresses else None
+        return {"turns_name": name, "turns": turns}
 
     def _place(self, look: Look, name: str) -> tuple[NameLook, tuple[str, ...]]:
         """Where that name leads, and the addresses at which to look: nothing is sent to somebody else's.

@@ -7,10 +7,11 @@ import imaplib
 import re
 import time
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ..accounts import Credentials
 from ..calls.servers import TURN_KEY, TURNS_KEY, TurnOffer
-from ..clients.mail.imap import ImapClient, ImapError, ImapRefused
+from ..clients.mail.imap import ImapBye, ImapClient, ImapError, ImapRefused
 from ..clients.mail.imap_syntax import MetadataValue
 from ..clients.mail.messages import encrypted_message, plain_message
 from ..clients.mail.smtp import SmtpClient, SmtpError, SmtpRefused
@@ -39,6 +40,10 @@ PREFIX = "/shared/vendor/deltachat/"
 KEYS = (RELAY_KEY, TURN_KEY, TURNS_KEY)
 IN_MILLISECONDS = 10**11
 """As unix seconds, that is the year 5138."""
+TOO_MANY = re.compile(r"\[(LIMIT|INUSE)\]|too many|maximum number of connections", re.IGNORECASE)
+OWN_FAULT = re.compile(r"\[(UNAVAILABLE|SERVERBUG|CONTACTADMIN|PRIVACYREQUIRED)\]", re.IGNORECASE)
+HMAC_CHARACTERS = 28
+OF_HMAC = re.compile(r"[A-Za-z0-9+/]{27}=")
 USER_AND_PASSWORD = re.compile(r"[^\s/'\"]*@")
 BROKEN = (ImapError, SmtpError, WaitTimeout, OSError)
 
@@ -65,11 +70,21 @@ def look_at_session(host: Host, target: Target, account: Credentials, address: s
             if "METADATA" in capabilities:
                 return _read(look, imap, target)
     except ImapRefused as refusal:
-        words = _words(refusal)
-        return MailSeen(replace(look, log_in=look.log_in or "refused", log_in_words=words))
+        kind = look.log_in or _kind_of(refusal)
+        return MailSeen(replace(look, log_in=kind, log_in_words=_words(refusal)))
+    except ImapBye as error:
+        return MailSeen(replace(look, log_in="failed", log_in_words=_words(error)))
     except BROKEN as error:
         return MailSeen(replace(look, log_in="broken", log_in_words=_words(error)))
     return MailSeen(look)
+
+
+def _kind_of(refusal: ImapRefused) -> Literal["refused", "limited", "failed"]:
+    """By the code of the answer (RFC 5530)."""
+    answer = refusal.answer
+    if TOO_MANY.search(answer.text):
+        return "limited"
+    return "failed" if answer.status == "BAD" or OWN_FAULT.search(answer.text) else "refused"
 
 
 def _read(look: MailLook, imap: ImapClient, target: Target) -> MailSeen:
@@ -92,8 +107,7 @@ def _read(look: MailLook, imap: ImapClient, target: Target) -> MailSeen:
 
 
 def _with_turn(seen: MailSeen, found: dict[str, MetadataValue], target: Target) -> MailSeen:
-    offers = {}
-    problem = ""
+    offers, problems = {}, {}
     for key in (TURN_KEY, TURNS_KEY):
         if key in found:
             value = found[key].value or ""
@@ -102,23 +116,36 @@ def _with_turn(seen: MailSeen, found: dict[str, MetadataValue], target: Target) 
                 if len(offers[key].password) >= SHORTEST_SECRET:
                     target.on_secret(offers[key].password)
             except TurnError as error:
-                problem = problem or clean(str(error), SHOWN)
+                problems[key] = clean(str(error).replace(TURN_KEY, key), SHOWN)
     turn, turns = offers.get(TURN_KEY), offers.get(TURNS_KEY)
     look = replace(
         seen.look,
         turn=_server(turn),
         turns=_server(turns),
-        turn_problem="" if turn else problem,
+        turn_problem=problems.get(TURN_KEY, ""),
+        turns_problem=problems.get(TURNS_KEY, ""),
     )
     if turn is not None:
         expiry = int(turn.username)
         look = replace(
             look,
+            expiry=turn.username,
             expires_in_s=round(expiry - time.time(), 1),
             expiry_in_milliseconds=expiry > IN_MILLISECONDS,
             known_secret=known_secret(turn.credentials),
+            password_problem=_password_problem(turn.password),
         )
     return replace(seen, look=look, turn=turn, turns=turns)
+
+
+def _password_problem(password: str) -> str:
+    """Why it is not base64 of an HMAC with SHA-1, as TURN computes it; empty if it may be."""
+    if password != password.strip():
+        return "it begins or ends with white space, which is a part of it"
+    if OF_HMAC.fullmatch(password):
+        return ""
+    size = f"it has {len(password)} characters, and base64 of an HMAC with SHA-1 has 28"
+    return size if len(password) != HMAC_CHARACTERS else "it is no base64 of an HMAC with SHA-1"
 
 
 def _server(offer: TurnOffer | None) -> str:

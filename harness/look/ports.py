@@ -26,7 +26,7 @@ MAX_WORDS = 1024
 SHOWN = 160
 MAIL_PORTS = ("imaps", "submissions", "submission", "https")
 TURNED_AWAY = {"imaps": (b"* BYE",), "submissions": (b"554", b"421"), "submission": (b"554", b"421")}
-GREETINGS = {"imaps": (b"* OK", b"* PREAUTH"), "submissions": (b"220",), "submission": (b"220",)}
+GREETINGS = {"imaps": (b"* OK",), "submissions": (b"220",), "submission": (b"220",)}
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ def _greeted(look: PortLook, connection: socket.socket) -> PortLook:
         trouble = "the greeting has no end"
     elif not line:
         trouble = f"no greeting within {WORDS_WITHIN:g} s"
+    elif said.startswith(b"* PREAUTH"):
+        trouble = "it takes every client for one that is logged in already, so that none can log in"
     elif not said.startswith((*GREETINGS[look.service], *TURNED_AWAY[look.service])):
         trouble = "the greeting is not that of a mail server"
     return replace(

@@ -109,7 +109,9 @@ def _with(look: RelayLook, **parts: Callable[[], dict[str, Any]]) -> RelayLook:
 
 
 def _reasons(place: _Place, upgrade: HttpLook) -> dict[str, Callable[[], dict[str, Any]]]:
-    """Whatever tells why no node of 0.35 was let in."""
+    """Whatever tells why no node of 0.35 was let in. Where no HTTP is spoken, nothing more is asked."""
+    if upgrade.status is None and not upgrade.is_http2:
+        return {}
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "http": lambda: _http(place) | {"paths_asked": True},
         "v1": lambda: _v1(place),
@@ -182,7 +184,7 @@ def _ask(connection: Socket, request: bytes) -> HttpLook:
         with connection:
             connection.settimeout(WITHIN)
             connection.sendall(request)
-            while b"\r\n\r\n" not in head and len(head) < MAX_HEAD and not _is_http2(head):
+            while b"\r\n\r\n" not in head and len(head) < MAX_HEAD and _may_be_http(head):
                 connection.settimeout(max(deadline.remaining(), 0.001))
                 if not (data := connection.recv(4096)):
                     break
@@ -204,6 +206,11 @@ def _read(head: bytes) -> HttpLook:
     pairs = (line.partition(":") for line in lines)
     headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
     return HttpLook(int(rest[:3]), clean(headers.get("server", ""), SHOWN), clean(status_line, SHOWN))
+
+
+def _may_be_http(head: bytes) -> bool:
+    """What came so far is the beginning of an answer in HTTP/1, or of a frame of HTTP/2."""
+    return head.startswith(b"HTTP/"[: len(head)]) or (head[:1] == b"\x00" and not _is_http2(head))
 
 
 def _is_http2(head: bytes) -> bool:

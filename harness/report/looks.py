@@ -85,8 +85,9 @@ class MailLook:
     """Sessions of IMAP and SMTP with new accounts."""
 
     address: str
-    log_in: Literal["", "accepted", "refused", "broken"] = ""
-    """`broken`: no answer, or one that is no IMAP."""
+    log_in: Literal["", "accepted", "refused", "limited", "failed", "broken"] = ""
+    """`limited`: too many log-ins or sessions; `failed`: the server says that the fault is its own, or does not take
+    the command; `broken`: no answer, or one that is no IMAP."""
     log_in_words: str = ""
     capabilities: tuple[str, ...] = ()
     """After the log-in."""
@@ -100,10 +101,16 @@ class MailLook:
     """Server in the value of `turn`, as HOST:PORT."""
     turn_problem: str = ""
     """Reason for which clients cannot read it."""
+    password_problem: str = ""
+    """Reason for which the password is none that a shared secret makes."""
     turns: str = ""
+    turns_problem: str = ""
+    """Reason for which nobody can read the value of `turns`."""
     relay: str = ""
     """URL in the value of `irohrelay`, without a user and password in it."""
     relay_problem: str = ""
+    expiry: str = ""
+    """User name of the TURN credentials, which is to be the unix second at which they expire."""
     expires_in_s: float | None = None
     """Until the TURN credentials expire, by our clock."""
     expiry_in_milliseconds: bool = False
@@ -302,6 +309,7 @@ class Look(Observation):
     relay: RelayLook | None = None
     turn_name: NameLook | None = None
     turn: TurnLook | None = None
+    turns_name: NameLook | None = None
     turns: TurnsLook | None = None
     call: CallLook | None = None
     swarm: SwarmLook | None = None

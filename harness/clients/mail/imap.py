@@ -22,7 +22,16 @@ from ...target import Target
 from ...waiting import Deadline, WaitTimeout
 from .imap_syntax import MetadataValue, literal_size, metadata_entries
 
-__all__ = ["Idle", "ImapClient", "ImapError", "ImapLimited", "ImapRefused", "ImapResponse", "StoredMessage"]
+__all__ = [
+    "Idle",
+    "ImapBye",
+    "ImapClient",
+    "ImapError",
+    "ImapLimited",
+    "ImapRefused",
+    "ImapResponse",
+    "StoredMessage",
+]
 
 MAX_RESPONSE = 64 * 1024 * 1024
 READ_SIZE = 64 * 1024
@@ -30,6 +39,9 @@ NUMBER = rb"([0-9]{1,10})(?![0-9])"
 """RFC 3501 section 9: numbers have 32 bits."""
 EXISTS = re.compile(rb"\* %b EXISTS\b" % NUMBER, re.IGNORECASE)
 UID = re.compile(rb"\bUID %b" % NUMBER)
+ENDED = re.compile(r"command: \w+ => (.*)", re.DOTALL)
+OF_BAD = re.compile(r"""\w+ command error: BAD \[b['"](.*)['"]\]""", re.DOTALL)
+"""As imaplib says that the server said BYE and BAD."""
 LIMIT = re.compile(r"\[(LIMIT|INUSE|UNAVAILABLE)\]|too many", re.IGNORECASE)
 """RFC 9051, 7.1, and words of servers that give no code."""
 UNREADABLE = (ValueError, TypeError, AttributeError, LookupError)
@@ -60,6 +72,10 @@ class ImapRefused(ImapError):
     def __init__(self, command: str, answer: ImapResponse) -> None:
         self.answer = answer
         super().__init__(f"{command} was refused: {answer.status} {answer.text}")
+
+
+class ImapBye(ImapError):
+    """The server ended the session in place of an answer."""
 
 
 class ImapLimited(ImapRefused):
@@ -100,9 +116,12 @@ class ImapClient(Closing):
         try:
             self._session.login(credentials.address, credentials.password)
         except imaplib.IMAP4.abort as error:
+            if bye := ENDED.search(plain(error)):
+                raise ImapBye(f"LOGIN was answered with BYE {bye[1]}") from error
             raise ImapError(f"the connection broke during LOGIN: {plain(error)}") from error
         except imaplib.IMAP4.error as error:
-            answer = ImapResponse("NO", plain(error), ())
+            bad = OF_BAD.fullmatch(plain(error))
+            answer = ImapResponse("BAD", bad[1], ()) if bad else ImapResponse("NO", plain(error), ())
             refused = ImapLimited if LIMIT.search(answer.text) else ImapRefused
             raise refused("LOGIN", answer) from error
         except UNREADABLE as error:

@@ -82,10 +82,10 @@ def metadata_entries(response: bytes) -> dict[str, MetadataValue]:
         return {}
     _star, _name, _mailbox, *rest = tokens(response)
     if len(rest) < 2 or rest[0].value != b"(" or rest[-1].value != b")" or len(rest) % 2:
-        raise ValueError(f"no METADATA entries in {response[:80]!r}")
+        raise ValueError("no METADATA entries in it: names and values do not make pairs")
     inner = rest[1:-1]
     if any(token.form == "parenthesis" for token in inner):
-        raise ValueError(f"a list where a METADATA value belongs: {response[:80]!r}")
+        raise ValueError("a list where a METADATA value belongs")
     return {
         name.value.decode(): MetadataValue(None if value.form == "nil" else value.value.decode(), value.form)
         for name, value in zip(inner[::2], inner[1::2], strict=True)

@@ -35,7 +35,17 @@ def test_the_value_of_metadata():
 
 
 @pytest.mark.parametrize(
-    "value", ["", "host:3478:1758650868", "host:0:1:x", "host:99999:1:x", "[::1]:3478:1:x", "host:3478:bob:x"]
+    "value",
+    [
+        "",
+        "host:3478:1758650868",
+        "host:0:1:x",
+        "host:99999:1:x",
+        "[::1]:3478:1:x",
+        "host:3478:bob:x",
+        " host:3478:1:x",
+        "host:3478:1:x\n",
+    ],
 )
 def test_other_values_are_refused(value):
     with pytest.raises(TurnError, match="HOST:PORT:EXPIRY:PASSWORD"):

@@ -124,6 +124,10 @@ SICK = {
         with_mail(unencrypted="accepted", unencrypted_words="250 ok (at DATA)"),
         "mail.accepts_unencrypted",
     ),
+    "accounts cannot be looked up": (
+        with_mail(log_in="failed", log_in_words="NO [UNAVAILABLE] later", metadata="", submission=""),
+        "mail.log_in_fails",
+    ),
     # METADATA
     "METADATA-SERVER alone": (
         with_mail(capabilities=("IMAP4REV1", "METADATA-SERVER"), metadata="", keys=()),
@@ -134,6 +138,13 @@ SICK = {
         "metadata.unreadable",
     ),
     "turn unusable": (with_mail(turn="", turn_problem="it begins 'x'"), "metadata.turn_unusable"),
+    "a password that no secret makes": (
+        replace(
+            with_turn(first=Allocated("refused", 401, "Unauthorized")),
+            mail=replace(MAIL, password_problem="it has 34 characters"),
+        ),
+        "metadata.turn_unusable",
+    ),
     "relay unusable": (with_mail(relay="", relay_problem="'x' is no URL"), "metadata.relay_unusable"),
     # TURN
     "TURN host unknown": (replace(HEALTHY, turn_name=NOWHERE, turn=None), "turn.name_does_not_resolve"),
@@ -287,6 +298,25 @@ SICK = {
     "large frames": (with_relay(arrived=(64,), lost=(1201, 14000)), "relay.limits_size"),
 }
 LIGHTER = {
+    "turns unusable": (
+        replace(with_mail(turns="", turns_problem="it has no colon"), turns=None),
+        "metadata.turn_unusable",
+        Weight.NOTE,
+    ),
+    "turns of somebody else": (
+        replace(
+            HEALTHY,
+            turns_name=replace(NAME, name="x.example", addresses=(OTHER,), foreign=(OTHER,)),
+            turns=None,
+        ),
+        "turn.address_foreign",
+        Weight.NOTE,
+    ),
+    "turns that leads nowhere": (
+        replace(HEALTHY, turns_name=replace(NOWHERE, name="x.example"), turns=None),
+        "turn.name_does_not_resolve",
+        Weight.NOTE,
+    ),
     "no TURN": (with_mail(keys=("irohrelay",), turn="", turns=""), "metadata.turn_missing", Weight.NOTE),
     "no relay": (with_mail(keys=("turn",), relay=""), "metadata.relay_missing", Weight.NOTE),
     "private peers": (with_turn(private_peers=("10.0.0.1",)), "turn.reaches_private_peers", Weight.RISK),

@@ -62,6 +62,74 @@ def test_imap_that_serves_nobody(tls, handler):
     assert names == ["mail.refuses_sessions"]
 
 
+def refusing(answer: bytes) -> Answer:
+    """IMAP that answers LOGIN like this, with the tag in place of `TAG`."""
+
+    def serve(session: socket.socket) -> None:
+        session.sendall(b"* OK ready\r\n")
+        lines = session.makefile("rb")
+        while line := lines.readline():
+            tag, command, *_ = line.split()
+            said = answer.replace(b"TAG", tag) if command.upper() == b"LOGIN" else tag + b" OK done"
+            session.sendall(CAPABLE.get(command.upper(), b"") + said + b"\r\n")
+
+    return serve
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        (b"TAG NO [AUTHENTICATIONFAILED] closed", "mail.registration_closed"),
+        (b"TAG NO [UNAVAILABLE] Temporary authentication failure", "mail.log_in_fails"),
+        (b"TAG NO [PRIVACYREQUIRED] Plaintext authentication disallowed", "mail.log_in_fails"),
+        (b"TAG BAD unknown command", "mail.log_in_fails"),
+        (b"* BYE [UNAVAILABLE] shutting down", "mail.log_in_fails"),
+        (b"TAG NO [LIMIT] Maximum number of connections exceeded", None),
+    ],
+)
+def test_a_log_in_that_is_refused_is_told_by_whose_fault_it_is(tls, answer, cause):
+    names, text = causes_of(tls, with_imap(tls, refusing(answer)))
+    assert names == ([cause] if cause else [])
+    assert ("COULD NOT TELL" in text) is (cause is None)
+    assert "b'" not in text and "command" not in text.replace("unknown command", "").replace(
+        "the command", ""
+    )
+
+
+def test_imap_that_takes_everybody_for_somebody(tls):
+    names, text = causes_of(tls, with_imap(tls, saying(b"* PREAUTH hello\r\n")))
+    assert names == ["mail.refuses_sessions"]
+    assert "logged in already" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("greeting", [b"* OK IMAP4rev1\r\n", b"220 chat.example ESMTP\r\n", b"SSH-2.0-x\r\n"])
+def test_a_relay_at_the_port_of_another_service_is_told_soon(tls, greeting):
+    with serving(tls, {"imaps": saying(greeting)}) as other:
+        url = f"http://{other.host}:{other.imaps}".encode()
+        names, text = causes_of(tls, with_imap(tls, imap(metadata(RELAY, url))))
+    assert names[0] == "relay.no_relay_there"
+    assert f"`{greeting.decode().strip()}` in place of HTTP" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("password", "problem"),
+    [
+        (b"nkfvRIGUcx0N/jq/StNLPajpLZE= ", "begins or ends with white space"),
+        (b"nkfvRIGUcx0N/jq/StNLPajpLZE=\r", "begins or ends with white space"),
+        (b"alice:nkfvRIGUcx0N/jq/StNLPajpLZE=", "it has 34 characters"),
+        (b"nkfvRIGUcx0N/jq_StNLPajpLZE=", "it is no base64"),
+        (b"nkfvRIGUcx0N/jq/StNLPajpLZE=", ""),
+    ],
+)
+def test_a_password_that_no_secret_makes(tls, password, problem):
+    value = b"127.0.0.1:1:1758650868:" + password
+    with serving(tls, with_imap(tls, imap(metadata(TURN, value)))) as target:
+        mail = look_at(target, LocalHost(), parts=("turn",), briefly=True).mail
+    assert mail is not None and mail.expiry == "1758650868"
+    assert mail.password_problem.startswith(problem) if not problem else problem in mail.password_problem
+    assert bool(mail.password_problem) is bool(problem)
+
+
 def test_a_tls_handshake_that_hangs(tls):
     names, text = causes_of(tls, {**with_imap(tls, saying()), "imaps": saying()})
     assert names == ["mail.refuses_sessions"]
