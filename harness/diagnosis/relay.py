@@ -248,7 +248,15 @@ def _judge_refusal(part: Part, title: str, relay: RelayLook, upgrade: HttpLook) 
             f"answers {upgrade.status}, and is no iroh relay",
             f"GET /relay with `Upgrade: iroh derp http` was answered: {upgrade.status}{by}.",
             page_words,
+            *([_redirect_in_words(upgrade)] if upgrade.location else []),
         )
+
+
+def _redirect_in_words(answer: HttpLook) -> str:
+    return (
+        f"It is a redirect to `{answer.location}`, and no iroh node follows one: METADATA must name the place where "
+        "the relay answers itself."
+    )
 
 
 def _judge_after_101(part: Part, title: str, relay: RelayLook, by: str) -> None:

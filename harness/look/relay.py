@@ -205,7 +205,10 @@ def _read(head: bytes) -> HttpLook:
         return HttpLook(words=f"{shown} in place of HTTP")
     pairs = (line.partition(":") for line in lines)
     headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
-    return HttpLook(int(rest[:3]), clean(headers.get("server", ""), SHOWN), clean(status_line, SHOWN))
+    status, location = int(rest[:3]), headers.get("location", "") if rest[:1] == "3" else ""
+    return HttpLook(
+        status, clean(headers.get("server", ""), SHOWN), clean(status_line, SHOWN), clean(location, SHOWN)
+    )
 
 
 def _may_be_http(head: bytes) -> bool:

@@ -139,6 +139,8 @@ class HttpLook:
     """Header `Server:`, cleaned."""
     words: str = ""
     """What came, or did not come, instead."""
+    location: str = ""
+    """URL to which a redirect (3xx) leads, cleaned."""
     silent: bool = False
     """The connection stood, and nothing came."""
     is_relay: bool = False

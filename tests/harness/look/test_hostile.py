@@ -111,6 +111,17 @@ def test_a_relay_at_the_port_of_another_service_is_told_soon(tls, greeting):
     assert f"`{greeting.decode().strip()}` in place of HTTP" in " ".join(text.split())
 
 
+def test_a_redirect_in_place_of_the_relay_is_told_with_its_place(tls):
+    place = b"Location: https://chat.example/\x1b[31m\r\n"
+    head = b"HTTP/1.1 301 Moved\r\nServer: nginx\r\nContent-Length: 0\r\n" + place + b"\r\n"
+    with serving(tls, {"imaps": saying(head)}) as web:
+        names, text = causes_of(
+            tls, with_imap(tls, imap(metadata(RELAY, f"http://{web.host}:{web.imaps}".encode())))
+        )
+    assert names[0] == "relay.no_relay_there"
+    assert "It is a redirect to `https://chat.example/" in " ".join(text.split())
+
+
 @pytest.mark.parametrize(
     ("password", "problem"),
     [
