@@ -21,12 +21,19 @@ from harness.clients.mail.web import WebError, request_account
 from harness.clients.relay.client import RelayClient, RelayError, probe
 from harness.clients.relay.client_v1 import RelayClientV1
 from harness.clients.relay.frames import FrameDecoder, FrameError
+from harness.clients.relay.metrics import RelayMetrics
 from harness.clients.turn import stun
 from harness.clients.turn.client import TurnClient, TurnCredentials, TurnError
 from harness.clients.turn.messages import FormatError, StreamDecoder, decode, integrity_holds
 from harness.evidence.frames import Streams, harmless_part, tcp_segment
 from harness.hosts import Host
+from harness.look.ports import ahead
 from harness.network.names import Names
+from harness.realtime.table import Payload
+from harness.report.records import read_results
+from harness.servers.endpoints import read_endpoints
+from harness.servers.remote import running_server
+from harness.servers.server import ServerError
 from harness.servers.toml_table import read_toml
 from harness.target import Target
 from harness.text import clean
@@ -276,11 +283,43 @@ def server_toml(data: bytes) -> None:
         read_toml(path)
 
 
+def relay_metrics(data: bytes) -> None:
+    with contextlib.suppress(RelayError):
+        RelayMetrics.parse(data.decode(errors="replace"))
+
+
+def clock_of_a_server(data: bytes) -> None:
+    """The head of an answer over HTTP, by which the doctor compares clocks."""
+    ahead(data)
+
+
+def realtime_payload(data: bytes) -> None:
+    """What another device of a swarm has sent."""
+    Payload.decode(data)
+
+
+def results_of_others(data: bytes) -> None:
+    """`results.jsonl` of a run that somebody else made."""
+    path = DIRECTORY / "results.jsonl"
+    path.write_bytes(data)
+    for record in read_results(path).records:
+        record.to_json()
+
+
+def endpoints_file(data: bytes) -> None:
+    """The ready line of a server, which somebody else has written."""
+    path = DIRECTORY / "ready.json"
+    path.write_bytes(data)
+    with _Server(b"") as host, contextlib.suppress(ValueError, ServerError):
+        running_server(read_endpoints(path), host)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
         *(imap_client, imap_client_steps, metadata, metadata_values, smtp_client, web_client),
         *(relay_client, relay_client_v1, relay_client_v1_messages, relay_frames, stun_client),
         *(turn_messages, turn_client, control_client, lab_dns, captured_frame, server_toml),
+        *(relay_metrics, clock_of_a_server, realtime_payload, results_of_others, endpoints_file),
     )
 }

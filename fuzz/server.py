@@ -9,11 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+import h11
+
 from reference_server.config import maddy
 from reference_server.config import relay as relay_file
 from reference_server.control import ControlServer
 from reference_server.errors import ConfigurationError
-from reference_server.iroh_relay.access import Everyone
+from reference_server.iroh_relay.access import Everyone, _is_yes
 from reference_server.iroh_relay.connection import Connection
 from reference_server.iroh_relay.http import routes
 from reference_server.iroh_relay.http.http1 import Transport
@@ -29,6 +31,7 @@ from reference_server.mail.federation.conversation import Envelope, HostFailed, 
 from reference_server.mail.federation.inbound import FederationConnection, Inbound, Intake
 from reference_server.mail.federation.policy import encrypted_from_outside
 from reference_server.mail.federation.replies import NotSmtp, ReplyReader
+from reference_server.mail.federation.signatures import has_any_signature, has_signature_of
 from reference_server.mail.fields import clean_header, has_bad_bytes
 from reference_server.mail.imap.entities import read_entity
 from reference_server.mail.imap.structure import body_structure, envelope
@@ -56,6 +59,11 @@ ALICE = Account(1, USER, 1, "")
 WORLD_LASTS = 200
 """Sessions after which the store of an IMAP world begins anew."""
 SETTLES_WITHIN = 2.0
+PUBLIC_KEY = (
+    b"MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDSwjDy7r4m+aZz1bkNytSTqpuMUg7XHEBtD8GfkhgBBiLm82arSIhanFP3Jnvl"
+    b"vVoZpcWlmE9Q8/LXarJyEH4wpeyTfQw+7bByo4qhS3lBKautq7tuAZG/9qC3oSlCnDbp5FIoI25324IbM+FlBnvG4r569XivdlSo"
+    b"UiWqgfWAEwIDAQAB"
+)
 
 
 class _Complaint(Exception):
@@ -250,6 +258,19 @@ def submitted_mail(data: bytes) -> None:
     clean_header(data)
 
 
+def signed_mail(data: bytes) -> None:
+    """DKIM of a mail from outside, whose key is there."""
+    has_any_signature(data)
+    LOOP.run_until_complete(has_signature_of("example.test", data, cast(Any, _Keys())))
+
+
+class _Keys:
+    """Each selector has the same key, with which the first input is signed."""
+
+    async def txt(self, _name: str) -> list[bytes]:
+        return [b"v=DKIM1; k=rsa; p=" + PUBLIC_KEY]
+
+
 def stored_mail(data: bytes) -> None:
     """BODYSTRUCTURE and ENVELOPE of a mail that is in a mailbox."""
     entity = read_entity(data)
@@ -320,6 +341,23 @@ def relay_connection(data: bytes) -> None:
 
     with LISTENING:
         LOOP.run_until_complete(talk())
+
+
+def access_answer(data: bytes) -> None:
+    """What the service says that a relay asks whom to let in."""
+
+    async def ask() -> None:
+        reader, connection = asyncio.StreamReader(), h11.Connection(h11.CLIENT)
+        reader.feed_data(data)
+        reader.feed_eof()
+        connection.send(
+            h11.Request(method="POST", target="/", headers=[("Host", "x"), ("Content-Length", "0")])
+        )
+        connection.send(h11.EndOfMessage())
+        with suppress(h11.ProtocolError):
+            await _is_yes(connection, reader)
+
+    LOOP.run_until_complete(ask())
 
 
 def relay_frames_035(data: bytes) -> None:
@@ -413,12 +451,14 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
             smtp_replies,
             web,
             submitted_mail,
+            signed_mail,
             stored_mail,
             imap,
             imap_logged_in,
             imap_compressed,
         ),
-        *(relay_connection, relay_frames_035, relay_frames_v1, relay_stun, turn, turn_signed, turn_stream),
+        *(relay_connection, relay_frames_035, relay_frames_v1, relay_stun, access_answer),
+        *(turn, turn_signed, turn_stream),
         *(maddy_conf, iroh_relay_toml, control, dovecot_dict),
     )
 }

@@ -213,6 +213,8 @@ def _serve(order: LoadOrder) -> int:
 def _run(order: LoadOrder, scratch: Path, logs: Path) -> None:
     host, log = LocalHost(), logs / "locust.log"
     if order.choice.is_remote:
+        # What is wrong with it is said here, and not by each of Locust's processes.
+        order.choice.open(host, scratch)
         run_load(host, order.plan, scratch, log, order.roles)
         return
     with _own_server(order.choice.kind, host, scratch, logs) as (endpoints, cost):

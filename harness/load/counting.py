@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 
 from ..errors import plain
 from ..text import clean
-from .results import Carried, WorkerCounts
+from .results import Carried, MissingMessage, WorkerCounts
 
 __all__ = ["CARRIED", "OnItsWay", "Totals", "totals"]
 
 CARRIED = ("messages", "media", "frames")
 MOST_COMPLAINTS, LONGEST = 20, 200
 """Different sentences, and characters of one."""
+MOST_MISSING = 50
+"""Messages of one process that are named; all are counted."""
 
 
 class OnItsWay(NamedTuple):
@@ -24,7 +26,10 @@ class OnItsWay(NamedTuple):
     submitted: float
     """Monotonic seconds."""
     size: int
+    message_id: str
     recipient: str
+    accepted: bool = False
+    """The server has answered 250."""
 
 
 class Totals:
@@ -44,8 +49,16 @@ class Totals:
         self.stalled = 0.0
         """Longest time, in seconds, for which this process did nothing although it had to."""
         self.complaints: Counter[tuple[str, str]] = Counter()
+        self.at_work = 0
+        """Steps that clients are in the middle of."""
         self.on_their_way: dict[str, OnItsWay] = {}
         """By their markers."""
+        self.looked: set[str] = set()
+        """Addresses whose mailbox was looked into at the end, because nothing came any more."""
+        self.has_looked = False
+        """Into all that something is missing from."""
+        self.found: set[str] = set()
+        """Markers of messages that were found there, and that IDLE had not told of."""
         self.arrived: set[str] = set()
         self.addresses: list[str] = []
 
@@ -59,26 +72,42 @@ class Totals:
         self.addresses.append(address)
         self.accounts_by = time.monotonic()
 
-    def message_sent(self, size: int) -> None:
-        """The server has taken a message."""
+    def message_sent(self, marker: str, size: int) -> None:
+        """The server has taken a message, which may have arrived already."""
         self.messages.add({"sent": 1, "bytes_sent": size})
+        if (sent := self.on_their_way.get(marker)) is not None:
+            self.on_their_way[marker] = sent._replace(accepted=True)
         self.sent_until = time.monotonic()
         self.sent_from = self.sent_from or self.sent_until
-
-    def awaits(self, address: str) -> bool:
-        """Somebody has sent a message there that has not arrived."""
-        return any(each.recipient == address for each in self.on_their_way.values())
 
     def message_arrived(self, marker: str) -> OnItsWay | None:
         """What is known of a message; None for one that came before, or that nobody here sent."""
         if marker in self.arrived:
-            self.messages.doubled += 1
+            if marker not in self.found:
+                self.messages.doubled += 1
+            self.found.discard(marker)
             return None
         if (sent := self.on_their_way.pop(marker, None)) is None:
             return None
         self.arrived.add(marker)
         self.messages.add({"arrived": 1, "bytes_arrived": sent.size})
         return sent
+
+    def message_found(self, marker: str) -> None:
+        """It lies in its mailbox; whoever waits there may still be told of it."""
+        if marker in self.on_their_way:
+            self.message_arrived(marker)
+            self.found.add(marker)
+
+    def missing(self) -> list[MissingMessage]:
+        """Messages that were answered with 250 and have not arrived, the oldest first."""
+        return [
+            MissingMessage(
+                each.message_id, round(each.submitted - self.began, 1), each.recipient in self.looked
+            )
+            for each in self.on_their_way.values()
+            if each.accepted
+        ]
 
     def remember(self, service: str, error: Exception, secret: str) -> str:
         """Count a sentence on a step that failed, and return it: without the password, which a server may repeat."""
@@ -94,6 +123,12 @@ class Totals:
             **{name: vars(getattr(self, name)) for name in CARRIED},
             "offers": sorted(self.offers),
             "stalled": self.stalled,
+            "at_work": self.at_work,
+            "has_looked": self.has_looked,
+            "untold": len(self.found),
+            "awaited": len(self.on_their_way),
+            "missing": self.missing()[:MOST_MISSING],
+            "not_there": sum(each.looked_for for each in self.missing()),
             "itself": asdict(self.of_itself()),
             "complaints": [[*sentence, number] for sentence, number in self.complaints.items()],
         }

@@ -23,8 +23,6 @@ PATHS = frozenset({"endpoints", "ca_file", "rpc_server"})
 DESCRIPTORS = 6
 """Of one client: IMAP, SMTP, and two connections each of a call and of a realtime channel at the most."""
 SPARE = 128
-SETTLE = 8
-"""Seconds at the end in which nothing new is sent, so that what is on its way can arrive."""
 
 
 class PlanError(ValueError):
@@ -38,6 +36,7 @@ class LoadPlan:
     users: int
     spawn_rate: float
     run_time: int
+    """Seconds in which clients come and send; then they wait until everything has arrived."""
     results: str
     """File that is written as the load runs, and at its end."""
     options: Mapping[str, Any]
@@ -59,18 +58,13 @@ class LoadPlan:
         if not least <= self.run_time <= MOST_SECONDS:
             raise PlanError(
                 f"--run-time is a number of seconds up to {MOST_SECONDS}, and at least {least} for these clients: "
-                f"they need {self.users / self.spawn_rate:.0f} s to come, and {SETTLE} s for what is on its way"
+                f"they need {self.users / self.spawn_rate:.0f} s to come"
             )
 
     @property
     def users_each(self) -> int:
         """Most clients of one process. Locust gives a worker those of another that it takes for lost."""
         return -(-self.users // self.workers)
-
-    @property
-    def sends_for(self) -> float:
-        """Seconds from the beginning in which clients send."""
-        return self.run_time - SETTLE
 
     def option(self, name: str) -> Any:
         """The value of an option of the server under test."""

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from ..report.client_load import StepTimes
 
-__all__ = ["Carried", "Complaint", "LoadResults", "WorkerCounts"]
+__all__ = ["Carried", "Complaint", "LoadResults", "MissingMessage", "WorkerCounts"]
 
-SCHEMA = 3
+SCHEMA = 4
 
 
 class Complaint(NamedTuple):
@@ -21,6 +21,16 @@ class Complaint(NamedTuple):
     service: str
     text: str
     times: int
+
+
+class MissingMessage(NamedTuple):
+    """A message that was answered with 250 and has not arrived."""
+
+    message_id: str
+    submitted: float
+    """Seconds after the beginning."""
+    looked_for: bool
+    """Its mailbox was looked into, over a new connection, when nothing came any more."""
 
 
 @dataclass
@@ -81,6 +91,12 @@ class LoadResults:
     offers: frozenset[str] = frozenset()
     """Services that METADATA gave clients, by the names that they have in steps."""
     complaints: tuple[Complaint, ...] = ()
+    missing: tuple[MissingMessage, ...] = ()
+    """The first of them."""
+    not_there: int = 0
+    """Of all that are missing: those that were in no mailbox when somebody looked."""
+    untold: int = 0
+    """Messages that were in their mailbox then, and that IDLE had not told of."""
     stalled: float = 0.0
     """Longest time, in seconds, for which a process of the clients did nothing although it had to."""
     server: Mapping[str, float] = field(default_factory=dict)
@@ -105,6 +121,7 @@ class LoadResults:
                 "of_workers": tuple(WorkerCounts.of(each) for each in values["of_workers"]),
                 "steps": tuple(StepTimes(**each) for each in values["steps"]),
                 "complaints": tuple(Complaint(*each) for each in values["complaints"]),
+                "missing": tuple(MissingMessage(*each) for each in values["missing"]),
                 "offers": frozenset(values["offers"]),
             }
         )

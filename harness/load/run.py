@@ -21,8 +21,8 @@ COME_WITHIN = 120
 """Seconds in which the workers of a master have to come."""
 LEAVE = 15
 """Seconds for clients to end what they are doing."""
-OVERTIME = 60.0
-"""Seconds after the end in which Locust may still be at work."""
+OVERTIME = 450.0
+"""Seconds after the end of sending in which Locust may still be at work: what is on its way, a look, and the leave."""
 PATIENCE = 25.0
 """Seconds from SIGTERM until every process of it is killed; in these it writes what it has."""
 

@@ -18,13 +18,14 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import gevent
+from gevent.pool import Pool
 from locust import User, between, task
 from locust.exception import StopUser
 
 from harness.accounts import Credentials
 from harness.calls.servers import TURN_KEY, TurnOffer
 from harness.clients.mail.imap import ImapClient, ImapError
-from harness.clients.mail.messages import encrypted_message
+from harness.clients.mail.messages import encrypted_message, message_id
 from harness.clients.mail.smtp import SmtpClient, SmtpError
 from harness.clients.relay.client import RelayClient, RelayError
 from harness.clients.turn.client import TurnClient, TurnError
@@ -55,10 +56,13 @@ EACH = 12
 LOOK_EVERY = 300.0
 """Seconds in IDLE before it is entered anew, as apps do."""
 WITHIN = 30.0
+LOOKS_AT_ONCE = 20
 MARKER = re.compile(rb"^message-id: *<(load-[0-9a-f]+)@", re.IGNORECASE | re.MULTILINE)
 
 HOST = LocalHost()
 CHANCE = random.SystemRandom()
+ACCOUNTS: dict[str, Credentials] = {}
+"""By their addresses."""
 TARGET = Choice.read(PLAN.option).open(HOST, Path(mkdtemp(dir=Path(os.environ[PLAN_FILE]).parent))).target
 
 
@@ -80,12 +84,15 @@ class ChatClient(User):
     def step(self, service: str, name: str) -> Iterator[None]:
         """Count and time a step. Raises `StepFailed` where it fails."""
         began = time.monotonic()
+        totals.at_work += 1
         try:
             yield
         except ERRORS as error:
             failure = StepFailed(totals.remember(service, error, self.password))
             self.took(service, name, time.monotonic() - began, failure)
             raise failure from error
+        finally:
+            totals.at_work -= 1
         self.took(service, name, time.monotonic() - began)
 
     def took(self, service: str, name: str, seconds: float, failure: Exception | None = None) -> None:
@@ -100,7 +107,7 @@ class ChatClient(User):
 
     @property
     def may_send(self) -> bool:
-        return time.monotonic() - totals.began < PLAN.sends_for
+        return time.monotonic() - totals.began < PLAN.run_time
 
     def on_start(self) -> None:
         """Make an account, read METADATA, and wait for mail from now on."""
@@ -128,6 +135,7 @@ class ChatClient(User):
             raise StopUser from None
         offered = {"mail": True, "TURN": self.turn, "iroh relay": self.relay}
         totals.offers.update(name for name, there in offered.items() if there)
+        ACCOUNTS[self.account.address] = self.account
         totals.has_account(self.account.address)
         self._idle = gevent.spawn(self._wait_for_mail)
         # Of few clients, too, one calls and one joins a channel: what nobody did is not judged.
@@ -137,26 +145,16 @@ class ChatClient(User):
             self.join_realtime_channel()
 
     def on_stop(self) -> None:
-        """Leave as an app does that is closed. What was delivered by now, and not yet told of, has arrived."""
+        """Leave as an app does that is closed."""
         if self.counted:
             self.counted = False
             totals.clients -= 1
         if hasattr(self, "_idle"):
             self._idle.kill()
-            if totals.awaits(self.account.address):
-                with suppress(*ERRORS, StepFailed):
-                    self._look_once_more()
         for connection in (getattr(self, "imap", None), getattr(self, "smtp", None)):
             if connection is not None:
                 with suppress(*ERRORS):
                     connection.close()
-
-    def _look_once_more(self) -> None:
-        with ImapClient(HOST, TARGET, within=WITHIN) as imap:
-            imap.login(self.account)
-            if imap.select():
-                for message in imap.fetch_all():
-                    self._look_at(message.data)
 
     def _wait_for_mail(self) -> None:
         try:
@@ -174,16 +172,14 @@ class ChatClient(User):
     def _fetch(self) -> None:
         with self.step("mail", "FETCH"):
             messages = self.imap.fetch_all()
+            for message in messages:
+                self._look_at(message.data)
             uids = ",".join(str(each.uid) for each in messages)
             self.imap.command(rf"UID STORE {uids} +FLAGS.SILENT (\Deleted)")
             self.imap.command("EXPUNGE")
-        for message in messages:
-            self._look_at(message.data)
 
     def _look_at(self, data: bytes) -> None:
-        if (found := MARKER.search(data)) is None:
-            return
-        sent = totals.message_arrived(found[1].decode())
+        sent = totals.message_arrived(_marker(data))
         if sent is not None:
             self.took("mail", "from submission to arrival", time.monotonic() - sent.submitted)
 
@@ -196,7 +192,9 @@ class ChatClient(User):
         marker = f"load-{secrets.token_hex(8)}"
         size = CHANCE.choices(MESSAGE_SIZES, WEIGHTS)[0]
         message = encrypted_message(self.account.address, recipient, marker=marker, size=size)
-        totals.on_their_way[marker] = OnItsWay(time.monotonic(), len(message), recipient)
+        totals.on_their_way[marker] = OnItsWay(
+            time.monotonic(), len(message), message_id(marker, self.account.address), recipient
+        )
         try:
             with self.step("mail", "submission"):
                 reply = self.smtp.submit(self.account.address, [recipient], message)
@@ -205,7 +203,7 @@ class ChatClient(User):
         except StepFailed:
             totals.on_their_way.pop(marker, None)
             return
-        totals.message_sent(len(message))
+        totals.message_sent(marker, len(message))
 
     @task(1)
     def call(self) -> None:
@@ -282,4 +280,25 @@ class ChatClient(User):
                     gevent.sleep(SWARM_PAUSE)
 
 
-begin()
+def look_for_missing() -> None:
+    """Look into each mailbox that a message is missing from: what lies there has arrived, told of or not."""
+    Pool(LOOKS_AT_ONCE).map(_look_into, {each.recipient for each in totals.on_their_way.values()})
+    totals.has_looked = True
+
+
+def _look_into(address: str) -> None:
+    with suppress(*ERRORS), ImapClient(HOST, TARGET, within=WITHIN) as imap:
+        imap.login(ACCOUNTS[address])
+        if imap.select():
+            for message in imap.fetch_all():
+                totals.message_found(_marker(message.data))
+        totals.looked.add(address)
+
+
+def _marker(data: bytes) -> str:
+    """Of a message that some client of a load has sent; empty: another one."""
+    found = MARKER.search(data)
+    return found[1].decode() if found else ""
+
+
+begin(look_for_missing)

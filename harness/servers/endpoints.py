@@ -17,9 +17,10 @@ Transport = Literal["udp", "tcp", "tls"]
 
 
 def describe(endpoints: Mapping[str, Any], name: str, capabilities: frozenset[str]) -> Target:
-    """The target behind `endpoints`. Raises KeyError, TypeError or ValueError for what is missing or no port.
+    """The target behind `endpoints`.
 
-    The listeners of TURN add the capabilities `turn`, and `turns` with one for TLS.
+    Raises KeyError, TypeError, ValueError or OverflowError for what is missing or no port. The listeners of TURN add
+    the capabilities `turn`, and `turns` with one for TLS.
     """
     ca_file = endpoints.get("ca_file")
     turn = tuple(_turn_url(text) for text in endpoints.get("turn", ()))
@@ -57,7 +58,7 @@ def endpoints_of(target: Target) -> dict[str, Any]:
 
 def _turn_url(text: str) -> TurnUrl:
     """From the ready line's form of a listener, `udp://ADDRESS:PORT`."""
-    url = urlsplit(text)
+    url = urlsplit(str(text))
     transports: dict[str, Transport] = {each: each for each in get_args(Transport)}
     if url.scheme not in transports or not url.hostname or not url.port:
         raise ValueError(f"turn: {text}")
@@ -71,6 +72,6 @@ def read_endpoints(file: Path) -> Mapping[str, Any]:
         endpoints = ready["endpoints"]
         if isinstance(endpoints, dict):
             return endpoints
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass  # said below, together with the other way to be wrong
     raise ValueError(f"{file} has no ready line of a server (docs/control-protocol.md)")

@@ -70,7 +70,7 @@ def running_server(endpoints: Mapping[str, Any], host: Host) -> RunningServer:
     Raises `ServerError` for endpoints that are not complete.
     """
     control, programs = None, {}
-    if (path := endpoints.get("control")) and Path(path).is_socket():
+    if isinstance(path := endpoints.get("control"), str) and Path(path).is_socket():
         control = ControlClient(Path(path), host)
         try:
             programs = supervised_programs(control)
@@ -78,7 +78,7 @@ def running_server(endpoints: Mapping[str, Any], host: Host) -> RunningServer:
             control = None
     try:
         target = describe(endpoints, str(endpoints["host"]), frozenset())
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ServerError(f"the endpoints have no usable {error}") from error
     target = replace(target, is_ours=False)
     return RunningServer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from dataclasses import dataclass
 from typing import Any, cast
@@ -21,6 +22,9 @@ LONGEST_LINE = 2048
 """Bytes of a line of a message, as the postfix of chatmail takes them."""
 EVERYTHING = 1 << 30
 """Bytes to ask a reader for that has fewer."""
+_ATOMS = r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*"
+SIMPLE_PATH = re.compile(rf"<({_ATOMS}@{_ATOMS})> *(?=[A-Za-z]|\Z)")
+"""Nearly every address; the parser of the standard library takes 0.1 ms for one."""
 TOO_MUCH = "4.3.1 Too much mail is coming in, try again later"
 
 
@@ -119,6 +123,8 @@ class ReceivingSmtp(SMTP):
         await asyncio.sleep(0)  # a client that pipelines takes turns with the others
 
     def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
+        if (simple := SIMPLE_PATH.match(arg)) is not None and not self.local_part_limit:
+            return simple[1], arg[simple.end() :]
         try:
             address, rest = super()._getaddr(arg)
         except Exception:

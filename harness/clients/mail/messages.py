@@ -42,7 +42,12 @@ def pretended_messages(sender: str, recipient: str) -> dict[str, bytes]:
 
 def plain_message(sender: str, recipient: str, *, marker: str, text: str) -> bytes:
     """A mail that everybody on the way can read."""
-    message = _envelope(sender, recipient, marker)
+    message = email.message.EmailMessage(policy=email.policy.SMTP)
+    message["From"] = f"<{sender}>"
+    message["To"] = f"<{recipient}>"
+    message["Date"] = email.utils.formatdate()
+    message["Message-ID"] = message_id(marker, sender)
+    message["MIME-Version"] = "1.0"
     message["Subject"] = "plain"
     message.set_content(text)
     return message.as_bytes(policy=email.policy.SMTP)
@@ -54,30 +59,35 @@ def message_id(marker: str, sender: str) -> str:
 
 
 def _pgp_mime(sender: str, recipient: str, marker: str, encrypted: str) -> bytes:
-    """A multipart/encrypted mail (RFC 3156, section 4) whose second part is `encrypted` as it is."""
-    message = _envelope(sender, recipient, marker)
-    message["Subject"] = "[...]"
-    message["Chat-Version"] = "1.0"
-    message["Content-Type"] = 'multipart/encrypted; protocol="application/pgp-encrypted"'
-    version = email.message.EmailMessage(policy=email.policy.SMTP)
-    version["Content-Type"] = "application/pgp-encrypted"
-    version.set_payload("Version: 1\r\n")
-    body = email.message.EmailMessage(policy=email.policy.SMTP)
-    body["Content-Type"] = 'application/octet-stream; name="encrypted.asc"'
-    body.set_payload(encrypted)
-    message.attach(version)
-    message.attach(body)
-    return message.as_bytes(policy=email.policy.SMTP)
+    """A multipart/encrypted mail (RFC 3156, section 4) whose second part is `encrypted` as it is.
 
-
-def _envelope(sender: str, recipient: str, marker: str) -> email.message.EmailMessage:
-    message = email.message.EmailMessage(policy=email.policy.SMTP)
-    message["From"] = f"<{sender}>"
-    message["To"] = f"<{recipient}>"
-    message["Date"] = email.utils.formatdate()
-    message["Message-ID"] = message_id(marker, sender)
-    message["MIME-Version"] = "1.0"
-    return message
+    Written line by line: a load makes so many that the standard library's generator was a third of what a client costs.
+    """
+    boundary = os.urandom(16).hex()
+    head = (
+        f"From: <{sender}>",
+        f"To: <{recipient}>",
+        f"Date: {email.utils.formatdate()}",
+        f"Message-ID: {message_id(marker, sender)}",
+        "MIME-Version: 1.0",
+        "Subject: [...]",
+        "Chat-Version: 1.0",
+        f'Content-Type: multipart/encrypted; protocol="application/pgp-encrypted";\r\n boundary="{boundary}"',
+    )
+    parts = (
+        f"--{boundary}",
+        "Content-Type: application/pgp-encrypted",
+        "",
+        "Version: 1",
+        "",
+        f"--{boundary}",
+        'Content-Type: application/octet-stream; name="encrypted.asc"',
+        "",
+        encrypted,
+        f"--{boundary}--",
+        "",
+    )
+    return "\r\n".join((*head, "", *parts)).encode()
 
 
 def _packet(tag: int, body: bytes) -> bytes:

@@ -11,7 +11,7 @@ from .client import RelayError, probe
 
 __all__ = ["RelayMetrics", "read_metrics"]
 
-SAMPLE = re.compile(r"^relayserver_(\w+)_total (\d+)$", re.MULTILINE)
+SAMPLE = re.compile(r"^relayserver_(\w+)_total ([0-9]{1,20})$", re.MULTILINE)
 HEADER = 37
 """Bytes of a data frame before its payload: type, length and the other client's key (generation 0.35)."""
 WITHIN = 5.0

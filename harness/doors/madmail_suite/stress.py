@@ -58,7 +58,7 @@ def add_stress_flags(parser: argparse.ArgumentParser) -> None:
 
 def read_stress(given: argparse.Namespace) -> Stress:
     """Make sense of a command line. Raises `ValueError` with a sentence, and `MissingCapability` without Locust."""
-    from ...load.plan import LEAST_SECONDS, PAUSE, SETTLE, PlanError  # noqa: PLC0415
+    from ...load.plan import LEAST_SECONDS, PAUSE, PlanError  # noqa: PLC0415
     from ..load import LoadOrder  # noqa: PLC0415 - a run of tests need not load it
 
     for flag in ("users", "workers", "duration"):
@@ -71,7 +71,7 @@ def read_stress(given: argparse.Namespace) -> Stress:
             given,
             users=given.stress_users,
             spawn_rate=SPAWN_RATE,
-            run_time=ramp + max(given.stress_duration + SETTLE, LEAST_SECONDS),
+            run_time=ramp + max(given.stress_duration, LEAST_SECONDS),
             workers=workers,
             pause=PAUSE,
             **{"master": None, "worker": None, "web": None, "master_port": 0},
@@ -106,7 +106,7 @@ def stress(asked: Stress, console: Console) -> int:
 def report_of(asked: Stress, results: LoadResults) -> Mapping[str, Any]:
     """Madmail's keys, and what it does not count: arrivals, times and errors of each step."""
     sent = results.messages.sent
-    sending = max(1.0, min(results.seconds, asked.order.plan.sends_for))
+    sending = max(1.0, min(results.seconds, asked.order.plan.run_time))
     return {
         "remote": asked.order.choice.name,
         "users": results.users_wanted,
