@@ -18,12 +18,13 @@ from .endpoints import describe
 from .reference import supervised_programs
 from .server import RunningServer, ServerError
 
-__all__ = ["pin_certificates", "remote_target", "running_server"]
+__all__ = ["host_named", "pin_certificates", "remote_target", "running_server"]
 
 CONNECT_WITHIN = 10.0
 LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?"
-NAME = re.compile(rf"(?=.{{1,253}}$)(?!(.*\.)?[0-9]+$){LABEL}(\.{LABEL})*")
-"""The last label of a name is no number (RFC 3696, 2): what looks like an address is one, or a mistake."""
+NAME = re.compile(rf"(?=.{{1,253}}$)(?!(.*\.)?([0-9]+|0x[0-9a-f]*)$){LABEL}(\.{LABEL})*")
+"""The last label of a name is no number (RFC 3696, 2): what looks like an address is one, or a mistake. Resolvers
+take hexadecimal ones for numbers, too."""
 
 
 def remote_target(domain: str, *, ca_file: Path | None = None) -> Target:
@@ -32,7 +33,7 @@ def remote_target(domain: str, *, ca_file: Path | None = None) -> Target:
     It is on the standard ports. Its mail addresses end in `@domain`, for an IP address in brackets (RFC 5321, 4.1.3).
     Raises `ValueError` with the right form for anything else, such as a URL.
     """
-    domain, mail_domain = _named(domain)
+    domain, mail_domain = _named(domain, "--domain")
     return Target(
         name=domain,
         host=domain,
@@ -48,7 +49,12 @@ def remote_target(domain: str, *, ca_file: Path | None = None) -> Target:
     )
 
 
-def _named(text: str) -> tuple[str, str]:
+def host_named(text: str, option: str) -> str:
+    """The host of an option's value as `remote_target` reads one. Raises `ValueError` with the right form."""
+    return _named(text, option)[0]
+
+
+def _named(text: str, option: str) -> tuple[str, str]:
     """Host and mail domain: `mail.example.org`, `203.0.113.5`, `2001:db8::5` and `[2001:db8::5]`."""
     bare = (text[1:-1] if text.startswith("[") and text.endswith("]") else text).removeprefix("IPv6:")
     try:
@@ -57,11 +63,20 @@ def _named(text: str) -> tuple[str, str]:
         name = text.lower().rstrip(".")
         if NAME.fullmatch(name) is None:
             raise ValueError(
-                f"--domain {text!r} is no server: it must be a name like mail.example.org or an address, without "
-                "scheme, port or path"
+                f"{option} {text!r} is no server: it must be a name like mail.example.org or an address, without "
+                f"scheme, port or path{_as_dns_has_it(name)}"
             ) from None
         return name, name
     return str(address), f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
+
+
+def _as_dns_has_it(name: str) -> str:
+    """A hint for a name that is not in ASCII."""
+    try:
+        written = "" if name.isascii() else name.encode("idna").decode()
+    except UnicodeError:
+        return ""
+    return f"; in DNS that one is {written}" if NAME.fullmatch(written) else ""
 
 
 def running_server(endpoints: Mapping[str, Any], host: Host) -> RunningServer:

@@ -20,7 +20,7 @@ from ..network.uplink import Uplink, real_uplink
 from ..servers.endpoints import read_endpoints
 from ..servers.reference import Reference
 from ..servers.registry import server_of
-from ..servers.remote import pin_certificates, remote_target, running_server
+from ..servers.remote import host_named, pin_certificates, remote_target, running_server
 from ..servers.server import RunningServer, Server, ServerError, administered
 from ..target import AdminAccess, Impact, Target
 
@@ -204,7 +204,7 @@ class Choice:
             accounts=option("accounts"),
             given=tuple(_credentials(text) for text in option("account")) or None,
             impact=Impact(option("impact")),
-            also_ours=tuple(option("also_ours")),
+            also_ours=tuple(host_named(each, "--also-ours") for each in option("also_ours")),
             must=_capabilities(option("must")),
             uplink=_uplink(option("uplink"), remote=domain is not None or endpoints is not None),
             cores=CoreChoice.parse(option("core"), option("rpc_server")),
@@ -275,9 +275,17 @@ class Choice:
             if self.endpoints is None
             else {self.endpoints.get("host"), self.endpoints.get("domain")}
         )
-        if owned not in names:
+        if _in_one_way(owned) not in {_in_one_way(str(each)) for each in names}:
             raise ValueError(f"--i-own-this-server names {owned}, but the server under test is {self.title}")
         return replace(self, impact=Impact.HARMFUL)
+
+
+def _in_one_way(name: str) -> str:
+    """A host as it is compared, however it was written."""
+    try:
+        return host_named(name, "")
+    except ValueError:
+        return name
 
 
 def _require_certificates(file: Path) -> None:

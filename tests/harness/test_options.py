@@ -94,12 +94,26 @@ def test_a_ready_line_describes_the_server(tmp_path):
         (["--domain", "999.1.1.1"], "is no server"),
         (["--domain", "203.0.113"], "is no server"),
         (["--domain", "1234"], "is no server"),
+        (["--domain", "0x7f000001"], "is no server"),
+        (["--domain", "bücher.example"], "in DNS that one is xn--bcher-kva.example"),
+        (
+            ["--domain", "a.example", "--also-ours", "https://b.example/"],
+            "--also-ours 'https://b.example/' is no",
+        ),
+        (["--domain", "a.example", "--also-ours", "b.example:3478"], "without scheme, port or path"),
+        (["--domain", "a.example", "--i-own-this-server", "b.example"], "names b.example, but the server"),
         (["--must", "turn,dns"], "there is no dns; there are turn, turns, relay"),
     ],
 )
 def test_what_makes_no_sense_is_a_sentence(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         read(*arguments)
+
+
+@pytest.mark.parametrize("written", ["Mail.Example.org.", "mail.example.org", "[IPv6:2001:DB8:0::5]"])
+def test_the_caller_owns_the_server_however_it_is_written(written):
+    domain = "2001:db8::5" if written.startswith("[") else "mail.example.ORG"
+    assert read("--domain", domain, "--i-own-this-server", written).impact is Impact.HARMFUL
 
 
 @pytest.mark.parametrize(
