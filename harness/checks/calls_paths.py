@@ -86,7 +86,8 @@ def _attempt(callers: LabCallers, pair: Pair) -> Outcome:
         _judge(outcome, f"{pair}", wanted, attempt)
         as_wanted = takes_path(attempt.path, wanted, attempt.in_the_end)
         if as_wanted and attempt.path.verdict is not wanted.verdict:
-            outcome.note(f"{pair}: the call began through TURN, and moved: {attempt.path.name}")
+            moved = "moved in one direction" if attempt.legs else "moved"
+            outcome.note(f"{pair}: the call began through TURN, and {moved}: {attempt.path.name}")
         cell = MatrixCell(
             "call",
             pair.first.name,

@@ -35,7 +35,8 @@ def of_call(one: Profile, other: Profile, *, moves: bool = False) -> Expected:
     """As Delta Chat calls: TURN over UDP on IPv4, and whatever address each side learns of itself.
 
     `moves`: libwebrtc chooses the way. It uses the first pair of candidates that answers, which is often a relayed one,
-    and moves the call to the best; aioice stays with the first, and our agents let it try direct ones before.
+    and moves the call to the best; aioice stays with the first, and our agents let it try direct ones before. Where
+    libwebrtc calls aioice, only its own media may move.
     """
     for each in (one, other):
         if each.ipv4 is None:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from ..calls.balance import path_of
 from ..calls.call import Call, Media, TalkResult, place
-from ..calls.peers import NoRelayCandidate
+from ..calls.peers import NoRelayCandidate, Stats
 from ..evidence import paths
 from ..evidence.egress import DirectTraffic, Egress
 from ..evidence.expected import BY_POLICY, Expected
@@ -42,11 +42,8 @@ class CallAttempt:
     refused: str
     """Reason for which there was no call; empty if there was one."""
     talked: TalkResult | None
-
-    @property
-    def in_the_end(self) -> str:
-        """Path by the pairs of candidates that the peers used at last."""
-        return "none" if self.talked is None else self.talked.path
+    in_the_end: str = "none"
+    """See `LabCallers.in_the_end`."""
 
     @property
     def legs(self) -> int:
@@ -99,12 +96,20 @@ class LabCallers(Callers):
                     call.hang_up(within=CALL_WITHIN)
                     agents = _counts(call)
             path = self._kept(seen, name, agents)
-        in_the_end = "none" if talked is None else talked.path
-        return CallAttempt(path, seen.egress(_direct_traffic(path, in_the_end)), refused, talked)
+        in_the_end = "none" if talked is None else self.in_the_end(talked.stats)
+        return CallAttempt(path, seen.egress(_direct_traffic(path, in_the_end)), refused, talked, in_the_end)
 
     def moves(self, *names: str) -> bool:
         """True if the peer of one of these devices moves a call to the best way that it finds."""
         return any(self.stage.session.choice.peers.for_device(name).moves for name in names)
+
+    def in_the_end(self, stats: Mapping[str, Stats]) -> str:
+        """Path by the pairs of candidates that were used at last: of those peers that move a call, if there are any.
+
+        aioice stays with the first, and sends through TURN to the end even where libwebrtc has moved to a direct way.
+        """
+        moving = [each.pair for name, each in stats.items() if self.moves(name)]
+        return path_of(moving or [each.pair for each in stats.values()])
 
     def gives_up_after(self, *names: str) -> float:
         """Seconds of an outage that ends a call between these devices for good, at the earliest."""
@@ -132,7 +137,7 @@ class LabCallers(Callers):
                 yield call
                 call.hang_up(within=CALL_WITHIN)
                 agents = _counts(call)
-                in_the_end = path_of(side.peer.stats().pair for side in call.sides)
+                in_the_end = self.in_the_end({side.name: side.peer.stats() for side in call.sides})
             path = self._kept(seen, name, agents, lost)
         self.outcome.expect(
             takes_path(path, wanted, in_the_end),
@@ -173,7 +178,7 @@ def lab_callers(lab: LabStage, places: Mapping[str, Profile]) -> Iterator[LabCal
 def takes_path(path: ObservedPath, wanted: Expected, in_the_end: str) -> bool:
     """A call that must be relayed is relayed by TURN, and nothing of it arrived directly.
 
-    `in_the_end`: path by the pairs of candidates that the peers used at last.
+    `in_the_end`: see `LabCallers.in_the_end`.
     """
     if wanted.verdict is PathVerdict.RELAYED:
         return path.is_relayed_by(Service.TURN) and path.delivered_directly == 0

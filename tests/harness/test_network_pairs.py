@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import threading
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from harness.calls.peers import SelectedPair
 from harness.checks import calls_paths, realtime_paths
 from harness.evidence import expected
 from harness.evidence.verdicts import ObservedPath, PathVerdict
 from harness.network import profiles
 from harness.network.pairs import Pair, every_pair, pair_of
-from harness.steps.call_lab import takes_path
+from harness.steps.call_lab import LabCallers, takes_path
 from harness.steps.pairs import places_of, rounds, side_by_side
 
 CHATMAIL = frozenset({"home", "symmetric", "mobile", "carrier"})
@@ -55,6 +58,18 @@ def test_a_call_that_moved_is_as_expected_only_where_it_may_and_ends_direct(
     verdict, by, wanted, in_the_end, takes
 ):
     assert takes_path(ObservedPath("media", verdict, by), wanted, in_the_end) is takes
+
+
+@pytest.mark.parametrize(
+    ("moving", "ends"), [({"alice"}, "direct"), ({"alice", "bob"}, "relayed"), (set(), "relayed")]
+)
+def test_a_peer_that_stays_with_its_first_way_does_not_hide_that_the_other_has_moved(moving, ends):
+    """libwebrtc calls aioice: one sends directly in the end, and the other through TURN as it began."""
+    direct = SelectedPair("srflx", ("5.9.0.7", 1), "srflx", ("5.9.0.9", 2))
+    relayed = SelectedPair("relay", ("5.9.9.9", 3), "relay", ("5.9.9.9", 4))
+    stats = {"alice": SimpleNamespace(pair=direct), "bob": SimpleNamespace(pair=relayed)}
+    callers = SimpleNamespace(moves=lambda name: name in moving)
+    assert LabCallers.in_the_end(cast(LabCallers, callers), cast(Any, stats)) == ends
 
 
 @pytest.mark.parametrize("blocked", [profiles.UDP_BLOCKED, profiles.ONLY_443, profiles.ONLY_443_REFUSED])
