@@ -16,10 +16,9 @@ __all__ = ["COSTS", "Cost", "Schedule", "cost_of", "default_jobs"]
 
 @dataclass(frozen=True)
 class Cost:
-    """A check on the reference server, on a machine with nothing else to do.
+    """A check on the reference server, on a machine with nothing else to do: an estimate, for the order alone.
 
-    Processor times were measured, those of `transports` and of a second device together; the seconds of some calls are
-    estimates.
+    Seconds are mostly those of records. Of processor times, sums over several checks were measured, and shared out.
     """
 
     seconds: float
@@ -93,11 +92,11 @@ COSTS: Mapping[str, Cost] = {
     "calls_changes.dead_calls_are_noticed_and_the_next_one_works": Cost(75, 37),
     "ipv6.devices_without_ipv4_are_served": Cost(14, 13),
 }
-"""Measured on two processors; every other check costs less than a second."""
+"""On two processors; every other check costs less than a second."""
 
 
 def cost_of(check: Check) -> Cost:
-    """As measured; of a check that was not, an estimate by what it needs."""
+    """As listed; of a check that is not, by what it needs."""
     return COSTS.get(check.name) or (OF_SEVERAL_CLIENTS if check.needs & {"calls", "lab"} else QUICK)
 
 

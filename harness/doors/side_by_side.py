@@ -12,6 +12,7 @@ from ..report.records import Record, Verdict
 from ..report.run import Run
 from ..stage.check import CHECKS, Check, explained_by, same_cause
 from ..stage.outcome import Outcome
+from ..waiting import Deadline
 from .interrupts import undisturbed
 from .schedule import Schedule
 from .workers import Began, Ended, Event, Lost, Refused, Secret, Step, Worker
@@ -20,6 +21,8 @@ __all__ = ["NoServer", "SideBySide", "Watcher"]
 
 LOOK_EVERY = 0.25
 """Seconds after which a watcher that draws is called, whatever happens."""
+END_WITHIN = 60.0
+"""Seconds in which workers close their servers and clients; then they are killed."""
 LOST = "a process of ours that ran the check has ended unexpectedly"
 
 
@@ -74,8 +77,9 @@ class SideBySide:
                 worker.interrupt()
             raise
         finally:
+            deadline = Deadline(END_WITHIN)
             for worker in self._workers.values():
-                self._drain(worker)
+                self._drain(worker, deadline)
 
     def _start(self, number: int) -> None:
         with undisturbed():
@@ -158,11 +162,11 @@ class SideBySide:
     def _dismiss(self, number: int) -> None:
         worker = self._workers.pop(number)
         self._idle.discard(number)
-        self._drain(worker)
+        self._drain(worker, Deadline(END_WITHIN))
 
-    def _drain(self, worker: Worker) -> None:
+    def _drain(self, worker: Worker, deadline: Deadline) -> None:
         """Wait for its end. It may still tell secrets; of everything else nobody is interested any more."""
-        while not isinstance(event := worker.event(), Lost):
+        while not isinstance(event := worker.event(deadline.remaining()), Lost):
             if isinstance(event, Secret):
                 self.run.redactor.add(event.text)
-        worker.close()
+        worker.close(deadline.remaining())

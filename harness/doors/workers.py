@@ -50,8 +50,6 @@ __all__ = [
 ]
 
 LONGEST_STEP = 200
-END_WITHIN = 60.0
-"""Seconds in which a worker closes its server and its clients; then it is killed."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +144,11 @@ class Worker:
         self.check = check
         self.pipe.send(_Order(check, before))
 
-    def event(self) -> Event:
-        """The next thing that it says; waits for it."""
+    def event(self, within: float | None = None) -> Event:
+        """The next thing that it says; waits for it. One that says nothing `within` so many seconds is lost."""
         try:
+            if not self.pipe.poll(within):
+                return Lost()
             found: Event = self.pipe.recv()
         except (EOFError, OSError, pickle.UnpicklingError):  # it may have been interrupted while it wrote
             return Lost()
@@ -163,9 +163,9 @@ class Worker:
         """Let it end now, in good order."""
         self._process.terminate()
 
-    def close(self) -> None:
+    def close(self, within: float) -> None:
         """Wait until it has ended. What it does not do in time, the kernel does."""
-        self._process.join(END_WITHIN)
+        self._process.join(within)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()

@@ -67,7 +67,7 @@ class Scripted:
         said = self._script.get(check)
         self._there.send(said or ended(self._run, check))
 
-    def event(self) -> Event:
+    def event(self, _within: float | None = None) -> Event:
         return self.pipe.recv() if self.pipe.poll() else Lost()
 
     def dismiss(self) -> None:
@@ -76,8 +76,23 @@ class Scripted:
     def interrupt(self) -> None:
         self.ended = "interrupted"
 
-    def close(self) -> None:
+    def close(self, _within: float) -> None:
         self.pipe.close()
+
+
+class Stubborn(Scripted):
+    """It does not end: its pipe stays open, and says nothing more."""
+
+    def event(self, within: float | None = None) -> Event:
+        if self.pipe.poll():
+            return super().event()
+        assert within is not None, "nobody waits for it for ever"
+        self._waited = within
+        return Lost()
+
+    def close(self, within: float) -> None:
+        assert within <= self._waited, "one that did not end in time gets no more of it"
+        super().close(within)
 
 
 def ended(run: Run, check: str, verdict: Verdict = Verdict.PASSED, *reasons: str) -> Ended:
@@ -94,6 +109,7 @@ class Crew:
         all_checks()
         self.run = Run(directory / "run")
         self.workers: list[Scripted] = []
+        self.kind: type[Scripted] = Scripted
         self.script = script
         self.first: list[Event] = []
         chosen = [CHECKS[name] for name in names]
@@ -103,7 +119,7 @@ class Crew:
 
     def start(self, number: int) -> Worker:
         head = Began(self.run.head(target=f"server {number}").to_json())
-        self.workers.append(Scripted(self.script, self.run, self.first[number] if self.first else head))
+        self.workers.append(self.kind(self.script, self.run, self.first[number] if self.first else head))
         return cast(Worker, self.workers[-1])
 
     def results(self) -> list[Record]:
@@ -176,3 +192,10 @@ def test_whatever_ends_a_run_ends_its_workers_and_their_secrets_are_known(tmp_pa
     assert {each.ended for each in crew.workers} == {"interrupted"}
     assert all(each.pipe.closed for each in crew.workers)
     assert "secret-of-a-worker" in crew.run.redactor.secrets
+
+
+def test_workers_that_do_not_end_are_not_waited_for_for_ever(tmp_path):
+    crew = Crew(tmp_path, ("tls.certificates_are_trusted",), {})
+    crew.kind = Stubborn
+    crew.side_by_side.go()
+    assert [each.verdict for each in crew.results()] == [Verdict.PASSED]
