@@ -194,18 +194,16 @@ def _joined(name: str, base: RunningServer, parts: Sequence[Running], place: Pla
     target: Target = replace(
         base.target, name=name, capabilities=capabilities, turn=turn, iroh_relay=relay, ca_file=ca_file
     )
-    return RunningServer(
-        name,
-        programs,
+    return replace(  # whatever else the base has, it has for all
+        base,
+        name=name,
+        programs=programs,
         turn=turn,
         iroh_relay=relay,
         capabilities=capabilities,
         ca_file=ca_file,
-        turn_secret=base.turn_secret,
-        control=base.control,
         relay_metrics=metrics,
         turn_sessions=sessions,
-        files=base.files,
         target=target,
     )
 

@@ -18,6 +18,7 @@ SELECTOR = "opendkim"
 KEY_BITS = 2048
 MOST_SIGNATURES = 8
 """Of one mail that are looked at."""
+log = logging.getLogger(__name__)
 logging.getLogger("dkimpy").setLevel(logging.ERROR)
 
 
@@ -89,9 +90,11 @@ async def has_signature_of(domain: str, content: bytes, lookup: Lookup) -> bool:
         try:
             records = await lookup.txt(name)
         except NameNotFound:
-            continue
+            records = []
         if records:
             keys[f"{name}.".encode()] = records[0]
+        else:
+            log.info("a signature is not right: there is no key %s", name)
     if not keys:
         return False
     return await asyncio.to_thread(_verify, content, list(selectors), keys)
@@ -124,6 +127,7 @@ def _verify(content: bytes, places: list[int], keys: Mapping[bytes, bytes]) -> b
         try:
             if dkim.DKIM(content).verify(idx=place, dnsfunc=key):
                 return True
+            log.info("a signature is not right: the key is another one, or a field was changed")
         except Exception as error:  # dkimpy raises what it likes for bytes of strangers
-            logging.getLogger(__name__).info("a signature is not right: %s", error)
+            log.info("a signature is not right: %s", error)
     return False

@@ -10,9 +10,10 @@ from harness.servers.server import Place, Program, Running, RunningServer, Serve
 from harness.target import Service, Target
 from harness.urls import RelayUrl, TurnUrl
 
-__all__ = ["ADDRESS", "FakeProgram", "FakeServer", "place"]
+__all__ = ["ADDRESS", "RECORDS", "FakeProgram", "FakeServer", "place"]
 
 ADDRESS = "127.77.8.9"
+RECORDS = (("_key.example", "TXT", "v=DKIM1"),)
 
 
 def place(directory: Path) -> Place:
@@ -60,7 +61,13 @@ class FakeServer:
         programs = {each: FakeProgram(self.name) for each in self.services & wants.services}
         if Service.MAIL in self.services:
             running: Running = RunningServer(
-                self.name, programs, target=_target(place), ca_file=self._ca_file, iroh_relay=self._iroh_relay
+                self.name,
+                programs,
+                target=_target(place),
+                ca_file=self._ca_file,
+                iroh_relay=self._iroh_relay,
+                files=(place.state,),
+                records=RECORDS,
             )
         else:
             running = Running(

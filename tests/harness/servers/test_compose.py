@@ -7,7 +7,7 @@ from harness.servers.server import RunningServer, ServerError, Unsupported, Want
 from harness.target import Service
 from harness.urls import RelayUrl, TurnUrl
 
-from .parts import ADDRESS, FakeServer, place
+from .parts import ADDRESS, RECORDS, FakeServer, place
 
 TURN_URLS = (
     TurnUrl("udp", ADDRESS, 3478),
@@ -71,6 +71,12 @@ def test_each_service_is_that_of_its_program(tmp_path):
         assert running.target.name == "whole+part+relay"
         assert running.versions == {name: f"{name} 1.0" for name in ("whole", "part", "relay")}
     assert (base.open, turn.open, relay.open) == (0, 0, 0)
+
+
+def test_what_the_base_has_besides_is_that_of_the_whole(tmp_path):
+    """Without the record of its key no other server takes its mail."""
+    with started(compose([whole(), turn_part()]), tmp_path) as running:
+        assert (running.records, running.files) == (RECORDS, (place(tmp_path).state,))
 
 
 def test_programs_are_told_of_each_other(tmp_path):
