@@ -189,7 +189,7 @@ def _joined(name: str, base: RunningServer, parts: Sequence[Running], place: Pla
         sessions = part.turn_sessions or sessions
         turn += part.turn
         relay = part.iroh_relay or relay
-    capabilities = base.capabilities.union(*(part.capabilities for part in parts))
+    capabilities = base.target.capabilities.union(*(part.capabilities for part in parts))
     ca_file = _bundle(place, [each.ca_file for each in (base, *parts) if each.ca_file])
     target: Target = replace(
         base.target, name=name, capabilities=capabilities, turn=turn, iroh_relay=relay, ca_file=ca_file

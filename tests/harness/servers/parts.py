@@ -93,4 +93,5 @@ def _target(place: Place) -> Target:
         https=443,
         ca_file=None,
         dialect="madmail",
+        capabilities=frozenset({"admin"}),
     )

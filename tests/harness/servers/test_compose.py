@@ -77,6 +77,7 @@ def test_what_the_base_has_besides_is_that_of_the_whole(tmp_path):
     """Without the record of its key no other server takes its mail."""
     with started(compose([whole(), turn_part()]), tmp_path) as running:
         assert (running.records, running.files) == (RECORDS, (place(tmp_path).state,))
+        assert "admin" in running.target.capabilities
 
 
 def test_programs_are_told_of_each_other(tmp_path):
