@@ -108,8 +108,8 @@ def seen_again(monkeypatch, *names, rivals=()):
     for name in names:
         part.found(name, "", "", rivals=rivals)
     found = Diagnosis(Look("mail.example", 0.0), (), tuple(part.causes), (), ())
-    monkeypatch.setattr("harness.stage.second_look.look_at", lambda *_: found.look)
-    monkeypatch.setattr("harness.stage.second_look.diagnose", lambda _: found)
+    monkeypatch.setattr("harness.look.look.look_at", lambda *_: found.look)
+    monkeypatch.setattr("harness.diagnosis.diagnosis.diagnose", lambda _: found)
     return SecondLook()
 
 
