@@ -155,7 +155,8 @@ CAUSES = (
         {
             "madmail": "Put a new `turn_secret` (`openssl rand -base64 32`) into `imap { }` and the same `secret` "
             "into `turn { }`.",
-            "coturn": "A new `static-auth-secret` (`openssl rand -base64 32`), the same in the mail server.",
+            "coturn": "A new `static-auth-secret` (`openssl rand -base64 32`), the same in the mail server; "
+            "`use-auth-secret`, and no `no-auth`.",
             "chatmail relay": "chatmail-turn 0.4 has its secret in its source: update it.",
         },
         ("turn.turn_refuses_wrong_credentials",),

@@ -169,6 +169,13 @@ def _judge_refusal(part: Part, title: str, look: Look, turn: TurnLook) -> None:
             f"STUN over UDP is answered at {turn.address}, and {answer[:1].lower()}{answer[1:]}",
             "An iroh relay with `enable_stun = true`, or a plain STUN server, does so.",
         )
+    elif first.answer == "open":
+        part.found(
+            "turn.secret_well_known",
+            title,
+            "asks nobody for credentials",
+            "Allocate without any credentials was answered with success (`no-auth` of coturn does that).",
+        )
     elif first.answer == "strange":
         part.cannot_tell(title, first.words)
     elif first.code == TRY_ALTERNATE:

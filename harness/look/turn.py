@@ -14,7 +14,15 @@ from typing import Literal
 
 from ..calls.servers import TurnOffer
 from ..clients.turn import stun
-from ..clients.turn.client import Allocation, TurnClient, TurnClosed, TurnCredentials, TurnError, TurnRefused
+from ..clients.turn.client import (
+    Allocation,
+    TurnClient,
+    TurnClosed,
+    TurnCredentials,
+    TurnError,
+    TurnOpen,
+    TurnRefused,
+)
 from ..clients.turn.messages import Address
 from ..clients.turn.plain_peer import answer_arrives, bound_peer, first_arrival
 from ..errors import plain
@@ -156,6 +164,8 @@ def _first(look: TurnLook, place: _Place, client: TurnClient) -> tuple[TurnLook,
 
 
 def _unanswered(error: Exception) -> Allocated:
+    if isinstance(error, TurnOpen):
+        return Allocated("open", words=clean(str(error), SHOWN))
     silent = isinstance(error, WaitTimeout | TurnClosed)
     return Allocated("silent" if silent else "strange", words=clean(str(error), SHOWN))
 

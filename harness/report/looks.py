@@ -193,7 +193,8 @@ class RelayLook:
 class Allocated:
     """An Allocate request and its answer."""
 
-    answer: Literal["granted", "refused", "silent", "strange"]
+    answer: Literal["granted", "refused", "open", "silent", "strange"]
+    """`open`: granted without any credentials, so that no more was asked."""
     code: int = 0
     words: str = ""
     relayed: str = ""

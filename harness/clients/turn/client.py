@@ -45,6 +45,7 @@ __all__ = [
     "TurnClosed",
     "TurnCredentials",
     "TurnError",
+    "TurnOpen",
     "TurnRefused",
 ]
 
@@ -77,6 +78,10 @@ class TurnError(Exception):
 
 class TurnClosed(TurnError):
     """Nothing listens, or the server ended the connection."""
+
+
+class TurnOpen(TurnError):
+    """It grants what was asked for without credentials."""
 
 
 class TurnRefused(TurnError):
@@ -332,7 +337,7 @@ class TurnClient(Closing):
     ) -> None:
         answer = self._ask(method, attributes, peers, signed=False)
         if answer.kind is MessageClass.SUCCESS:
-            raise TurnError(f"{self.server} grants {method} without any credentials: it is an open relay")
+            raise TurnOpen(f"{self.server} grants {method} without any credentials: it is an open relay")
         realm, nonce = answer.get(Attribute.REALM), answer.get(Attribute.NONCE)
         if _error_code(answer)[0] != 401:
             raise self._refusal(method, answer, signed=False)
