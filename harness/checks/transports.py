@@ -17,7 +17,7 @@ from ..steps.calls import NEEDS as CALLS
 from ..steps.chats import JOIN_WITHIN, TEXT_WITHIN
 from ..steps.observed import path_by_agents
 from ..steps.swarm_of_two import judge_messages
-from ..steps.transports import SILENT_FOR, hears_nothing, only_of, servers_of_both, two_servers
+from ..steps.transports import SILENT_FOR, hears_nothing, only_of, servers_of_both, turn_apart, two_servers
 from ..target import Service
 from ..waiting import WaitTimeout, wait_until
 
@@ -132,7 +132,7 @@ def calls_use_turn_of_either_server(stage: Stage, outcome: Outcome) -> None:
             # A browser tries all; our agents take one server of TURN, so they are given the one that works.
             servers = {who: only_of(working, known) for who, known in of_both.items()}
             callers = Callers(two.one, {each.name: each for each in two.devices}, servers)
-            program = stopped.server.program(Service.TURN)
+            program = turn_apart(stopped)
             program.stop()
             with callers.calling(name, Media(policy="relay")) as call:
                 talked = talk(call)

@@ -13,11 +13,11 @@ from ..clients.core.core import CoreError, SendFailed, befriend
 from ..clients.device import Device
 from ..network import profiles
 from ..realtime.swarm import Swarm
-from ..servers.server import Wants
+from ..servers.server import Program, Unsupported, Wants
 from ..stage.lab import LabStage
 from ..stage.outcome import Outcome, promised
 from ..stage.stage import Stage
-from ..target import Target
+from ..target import Service, Target
 from ..urls import TurnUrl
 from ..waiting import WaitTimeout, wait_until
 from .calls import Servers
@@ -31,6 +31,7 @@ __all__ = [
     "hears_nothing",
     "only_of",
     "servers_of_both",
+    "turn_apart",
     "two_servers",
 ]
 
@@ -56,8 +57,9 @@ class TwoServers:
 
     @property
     def target(self) -> Target:
-        """The first server, and all addresses of both."""
-        others = (self.one.server_addresses | self.two.server_addresses) - {self.one.target.host}
+        """The first server, and all addresses and the names of both."""
+        others = self.one.server_addresses | self.two.server_addresses | self._domains
+        others -= {self.one.target.host}
         return replace(self.one.target, other_addresses=others)
 
     @property
@@ -97,10 +99,13 @@ class TwoServers:
 
     def foreign_names(self) -> list[str]:
         """Names that devices asked DNS for, and that are of neither server."""
-        own = {self.one.target.domain, self.two.target.domain}
         network = self.one.network
         asked = {each.name for each in network.names.queries if each.asker not in network.server_addresses}
-        return sorted(asked - own)
+        return sorted(asked - self._domains)
+
+    @property
+    def _domains(self) -> frozenset[str]:
+        return frozenset({self.one.target.domain, self.two.target.domain})
 
     def expect_no_strangers(self) -> None:
         """Devices dealt with both servers and with each other alone."""
@@ -159,6 +164,14 @@ def servers_of_both(two: TwoServers) -> Servers:
 def only_of(server: LabStage, servers: Sequence[IceServer]) -> list[IceServer]:
     """Those of them that are on this server."""
     return [each for each in servers if TurnUrl.parse(each.urls[0]).host in server.server_addresses]
+
+
+def turn_apart(lab: LabStage) -> Program:
+    """The program behind TURN. Raises `Unsupported` where mail ends with it, without which no call rings."""
+    program = lab.server.program(Service.TURN)
+    if program is lab.server.program(Service.MAIL):
+        raise Unsupported(f"{lab.target.name}: TURN and mail are one program, and without mail no call rings")
+    return program
 
 
 def _complete(device: Device, *, number: int) -> list[IceServer]:

@@ -28,6 +28,20 @@ def test_the_facts_of_a_real_trace():
     )
 
 
+@pytest.mark.parametrize(
+    ("written", "url"),
+    [
+        ("http://_one.example.:3340/", "http://_one.example:3340/"),
+        ("https://relay.example./", "https://relay.example/"),
+        ("https://relay.example/", "https://relay.example/"),
+        ("http://[2001:db8::1]:3340/", "http://[2001:db8::1]:3340/"),
+        ("http://127.55.1.2:3340/", "http://127.55.1.2:3340/"),
+    ],
+)
+def test_names_of_home_relays_have_no_dot_at_their_end(written, url):
+    assert IrohTrace.parse(f"{ME}: home is now relay {written}, was None\n").home_relays == (url,)
+
+
 def test_nothing_is_foreign_on_the_target():
     assert IrohTrace.parse(TRACE).foreign({"127.55.1.2"}) == frozenset()
 

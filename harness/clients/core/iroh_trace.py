@@ -26,7 +26,8 @@ FILTER = "iroh=info,iroh::net_report::reportgen=debug,iroh_relay::client::tls=de
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 OWN_ID = re.compile(r'\bme="?([0-9a-f]{10})\b')
 RELAY_URL = re.compile(r"https?://[^\s/)\"}]+")
-HOME_RELAY = re.compile(r"home is now relay (\S+), was")
+HOME_RELAY = re.compile(r"home is now relay (\S+?)\.?((?::\d+)?/?), was")
+"""iroh writes a dot behind names."""
 RELAY_SOCKET = re.compile(r"TCP stream connected server_addr=Ok\((\S+)\) local_addr=(\S+)")
 PROBED = re.compile(r"\brelay_addr=(\S+)")
 DIALLED = re.compile(r"iroh_relay::client::tls: connecting to (\S+)")
@@ -40,7 +41,7 @@ class IrohTrace:
     own_ids: frozenset[str]
     """The first ten digits of each node ID that this process had."""
     home_relays: tuple[str, ...]
-    """URLs; a working endpoint has one."""
+    """URLs, names without a dot at their end; a working endpoint has one."""
     relay_urls: frozenset[str]
     """Every relay that is mentioned, `scheme://host:port`."""
     relay_sockets: tuple[str, ...]
@@ -58,7 +59,7 @@ class IrohTrace:
         contacted = {server for server, _local in sockets}
         return cls(
             own_ids=frozenset(OWN_ID.findall(text)),
-            home_relays=tuple(HOME_RELAY.findall(text)),
+            home_relays=tuple("".join(each) for each in HOME_RELAY.findall(text)),
             relay_urls=frozenset(RELAY_URL.findall(text)),
             relay_sockets=tuple(local for _server, local in sockets),
             contacted=frozenset(contacted.union(PROBED.findall(text), DIALLED.findall(text))),
