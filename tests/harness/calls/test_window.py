@@ -174,7 +174,7 @@ def impatient(monkeypatch) -> None:
     monkeypatch.setattr("harness.calls.window.WINDOW_COMMAND", (sys.executable, "-P", "-c", IMPATIENT))
 
 
-def test_a_browser_that_dies_in_a_call_is_told_and_nothing_of_it_is_left(started, scratch):
+def test_a_browser_that_dies_in_a_call_is_told_and_nothing_of_it_is_left(scratch, started):
     window = started(CHROMIUM, "alice")
     try:
         window.offer(Settings((), 1, 2))
