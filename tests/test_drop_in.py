@@ -246,9 +246,8 @@ with Rpc(accounts_dir=sys.argv[2], rpc_server_path=str(bundled_binary())) as rpc
 
 
 def test_stress_is_a_load_with_madmails_report_files(tmp_path):
-    if (
-        importlib.util.find_spec("locust") is None
-    ):  # importing it here would replace what blocks in this process
+    # Importing it here would replace what blocks in this process.
+    if importlib.util.find_spec("locust") is None:
         pytest.skip("the extra `load` is not installed")
     words = ["--stress", "--stress-users", "6", "--stress-workers", "2", "--stress-duration", "12"]
     result = run_main(*words, "--out", tmp_path / "out", cwd=tmp_path)

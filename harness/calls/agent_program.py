@@ -397,9 +397,8 @@ def prefer_direct_pairs() -> None:
             if not better(undecided):
                 break
             await asyncio.sleep(DECIDE_EVERY)
-        if not better(
-            succeeded
-        ):  # else the other is nominated, and the last to be nominated would take its place
+        # Else the other is nominated, and the last to be nominated would take its place.
+        if not better(succeeded):
             await original(connection, pair)
 
     aioice.ice.Connection.check_start = check_start  # type: ignore[method-assign, assignment]

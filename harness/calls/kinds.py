@@ -43,12 +43,10 @@ def _require_window() -> None:
     require_windows()
 
 
-AIORTC = PeerKind(
-    "aiortc", require_agents, _start_agent, 24.0
-)  # six checks of consent, 4 to 6 s apart (RFC 7675)
-CHROMIUM = PeerKind(
-    "chromium", _require_window, _start_window, 15.0, moves=True
-)  # `failed`, and no ICE restart
+# Six checks of consent, 4 to 6 s apart (RFC 7675).
+AIORTC = PeerKind("aiortc", require_agents, _start_agent, gives_up_after=24.0)
+# The ICE of libwebrtc is `failed` then, and the call UI does not restart it.
+CHROMIUM = PeerKind("chromium", _require_window, _start_window, gives_up_after=15.0, moves=True)
 KINDS: Mapping[str, PeerKind] = {each.name: each for each in (AIORTC, CHROMIUM)}
 
 

@@ -56,9 +56,8 @@ def texts_arrive_encrypted_and_once(stage: Stage, outcome: Outcome) -> None:
         before = {each.name: len(each.account.events("IncomingMsg")) for each in people}
         send_text(outcome, alice, bob, "hello bob")
         send_text(outcome, bob, alice, "hello alice")
-        send_text(
-            outcome, alice, bob, "goodbye bob"
-        )  # behind it, no second copy of the first can be on its way
+        # Behind it, no second copy of the first can be on its way.
+        send_text(outcome, alice, bob, "goodbye bob")
         expect_nothing_else(outcome, [(alice, before["alice"] + 1), (bob, before["bob"] + 2)])
 
 

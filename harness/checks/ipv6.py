@@ -82,9 +82,8 @@ def devices_without_ipv4_are_served(
             outcome.expect_to_arrive(SendFailed, what=f"{one.name} with {other.name}"),
         ):
             _exchange_mail(outcome, people)
-            _try_calls(
-                outcome, people
-            )  # first: iroh keeps its connections, and at an edge they look like media
+            # First: iroh keeps its connections, and at an edge they look like media.
+            _try_calls(outcome, people)
             _exchange_realtime(outcome, people)
             _expect_families(outcome, people)
 

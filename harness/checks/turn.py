@@ -167,9 +167,8 @@ def turn_refuses_wrong_credentials(stage: Stage, outcome: Outcome) -> None:
         _expect_signed_error(outcome, turn)
         for what, wrong in _wrong_credentials(stage, turn.offer.credentials).items():
             refusal = refusal_of(partial(turn.allocate, credentials=wrong))
-            if (
-                refusal is not None and refusal.code == MISMATCH
-            ):  # from another port, as RFC 8656 has it (7.4)
+            # From another port, as RFC 8656 has it (7.4).
+            if refusal is not None and refusal.code == MISMATCH:
                 refusal = refusal_of(partial(turn.allocate, credentials=wrong))
             if refusal is None:
                 cause = "turn.secret_well_known" if what.startswith(WELL_KNOWN) else ""

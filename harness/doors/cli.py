@@ -43,9 +43,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit codes are those of `exit_codes`."""
-    atexit.register(
-        gc.freeze
-    )  # to look through all that is loaded takes a quarter of a second and frees nothing
+    # To look through all that is loaded takes a quarter of a second and frees nothing.
+    atexit.register(gc.freeze)
     words = sys.argv[1:] if argv is None else argv
     parser = parser_of(words[0] if words else "")
     arguments = parser.parse_args(words)

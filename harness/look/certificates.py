@@ -88,9 +88,8 @@ def _described(look: CertificateLook, shown: bytes, problem: Problem, detail: st
         certificate = x509.load_der_x509_certificate(shown)
         days = (certificate.not_valid_after_utc.timestamp() - time.time()) / DAY
         if problem and days < 0:
-            look = replace(
-                look, problem="expired"
-            )  # whatever else is wrong with it, that has to be mended first
+            # Whatever else is wrong with it, that has to be mended first.
+            look = replace(look, problem="expired")
         return replace(
             look,
             names=_names(certificate),

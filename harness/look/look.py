@@ -208,9 +208,8 @@ class _Looker:
         accounts: tuple[Credentials, Credentials],
     ) -> Look:
         wanted: dict[str, Callable[[], dict[str, Any]]] = {}
-        if not self.briefly and (
-            "mail" in self.parts or look.clock_ahead_s is None
-        ):  # a mail tells the time, too
+        # A mail tells the time, too.
+        if not self.briefly and ("mail" in self.parts or look.clock_ahead_s is None):
             wanted["delivery of mail"] = lambda: {
                 "mail": look_at_delivery(host, target, seen.look, *accounts)
             }

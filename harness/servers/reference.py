@@ -130,9 +130,8 @@ def _arguments(place: Place, wants: Wants) -> list[str]:
     words.append("--standard-ports" if place.ports else "--ephemeral-ports")
     if Service.TURN not in wants.services:
         words.append("--no-turn")
-        if (
-            wants.advertised_turn is not None and not wants.both_families
-        ):  # of which the relay's file says the same
+        # With both families the file of the relay says it.
+        if wants.advertised_turn is not None and not wants.both_families:
             words.append("--no-stun")  # UDP 3478 is for the other TURN server
     if Service.IROH_RELAY not in wants.services:
         words.append("--no-relay")

@@ -54,9 +54,8 @@ class Exchanger(Closing):
         certificate = issue(directory, [host.address])
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(certificate.chain, certificate.key)
-        self._forwards = (
-            ssl.create_default_context()
-        )  # madexchanger verifies nobody, and has `skip_tls_verify` for it
+        # madexchanger verifies nobody, and has `skip_tls_verify` for it.
+        self._forwards = ssl.create_default_context()
         self._forwards.check_hostname = False
         self._forwards.verify_mode = ssl.CERT_NONE
         self._servers = [_Server(self, "https", HTTPS, tls), _Server(self, "http", HTTP, None)]

@@ -73,9 +73,8 @@ def look_at(fault: Fault, layout: str, directory: Path) -> Seen:
             target = as_a_stranger_sees_it(site, server)
             with (
                 mock.patch("certifi.where", lambda: str(_compiled_in(site, target))),
-                mock.patch(
-                    "harness.look.look.is_synchronized", lambda: True
-                ),  # the operator's clock is right
+                # The operator's clock is right.
+                mock.patch("harness.look.look.is_synchronized", lambda: True),
                 mock.patch("harness.steps.clocks.is_synchronized", lambda: True),
             ):
                 seen = _ask_doctor(seen, target, operator, fault)

@@ -68,9 +68,8 @@ def without_comments(value: str) -> str:
 def boundary_of(fields: Message) -> bytes:
     """The delimiter of a multipart without its dashes; empty where there is none that can be read."""
     try:
-        text = (fields.get_boundary() or "").replace(
-            "\\", ""
-        )  # of a quoted pair: it is no character of a boundary
+        # Of a quoted pair: it is no character of a boundary.
+        text = (fields.get_boundary() or "").replace("\\", "")
         return text.encode("ascii")
     except (ValueError, LookupError, TypeError):  # UnicodeError is a ValueError
         return b""

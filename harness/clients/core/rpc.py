@@ -123,11 +123,10 @@ class CoreRpc(Rpc):
         """
         self.closing = True
         assert self.process.stdin is not None and self.process.stdout is not None
+        _reader, writer, *_ = self._threads
         self.request_queue.put(None)  # ends the writer loop
-        self._threads[1].join(CLOSE_PATIENCE)
-        if not self._threads[
-            1
-        ].is_alive():  # else it hangs in a write, and closing its pipe would hang as well
+        writer.join(CLOSE_PATIENCE)
+        if not writer.is_alive():  # else it hangs in a write, and closing its pipe would hang as well
             with contextlib.suppress(OSError):
                 self.process.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -21,9 +21,8 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what was asked for. The exit codes are those of `exit_codes`."""
-    atexit.register(
-        gc.freeze
-    )  # to look through all that is loaded takes a quarter of a second and frees nothing
+    # To look through all that is loaded takes a quarter of a second and frees nothing.
+    atexit.register(gc.freeze)
     dotenv.load_dotenv(dotenv.find_dotenv(usecwd=True))
     words = sys.argv[1:] if argv is None else argv
     options = parse(words)

@@ -149,9 +149,8 @@ class HttpConnection:
         length = () if answer.status == 204 else (("Content-Length", str(len(answer.body))),)
         headers = (*answer.headers, *length, ("Date", formatdate(unix_time, usegmt=True)))
         reason = HTTPStatus(answer.status).phrase.encode()
-        body = (
-            b"" if self._asked_for_head else answer.body
-        )  # RFC 9110, section 9.3.2: its length is told all the same
+        # RFC 9110, section 9.3.2: its length is told all the same.
+        body = b"" if self._asked_for_head else answer.body
         for event in (
             h11.Response(status_code=answer.status, headers=list(headers), reason=reason),
             h11.Data(data=body),

@@ -138,9 +138,8 @@ class Connected(ABC):
                 break
         if read >= FEW:
             self._pause = 1
-        elif (
-            not self._segmented
-        ):  # a burst may be on its way, so there is no first pause, and the next are short
+        elif not self._segmented:
+            # A burst may be on its way: there is no first pause, and the next ones are short.
             self._alone = self._pause - 1
             self._pause = min(2 * self._pause, ALONE)
 

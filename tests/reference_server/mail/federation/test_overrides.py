@@ -125,9 +125,8 @@ def test_a_host_is_asked_in_place_of_the_domains_own(one: RunningMail, start_ser
     override(one, "gone.test", "_two.test")  # a name, which is looked up
     one.send("bob456789@gone.test", sender=ALICE)
     [returned] = wait_for(one, "message_returned")
-    assert "Relay access denied" in str(
-        returned["reason"]
-    )  # the other server was asked, and has no such domain
+    # The other server was asked, and has no such domain.
+    assert "Relay access denied" in str(returned["reason"])
 
 
 @pytest.mark.parametrize("key", ["", " ", "two words", "a\r\nb", "x" * 300, "."])
