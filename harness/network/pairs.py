@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .profiles import ALL, Profile
@@ -12,6 +12,7 @@ from .profiles import ALL, Profile
 __all__ = ["Pair", "every_pair", "network_of", "networks_of", "pair_of"]
 
 BETWEEN = ":"
+KNOWN: Mapping[str, Profile] = {each.name.lower(): each for each in ALL}
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,17 @@ def pair_of(text: str) -> Pair:
 
 
 def networks_of(text: str) -> tuple[Profile, ...]:
-    """The networks that `home,mobile` names, those with more freedom first. Raises ValueError as `network_of`."""
-    named = {network_of(word) for word in text.split(",")}
+    """The networks that `home,mobile` names, those with more freedom first. Raises ValueError as `network_of`.
+
+    `UDP blocked, public` is the name of one, and `UDP blocked,public` are two.
+    """
+    words = text.split(",")
+    named = set()
+    while words:
+        first_two = ",".join(words[:2])
+        length = 2 if first_two.strip().lower() in KNOWN else 1
+        named.add(network_of(",".join(words[:length])))
+        words = words[length:]
     return tuple(each for each in ALL if each in named)
 
 
@@ -59,11 +69,10 @@ def every_pair(kinds: Sequence[Profile]) -> tuple[Pair, ...]:
 
 def network_of(text: str) -> Profile:
     """The network of that name, in any case. Raises ValueError with a sentence, and the nearest name."""
-    known = {each.name.lower(): each for each in ALL}
     name = text.strip().lower()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
+    if name not in KNOWN:
+        near = difflib.get_close_matches(name, KNOWN, n=1)
         names = ", ".join(repr(each.name) for each in ALL)
-        hint = f"; did you mean {known[near[0]].name}?" if near else f"; there are {names}"
+        hint = f"; did you mean {KNOWN[near[0]].name}?" if near else f"; there are {names}"
         raise ValueError(f"there is no network {text.strip()!r}{hint}")
-    return known[name]
+    return KNOWN[name]

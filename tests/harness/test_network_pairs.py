@@ -14,11 +14,29 @@ from harness.checks import calls_paths, realtime_paths
 from harness.evidence import expected
 from harness.evidence.verdicts import ObservedPath, PathVerdict
 from harness.network import profiles
-from harness.network.pairs import Pair, every_pair, pair_of
+from harness.network.pairs import Pair, every_pair, networks_of, pair_of
 from harness.steps.call_lab import LabCallers, takes_path
 from harness.steps.pairs import places_of, rounds, side_by_side
 
 CHATMAIL = frozenset({"home", "symmetric", "mobile", "carrier"})
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("home, mobile", {"home", "mobile"}),
+        ("Home,SYMMETRIC, open", {"home", "symmetric, open"}),
+        ("UDP blocked, public,only 443, refused", {"UDP blocked, public", "only 443, refused"}),
+        ("UDP blocked,public", {"UDP blocked", "public"}),
+    ],
+)
+def test_networks_are_named_as_they_are_called(text, names):
+    """A comma with a space can be a part of a name."""
+    assert {each.name for each in networks_of(text)} == names
+
+
+def test_every_network_can_be_named():
+    assert networks_of(",".join(each.name for each in reversed(profiles.ALL))) == tuple(profiles.ALL)
 
 
 def test_calls_go_direct_where_holes_can_be_punched():
