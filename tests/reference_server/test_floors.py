@@ -40,7 +40,8 @@ FLOORS = {
         "__main__",
     ],
     f"{SERVER}.turn.sockets": [
-        "epoll  mmsg  segments",
+        "epoll  segments",
+        "mmsg",
         "udp  fast_path",
         "streams  connected",
         "shell",
