@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,7 +37,7 @@ from .stage import Stage
 from .survey import look_up
 from .watch import SETTLE_WITHIN, Watch
 
-__all__ = ["DOMAIN", "RELAY_PORT", "LabStage", "People", "open_lab"]
+__all__ = ["DOMAIN", "RELAY_PORT", "LabStage", "People", "file_of", "open_lab"]
 
 log = logging.getLogger(__name__)
 progress = logging.getLogger("harness.progress")
@@ -46,6 +46,8 @@ MACHINE = "chatmail"
 DOMAIN = "chatmail.example"
 """The name of a server that is reached over IPv4 and IPv6."""
 RELAY_PORT = Ports().iroh_relay
+MOST_NAMED = 4
+"""Devices in the name of a file."""
 ON_443 = ("imap", "submission", "iroh_relay", "turns")
 """Services that have an address of their own besides the server's, on TCP port 443 of which they are found."""
 
@@ -236,7 +238,7 @@ class LabStage:
             self_test(profile)
         hosts = {name: self.network.device(name, profile) for name, profile in places.items()}
         only_443 = self._by_443(places)
-        capture = self.logs / f"{file_name('-'.join(places))}.pcapng"
+        capture = self.logs / f"{file_of(list(places))}.pcapng"
         try:
             with (
                 Edges([*hosts.values(), *([self.server_host] if self.server_host else [])], capture) as edges,
@@ -339,6 +341,12 @@ def open_lab(stage: Stage, wants: Wants) -> Iterator[LabStage]:
                 target, _ = look_up(target, network.device("looker"))
             target_443 = _by_443(target, on_443) if on_443 else target
             yield LabStage(stage, network, machine, machine, server, target, target_443, logs, stage.outcome)
+
+
+def file_of(devices: Sequence[str]) -> str:
+    """Name of a file about these devices: a lab may have thirty, and a name has 255 bytes at the most."""
+    further = len(devices) - MOST_NAMED
+    return file_name("-".join([*devices[:MOST_NAMED], *([f"and {further} more"] if further > 0 else [])]))
 
 
 def file_name(text: str) -> str:

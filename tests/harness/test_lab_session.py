@@ -8,6 +8,7 @@ from harness.network import profiles
 from harness.realtime.swarm import join
 from harness.report.redaction import REDACTED
 from harness.servers.registry import server_of
+from harness.stage.lab import file_of
 
 from .coturn import needs_coturn
 from .labs import lab_stage
@@ -31,3 +32,10 @@ def test_the_secret_of_a_labs_turn_server_is_in_no_record(tmp_path):
         secret, redactor = lab.server.turn_secret, lab.stage.session.run.redactor
         assert secret is not None
         assert redactor.text(f"it is {secret}") == f"it is {REDACTED}"
+
+
+def test_a_lab_of_thirty_devices_has_a_file_name_that_a_disk_takes():
+    names = [f"alice in only 443, refused {number}" for number in range(30)]
+    assert file_of(names).endswith("-and-26-more")
+    assert len(file_of(names)) < 200
+    assert file_of(["alice", "bob in only 443, refused"]) == "alice-bob-in-only-443-refused"
