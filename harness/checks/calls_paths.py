@@ -85,15 +85,18 @@ def _attempt(callers: LabCallers, pair: Pair) -> Outcome:
         attempt = here.attempt(f"{pair}", *pair.devices, seconds=SECONDS)
         _judge(outcome, f"{pair}", wanted, attempt)
         as_wanted = takes_path(attempt.path, wanted, attempt.in_the_end)
-        if as_wanted and attempt.path.verdict is not wanted.verdict:
-            moved = "moved in one direction" if attempt.legs else "moved"
-            outcome.note(f"{pair}: the call began through TURN, and {moved}: {attempt.path.name}")
+        moved = as_wanted and attempt.path.verdict is PathVerdict.MIXED
+        if moved:
+            where = "moved in one direction" if attempt.legs else "moved"
+            outcome.note(f"{pair}: the call began through TURN, and {where}: {attempt.path.name}")
+        elif as_wanted and attempt.path.verdict is not wanted.verdict:
+            outcome.note(f"{pair}: the call began through TURN, and stayed there, as libwebrtc may")
         cell = MatrixCell(
             "call",
             pair.first.name,
             pair.second.name,
             wanted.verdict.value,
-            (wanted if as_wanted else attempt.path).verdict.value,
+            (wanted if moved else attempt.path).verdict.value,
             wanted.why,
             attempt.legs,
         )

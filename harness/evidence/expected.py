@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..network.nat import Dependence
 from ..network.profiles import Profile
 from ..network.punching import can_go_direct
 from .verdicts import PathVerdict
@@ -23,6 +24,8 @@ class Expected:
     why: str
     begins_relayed: bool = False
     """A direct call may begin through TURN, and move when the direct way has answered."""
+    may_stay_relayed: bool = False
+    """It may not move: TURN is then all that carries it."""
 
 
 BY_POLICY = Expected(PathVerdict.RELAYED, "its ICE policy allows nothing but relayed candidates")
@@ -36,7 +39,9 @@ def of_call(one: Profile, other: Profile, *, moves: bool = False) -> Expected:
 
     `moves`: libwebrtc chooses the way. It uses the first pair of candidates that answers, which is often a relayed one,
     and moves the call to the best; aioice stays with the first, and our agents let it try direct ones before. Where
-    libwebrtc calls aioice, only its own media may move.
+    libwebrtc calls aioice, only its own media may move. Where both NATs let in whatever comes from an address that was
+    sent something, the callee's check through TURN reaches the caller before the answer does, and works: then the
+    caller may never try the callee's reflexive address (measured, in most of such calls).
     """
     for each in (one, other):
         if each.ipv4 is None:
@@ -45,7 +50,11 @@ def of_call(one: Profile, other: Profile, *, moves: bool = False) -> Expected:
             return Expected(PathVerdict.NONE, NO_UDP.format(each.name))
     if can_go_direct(one, other):
         why = "one can reach the other where TURN sees it (RFC 4787)"
-        return Expected(PathVerdict.DIRECT, why, begins_relayed=moves)
+        by_address = all(
+            each.ipv4 is not None and each.ipv4.filtering is Dependence.ADDRESS_DEPENDENT
+            for each in (one, other)
+        )
+        return Expected(PathVerdict.DIRECT, why, moves, moves and by_address)
     return Expected(PathVerdict.RELAYED, "neither can reach the other where TURN sees it (RFC 4787)")
 
 

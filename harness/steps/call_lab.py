@@ -182,6 +182,8 @@ def takes_path(path: ObservedPath, wanted: Expected, in_the_end: str) -> bool:
     """
     if wanted.verdict is PathVerdict.RELAYED:
         return path.is_relayed_by(Service.TURN) and path.delivered_directly == 0
+    if wanted.may_stay_relayed and path.is_relayed_by(Service.TURN):
+        return True
     if wanted.begins_relayed and path.verdict is PathVerdict.MIXED:
         return path.by == (Service.TURN,) and in_the_end == PathVerdict.DIRECT
     return path.verdict is wanted.verdict

@@ -57,8 +57,20 @@ def test_libwebrtc_may_begin_a_direct_call_through_turn_and_nothing_else_differs
         assert moves.begins_relayed is (moves.verdict is PathVerdict.DIRECT)
 
 
+def test_libwebrtc_may_stay_with_turn_where_both_nats_filter_by_address_alone():
+    may = {
+        str(pair): expected.of_call(pair.first, pair.second, moves=moves).may_stay_relayed
+        for pair in calls_paths.EVERY
+        for moves in (True, False)
+        if expected.of_call(pair.first, pair.second, moves=moves).may_stay_relayed
+    }
+    assert may == {"address-restricted with address-restricted": True}
+    assert not expected.of_call(profiles.ADDRESS_RESTRICTED, profiles.ADDRESS_RESTRICTED).may_stay_relayed
+
+
 STAYS = expected.of_call(profiles.HOME, profiles.HOME)
 MOVES = expected.of_call(profiles.HOME, profiles.HOME, moves=True)
+MAY_STAY = expected.of_call(profiles.ADDRESS_RESTRICTED, profiles.ADDRESS_RESTRICTED, moves=True)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +82,10 @@ MOVES = expected.of_call(profiles.HOME, profiles.HOME, moves=True)
         (PathVerdict.MIXED, ("turn",), STAYS, "direct", False),
         (PathVerdict.MIXED, ("turn",), expected.BY_POLICY, "direct", False),
         (PathVerdict.RELAYED, ("turn",), MOVES, "relayed", False),
+        (PathVerdict.RELAYED, ("turn",), MAY_STAY, "relayed", True),
+        (PathVerdict.RELAYED, ("5.9.9.9",), MAY_STAY, "relayed", False),
+        (PathVerdict.DIRECT, (), MAY_STAY, "direct", True),
+        (PathVerdict.NONE, (), MAY_STAY, "none", False),
     ],
 )
 def test_a_call_that_moved_is_as_expected_only_where_it_may_and_ends_direct(
